@@ -1,0 +1,1 @@
+//! One section a file, with defaults, units and validation. Knows nothing but plain types.

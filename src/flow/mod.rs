@@ -1,0 +1,1 @@
+//! Ledger, slices, batching limits, memory budget; time is an argument. Pure.

@@ -1,0 +1,72 @@
+//! The task functions: stateless, called for many slices at once. One file a function.
+
+use crate::event::{Event, Rejection};
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+
+/// What a function is, and what it can take.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub name: &'static str,
+    /// Changes when the same input would give another output with the same model.
+    pub version: u32,
+    /// `name@sha256-prefix` of the model; empty for functions without one.
+    pub model: String,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Events a slice at most.
+    pub slice: usize,
+    /// Slices in work at the same time.
+    pub calls_in_flight: usize,
+    /// A call that takes longer is stuck: the worker exits with a code.
+    pub timeout: Duration,
+}
+
+/// What a function scores. Features of a fold join the event here once pipelines have state.
+#[derive(Debug, Clone)]
+pub struct Input {
+    pub event: Event,
+}
+
+/// The ending that a function gives one input.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Emit(Vec<Prediction>),
+    /// Nothing to say about this event; counted, neither stored nor published. The word is fit for a metric label.
+    Skip(&'static str),
+    Reject(Rejection),
+}
+
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// Overrides the event's key when set.
+    pub key: Option<Box<str>>,
+    /// The function's own fields; joined with id, pipeline, source and so on when the record is encoded.
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    pub label: Option<Box<str>>,
+    /// Must be finite: a score that is not is treated as poison.
+    pub score: Option<f64>,
+}
+
+/// Why a whole call failed, and so what the caller does next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// Call again with the same slice, after a back-off.
+    #[error("transient: {0}")]
+    Transient(String),
+    /// One of the inputs does this: halve the slice until it is known.
+    #[error("poison: {0}")]
+    Poison(String),
+    /// Stop the pipeline.
+    #[error("fatal: {0}")]
+    Fatal(String),
+}
+
+/// A task function. One outcome an input, in the same order.
+pub trait Function: Send + Sync {
+    fn spec(&self) -> &Spec;
+    fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>>;
+}

@@ -1,0 +1,1 @@
+//! Tokeniser, weights, networks; the model threads and their async handle.

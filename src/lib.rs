@@ -1,0 +1,33 @@
+//! Millrace pulls events from Kafka, scores them in micro-batches with functions that run inside the process, and writes
+//! each prediction exactly once to Postgres and to an output topic.
+//!
+//! The rooms, from what knows nothing to what knows everything:
+//!
+//! - [`config`]: one section a file; defaults, units, validation.
+//! - [`event`]: what comes in: positions, raw events, decoding.
+//! - [`record`]: what goes out and is stored: predictions, dead letters, their encoding.
+//! - [`flow`]: ledger, slices, memory budget; time is an argument.
+//! - [`source`], [`store`], [`publisher`]: Kafka in, Postgres, Kafka out; each with an in-memory twin.
+//! - [`inference`]: tokeniser, weights, networks, the model threads.
+//! - [`function`]: one file a task function.
+//! - [`train`]: fine-tuning of the networks that `inference` runs.
+//! - [`pipeline`]: decode, call, decide, publish; the delivery protocol.
+//! - [`admin`], [`telemetry`]: HTTP; logs, metrics, traces.
+//! - [`worker`], [`lifecycle`], [`cli`]: composition, signals, commands.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod event;
+pub mod flow;
+pub mod function;
+pub mod inference;
+pub mod lifecycle;
+pub mod pipeline;
+pub mod publisher;
+pub mod record;
+pub mod source;
+pub mod store;
+pub mod telemetry;
+pub mod train;
+pub mod worker;

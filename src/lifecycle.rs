@@ -1,0 +1,1 @@
+//! Signals, soft and hard cancellation, drain deadline, exit codes.

@@ -1,0 +1,1 @@
+//! The one sentence: decode, call, decide, publish; the delivery protocol.

@@ -1,0 +1,166 @@
+//! Postgres decides. `postgres` is the real one, `memory` its twin.
+
+use crate::event::TopicPartition;
+use crate::record::{Kind, Provenance, Record};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Whether Kafka publishes what Postgres decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Rows in Postgres and records in topics.
+    Both,
+    /// Rows alone; the group's offsets are a hint for lag tools.
+    Postgres,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Both => "both",
+            Mode::Postgres => "postgres",
+        }
+    }
+}
+
+/// The row of `stream_partition` that a claim returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRow {
+    pub claim: Uuid,
+    pub epoch: i64,
+    pub owner: String,
+    /// P: all below is decided.
+    pub next_offset: i64,
+    /// Q: a late copy of K, below which all is published. Never above K.
+    pub published_offset: i64,
+    /// Lowest offset an unwritten state key needs; equals P for stateless pipelines.
+    pub fold_from: i64,
+    /// Decided up to P: events = emitted + skipped + dead; `records` counts rows of `record`, dead letters among them.
+    pub events: i64,
+    pub records: i64,
+    pub skipped: i64,
+    pub dead: i64,
+    /// Claims since the last progress; from the third on the partition goes one event at a time.
+    pub idle_claims: i32,
+    /// The event that was in hand, one at a time, when the process died.
+    pub suspect_offset: Option<i64>,
+    pub mode: Mode,
+}
+
+/// Identity of one partition's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionKey {
+    pub pipeline: Arc<str>,
+    pub run: i32,
+    pub partition: TopicPartition,
+}
+
+/// How far one partition moves in a decide round: [from, to) is decided, with these endings.
+#[derive(Debug)]
+pub struct Advance {
+    pub partition: TopicPartition,
+    pub claim: Uuid,
+    pub from: i64,
+    pub to: i64,
+    /// Newest event time in [from, to), milliseconds; `None` when nothing had one.
+    pub event_time_ms: Option<i64>,
+    pub events: i64,
+    pub skipped: i64,
+    pub dead: i64,
+    /// Q, as known now.
+    pub published_offset: i64,
+    /// In offset order, `n` ascending.
+    pub records: Arc<Vec<Record>>,
+}
+
+/// A row of `record` read back, ready to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRecord {
+    pub record: Record,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Connection lost, time-out, fail-over, deadlock: try again (after reading the row, when a decide was under way).
+    #[error("Postgres is away or busy: {0}")]
+    Transient(String),
+    /// Postgres refuses the data itself (for example a text it cannot hold): bisect.
+    #[error("Postgres refuses the data: {0}")]
+    Data(String),
+    /// Schema, rights or settings are wrong: the text says what to do.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+pub trait Store: Send + Sync {
+    /// The current run of a pipeline (the highest in `stream_partition`), or `None` for a pipeline without rows.
+    fn current_run<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Option<i32>, StoreError>>;
+
+    /// Creates the rows of a pipeline's partitions at the given start offsets (P = Q = fold_from = start); rows that exist stay as they are.
+    fn open<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        mode: Mode,
+        starts: &'a [(TopicPartition, i64)],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The partitions of this topic that have rows, without claiming anything.
+    fn partitions<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>>;
+
+    /// Writes a random claim, adds 1 to the epoch and to `idle_claims`, and returns the row; `None` when there is no row.
+    fn claim<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
+
+    /// Reads the row as it is, on a connection that is known to be new when `fresh`.
+    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
+
+    /// Names the event that is about to be called alone, under the claim. Returns whether the claim still held.
+    fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// One round: every advance whose claim and `from` still match is applied together with its records; the others write
+    /// nothing. Resets `idle_claims` and `suspect_offset` of what moved. Returns the partitions that moved.
+    fn decide<'a>(
+        &'a self,
+        provenance: &'a Provenance,
+        round: &'a [Advance],
+    ) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>>;
+
+    /// Writes Q alone, under the claim, for partitions that are idle.
+    fn published<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        published_offset: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Records of [from, to) of one partition after `(offset, n)`, in order, at most `limit`.
+    fn records<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        from: i64,
+        to: i64,
+        after: Option<(i64, i16)>,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
+}
+
+/// How kinds are written in the column `kind`.
+pub fn kind_from_str(kind: &str) -> Option<Kind> {
+    match kind {
+        "prediction" => Some(Kind::Prediction),
+        "dead_letter" => Some(Kind::DeadLetter),
+        _ => None,
+    }
+}

@@ -1,0 +1,1 @@
+//! Logs, metrics, traces; metric names are one enum.

@@ -1,0 +1,1 @@
+//! Composition root: builds the rooms from the config, owns the tasks.
