@@ -1,1 +1,9 @@
-//! Ledger, slices, batching limits, memory budget; time is an argument. Pure.
+//! Ledger, buffers, slices, memory budget. Pure: time is an argument, nothing waits here.
+
+mod budget;
+mod buffer;
+mod ledger;
+
+pub use budget::Budget;
+pub use buffer::Buffer;
+pub use ledger::{Ending, Ledger, Prefix};

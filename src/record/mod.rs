@@ -64,3 +64,6 @@ pub const TRACEPARENT_HEADER: &str = "traceparent";
 pub fn record_id(pipeline: &str, run: i32, topic: &str, partition: i32, offset: i64, n: i16) -> String {
     format!("{pipeline}/{run}/{topic}/{partition}/{offset}/{n}")
 }
+
+mod encode;
+pub use encode::{Content, dead_letter, fits, prediction, refused};

@@ -1,0 +1,217 @@
+//! Taking a partition over (steps 1 to 4 of the protocol).
+//!
+//! Kafka is asked before Postgres: a worker that cannot reach Kafka must not take a claim.
+
+use super::{OnLostCommits, Settings, Start};
+use crate::event::TopicPartition;
+use crate::publisher::{Committed, PublishError, Publisher};
+use crate::record::Record;
+use crate::source::Lease;
+use crate::store::{Mode, PartitionKey, PartitionRow, Store, StoreError};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Rows read at a time when [K, P) is brought back.
+const CHUNK_ROWS: i64 = 5_000;
+
+/// A partition that is ours, and what it still has to publish.
+#[derive(Debug)]
+pub struct Claimed {
+    pub claim: Uuid,
+    pub row: PartitionRow,
+    /// K, and the number of rows below it.
+    pub published: Committed,
+    /// Records of [K, P), in order: to be published before anything newer.
+    pub unpublished: Vec<Record>,
+}
+
+/// Why a claim did not come about.
+#[derive(Debug)]
+pub enum ClaimError {
+    /// Kafka or Postgres is away: try again.
+    Transient(String),
+    /// Going on would lose or double something. The text says what happened and what to do.
+    Halt(String),
+    Fatal(String),
+}
+
+impl From<StoreError> for ClaimError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Transient(detail) => ClaimError::Transient(detail),
+            StoreError::Data(detail) | StoreError::Fatal(detail) => ClaimError::Fatal(detail),
+        }
+    }
+}
+
+impl From<PublishError> for ClaimError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Fatal(detail) => ClaimError::Fatal(detail),
+            other => ClaimError::Transient(other.to_string()),
+        }
+    }
+}
+
+/// Claims `partition` under `lease` and compares P, K, Q and the log.
+pub async fn claim(
+    settings: &Settings,
+    store: &dyn Store,
+    publisher: &dyn Publisher,
+    lease: Arc<Lease>,
+    partition: &TopicPartition,
+) -> Result<Claimed, ClaimError> {
+    let key = PartitionKey {
+        pipeline: settings.provenance.pipeline.clone(),
+        run: settings.provenance.run,
+        partition: partition.clone(),
+    };
+    let group = match settings.mode {
+        Mode::Both => publisher
+            .committed(std::slice::from_ref(partition))
+            .await?
+            .into_iter()
+            .find_map(|(of, k)| (of == *partition).then_some(k)?),
+        Mode::Postgres => None,
+    };
+    let bounds = publisher.bounds(partition).await?;
+    let claim = Uuid::new_v4();
+    let row = match store.claim(&key, claim, &settings.owner).await? {
+        Some(row) => row,
+        None => {
+            open(settings, store, publisher, &key, group, bounds.low).await?;
+            store
+                .claim(&key, claim, &settings.owner)
+                .await?
+                .ok_or_else(|| ClaimError::Transient("the row that was just opened is not there".into()))?
+        }
+    };
+    let who = format!("pipeline {} run {} {partition}", key.pipeline, key.run);
+    if row.mode != settings.mode {
+        return Err(ClaimError::Halt(format!(
+            "{who}: the pipeline was running in mode {} and is now configured as {}. Rows and records would not match. Restore \
+             the mode, or start a new run with `millrace adopt`.",
+            row.mode.as_str(),
+            settings.mode.as_str()
+        )));
+    }
+    let (p, q) = (row.next_offset, row.published_offset);
+    if p > bounds.high {
+        return Err(ClaimError::Halt(format!(
+            "{who}: Postgres has decided up to offset {p}, but the log ends at {}. The topic was deleted and made again, or the \
+             broker lost records. Check the topic; to go on with the new log start a new run with `millrace adopt`.",
+            bounds.high
+        )));
+    }
+    if p < bounds.low {
+        return Err(ClaimError::Halt(format!(
+            "{who}: offset {p} is the next to decide, but the log starts at {}: {} offsets were removed by retention before they \
+             were decided. To go on without them, `millrace adopt --from earliest`.",
+            bounds.low,
+            bounds.low - p
+        )));
+    }
+    if settings.mode == Mode::Postgres {
+        let published = Committed { offset: p, records_total: Some(row.records) };
+        return Ok(Claimed { claim, row, published, unpublished: Vec::new() });
+    }
+    let published = match group {
+        None if q == p => {
+            let first = Committed { offset: p, records_total: Some(row.records) };
+            publisher.commit(lease, partition, first).await?;
+            first
+        }
+        None => {
+            return Err(ClaimError::Halt(format!(
+                "{who}: the group has no committed offset any more, and records of [{q}, {p}) may or may not have been published. \
+                 Offsets expired or were deleted. Look at the output topic with `millrace verify`, then set the group's offset with \
+                 `millrace adopt --published OFFSET`."
+            )));
+        }
+        Some(k) => k,
+    };
+    let k = published.offset;
+    if k < q {
+        return Err(ClaimError::Halt(format!(
+            "{who}: the group's offset {k} is below {q}, which was published already: the offsets were moved back. Publishing again \
+             would double records. Set the group's offset back to {q}, or reprocess under a new run with `millrace adopt`."
+        )));
+    }
+    if p < k {
+        return match settings.on_lost_commits {
+            OnLostCommits::Reprocess => Ok(Claimed { claim, row, published, unpublished: Vec::new() }),
+            OnLostCommits::Halt => Err(ClaimError::Halt(format!(
+                "{who}: the group has published up to {k}, but Postgres has decided only up to {p}: the database lost commits (a \
+                 fail-over, a restored backup), is another one, or the offsets were moved forward. Restore the database, or set \
+                 `on_lost_commits = \"reprocess\"` to decide [{p}, {k}) again without publishing it."
+            ))),
+        };
+    }
+    let unpublished = bring_back(store, &key, k, p).await?;
+    let found = unpublished.len() as i64;
+    let Some(below_k) = published.records_total else {
+        return Err(ClaimError::Halt(format!(
+            "{who}: the group's offset {k} was not written by Millrace. Set it through `millrace adopt`, so that the count of records \
+             travels with it."
+        )));
+    };
+    if found != row.records - below_k {
+        return Err(ClaimError::Halt(format!(
+            "{who}: [{k}, {p}) should hold {} records and Postgres has {found}: rows were deleted or added by hand. Restore them from \
+             a backup; nothing newer of this partition is published before.",
+            row.records - below_k
+        )));
+    }
+    Ok(Claimed { claim, row, published, unpublished })
+}
+
+/// Stores where a new pipeline, or a new partition of an old one, begins: as a number.
+async fn open(
+    settings: &Settings,
+    store: &dyn Store,
+    publisher: &dyn Publisher,
+    key: &PartitionKey,
+    group: Option<Committed>,
+    low: i64,
+) -> Result<(), ClaimError> {
+    let topic = &key.partition.topic;
+    if let Some(k) = group {
+        return Err(ClaimError::Halt(format!(
+            "pipeline {} run {} {}: the group has committed offset {} but Postgres has no row for it: this is another database, or the \
+             group was used by another program. Take it over with `millrace adopt`, or give the pipeline another name.",
+            key.pipeline, key.run, key.partition, k.offset
+        )));
+    }
+    let known = store.partitions(&key.pipeline, key.run, topic).await?;
+    let mut starts = Vec::new();
+    if known.is_empty() {
+        for number in 0..publisher.partition_count(topic).await? {
+            let partition = TopicPartition::new(topic.clone(), number);
+            let bounds = publisher.bounds(&partition).await?;
+            let start = match settings.start {
+                Start::Earliest => bounds.low,
+                Start::Latest => bounds.high,
+            };
+            starts.push((partition, start));
+        }
+    } else {
+        starts.push((key.partition.clone(), low));
+    }
+    Ok(store.open(&key.pipeline, key.run, settings.mode, &starts).await?)
+}
+
+/// Reads the records of [from, to) in chunks. What is decided and not published fits a worker's memory budget, since
+/// the worker that decided it held it within one.
+async fn bring_back(store: &dyn Store, key: &PartitionKey, from: i64, to: i64) -> Result<Vec<Record>, ClaimError> {
+    let (mut records, mut after): (Vec<Record>, _) = (Vec::new(), None);
+    while from < to {
+        let chunk = store.records(key, from, to, after, CHUNK_ROWS).await?;
+        let full = chunk.len() as i64 == CHUNK_ROWS;
+        after = chunk.last().map(|last| (last.offset, last.n));
+        records.extend(chunk);
+        if !full {
+            break;
+        }
+    }
+    Ok(records)
+}

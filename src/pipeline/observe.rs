@@ -1,0 +1,46 @@
+//! What the pipeline tells those who watch it. Payloads never pass through here.
+
+use crate::event::TopicPartition;
+use crate::record::Record;
+
+/// One partition as a status page shows it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PartitionView {
+    pub topic: String,
+    pub partition: i32,
+    /// `claiming`, `running` or `halted`.
+    pub state: &'static str,
+    /// P: next offset to decide.
+    pub next_offset: i64,
+    /// K: next offset to publish, `None` in mode `postgres`.
+    pub published_offset: Option<i64>,
+    /// End of the log, once it was reached or asked for.
+    pub end_offset: Option<i64>,
+    pub epoch: i64,
+    pub events: i64,
+    pub records: i64,
+    pub skipped: i64,
+    pub dead: i64,
+    /// Events read and not yet decided.
+    pub undecided: usize,
+    pub paused: bool,
+    /// Why it is halted, and what to do.
+    pub reason: Option<String>,
+}
+
+/// All methods have empty bodies: watch what you need. They are called from the pipeline's own task and must not block.
+pub trait Observer: Send + Sync {
+    fn received(&self, _events: usize) {}
+    fn called(&self, _events: usize, _seconds: f64) {}
+    fn retried(&self, _stage: &'static str) {}
+    fn rejected(&self, _code: &'static str) {}
+    /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.
+    fn decided(&self, _partition: &TopicPartition, _records: &[Record], _seconds: f64, _timestamps_ms: &[i64]) {}
+    fn published(&self, _records: usize, _seconds: f64) {}
+    fn halted(&self, _partition: &TopicPartition, _reason: &str) {}
+    /// The whole picture, when it changed and at most some times a second.
+    fn status(&self, _partitions: Vec<PartitionView>, _budget_bytes: usize) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}

@@ -1,0 +1,183 @@
+//! One partition in the hands of this worker: its protocol state, as data. Decides nothing by itself and waits for nothing.
+
+use super::claim::Claimed;
+use super::observe::PartitionView;
+use crate::flow::{Buffer, Ledger, Prefix};
+use crate::record::Record;
+use crate::store::{Mode, PartitionKey};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Claims without progress after which a partition goes one event at a time: something in it may kill the process.
+const SUSPICIOUS_CLAIMS: i32 = 3;
+/// Deaths on the same named event after which it becomes a dead letter.
+const DEATHS: i32 = 2;
+/// Events that go one at a time before the partition is trusted again.
+const PROBATION_EVENTS: usize = 1_000;
+
+/// Where a partition stands.
+#[derive(Debug)]
+pub enum Phase {
+    Claiming,
+    Running(Box<Running>),
+    /// Nothing more is decided or published; the text says why and what to do.
+    Halted(String),
+}
+
+/// Decided, and not yet known to be published.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub to: i64,
+    pub records: Arc<Vec<Record>>,
+    pub bytes: usize,
+}
+
+/// A claimed partition.
+#[derive(Debug)]
+pub struct Running {
+    pub claim: Uuid,
+    pub epoch: i64,
+    /// P as Postgres confirmed it.
+    pub decided: i64,
+    /// K as Kafka confirmed it.
+    pub published: i64,
+    /// Rows below K.
+    pub published_records: i64,
+    /// Q as Postgres has it.
+    pub noted: i64,
+    pub events: i64,
+    pub records: i64,
+    pub skipped: i64,
+    pub dead: i64,
+    pub ledger: Ledger,
+    pub buffer: Buffer,
+    /// Events of this partition that are in slices.
+    pub in_call: usize,
+    /// Taken from the ledger and on its way to Postgres.
+    pub deciding: Option<Prefix>,
+    /// Most events in the next decide: halves when Postgres refuses the data, until the event is known.
+    pub decide_cap: usize,
+    pub queue: VecDeque<Decided>,
+    /// How many of `queue` are in the running publish round.
+    pub publishing: usize,
+    /// Records below this offset are never published: they were, before the database lost them.
+    pub publish_floor: i64,
+    /// Events still to go one at a time.
+    pub probation: usize,
+    /// The event that killed the process twice.
+    pub condemned: Option<i64>,
+    pub paused: bool,
+    pub end: Option<i64>,
+    /// Ended and dead in the running window of the dead-letter share.
+    pub share: (usize, usize),
+}
+
+/// A partition that was assigned.
+#[derive(Debug)]
+pub struct Partition {
+    pub key: PartitionKey,
+    /// Tells this stay of the partition from earlier ones: late answers for those are dropped.
+    pub incarnation: u64,
+    pub phase: Phase,
+}
+
+impl Running {
+    pub fn new(claimed: Claimed, window: usize) -> Self {
+        let row = claimed.row;
+        let suspected = row.suspect_offset.filter(|_| row.idle_claims >= DEATHS);
+        let probation = if row.suspect_offset.is_some() || row.idle_claims >= SUSPICIOUS_CLAIMS { PROBATION_EVENTS } else { 0 };
+        let mut queue = VecDeque::new();
+        if claimed.published.offset < row.next_offset {
+            // One piece, whatever its size: K may only stop between events. Without records (all skipped) K still has to move.
+            let bytes = claimed.unpublished.iter().map(Record::cost_bytes).sum();
+            queue.push_back(Decided { to: row.next_offset, records: Arc::new(claimed.unpublished), bytes });
+        }
+        let published_records = claimed.published.records_total.unwrap_or(row.records);
+        Self {
+            claim: claimed.claim,
+            epoch: row.epoch,
+            decided: row.next_offset,
+            published: claimed.published.offset,
+            published_records,
+            noted: row.published_offset,
+            events: row.events,
+            records: row.records,
+            skipped: row.skipped,
+            dead: row.dead,
+            ledger: Ledger::new(row.next_offset),
+            buffer: Buffer::default(),
+            in_call: 0,
+            deciding: None,
+            decide_cap: window,
+            queue,
+            publishing: 0,
+            publish_floor: claimed.published.offset,
+            probation,
+            condemned: suspected,
+            paused: false,
+            end: None,
+            share: (0, 0),
+        }
+    }
+
+    /// What the budget holds for this partition.
+    pub fn charged_bytes(&self) -> usize {
+        let queued: usize = self.queue.iter().map(|decided| decided.bytes).sum();
+        self.ledger.bytes() + self.deciding.as_ref().map_or(0, |prefix| prefix.bytes) + queued
+    }
+
+    /// Nothing in work and nothing left to decide or publish of what was called.
+    pub fn is_settled(&self) -> bool {
+        self.in_call == 0 && self.deciding.is_none() && self.queue.is_empty()
+    }
+}
+
+impl Partition {
+    pub fn running(&mut self) -> Option<&mut Running> {
+        match &mut self.phase {
+            Phase::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    pub fn view(&self, mode: Mode) -> PartitionView {
+        let mut view = PartitionView {
+            topic: self.key.partition.topic.to_string(),
+            partition: self.key.partition.partition,
+            state: "claiming",
+            next_offset: -1,
+            published_offset: None,
+            end_offset: None,
+            epoch: 0,
+            events: 0,
+            records: 0,
+            skipped: 0,
+            dead: 0,
+            undecided: 0,
+            paused: false,
+            reason: None,
+        };
+        match &self.phase {
+            Phase::Claiming => {}
+            Phase::Halted(reason) => {
+                view.state = "halted";
+                view.reason = Some(reason.clone());
+            }
+            Phase::Running(running) => {
+                view.state = "running";
+                view.next_offset = running.decided;
+                view.published_offset = (mode == Mode::Both).then_some(running.published);
+                view.end_offset = running.end;
+                view.epoch = running.epoch;
+                view.events = running.events;
+                view.records = running.records;
+                view.skipped = running.skipped;
+                view.dead = running.dead;
+                view.undecided = running.ledger.len();
+                view.paused = running.paused;
+            }
+        }
+        view
+    }
+}
