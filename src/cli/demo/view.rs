@@ -1,0 +1,145 @@
+//! What the demo shows while it runs: one screen on a terminal, a line every five seconds elsewhere.
+
+use crate::event::TopicPartition;
+use crate::pipeline::{Observer, PartitionView};
+use crate::record::{Kind, Record};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const LAST_MESSAGES: usize = 5;
+
+#[derive(Default)]
+struct Seen {
+    decided: u64,
+    published: u64,
+    labels: BTreeMap<String, u64>,
+    dead: BTreeMap<&'static str, u64>,
+    last: VecDeque<String>,
+    /// Append to committed row, milliseconds.
+    latency_ms: Vec<f64>,
+    partitions: Vec<PartitionView>,
+}
+
+/// Collects what the pipeline tells.
+#[derive(Default)]
+pub struct View {
+    seen: Mutex<Seen>,
+}
+
+/// Median and 99th percentile, by nearest rank.
+pub fn p50_p99(values: &[f64]) -> Option<(f64, f64)> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |share: f64| sorted.get(((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1)).copied();
+    Some((at(0.5)?, at(0.99)?))
+}
+
+impl View {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events decided up to now, dead letters among them.
+    pub fn decided(&self) -> u64 {
+        self.seen().decided
+    }
+
+    pub fn published(&self) -> u64 {
+        self.seen().published
+    }
+
+    pub fn latencies_ms(&self) -> Vec<f64> {
+        self.seen().latency_ms.clone()
+    }
+
+    pub fn labels(&self) -> BTreeMap<String, u64> {
+        self.seen().labels.clone()
+    }
+
+    /// Draws until `done`; returns the lines it leaves on the screen.
+    pub async fn show(&self, sent: impl Fn() -> u64, seconds: u64, done: tokio_util::sync::CancellationToken) {
+        let terminal = std::io::stdout().is_terminal();
+        let (period, started) = (if terminal { Duration::from_millis(500) } else { Duration::from_secs(5) }, Instant::now());
+        let (mut drawn, mut before) = (0, (started, 0));
+        while tokio::time::timeout(period, done.cancelled()).await.is_err() {
+            let (now, decided) = (Instant::now(), self.decided());
+            let rate = (decided - before.1) as f64 / (now - before.0).as_secs_f64();
+            before = (now, decided);
+            let text = if terminal { self.screen(sent(), rate, started.elapsed(), seconds) } else { self.line(sent(), rate, started.elapsed()) };
+            let mut out = std::io::stdout().lock();
+            if terminal && drawn > 0 {
+                write!(out, "\x1b[{drawn}A\x1b[J").ok();
+            }
+            drawn = text.lines().count();
+            write!(out, "{text}").and_then(|()| out.flush()).ok();
+        }
+    }
+
+    fn line(&self, sent: u64, rate: f64, elapsed: Duration) -> String {
+        let seen = self.seen();
+        let (p50, p99) = p50_p99(&seen.latency_ms).unwrap_or_default();
+        let dead: u64 = seen.dead.values().sum();
+        format!(
+            "{:>3} s  sent {sent}  decided {} ({rate:.0}/s)  lag {}  p50 {p50:.0} ms  p99 {p99:.0} ms  dead letters {dead}\n",
+            elapsed.as_secs(),
+            seen.decided,
+            sent.saturating_sub(seen.decided),
+        )
+    }
+
+    fn screen(&self, sent: u64, rate: f64, elapsed: Duration, seconds: u64) -> String {
+        let seen = self.seen();
+        let (p50, p99) = p50_p99(&seen.latency_ms).unwrap_or_default();
+        let mut text = String::new();
+        let bar = "█".repeat((30 * elapsed.as_secs() / seconds.max(1)).min(30) as usize);
+        writeln!(text, "  {bar:░<30} {} of {seconds} s", elapsed.as_secs()).ok();
+        writeln!(text, "  rate {rate:>6.0}/s   sent {sent}   decided {}   published {}   lag {}", seen.decided, seen.published, sent.saturating_sub(seen.decided)).ok();
+        writeln!(text, "  latency, append to committed row: p50 {p50:.0} ms   p99 {p99:.0} ms").ok();
+        let total: u64 = seen.labels.values().sum();
+        for (label, count) in &seen.labels {
+            let share = *count as f64 / total.max(1) as f64;
+            writeln!(text, "  {label:>10} {:<30} {:>4.0} %", "▇".repeat((share * 30.0) as usize), share * 100.0).ok();
+        }
+        let dead: Vec<String> = seen.dead.iter().map(|(code, count)| format!("{code} {count}")).collect();
+        writeln!(text, "  dead letters: {}", if dead.is_empty() { "none".into() } else { dead.join(", ") }).ok();
+        for line in &seen.last {
+            writeln!(text, "    {line}").ok();
+        }
+        text
+    }
+}
+
+impl Observer for View {
+    fn rejected(&self, code: &'static str) {
+        *self.seen().dead.entry(code).or_default() += 1;
+    }
+
+    fn decided(&self, _: &TopicPartition, records: &[Record], _: f64, timestamps_ms: &[i64]) {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let mut seen = self.seen();
+        seen.decided += timestamps_ms.len() as u64;
+        seen.latency_ms.extend(timestamps_ms.iter().map(|at| (now - at).max(0) as f64));
+        for record in records.iter().filter(|record| record.kind == Kind::Prediction) {
+            let label = record.label.as_deref().unwrap_or("none");
+            *seen.labels.entry(label.to_owned()).or_default() += 1;
+            // The demo's own sample messages, never a user's payload.
+            let text = serde_json::from_str::<serde_json::Value>(&record.value).ok().and_then(|value| Some(value.get("id")?.as_str()?.to_owned()));
+            let score = record.score.unwrap_or_default();
+            seen.last.push_back(format!("{label:>10} {score:.3}  {}", text.unwrap_or_default()));
+            if seen.last.len() > LAST_MESSAGES {
+                seen.last.pop_front();
+            }
+        }
+    }
+
+    fn published(&self, records: usize, _: f64) {
+        self.seen().published += records as u64;
+    }
+
+    fn status(&self, partitions: Vec<PartitionView>, _: usize) {
+        self.seen().partitions = partitions;
+    }
+}
