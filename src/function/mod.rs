@@ -1,5 +1,9 @@
 //! The task functions: stateless, called for many slices at once. One file a function.
 
+pub mod embed;
+pub mod sentiment;
+mod texts;
+
 use crate::event::{Event, Rejection};
 use futures_util::future::BoxFuture;
 use std::time::Duration;

@@ -1,1 +1,69 @@
-//! Tokeniser, weights, networks; the model threads and their async handle.
+//! Tokeniser, weights, networks and the threads that run them. Knows nothing about events, pipelines or storage.
+//!
+//! A model folder has the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`). [`Registry`] opens each
+//! folder once; an [`Encoder`] answers slices of texts on its own model threads. Inside, texts are packed as
+//! `[total_tokens, hidden]` without any padding, so that no mask is needed and no text sees its batch mates.
+
+pub mod batch;
+pub mod bert;
+mod encoder;
+mod handle;
+mod ops;
+mod registry;
+mod tokenizer;
+pub mod weights;
+
+pub use encoder::{Answer, Encoder, Head, Options};
+pub use handle::{Handle, Model, Threads};
+pub use registry::Registry;
+pub use tokenizer::{TextTokenizer, Tokens};
+pub use weights::{Digest, Weights};
+
+use std::path::PathBuf;
+
+/// Why a model cannot be opened or did not answer. Messages say what, where and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InferenceError {
+    #[error("cannot read {path}: {cause}; the model folder must hold config.json, model.safetensors and tokenizer.json", path = path.display())]
+    Read { path: PathBuf, cause: String },
+    #[error("{path} is not a usable model file: {cause}", path = path.display())]
+    Malformed { path: PathBuf, cause: String },
+    #[error(
+        "{folder} has weights only as {found}, which can run code when it is read; convert them to model.safetensors, nothing else is read",
+        folder = folder.display()
+    )]
+    UnsafeWeights { folder: PathBuf, found: String },
+    #[error(
+        "{path} has sha256 {found}, but the configuration expects {expected}; restore the file, or change the digest if the new model is meant",
+        path = path.display()
+    )]
+    WrongDigest { path: PathBuf, expected: String, found: String },
+    #[error("{path} has no tensor `{name}`; the file is incomplete or of another architecture than its config.json says", path = path.display())]
+    MissingTensor { path: PathBuf, name: String },
+    #[error("{path}: tensor `{name}` has shape {found:?}, expected {expected:?}", path = path.display())]
+    WrongShape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("{path}: {cause}", path = path.display())]
+    Unsupported { path: PathBuf, cause: String },
+    /// An input made the model fail or panic; the model itself goes on.
+    #[error("the model failed on its input: {0}")]
+    Poison(String),
+    /// The model threads are gone, or could not be started.
+    #[error("the model threads are not running: {0}")]
+    Closed(String),
+}
+
+/// Keeps candle and rayon from starting threads of their own: one compute thread a model thread is the fastest arrangement, and
+/// candle's global pool would serialise the model threads. Values that the environment already has are kept.
+///
+/// Call it as the first line of `main`. The encoders here do not depend on it; networks that run or train on candle do.
+///
+/// # Safety
+/// It writes environment variables, so no other thread may exist yet.
+pub unsafe fn limit_threads() {
+    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: the caller promises that this is the only thread, so nobody reads the environment meanwhile.
+            unsafe { std::env::set_var(name, "1") };
+        }
+    }
+}

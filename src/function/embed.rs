@@ -1,0 +1,72 @@
+//! `embed`: a text as a vector of length 1, such that near texts have near vectors.
+
+use super::texts::{Asked, call_error, rounded};
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
+use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NAME: &str = "embed";
+const VERSION: u32 = 1;
+const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
+
+/// Fields: `embedding`, `dimensions`, `tokens`, `truncated`. Neither label nor score.
+pub struct Embed {
+    spec: Spec,
+    encoder: Arc<Encoder>,
+}
+
+impl Embed {
+    /// Uses an open model.
+    pub fn new(encoder: Arc<Encoder>) -> Self {
+        let spec = Spec { name: NAME, version: VERSION, model: encoder.id().to_owned(), limits: LIMITS };
+        Self { spec, encoder }
+    }
+
+    /// Opens a model folder under the folder's own name. Blocks while it reads.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self, InferenceError> {
+        let folder = folder.as_ref();
+        let name = folder.file_name().map_or(NAME.into(), |n| n.to_string_lossy());
+        Ok(Self::new(Arc::new(Encoder::open(&name, folder, None, &Options::default())?)))
+    }
+
+    /// Embeds texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
+    pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
+        let mut asked = Asked::new(texts.iter().map(|t| Some(*t)));
+        let answers = self.encoder.answer_blocking(Head::Embed, asked.take_texts()).map_err(call_error)?;
+        asked.outcomes(answers, |answer| predict(&answer))
+    }
+
+    /// The same inside a Tokio runtime. `None` is an input without a text.
+    pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
+        let mut asked = Asked::new(texts.iter().copied());
+        let answers = self.encoder.answer(Head::Embed, asked.take_texts()).await.map_err(call_error)?;
+        asked.outcomes(answers, |answer| predict(&answer))
+    }
+}
+
+impl Function for Embed {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
+        Box::pin(async move {
+            let texts: Vec<Option<&str>> = slice.iter().map(|input| input.event.text.as_deref()).collect();
+            self.answer(&texts).await
+        })
+    }
+}
+
+fn predict(answer: &Answer) -> Prediction {
+    let embedding: Vec<Value> = answer.values.iter().map(|v| rounded(*v).into()).collect();
+    let mut fields = Map::new();
+    fields.insert("dimensions".into(), embedding.len().into());
+    fields.insert("embedding".into(), embedding.into());
+    fields.insert("tokens".into(), answer.tokens.into());
+    fields.insert("truncated".into(), answer.truncated.into());
+    Prediction { key: None, fields, label: None, score: None }
+}

@@ -1,0 +1,82 @@
+//! `sentiment`: which label of a fine-tuned sequence classifier fits a text, and how sure the model is.
+
+use super::texts::{Asked, call_error, rounded};
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
+use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NAME: &str = "sentiment";
+const VERSION: u32 = 1;
+const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
+
+/// Fields: `label`, `score` (its probability), `scores` (all labels), `tokens`, `truncated`.
+pub struct Sentiment {
+    spec: Spec,
+    encoder: Arc<Encoder>,
+    labels: Vec<String>,
+}
+
+impl Sentiment {
+    /// Uses an open model, which must have a classifier.
+    pub fn new(encoder: Arc<Encoder>) -> Result<Self, InferenceError> {
+        let Some(labels) = encoder.labels().map(<[String]>::to_vec) else {
+            let cause =
+                "the model has no `classifier.weight`; sentiment needs a model fine-tuned for sequence classification".to_owned();
+            return Err(InferenceError::Unsupported { path: encoder.id().into(), cause });
+        };
+        let spec = Spec { name: NAME, version: VERSION, model: encoder.id().to_owned(), limits: LIMITS };
+        Ok(Self { spec, encoder, labels })
+    }
+
+    /// Opens a model folder under the folder's own name. Blocks while it reads.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self, InferenceError> {
+        let folder = folder.as_ref();
+        let name = folder.file_name().map_or(NAME.into(), |n| n.to_string_lossy());
+        Self::new(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
+    }
+
+    /// Scores texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
+    pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
+        let mut asked = Asked::new(texts.iter().map(|t| Some(*t)));
+        let answers = self.encoder.answer_blocking(Head::Classify, asked.take_texts()).map_err(call_error)?;
+        asked.outcomes(answers, |answer| predict(&self.labels, &answer))
+    }
+
+    /// The same inside a Tokio runtime. `None` is an input without a text.
+    pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
+        let mut asked = Asked::new(texts.iter().copied());
+        let answers = self.encoder.answer(Head::Classify, asked.take_texts()).await.map_err(call_error)?;
+        asked.outcomes(answers, |answer| predict(&self.labels, &answer))
+    }
+}
+
+impl Function for Sentiment {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
+        Box::pin(async move {
+            let texts: Vec<Option<&str>> = slice.iter().map(|input| input.event.text.as_deref()).collect();
+            self.answer(&texts).await
+        })
+    }
+}
+
+/// The most probable label; the first of equals.
+fn predict(labels: &[String], answer: &Answer) -> Prediction {
+    let best = (1..answer.values.len()).fold(0, |best, i| if answer.values[i] > answer.values[best] { i } else { best });
+    let (label, score) = (labels[best].as_str(), rounded(answer.values[best]));
+    let scores: Map<String, Value> = labels.iter().cloned().zip(answer.values.iter().map(|v| rounded(*v).into())).collect();
+    let mut fields = Map::new();
+    fields.insert("label".into(), label.into());
+    fields.insert("score".into(), score.into());
+    fields.insert("scores".into(), scores.into());
+    fields.insert("tokens".into(), answer.tokens.into());
+    fields.insert("truncated".into(), answer.truncated.into());
+    Prediction { key: None, fields, label: Some(label.into()), score: Some(score) }
+}
