@@ -55,15 +55,15 @@ pub enum InferenceError {
 /// Keeps candle and rayon from starting threads of their own: one compute thread a model thread is the fastest arrangement, and
 /// candle's global pool would serialise the model threads. Values that the environment already has are kept.
 ///
-/// Call it as the first line of `main`. The encoders here do not depend on it; networks that run or train on candle do.
-///
-/// # Safety
-/// It writes environment variables, so no other thread may exist yet.
-pub unsafe fn limit_threads() {
+/// Call it as the first line of `main`, before there are other threads: it does nothing and returns `false` when there are some,
+/// or when the system does not tell. The encoders here do not depend on it; networks that run or train on candle do.
+pub fn limit_threads() -> bool {
+    let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
     for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
-        if std::env::var_os(name).is_none() {
-            // SAFETY: the caller promises that this is the only thread, so nobody reads the environment meanwhile.
+        if alone && std::env::var_os(name).is_none() {
+            // SAFETY: the system lists no thread but this one, so nobody else can read or write the environment meanwhile.
             unsafe { std::env::set_var(name, "1") };
         }
     }
+    alone
 }
