@@ -2,6 +2,25 @@
 
 use std::sync::Arc;
 
+/// Whether Kafka publishes what Postgres decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Rows in Postgres and records in topics.
+    Both,
+    /// Rows alone; the group's offsets are a hint for lag tools.
+    Postgres,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Both => "both",
+            Mode::Postgres => "postgres",
+        }
+    }
+}
+
 /// What kind of ending a record tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
