@@ -1,5 +1,7 @@
 //! The task functions: stateless, called for many slices at once. One file a function.
 
+pub mod copy;
+
 use crate::event::{Event, Rejection};
 use futures_util::future::BoxFuture;
 use std::time::Duration;

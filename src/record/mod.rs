@@ -1,5 +1,9 @@
 //! What leaves a function and is stored and published. The row in Postgres is the record: complete, encoded once.
 
+mod encode;
+
+pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
+
 use std::sync::Arc;
 
 /// Whether Kafka publishes what Postgres decided.
