@@ -5,8 +5,20 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "MILLRACE_";
 /// Fields that hold text whatever it looks like.
-const TEXT: &[&str] =
-    &["brokers", "username", "password", "password_file", "url", "url_file", "listen", "level", "otlp_endpoint", "digest", "path", "topic"];
+const TEXT: &[&str] = &[
+    "brokers",
+    "username",
+    "password",
+    "password_file",
+    "url",
+    "url_file",
+    "listen",
+    "level",
+    "otlp_endpoint",
+    "digest",
+    "path",
+    "topic",
+];
 
 /// Lays every `MILLRACE_A__B` over the table; returns the names that were used. A variable without `__` is not ours.
 pub fn apply(table: &mut Table, env: &BTreeMap<String, String>) -> Vec<String> {

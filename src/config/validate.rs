@@ -35,7 +35,10 @@ pub fn findings(config: &Config) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for pipeline in &config.pipeline {
         if !seen.insert(pipeline.name.as_str()) {
-            found.push(format!("[[pipeline]] {:?} is there twice; a name is a pipeline's identity, give one another", pipeline.name));
+            found.push(format!(
+                "[[pipeline]] {:?} is there twice; a name is a pipeline's identity, give one another",
+                pipeline.name
+            ));
         }
         pipeline_findings(config, pipeline, &mut found);
     }

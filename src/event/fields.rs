@@ -104,7 +104,9 @@ pub(super) fn diagnose(kind: EventKind, text: &str) -> Rejection {
         EventKind::ChatMessage => {
             &[("id", id, true), ("conversation", id, true), ("user", id, false), ("text", string, true), ("time", time, true)]
         }
-        EventKind::Click => &[("id", id, true), ("user", id, true), ("item", id, true), ("kind", string, true), ("time", time, true)],
+        EventKind::Click => {
+            &[("id", id, true), ("user", id, true), ("item", id, true), ("kind", string, true), ("time", time, true)]
+        }
         EventKind::Json => &[],
     };
     for (name, (check, expected), required) in fields {
@@ -122,7 +124,12 @@ pub(super) fn diagnose(kind: EventKind, text: &str) -> Rejection {
 /// The parts of a `json` event.
 pub(super) fn mapped<'a>(text: &str, fields: &Fields) -> Result<Parts<'a>, Rejection> {
     let value = object(text)?;
-    fn part<T>(value: &Value, path: &Option<String>, read: fn(&Value) -> Option<T>, expected: &str) -> Result<Option<T>, Rejection> {
+    fn part<T>(
+        value: &Value,
+        path: &Option<String>,
+        read: fn(&Value) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, Rejection> {
         let Some(path) = path else { return Ok(None) };
         let found = at(value, path).ok_or_else(|| missing(path))?;
         read(found).map(Some).ok_or_else(|| wrong(path, found, expected))
@@ -142,9 +149,14 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 
 /// The JSON object that a text holds.
 pub fn object(text: &str) -> Result<Value, Rejection> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|cause| Rejection::new("invalid_json", format!("not JSON at line {} column {}", cause.line(), cause.column())))?;
-    if value.is_object() { Ok(value) } else { Err(Rejection::new("not_an_object", format!("found {}, expected an object", name(&value)))) }
+    let value: Value = serde_json::from_str(text).map_err(|cause| {
+        Rejection::new("invalid_json", format!("not JSON at line {} column {}", cause.line(), cause.column()))
+    })?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Rejection::new("not_an_object", format!("found {}, expected an object", name(&value))))
+    }
 }
 
 pub(crate) fn missing(field: &str) -> Rejection {

@@ -31,8 +31,13 @@ impl Copy {
             serde_json::from_value(Value::Object(options.clone())).map_err(|cause| format!("copy: options: {cause}"))?;
         let name = |path: String| {
             let name = path.rsplit('.').next().unwrap_or_default().to_string();
-            match name.is_empty() || name == "score" && options.score.is_some() || crate::record::RESERVED.contains(&name.as_str()) {
-                true => Err(format!("copy: field {path:?} would be written as {name:?}, which the record uses itself; leave it out")),
+            match name.is_empty()
+                || name == "score" && options.score.is_some()
+                || crate::record::RESERVED.contains(&name.as_str())
+            {
+                true => {
+                    Err(format!("copy: field {path:?} would be written as {name:?}, which the record uses itself; leave it out"))
+                }
                 false => Ok((path, name)),
             }
         };
@@ -50,14 +55,19 @@ impl Copy {
         for (path, name) in &self.fields {
             let value = at(&event, path).ok_or_else(|| missing(path))?;
             if holds_nul(value) {
-                return Err(Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.as_str()));
+                return Err(
+                    Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.as_str())
+                );
             }
             fields.insert(name.clone(), value.clone());
         }
         let score = self.score.as_ref().map(|score| score.eval(&event)).transpose()?;
         if let Some(score) = score {
             if !score.is_finite() {
-                return Err(Rejection::new("non_finite", "the score is not a finite number; the expression divides by zero or overflows"));
+                return Err(Rejection::new(
+                    "non_finite",
+                    "the score is not a finite number; the expression divides by zero or overflows",
+                ));
             }
             fields.insert("score".into(), score.into());
         }

@@ -62,7 +62,8 @@ pub fn dead_letter(by: &Provenance, raw: &RawEvent, n: i16, out_topic: &Arc<str>
         out.push_str(",\"key_truncated\":true");
     }
     let budget = max_bytes.saturating_sub(OVERHEAD_BYTES + 96 + record_key.as_ref().map_or(0, |key| key.len()));
-    let headers: usize = raw.headers.iter().map(|h| h.name.len() * 6 + h.value.as_ref().map_or(4, |v| v.len() * 4 / 3 + 4) + 32).sum();
+    let headers: usize =
+        raw.headers.iter().map(|h| h.name.len() * 6 + h.value.as_ref().map_or(4, |v| v.len() * 4 / 3 + 4) + 32).sum();
     if out.len() + headers <= budget {
         push_headers(&mut out, &raw.headers);
     } else {
