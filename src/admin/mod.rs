@@ -1,1 +1,50 @@
-//! HTTP: health, metrics, status, the function API.
+//! HTTP: health, metrics, status, functions.
+
+mod health;
+mod server;
+
+pub use health::{Liveness, Readiness};
+pub use server::{AdminState, ApiError, FunctionApi, serve};
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What `/status` says of one partition.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PartitionStatus {
+    pub state: String,
+    /// P: all below is decided.
+    pub next_offset: Option<i64>,
+    /// K: all below is published.
+    pub committed_offset: Option<i64>,
+    /// Q: the late copy of K.
+    pub published_offset: Option<i64>,
+    /// One past the newest record of the log.
+    pub end_offset: Option<i64>,
+    pub epoch: Option<i64>,
+    pub owner: Option<String>,
+    /// Why it stopped and what to do.
+    pub halted: Option<String>,
+}
+
+/// Status by pipeline, then `topic/partition`. Holds what the rooms last said.
+#[derive(Debug, Default)]
+pub struct StatusBoard(Mutex<BTreeMap<String, BTreeMap<String, PartitionStatus>>>);
+
+impl StatusBoard {
+    pub fn set(&self, pipeline: &str, partition: &str, status: PartitionStatus) {
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        board.entry(pipeline.into()).or_default().insert(partition.into(), status);
+    }
+
+    pub fn remove(&self, pipeline: &str, partition: &str) {
+        if let Some(partitions) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(pipeline) {
+            partitions.remove(partition);
+        }
+    }
+
+    pub fn snapshot(&self) -> BTreeMap<String, BTreeMap<String, PartitionStatus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

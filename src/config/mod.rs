@@ -1,1 +1,121 @@
-//! One section a file, with defaults, units and validation. Knows nothing but plain types.
+//! One section a file; defaults, units, validation. Reads a file and an environment that it is given, nothing else.
+
+mod kafka;
+mod overlay;
+mod pipeline;
+mod postgres;
+mod service;
+mod validate;
+
+pub use kafka::{Kafka, OWNED_PROPERTIES, Security};
+pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
+pub use postgres::Postgres;
+pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
+pub use validate::{FUNCTIONS, nearest};
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub kafka: Kafka,
+    pub postgres: Postgres,
+    pub admin: Admin,
+    pub telemetry: Telemetry,
+    pub memory: Memory,
+    pub limits: Limits,
+    pub models: BTreeMap<String, Model>,
+    pub pipeline: Vec<Pipeline>,
+}
+
+/// Why a config cannot be used. The text says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {}: {cause}; check the path and its rights", path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
+    #[error("{place}: {text}")]
+    Parse { place: String, text: String },
+    #[error("the configuration cannot run:\n  - {}", .0.join("\n  - "))]
+    Invalid(Vec<String>),
+}
+
+impl Config {
+    /// Reads a file, lays the environment over it, reads the files of secrets, validates.
+    pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        let mut config = Self::parse(&text, &path.display().to_string(), env)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        for model in config.models.values_mut() {
+            model.path = base.join(&model.path);
+        }
+        config.read_secrets(base, env)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Parses without reading files and without validating; `place` is named in errors.
+    pub fn parse(text: &str, place: &str, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let error = |cause: toml::de::Error, place: &str| ConfigError::Parse { place: place.into(), text: explain(&cause) };
+        let mut table: toml::Table = toml::from_str(text).map_err(|cause| error(cause, place))?;
+        let changed = overlay::apply(&mut table, env);
+        if changed.is_empty() {
+            return toml::from_str(text).map_err(|cause| error(cause, place));
+        }
+        table.try_into().map_err(|cause| match toml::from_str::<Config>(text) {
+            // The file alone is at fault: its error shows the line.
+            Err(in_file) if explain(&in_file).ends_with(explain(&cause).trim()) => error(in_file, place),
+            _ => error(cause, &format!("{place} with {}", changed.join(", "))),
+        })
+    }
+
+    /// Everything that is wrong, as sentences.
+    pub fn findings(&self) -> Vec<String> {
+        validate::findings(self)
+    }
+
+    /// The limits on one event of a pipeline.
+    pub fn limits_of<'a>(&'a self, pipeline: &'a Pipeline) -> &'a Limits {
+        pipeline.limits.as_ref().unwrap_or(&self.limits)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let found = self.findings();
+        if found.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(found)) }
+    }
+
+    fn read_secrets(&mut self, base: &Path, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+        if self.postgres.url.is_none() {
+            self.postgres.url = match &self.postgres.url_file {
+                Some(file) => Some(read(&base.join(file))?.trim().into()),
+                None => env.get("DATABASE_URL").map(|url| url.as_str().into()),
+            };
+        }
+        if let (None, Some(file)) = (&self.kafka.password, &self.kafka.password_file) {
+            self.kafka.password = Some(read(&base.join(file))?.trim().into());
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.into(), cause })
+}
+
+/// The error with line and caret, and the nearest known key when a key is unknown.
+fn explain(cause: &toml::de::Error) -> String {
+    let mut text = cause.to_string();
+    let mut quoted = cause.message().split('`').skip(1).step_by(2);
+    if cause.message().starts_with("unknown ")
+        && let Some(word) = quoted.next()
+        && let Some(name) = nearest(word, quoted)
+    {
+        text.push_str(&format!("did you mean `{name}`?\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

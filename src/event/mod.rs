@@ -1,5 +1,12 @@
 //! What comes in. Knows nothing about Kafka, functions or storage.
 
+mod decode;
+mod fields;
+
+pub use decode::Decoder;
+pub use fields::{at, object};
+pub(crate) use fields::{missing, wrong};
+
 use std::sync::Arc;
 
 /// A partition of a topic.

@@ -1,5 +1,6 @@
 //! The task functions: stateless, called for many slices at once. One file a function.
 
+pub mod copy;
 pub mod embed;
 pub mod sentiment;
 mod texts;

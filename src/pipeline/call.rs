@@ -167,12 +167,10 @@ impl Caller {
                         event,
                         n as i16,
                         &self.settings.output_topic,
-                        record::Content {
-                            key: prediction.key,
-                            fields: prediction.fields,
-                            label: prediction.label,
-                            score: prediction.score,
-                        },
+                        prediction.key.as_deref(),
+                        &prediction.fields,
+                        prediction.label,
+                        prediction.score,
                     );
                     if !record::fits(&record, self.settings.record_bytes) {
                         let detail = format!("the prediction is larger than {} bytes", self.settings.record_bytes);

@@ -2,7 +2,8 @@
 //!
 //! Kafka is asked before Postgres: a worker that cannot reach Kafka must not take a claim.
 
-use super::{OnLostCommits, Settings, Start};
+use super::Settings;
+use crate::config::{OnLostCommits, Start};
 use crate::event::TopicPartition;
 use crate::publisher::{Committed, PublishError, Publisher};
 use crate::record::Record;

@@ -19,6 +19,7 @@ mod partition;
 pub use driver::run;
 pub use observe::{Observer, PartitionView};
 
+use crate::config::{OnLostCommits, Start};
 use crate::event::{Event, RawEvent, Rejection};
 use crate::flow::Budget;
 use crate::function::Function;
@@ -31,21 +32,6 @@ use std::time::Duration;
 
 /// Turns a raw event into one that can be scored, or says why not.
 pub type Decode = dyn Fn(RawEvent) -> Result<Event, (RawEvent, Rejection)> + Send + Sync;
-
-/// Where a new pipeline begins. A partition that appears later begins at its first offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    Earliest,
-    Latest,
-}
-
-/// What to do when the group is ahead of Postgres (P < K): commits were lost, or the database is the wrong one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnLostCommits {
-    Halt,
-    /// Decide again from P, publish nothing below K.
-    Reprocess,
-}
 
 /// What one pipeline is told.
 #[derive(Debug, Clone)]

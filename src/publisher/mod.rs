@@ -1,5 +1,7 @@
 //! Kafka publishes. `kafka` is the real one (transactions, or idempotent produce and commit), `memory` its twin.
 
+pub mod kafka;
+
 use crate::event::TopicPartition;
 use crate::record::Record;
 use crate::source::Lease;

@@ -1,6 +1,31 @@
 //! What leaves a function and is stored and published. The row in Postgres is the record: complete, encoded once.
 
+mod encode;
+mod refused;
+
+pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
+pub use refused::refused;
+
 use std::sync::Arc;
+
+/// Whether Kafka publishes what Postgres decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Rows in Postgres and records in topics.
+    Both,
+    /// Rows alone; the group's offsets are a hint for lag tools.
+    Postgres,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Both => "both",
+            Mode::Postgres => "postgres",
+        }
+    }
+}
 
 /// What kind of ending a record tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +89,3 @@ pub const TRACEPARENT_HEADER: &str = "traceparent";
 pub fn record_id(pipeline: &str, run: i32, topic: &str, partition: i32, offset: i64, n: i16) -> String {
     format!("{pipeline}/{run}/{topic}/{partition}/{offset}/{n}")
 }
-
-mod encode;
-pub use encode::{Content, dead_letter, fits, prediction, refused};

@@ -1,5 +1,7 @@
 //! Where events come from. `kafka` is the real one, `memory` its twin.
 
+pub mod kafka;
+
 use crate::event::{RawEvent, TopicPartition};
 use std::any::Any;
 use std::collections::BTreeSet;

@@ -1,29 +1,14 @@
 //! Postgres decides. `postgres` is the real one, `memory` its twin.
 
+pub mod postgres;
+
 use crate::event::TopicPartition;
 use crate::record::{Kind, Provenance, Record};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Whether Kafka publishes what Postgres decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Rows in Postgres and records in topics.
-    Both,
-    /// Rows alone; the group's offsets are a hint for lag tools.
-    Postgres,
-}
-
-impl Mode {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mode::Both => "both",
-            Mode::Postgres => "postgres",
-        }
-    }
-}
+pub use crate::record::Mode;
 
 /// The row of `stream_partition` that a claim returns.
 #[derive(Debug, Clone, PartialEq, Eq)]

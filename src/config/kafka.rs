@@ -1,0 +1,92 @@
+//! `[kafka]`: where the brokers are and how to speak to them.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `[kafka]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// Bootstrap servers, `host:port` separated by commas. Default `localhost:9092`.
+    pub brokers: String,
+    /// `plaintext` (default), `ssl`, `sasl_plaintext` or `sasl_ssl`; all but the first need the cargo feature `tls`.
+    pub security: Security,
+    /// `SCRAM-SHA-256`, `SCRAM-SHA-512` or `PLAIN`. Default none.
+    pub sasl_mechanism: Option<String>,
+    /// SASL user name.
+    pub username: Option<String>,
+    /// SASL password; better from `password_file` or `MILLRACE_KAFKA__PASSWORD`.
+    pub password: Option<SecretString>,
+    /// File whose trimmed content is the SASL password.
+    pub password_file: Option<std::path::PathBuf>,
+    /// PEM file of the authorities that sign the brokers' certificates. Default: the system's.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// Raw librdkafka properties, except those that the delivery protocol owns.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: "localhost:9092".into(),
+            security: Security::default(),
+            sasl_mechanism: None,
+            username: None,
+            password: None,
+            password_file: None,
+            ca_file: None,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// How the connection to a broker is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Security {
+    #[default]
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+impl Security {
+    /// As librdkafka's `security.protocol` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Security::Plaintext => "plaintext",
+            Security::Ssl => "ssl",
+            Security::SaslPlaintext => "sasl_plaintext",
+            Security::SaslSsl => "sasl_ssl",
+        }
+    }
+}
+
+/// Properties that the delivery protocol sets itself; a config that names one is refused.
+pub const OWNED_PROPERTIES: &[&str] = &[
+    "acks",
+    "auto.commit.enable",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "check.crcs",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.gapless.guarantee",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.protocol",
+    "isolation.level",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.send.max.retries",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "partitioner",
+    "request.required.acks",
+    "retries",
+    "transaction.timeout.ms",
+    "transactional.id",
+];

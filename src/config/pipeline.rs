@@ -1,0 +1,161 @@
+//! `[[pipeline]]`: one consumer group, its function and its outputs.
+
+use super::service::Limits;
+use crate::record::Mode;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// `[[pipeline]]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// The pipeline's identity and consumer group: `[a-z0-9._-]`, at most 100 bytes. Renaming it starts a new one.
+    pub name: String,
+    /// Input topic, or a list of them.
+    #[serde(deserialize_with = "one_or_many")]
+    pub topic: Vec<String>,
+    /// Kind of input.
+    pub event: EventKind,
+    /// For `event = "json"`: where the parts of an event stand, as dotted paths.
+    #[serde(default)]
+    pub fields: Fields,
+    /// The task function.
+    pub function: String,
+    /// A name of `[models.NAME]`; functions without a model leave it out.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Where predictions go. Default: `NAME.predictions`.
+    #[serde(default)]
+    pub output_topic: Option<String>,
+    /// Where dead letters go. Default: `NAME.dead-letters`.
+    #[serde(default)]
+    pub dead_letter_topic: Option<String>,
+    /// `both` (default) or `postgres`.
+    #[serde(default = "mode_both")]
+    pub mode: Mode,
+    /// `exactly_once` (default) or `at_least_once`.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Where a new pipeline starts: `earliest` (default) or `latest`.
+    #[serde(default)]
+    pub start: Start,
+    /// When commits of the consumer group or rows of Postgres were lost: `halt` (default) or `reprocess`.
+    #[serde(default)]
+    pub on_lost_commits: OnLostCommits,
+    /// Share of dead letters, 0 to 1, above which a partition stops. Default 1: never.
+    #[serde(default = "one")]
+    pub max_dead_share: f64,
+    /// Events a slice at most. Default: the function's.
+    #[serde(default)]
+    pub slice: Option<usize>,
+    /// A call that takes longer is stuck, milliseconds. Default: the function's.
+    #[serde(default)]
+    pub call_timeout_ms: Option<u64>,
+    /// Limits on one event. Default: `[limits]`.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    /// Largest record that is written, bytes; must fit the topic's `max.message.bytes`. Default 1,000,000.
+    #[serde(default = "record_bytes")]
+    pub record_bytes: usize,
+    /// The function's own settings.
+    #[serde(default)]
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Pipeline {
+    /// Where predictions go.
+    pub fn output_topic(&self) -> String {
+        self.output_topic.clone().unwrap_or_else(|| format!("{}.predictions", self.name))
+    }
+
+    /// Where dead letters go.
+    pub fn dead_letter_topic(&self) -> String {
+        self.dead_letter_topic.clone().unwrap_or_else(|| format!("{}.dead-letters", self.name))
+    }
+
+    /// First 12 hex digits of the SHA-256 of what the pipeline was told; travels with its records.
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let mut hex: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        hex.truncate(12);
+        hex
+    }
+}
+
+/// Kinds of input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Transaction,
+    ChatMessage,
+    Click,
+    Json,
+}
+
+/// Dotted paths of a `json` event; what has no path is not read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fields {
+    pub id: Option<String>,
+    pub key: Option<String>,
+    pub time: Option<String>,
+    pub text: Option<String>,
+}
+
+impl Fields {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Guarantee of the publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    #[default]
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+/// Where a new pipeline starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+/// What to do when commits were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostCommits {
+    #[default]
+    Halt,
+    Reprocess,
+}
+
+fn mode_both() -> Mode {
+    Mode::Both
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn record_bytes() -> usize {
+    1_000_000
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a topic, or a list of topics")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(topic) => vec![topic],
+        OneOrMany::Many(topics) => topics,
+    })
+}

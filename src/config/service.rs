@@ -1,0 +1,90 @@
+//! `[admin]`, `[telemetry]`, `[memory]`, `[limits]` and `[models.NAME]`.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// `[admin]`: HTTP for health, metrics, status and the functions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port. Default `127.0.0.1:9464`: only this machine.
+    pub listen: SocketAddr,
+    /// Largest request body, bytes. Default 1 MiB.
+    pub body_bytes: usize,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), body_bytes: 1 << 20 }
+    }
+}
+
+/// `[telemetry]`: logs on stderr; metrics and traces over OTLP when an endpoint is set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// `human` (default) or `json`.
+    pub log: LogFormat,
+    /// A filter as `RUST_LOG` takes it. Default `info`.
+    pub level: String,
+    /// OTLP over HTTP, for example `http://localhost:4318`. Default off.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: LogFormat::Human, level: "info".into(), otlp_endpoint: None }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// `[memory]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// Events and records in hand, over all pipelines, bytes. Default 64 MiB. Polling pauses at full and resumes at half.
+    pub budget_bytes: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { budget_bytes: 64 << 20 }
+    }
+}
+
+/// `[limits]`: what a single event may be before it becomes a dead letter. A pipeline can set its own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Payload, bytes. Default 1 MiB.
+    pub body_bytes: usize,
+    /// Nesting of JSON objects and arrays. Default 32, at most 100.
+    pub depth: usize,
+    /// A string that is used (id, key, text …), bytes. Default 256 KiB.
+    pub string_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 1 << 20, depth: 32, string_bytes: 256 << 10 }
+    }
+}
+
+/// `[models.NAME]`: a folder with `model.safetensors`, `config.json` and `tokenizer.json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// The folder; relative paths start at the config file's folder.
+    pub path: PathBuf,
+    /// SHA-256 of `model.safetensors` in hex; checked when set.
+    pub digest: Option<String>,
+}

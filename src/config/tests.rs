@@ -1,0 +1,66 @@
+use super::*;
+use secrecy::ExposeSecret;
+
+const SMALL: &str = "[[pipeline]]\nname = \"a\"\ntopic = \"in\"\nevent = \"transaction\"\nfunction = \"copy\"\n";
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, "test.toml", &env(&[]))
+}
+
+#[test]
+fn the_shipped_sample_loads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/millrace.toml");
+    let config = Config::load(&path, &env(&[("DATABASE_URL", "postgres://x")])).unwrap();
+    assert!(!config.pipeline.is_empty());
+    assert_eq!(config.postgres.url.unwrap().expose_secret(), "postgres://x");
+}
+
+#[test]
+fn an_unknown_key_shows_its_line_and_the_nearest_one() {
+    let text = parse("[kafka]\nbroker = \"x\"\n").unwrap_err().to_string();
+    assert!(text.contains("line 2") && text.contains("did you mean `brokers`?"), "{text}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let env = env(&[
+        ("MILLRACE_KAFKA__BROKERS", "k:1"),
+        ("MILLRACE_MEMORY__BUDGET_BYTES", "2000000"),
+        ("MILLRACE_PIPELINE__A__MODE", "postgres"),
+        ("MILLRACE_HOME", "ignored"),
+    ]);
+    let config = Config::parse(SMALL, "t", &env).unwrap();
+    assert_eq!((config.kafka.brokers.as_str(), config.memory.budget_bytes), ("k:1", 2_000_000));
+    assert_eq!(config.pipeline[0].mode, crate::record::Mode::Postgres);
+}
+
+#[test]
+fn what_cannot_run_is_named() {
+    let cases = [
+        (format!("{SMALL}{SMALL}"), "is there twice"),
+        (SMALL.replace("\"a\"", "\"A b\""), "rename it"),
+        (SMALL.replace("copy", "copi"), "did you mean \"copy\"?"),
+        (SMALL.replace("copy", "sentiment"), "needs a model"),
+        (format!("{SMALL}model = \"m\"\n"), "[models.m]"),
+        (format!("{SMALL}output_topic = \"in\"\n"), "feed itself"),
+        (format!("{SMALL}max_dead_share = 2.0\n"), "no share"),
+        (format!("[kafka.properties]\n\"enable.auto.commit\" = \"true\"\n{SMALL}"), "enable.auto.commit"),
+    ];
+    for (text, part) in cases {
+        let found = parse(&text).unwrap().findings().join("\n");
+        assert!(found.contains(part), "{part}: {found}");
+    }
+}
+
+#[test]
+fn the_digest_follows_the_pipeline_and_secrets_stay_hidden() {
+    let one = parse(SMALL).unwrap().pipeline[0].digest();
+    let two = parse(&SMALL.replace("\"in\"", "\"other\"")).unwrap().pipeline[0].digest();
+    assert!(one.len() == 12 && one != two);
+    let config = parse("[postgres]\nurl = \"postgres://u:hunter2@h/d\"\n").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

@@ -1,0 +1,119 @@
+//! What a config may not say, with what to do about it.
+
+use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline};
+use std::collections::BTreeSet;
+
+/// Functions that can be named, and whether each needs a model.
+pub const FUNCTIONS: &[(&str, bool)] = &[("copy", false), ("embed", true), ("sentiment", true)];
+
+/// The known name that is nearest to what was written, when one is near.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Everything that is wrong; empty when the config can run.
+pub fn findings(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in config.kafka.properties.keys() {
+        if OWNED_PROPERTIES.contains(&name.as_str()) {
+            found.push(format!(
+                "[kafka.properties] {name}: the delivery protocol sets this itself, another value would break exactly-once; remove the line"
+            ));
+        }
+    }
+    if config.kafka.brokers.trim().is_empty() {
+        found.push("[kafka] brokers is empty; write host:port, or set MILLRACE_KAFKA__BROKERS".into());
+    }
+    if config.memory.budget_bytes < 1 << 20 {
+        found.push(format!("[memory] budget_bytes = {} is below 1 MiB; raise it", config.memory.budget_bytes));
+    }
+    let mut seen = BTreeSet::new();
+    for pipeline in &config.pipeline {
+        if !seen.insert(pipeline.name.as_str()) {
+            found.push(format!(
+                "[[pipeline]] {:?} is there twice; a name is a pipeline's identity, give one another",
+                pipeline.name
+            ));
+        }
+        pipeline_findings(config, pipeline, &mut found);
+    }
+    found
+}
+
+fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<String>) {
+    let mut say = |text: String| found.push(format!("[[pipeline]] {:?}: {text}", pipeline.name));
+    if !is_name(&pipeline.name, 100) {
+        say("the name must be 1 to 100 of a-z 0-9 - _ . ; rename it".into());
+    }
+    if pipeline.topic.is_empty() {
+        say("topic is empty; name at least one".into());
+    }
+    let outputs = [("output_topic", pipeline.output_topic()), ("dead_letter_topic", pipeline.dead_letter_topic())];
+    for topic in pipeline.topic.iter().chain(outputs.iter().map(|(_, topic)| topic)) {
+        if !is_topic(topic) {
+            say(format!("{topic:?} is no topic name; Kafka takes 1 to 249 of a-z A-Z 0-9 . _ -"));
+        }
+    }
+    for (key, topic) in &outputs {
+        if pipeline.topic.contains(topic) {
+            say(format!("{key} = {topic:?} is also its input, the pipeline would feed itself; name another topic"));
+        }
+    }
+    match FUNCTIONS.iter().find(|(name, _)| *name == pipeline.function) {
+        None => {
+            let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+            say(format!("function {:?} is not known{}", pipeline.function, hint(&pipeline.function, &names)));
+        }
+        Some((name, true)) if pipeline.model.is_none() => {
+            say(format!("function {name:?} needs a model; add model = \"NAME\" and [models.NAME]"));
+        }
+        Some(_) => {}
+    }
+    if let Some(model) = &pipeline.model
+        && !config.models.contains_key(model)
+    {
+        let names: Vec<&str> = config.models.keys().map(String::as_str).collect();
+        say(format!("model {model:?} has no [models.{model}]{}", hint(model, &names)));
+    }
+    if pipeline.event != EventKind::Json && !pipeline.fields.is_empty() {
+        say("fields is for event = \"json\" only; remove it or change the event".into());
+    }
+    if !(0.0..=1.0).contains(&pipeline.max_dead_share) {
+        say(format!("max_dead_share = {} is no share; write 0 to 1", pipeline.max_dead_share));
+    }
+    if pipeline.slice == Some(0) {
+        say("slice = 0 would never call the function; write 1 or more, or leave it out".into());
+    }
+    let limits = config.limits_of(pipeline);
+    if limits.depth == 0 || limits.depth > 100 {
+        say(format!("limits.depth = {} is outside 1 to 100", limits.depth));
+    }
+    if pipeline.record_bytes < 4096 {
+        say(format!("record_bytes = {} is below 4096, no dead letter would fit; raise it", pipeline.record_bytes));
+    }
+}
+
+fn hint(word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(name) => format!("; did you mean {name:?}?"),
+        None if known.is_empty() => "; none is configured".into(),
+        None => format!("; known are {}", known.join(", ")),
+    }
+}
+
+fn is_name(name: &str, max: usize) -> bool {
+    !name.is_empty()
+        && name.len() <= max
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+fn is_topic(name: &str) -> bool {
+    (1..=249).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}

@@ -1,0 +1,376 @@
+//! The Kafka consumer: one poll thread, which makes the lease inside the rebalance callback and nowhere else.
+//!
+//! An assigned partition is paused at once and flows only after its `Start`. What was fetched before that is dropped:
+//! `expected` holds the next offset that the pipeline may see, and nothing below it passes.
+
+use super::{Lease, SourceCommand, SourceError, SourceEvent, SourceHandle};
+use crate::event::{Header, Position, RawEvent, TopicPartition};
+use arc_swap::ArcSwap;
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+/// How a consumer is made.
+#[derive(Debug, Clone)]
+pub struct KafkaSourceSettings {
+    pub group: String,
+    pub topics: Vec<String>,
+    /// librdkafka properties: `bootstrap.servers`, security, time-outs. Those of the protocol are set here.
+    pub client: Vec<(String, String)>,
+    /// Records in one batch at most.
+    pub batch_max: usize,
+    /// Batches that may wait for the pipeline.
+    pub channel_capacity: usize,
+    /// How long a revocation waits for the running publish round.
+    pub revoke_wait: Duration,
+}
+
+/// What a lease carries for the publisher: the member's metadata, and the consumer for plain commits.
+pub struct KafkaLease {
+    pub metadata: ConsumerGroupMetadata,
+    consumer: Weak<PollConsumer>,
+}
+
+impl KafkaLease {
+    /// Commits offsets as this member of the group, and waits for the answer.
+    pub fn commit(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
+        match self.consumer.upgrade() {
+            Some(consumer) => consumer.commit(offsets, rdkafka::consumer::CommitMode::Sync),
+            None => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownMemberId)),
+        }
+    }
+}
+
+type PollConsumer = BaseConsumer<PollContext>;
+
+/// State that the rebalance callback and the poll loop share; both run on the poll thread.
+#[derive(Default)]
+struct Assignment {
+    held: BTreeSet<TopicPartition>,
+    /// Started partitions, and the next offset the pipeline may see of each.
+    expected: BTreeMap<TopicPartition, i64>,
+    leases: u64,
+}
+
+struct PollContext {
+    events: mpsc::Sender<SourceEvent>,
+    lease: Arc<ArcSwap<Lease>>,
+    assignment: Arc<Mutex<Assignment>>,
+    consumer: Arc<Mutex<Weak<PollConsumer>>>,
+    revoke_wait: Duration,
+    /// Set once nobody listens any more.
+    polled_at_ms: Arc<AtomicU64>,
+    started: Instant,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for PollContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "The Kafka consumer reports trouble; it goes on by itself.");
+    }
+}
+
+impl ConsumerContext for PollContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, tpl: &mut TopicPartitionList) {
+        let partitions: Vec<TopicPartition> =
+            tpl.elements().iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect();
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            lock(&self.assignment).held.extend(partitions.iter().cloned());
+            let lease = self.new_lease(consumer, true);
+            // An explicit offset, since `auto.offset.reset=error` refuses to guess. Nothing read from it passes before `Start`.
+            let assigned = tpl.set_all_offsets(Offset::Beginning).and_then(|()| consumer.incremental_assign(tpl)).and_then(|()| consumer.pause(tpl));
+            if let Err(error) = assigned {
+                self.send(SourceEvent::Failed(SourceError::Fatal(format!("partitions could not be assigned: {error}"))));
+                return;
+            }
+            self.send(SourceEvent::Assigned { lease, partitions });
+            return;
+        }
+        let lost = consumer.assignment_lost();
+        {
+            let mut assignment = lock(&self.assignment);
+            for partition in &partitions {
+                assignment.held.remove(partition);
+                assignment.expected.remove(partition);
+            }
+            if lost {
+                assignment.held.clear();
+            }
+        }
+        // In force before the partitions go: no transaction begins under the old one any more.
+        let lease = self.new_lease(consumer, !lost);
+        let (done, finished) = oneshot::channel();
+        self.send(SourceEvent::Revoked { lease, partitions, lost, done });
+        if !lost {
+            self.wait(finished);
+        }
+        if let Err(error) = consumer.incremental_unassign(tpl) {
+            tracing::warn!(%error, "Partitions could not be given back in good order.");
+        }
+    }
+}
+
+impl PollContext {
+    fn new_lease(&self, consumer: &BaseConsumer<Self>, with_metadata: bool) -> Arc<Lease> {
+        let mut assignment = lock(&self.assignment);
+        assignment.leases += 1;
+        let metadata = if with_metadata { consumer.group_metadata() } else { None };
+        let lease = Arc::new(Lease {
+            number: assignment.leases,
+            partitions: if metadata.is_some() { assignment.held.clone() } else { BTreeSet::new() },
+            metadata: metadata.map(|metadata| Arc::new(KafkaLease { metadata, consumer: lock(&self.consumer).clone() }) as _),
+        });
+        self.lease.store(lease.clone());
+        lease
+    }
+
+    /// Hands an event over. The pipeline always listens; while its queue is full the thread shows that it is alive.
+    fn send(&self, mut event: SourceEvent) -> bool {
+        loop {
+            match self.events.try_send(event) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(back)) => {
+                    event = back;
+                    self.tick();
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+        }
+    }
+
+    fn wait(&self, mut finished: oneshot::Receiver<()>) {
+        let deadline = Instant::now() + self.revoke_wait;
+        while Instant::now() < deadline {
+            match finished.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(2)),
+                Ok(()) | Err(oneshot::error::TryRecvError::Closed) => return,
+            }
+        }
+        tracing::warn!("A publish round was still running when its partitions had to go; Kafka decides whether it counts.");
+    }
+
+    fn tick(&self) {
+        self.polled_at_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Starts the poll thread and joins the group.
+pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError> {
+    let (events_in, events) = mpsc::channel(settings.channel_capacity);
+    let (commands, commands_out) = mpsc::unbounded_channel();
+    let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeSet::new(), metadata: None }));
+    let polled_at_ms = Arc::new(AtomicU64::new(0));
+    let slot = Arc::new(Mutex::new(Weak::new()));
+    let assignment = Arc::new(Mutex::new(Assignment::default()));
+    let context = PollContext {
+        events: events_in,
+        lease: lease.clone(),
+        assignment: assignment.clone(),
+        consumer: slot.clone(),
+        revoke_wait: settings.revoke_wait,
+        polled_at_ms: polled_at_ms.clone(),
+        started: Instant::now(),
+    };
+    let fatal = |error: KafkaError| SourceError::Fatal(format!("the Kafka consumer cannot be made: {error}"));
+    let consumer: Arc<PollConsumer> = Arc::new(client_config(&settings).create_with_context(context).map_err(fatal)?);
+    *lock(&slot) = Arc::downgrade(&consumer);
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(fatal)?;
+    let batch_max = settings.batch_max;
+    std::thread::Builder::new()
+        .name(format!("poll-{}", settings.group))
+        .spawn(move || Poll { consumer, assignment, commands: commands_out, topic: Arc::from(""), batch_max }.run())
+        .map_err(|error| SourceError::Fatal(format!("the poll thread cannot be started: {error}")))?;
+    Ok(SourceHandle { events, commands, lease, polled_at_ms })
+}
+
+fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("queued.max.messages.kbytes", "16384").set("fetch.wait.max.ms", "50").set("fetch.message.max.bytes", "2097152");
+    let classic = !settings.client.iter().any(|(name, value)| name == "group.protocol" && value == "consumer");
+    if classic {
+        config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    for (name, value) in &settings.client {
+        config.set(name, value);
+    }
+    config
+        .set("group.id", &settings.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("check.crcs", "true")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true");
+    config
+}
+
+struct Poll {
+    consumer: Arc<PollConsumer>,
+    assignment: Arc<Mutex<Assignment>>,
+    commands: mpsc::UnboundedReceiver<SourceCommand>,
+    /// The topic of the last record: its name is shared by all that follow.
+    topic: Arc<str>,
+    batch_max: usize,
+}
+
+impl Poll {
+    fn run(mut self) {
+        loop {
+            self.consumer.context().tick();
+            loop {
+                match self.commands.try_recv() {
+                    Ok(SourceCommand::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => return,
+                    Ok(command) => self.obey(command),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                }
+            }
+            let mut batch = Vec::new();
+            let mut wait = Duration::from_millis(10);
+            let consumer = self.consumer.clone();
+            while batch.len() < self.batch_max {
+                match consumer.poll(wait) {
+                    None => break,
+                    Some(Ok(message)) => self.take(&message, &mut batch),
+                    Some(Err(error)) => {
+                        // What was read before the error comes first.
+                        self.flush(&mut batch);
+                        if !self.on_error(error) {
+                            return;
+                        }
+                    }
+                }
+                wait = Duration::ZERO;
+            }
+            if !self.flush(&mut batch) {
+                return;
+            }
+        }
+    }
+
+    fn flush(&self, batch: &mut Vec<RawEvent>) -> bool {
+        batch.is_empty() || self.consumer.context().send(SourceEvent::Records(std::mem::take(batch)))
+    }
+
+    fn obey(&self, command: SourceCommand) {
+        let result = match &command {
+            SourceCommand::Start { partition, offset } => self.start(partition, *offset),
+            SourceCommand::Pause(partitions) => self.consumer.pause(&self.held(partitions)),
+            SourceCommand::Resume(partitions) => self.consumer.resume(&self.held(partitions)),
+            SourceCommand::Stop => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::warn!(?command, %error, "A command to the consumer failed.");
+            self.consumer.context().send(SourceEvent::Failed(SourceError::Fatal(format!("the consumer refuses a command: {error}"))));
+        }
+    }
+
+    /// Starts a partition at an offset. Assigning it anew at the explicit offset, rather than seeking while it is paused,
+    /// leaves no room for a position that an earlier fetch had set.
+    fn start(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+        if !lock(&self.assignment).held.contains(partition) {
+            return Ok(()); // Revoked meanwhile.
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.topic, partition.partition);
+        self.consumer.incremental_unassign(&list)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
+        self.consumer.incremental_assign(&list)?;
+        self.consumer.resume(&list)?;
+        lock(&self.assignment).expected.insert(partition.clone(), offset);
+        Ok(())
+    }
+
+    fn held(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
+        let assignment = lock(&self.assignment);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions.iter().filter(|partition| assignment.held.contains(partition)) {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        list
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>, batch: &mut Vec<RawEvent>) {
+        if *self.topic != *message.topic() {
+            self.topic = Arc::from(message.topic());
+        }
+        let (partition, offset) = (message.partition(), message.offset());
+        {
+            let mut assignment = lock(&self.assignment);
+            let key = TopicPartition { topic: self.topic.clone(), partition };
+            match assignment.expected.get_mut(&key) {
+                Some(expected) if offset >= *expected => *expected = offset + 1,
+                _ => return,
+            }
+        }
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| Header { name: header.key.into(), value: header.value.map(Into::into) }).collect()
+        });
+        batch.push(RawEvent {
+            position: Position { topic: self.topic.clone(), partition, offset },
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+            key: message.key().map(Into::into),
+            payload: message.payload().map(Into::into),
+            headers,
+        });
+    }
+
+    /// Returns whether polling goes on.
+    fn on_error(&self, error: KafkaError) -> bool {
+        let context = self.consumer.context();
+        match &error {
+            KafkaError::PartitionEOF(_) => {
+                let assignment = lock(&self.assignment);
+                let ends: Vec<(TopicPartition, i64)> =
+                    assignment.expected.iter().map(|(partition, offset)| (partition.clone(), *offset)).collect();
+                drop(assignment);
+                let KafkaError::PartitionEOF(number) = error else { return true };
+                ends.into_iter()
+                    .filter(|(partition, _)| partition.partition == number)
+                    .all(|(partition, offset)| context.send(SourceEvent::CaughtUp { partition, offset }))
+            }
+            KafkaError::MessageConsumptionFatal(code) => {
+                context.send(SourceEvent::Failed(SourceError::Fatal(format!("the consumer cannot go on: {code}"))));
+                false
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                // librdkafka does not say which partition: ask each that was started.
+                for (partition, expected) in lock(&self.assignment).expected.clone() {
+                    let Ok((low, high)) = self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(5)) else { continue };
+                    if expected < low || expected > high {
+                        let detail = format!("offset {expected} is wanted, the log holds [{low}, {high})");
+                        context.send(SourceEvent::Failed(SourceError::OutOfRange { partition, detail }));
+                    }
+                }
+                true
+            }
+            KafkaError::MessageConsumption(
+                code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::UnknownTopicOrPartition),
+            ) => {
+                context.send(SourceEvent::Failed(SourceError::Fatal(format!(
+                    "the broker refuses to let this group read: {code}. Check that the topic exists and that the user may read it and the group."
+                ))));
+                false
+            }
+            other => {
+                tracing::warn!(error = %other, "Reading from Kafka failed for now; polling goes on.");
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Postgres as the place where outcomes are decided. All of sqlx lives in this folder.
+
+mod decide;
+mod errors;
+mod migrate;
+mod rows;
+
+pub use migrate::{SCHEMA_VERSION, migrate};
+pub use rows::{Endings, endings};
+
+use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
+use crate::event::TopicPartition;
+use crate::record::{Mode, Provenance, Record};
+use errors::store_error;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A pool of connections, and how to make one that is certainly new.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+/// How connections are made.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    pub max_connections: u32,
+    /// Longest statement, milliseconds.
+    pub statement_timeout_ms: u64,
+    /// Longest wait for a connection, milliseconds.
+    pub acquire_timeout_ms: u64,
+}
+
+/// Options of every connection: a name, and bounds on how long a frozen client can hold anything.
+fn connect_options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::Fatal(format!("the database URL cannot be read: {error}")))?;
+    Ok(options
+        .application_name("millrace")
+        .options([
+            ("statement_timeout", settings.statement_timeout_ms.to_string()),
+            ("lock_timeout", "5000".into()),
+            ("idle_in_transaction_session_timeout", "10000".into()),
+        ])
+        .log_statements(tracing::log::LevelFilter::Trace))
+}
+
+impl PostgresStore {
+    /// Connects and checks that the schema is the one this program writes.
+    pub async fn connect(url: &str, settings: &PostgresSettings) -> Result<Self, StoreError> {
+        let options = connect_options(url, settings)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+            .connect_with(options.clone())
+            .await
+            .map_err(|error| store_error(&error))?;
+        let found = migrate::version(&pool).await?;
+        if found != SCHEMA_VERSION {
+            let what = if found < SCHEMA_VERSION { "older: run `millrace migrate`" } else { "newer: run a newer millrace" };
+            return Err(StoreError::Fatal(format!(
+                "the schema `millrace` has version {found} and this program needs {SCHEMA_VERSION}; it is {what}."
+            )));
+        }
+        Ok(Self { pool, options })
+    }
+}
+
+impl Store for PostgresStore {
+    fn current_run<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Option<i32>, StoreError>> {
+        rows::current_run(&self.pool, pipeline).boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        mode: Mode,
+        starts: &'a [(TopicPartition, i64)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        rows::open(&self.pool, pipeline, run, mode, starts).boxed()
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
+        rows::partitions(&self.pool, pipeline, run, topic).boxed()
+    }
+
+    fn claim<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+        rows::claim(&self.pool, key, claim, owner).boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+        async move {
+            if !fresh {
+                return rows::read(&self.pool, key).await;
+            }
+            // A connection of the pool may be the one whose reply was lost, or lead to a server that is gone.
+            let mut connection = self.options.connect().await.map_err(|error| store_error(&error))?;
+            let row = rows::read(&mut connection, key).await;
+            if let Err(error) = sqlx::Connection::close(connection).await {
+                tracing::debug!(%error, "A connection did not close in good order.");
+            }
+            row
+        }
+        .boxed()
+    }
+
+    fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        rows::suspect(&self.pool, key, claim, offset).boxed()
+    }
+
+    fn decide<'a>(
+        &'a self,
+        provenance: &'a Provenance,
+        round: &'a [Advance],
+    ) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
+        decide::decide(&self.pool, provenance, round).boxed()
+    }
+
+    fn published<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, published_offset: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        rows::published(&self.pool, key, claim, published_offset).boxed()
+    }
+
+    fn records<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        from: i64,
+        to: i64,
+        after: Option<(i64, i16)>,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        rows::records(&self.pool, key, from, to, after, limit).boxed()
+    }
+}

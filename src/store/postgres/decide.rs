@@ -1,0 +1,139 @@
+//! The decide: one statement, no open transaction.
+
+use super::errors::store_error;
+use crate::event::TopicPartition;
+use crate::record::Provenance;
+use crate::store::{Advance, StoreError};
+use sqlx::{PgPool, Row};
+
+/// Compare-and-set on the claim and on P, and the inserts joined to what it returned: a partition that did not move wrote
+/// nothing, and hinders no other.
+const DECIDE: &str = r#"
+WITH moved AS (
+    UPDATE millrace.stream_partition AS p
+    SET next_offset = a.to_offset, fold_from = a.to_offset,
+        published_offset = greatest(p.published_offset, a.published),
+        event_time = greatest(p.event_time, to_timestamp(a.event_ms / 1000.0)),
+        events = p.events + a.events, records = p.records + a.records, skipped = p.skipped + a.skipped, dead = p.dead + a.dead,
+        idle_claims = 0, suspect_offset = NULL
+    FROM unnest($3::text[], $4::int[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
+                $11::bigint[], $12::bigint[], $13::bigint[])
+         AS a (topic, partition, claim, from_offset, to_offset, published, event_ms, events, records, skipped, dead)
+    WHERE p.pipeline = $1 AND p.run = $2 AND p.topic = a.topic AND p.partition = a.partition
+      AND p.claim = a.claim AND p.next_offset = a.from_offset
+    RETURNING p.topic, p.partition
+), written AS (
+    INSERT INTO millrace.record
+        (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score)
+    SELECT $1, $2, moved.topic, moved.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
+           $24, $25, $26, r.label, r.score
+    FROM unnest($14::int[], $15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::text[],
+                $22::text[], $23::float8[])
+         AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score)
+    JOIN unnest($3::text[], $4::int[]) WITH ORDINALITY AS a (topic, partition, number) ON a.number = r.advance
+    JOIN moved ON moved.topic = a.topic AND moved.partition = a.partition
+)
+SELECT topic, partition FROM moved
+"#;
+
+/// Attempts when Postgres says that this round and another stood in each other's way.
+const DEADLOCK_ATTEMPTS: usize = 3;
+
+pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
+    let mut attempt = 1;
+    loop {
+        match statement(pool, provenance, round).await {
+            Err(error) if attempt < DEADLOCK_ATTEMPTS && is_deadlock(&error) => attempt += 1,
+            result => return result.map_err(|error| store_error(&error)),
+        }
+    }
+}
+
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|database| database.code()).is_some_and(|code| code == "40P01")
+}
+
+async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, sqlx::Error> {
+    let of = |field: fn(&Advance) -> i64| round.iter().map(field).collect::<Vec<i64>>();
+    let total = round.iter().map(|advance| advance.records.len()).sum();
+    let mut columns = Columns::with_capacity(total);
+    for (number, advance) in round.iter().enumerate() {
+        for record in advance.records.iter() {
+            columns.push(number as i32 + 1, record);
+        }
+    }
+    let rows = sqlx::query(DECIDE)
+        .bind(&*provenance.pipeline)
+        .bind(provenance.run)
+        .bind(round.iter().map(|advance| &*advance.partition.topic).collect::<Vec<_>>())
+        .bind(round.iter().map(|advance| advance.partition.partition).collect::<Vec<_>>())
+        .bind(round.iter().map(|advance| advance.claim).collect::<Vec<_>>())
+        .bind(of(|advance| advance.from))
+        .bind(of(|advance| advance.to))
+        .bind(of(|advance| advance.published_offset))
+        .bind(round.iter().map(|advance| advance.event_time_ms).collect::<Vec<_>>())
+        .bind(of(|advance| advance.events))
+        .bind(of(|advance| advance.records.len() as i64))
+        .bind(of(|advance| advance.skipped))
+        .bind(of(|advance| advance.dead))
+        .bind(columns.advance)
+        .bind(columns.offset)
+        .bind(columns.n)
+        .bind(columns.kind)
+        .bind(columns.out_topic)
+        .bind(columns.key)
+        .bind(columns.headers)
+        .bind(columns.value)
+        .bind(columns.label)
+        .bind(columns.score)
+        .bind(&*provenance.function)
+        .bind(&*provenance.model)
+        .bind(&*provenance.config)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| Ok(TopicPartition::new(row.try_get::<&str, _>(0)?, row.try_get(1)?))).collect()
+}
+
+/// Records as columns, in the order of the parameters.
+struct Columns<'a> {
+    advance: Vec<i32>,
+    offset: Vec<i64>,
+    n: Vec<i16>,
+    kind: Vec<&'static str>,
+    out_topic: Vec<&'a str>,
+    key: Vec<Option<&'a [u8]>>,
+    headers: Vec<Option<String>>,
+    value: Vec<&'a str>,
+    label: Vec<Option<&'a str>>,
+    score: Vec<Option<f64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn with_capacity(n: usize) -> Self {
+        Self {
+            advance: Vec::with_capacity(n),
+            offset: Vec::with_capacity(n),
+            n: Vec::with_capacity(n),
+            kind: Vec::with_capacity(n),
+            out_topic: Vec::with_capacity(n),
+            key: Vec::with_capacity(n),
+            headers: Vec::with_capacity(n),
+            value: Vec::with_capacity(n),
+            label: Vec::with_capacity(n),
+            score: Vec::with_capacity(n),
+        }
+    }
+
+    fn push(&mut self, advance: i32, record: &'a crate::record::Record) {
+        self.advance.push(advance);
+        self.offset.push(record.offset);
+        self.n.push(record.n);
+        self.kind.push(record.kind.as_str());
+        self.out_topic.push(&record.out_topic);
+        self.key.push(record.key.as_deref());
+        self.headers.push(record.traceparent.as_deref().map(|trace| serde_json::json!({ "traceparent": trace }).to_string()));
+        self.value.push(&record.value);
+        self.label.push(record.label.as_deref());
+        self.score.push(record.score);
+    }
+}

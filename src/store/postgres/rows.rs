@@ -1,0 +1,213 @@
+//! The small statements: claim, read, open, note, bring back.
+
+use super::errors::store_error;
+use crate::event::TopicPartition;
+use crate::record::{Mode, Record};
+use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
+use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, PgPool, Row};
+use uuid::Uuid;
+
+const COLUMNS: &str = "partition, claim, epoch, owner, next_offset, published_offset, fold_from, events, records, skipped, dead, \
+                       idle_claims, suspect_offset, mode";
+
+fn map(error: sqlx::Error) -> StoreError {
+    store_error(&error)
+}
+
+fn partition_row(row: &PgRow) -> Result<PartitionRow, sqlx::Error> {
+    Ok(PartitionRow {
+        claim: row.try_get::<Option<Uuid>, _>("claim")?.unwrap_or_default(),
+        epoch: row.try_get("epoch")?,
+        owner: row.try_get::<Option<String>, _>("owner")?.unwrap_or_default(),
+        next_offset: row.try_get("next_offset")?,
+        published_offset: row.try_get("published_offset")?,
+        fold_from: row.try_get("fold_from")?,
+        events: row.try_get("events")?,
+        records: row.try_get("records")?,
+        skipped: row.try_get("skipped")?,
+        dead: row.try_get("dead")?,
+        idle_claims: row.try_get("idle_claims")?,
+        suspect_offset: row.try_get("suspect_offset")?,
+        mode: if row.try_get::<&str, _>("mode")? == "postgres" { Mode::Postgres } else { Mode::Both },
+    })
+}
+
+pub async fn current_run(pool: &PgPool, pipeline: &str) -> Result<Option<i32>, StoreError> {
+    sqlx::query_scalar("SELECT max(run) FROM millrace.stream_partition WHERE pipeline = $1").bind(pipeline).fetch_one(pool).await.map_err(map)
+}
+
+pub async fn open(pool: &PgPool, pipeline: &str, run: i32, mode: Mode, starts: &[(TopicPartition, i64)]) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
+         SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, $3 \
+         FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start) ON CONFLICT DO NOTHING",
+    )
+    .bind(pipeline)
+    .bind(run)
+    .bind(mode.as_str())
+    .bind(starts.iter().map(|(partition, _)| &*partition.topic).collect::<Vec<_>>())
+    .bind(starts.iter().map(|(partition, _)| partition.partition).collect::<Vec<_>>())
+    .bind(starts.iter().map(|(_, start)| *start).collect::<Vec<_>>())
+    .execute(pool)
+    .await
+    .map_err(map)?;
+    Ok(())
+}
+
+pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) -> Result<Vec<(i32, PartitionRow)>, StoreError> {
+    let text = format!("SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 ORDER BY partition");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
+    rows.iter().map(|row| Ok((row.try_get("partition")?, partition_row(row)?))).collect::<Result<_, sqlx::Error>>().map_err(map)
+}
+
+pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) -> Result<Option<PartitionRow>, StoreError> {
+    let text = format!(
+        "UPDATE millrace.stream_partition SET claim = $5, epoch = epoch + 1, owner = $6, claimed_at = now(), idle_claims = idle_claims + 1 \
+         WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(&*key.pipeline)
+        .bind(key.run)
+        .bind(&*key.partition.topic)
+        .bind(key.partition.partition)
+        .bind(claim)
+        .bind(owner)
+        .fetch_optional(pool)
+        .await
+        .map_err(map)?;
+    row.as_ref().map(partition_row).transpose().map_err(map)
+}
+
+pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<Option<PartitionRow>, StoreError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 FOR SHARE"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(&*key.pipeline)
+        .bind(key.run)
+        .bind(&*key.partition.topic)
+        .bind(key.partition.partition)
+        .fetch_optional(executor)
+        .await
+        .map_err(map)?;
+    row.as_ref().map(partition_row).transpose().map_err(map)
+}
+
+/// Naming a new suspect sets the count of idle claims back: only deaths with this event alone in work count against it.
+pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE millrace.stream_partition \
+         SET idle_claims = CASE WHEN suspect_offset = $6 THEN idle_claims ELSE 0 END, suspect_offset = $6 \
+         WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
+    )
+    .bind(&*key.pipeline)
+    .bind(key.run)
+    .bind(&*key.partition.topic)
+    .bind(key.partition.partition)
+    .bind(claim)
+    .bind(offset)
+    .execute(pool)
+    .await
+    .map_err(map)?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Also a proof of life: who comes to this in good order was not killed by an event.
+pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE millrace.stream_partition SET published_offset = greatest(published_offset, least($6, next_offset)), idle_claims = 0, \
+         suspect_offset = NULL WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
+    )
+    .bind(&*key.pipeline)
+    .bind(key.run)
+    .bind(&*key.partition.topic)
+    .bind(key.partition.partition)
+    .bind(claim)
+    .bind(offset)
+    .execute(pool)
+    .await
+    .map_err(map)?;
+    Ok(())
+}
+
+pub async fn records(
+    pool: &PgPool,
+    key: &PartitionKey,
+    from: i64,
+    to: i64,
+    after: Option<(i64, i16)>,
+    limit: i64,
+) -> Result<Vec<Record>, StoreError> {
+    let (after_offset, after_n) = after.unwrap_or((i64::MIN, 0));
+    let rows = sqlx::query(
+        "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, score \
+         FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5 AND \"offset\" < $6 \
+         AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9",
+    )
+    .bind(&*key.pipeline)
+    .bind(key.run)
+    .bind(&*key.partition.topic)
+    .bind(key.partition.partition)
+    .bind(from)
+    .bind(to)
+    .bind(after_offset)
+    .bind(after_n)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+    .map_err(map)?;
+    rows.iter().map(record).collect()
+}
+
+fn record(row: &PgRow) -> Result<Record, StoreError> {
+    let kind: &str = row.try_get("kind").map_err(map)?;
+    let kind = kind_from_str(kind).ok_or_else(|| StoreError::Fatal(format!("a row of millrace.record has the unknown kind `{kind}`")))?;
+    let read = || -> Result<Record, sqlx::Error> {
+        Ok(Record {
+            partition: row.try_get("partition")?,
+            offset: row.try_get("offset")?,
+            n: row.try_get("n")?,
+            kind,
+            out_topic: row.try_get::<&str, _>("out_topic")?.into(),
+            key: row.try_get::<Option<Vec<u8>>, _>("key")?.map(Into::into),
+            traceparent: row.try_get::<Option<String>, _>("traceparent")?.map(Into::into),
+            value: row.try_get::<String, _>("value")?.into(),
+            label: row.try_get::<Option<String>, _>("label")?.map(Into::into),
+            score: row.try_get("score")?,
+        })
+    };
+    read().map_err(map)
+}
+
+/// How the events of a pipeline ended, counted from the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// Sum of `stream_partition.events`.
+    pub events: i64,
+    pub predictions: i64,
+    pub dead_letters: i64,
+    /// Events that have a row.
+    pub distinct_events: i64,
+}
+
+/// Counts the endings of a pipeline over all its runs.
+pub async fn endings(url: &str, pipeline: &str) -> Result<Endings, StoreError> {
+    use sqlx::Connection;
+    let mut connection = sqlx::PgConnection::connect(url).await.map_err(map)?;
+    let row = sqlx::query(
+        "SELECT (SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition WHERE pipeline = $1), \
+         count(*) FILTER (WHERE kind = 'prediction'), count(*) FILTER (WHERE kind = 'dead_letter'), \
+         count(DISTINCT (run, topic, partition, \"offset\")) FROM millrace.record WHERE pipeline = $1",
+    )
+    .bind(pipeline)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(map)?;
+    let read = || -> Result<Endings, sqlx::Error> {
+        Ok(Endings { events: row.try_get(0)?, predictions: row.try_get(1)?, dead_letters: row.try_get(2)?, distinct_events: row.try_get(3)? })
+    };
+    let endings = read().map_err(map);
+    connection.close().await.map_err(map)?;
+    endings
+}
