@@ -33,15 +33,9 @@ pub struct PartitionStatus {
 pub struct StatusBoard(Mutex<BTreeMap<String, BTreeMap<String, PartitionStatus>>>);
 
 impl StatusBoard {
-    pub fn set(&self, pipeline: &str, partition: &str, status: PartitionStatus) {
-        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        board.entry(pipeline.into()).or_default().insert(partition.into(), status);
-    }
-
-    pub fn remove(&self, pipeline: &str, partition: &str) {
-        if let Some(partitions) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(pipeline) {
-            partitions.remove(partition);
-        }
+    /// Replaces what is known of a pipeline; partitions are named `topic/partition`.
+    pub fn replace(&self, pipeline: &str, partitions: BTreeMap<String, PartitionStatus>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline.into(), partitions);
     }
 
     pub fn snapshot(&self) -> BTreeMap<String, BTreeMap<String, PartitionStatus>> {

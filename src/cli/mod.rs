@@ -1,3 +1,50 @@
 //! One file a command.
 
+mod call;
 pub mod check;
+mod demo;
+mod migrate;
+mod run;
+
+use crate::config::ConfigError;
+use crate::lifecycle::Exit;
+use clap::{Parser, Subcommand};
+use std::collections::BTreeMap;
+
+/// Scores events from Kafka with in-process models, and writes each prediction exactly once to Postgres and Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the pipelines of a config.
+    Run(run::Args),
+    /// Show the whole path in one process, in under two minutes.
+    Demo(demo::Args),
+    /// Check a config without connecting anywhere.
+    Check(check::Args),
+    /// Call a function on standard input.
+    Call(call::Args),
+    /// Bring the schema in Postgres up to this program.
+    Migrate(migrate::Args),
+}
+
+/// Runs a command. The environment is read here, once, and handed down.
+pub async fn run(cli: Cli) -> Exit {
+    let env: BTreeMap<String, String> = std::env::vars().collect();
+    let result = match cli.command {
+        Command::Run(args) => run::run(args, &env).await,
+        Command::Demo(args) => demo::run(args, &env).await,
+        Command::Check(args) => check::run(args, &env).map(|()| Exit::Done),
+        Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
+        Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("millrace: {error:#}");
+        if error.is::<ConfigError>() { Exit::Usage } else { Exit::Failed }
+    })
+}

@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod embed;
+pub mod offline;
 pub mod sentiment;
 mod texts;
 

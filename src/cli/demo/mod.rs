@@ -43,11 +43,11 @@ pub struct Args {
     model: String,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &std::collections::BTreeMap<String, String>) -> anyhow::Result<Exit> {
     println!("Millrace demo: Kafka (a mock inside this process) -> sentiment model -> Postgres and an output topic.");
-    let (private, url) = match std::env::var("DATABASE_URL") {
-        Ok(url) => (None, url),
-        Err(_) => {
+    let (private, url) = match env.get("DATABASE_URL") {
+        Some(url) => (None, url.clone()),
+        None => {
             println!("Starting a private PostgreSQL ...");
             let server = PrivatePostgres::start().await?;
             let url = server.url();
@@ -69,18 +69,20 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
 async fn play(args: &Args, url: &str) -> anyhow::Result<Exit> {
     let cluster = MockCluster::new(1).context("the mock cluster did not start")?;
     for topic in ["chat", "sentiments", "chat-dead"] {
-        cluster.create_topic(topic, PARTITIONS, 1)?;
+        cluster.create_topic(topic, PARTITIONS, 1).with_context(|| format!("the mock topic {topic} cannot be made"))?;
     }
     let brokers = cluster.bootstrap_servers();
     // A name of its own each time: the mock forgets its log, so offsets in a database that is kept would not fit.
     let name = format!("demo-{}", jiff::Timestamp::now().as_millisecond());
-    let config = Config::parse(&format!(
+    let text = format!(
         r#"
         [kafka]
         brokers = "{brokers}"
         properties = {{ "group.protocol" = "consumer", "fetch.wait.max.ms" = "20" }}
         [postgres]
         url = "{url}"
+        [admin]
+        listen = "127.0.0.1:0"
         [models.sentiment]
         path = "{model}"
         [[pipeline]]
@@ -95,11 +97,12 @@ async fn play(args: &Args, url: &str) -> anyhow::Result<Exit> {
         start = "earliest"
         "#,
         model = args.model,
-    ))?;
+    );
+    let config = Config::parse(&text, "the demo's config", &std::collections::BTreeMap::new())?;
     crate::store::postgres::migrate(url).await?;
     println!("Loading the model ...");
     let (view, stop, generated) = (Arc::new(View::default()), Stop::default(), Arc::new(Generated::default()));
-    let worker = tokio::spawn(worker::run(config, stop.clone(), Some(view.clone())));
+    let worker = tokio::spawn(worker::run(config, stop.clone(), Some(view.clone() as Arc<dyn crate::pipeline::Observer>)));
     let shown = CancellationToken::new();
     let drawing = tokio::spawn({
         let (view, generated, shown, seconds) = (view.clone(), generated.clone(), shown.clone(), args.seconds);

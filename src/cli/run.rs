@@ -1,0 +1,23 @@
+//! `millrace run`: the worker.
+
+use crate::config::Config;
+use crate::lifecycle::{Exit, Stop};
+use crate::{telemetry, worker};
+use anyhow::anyhow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Runs the pipelines of a config until a signal comes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  millrace run --config deploy/millrace.toml\n\nExit codes: 0 drained, 1 failed, 2 wrong usage or config, 3 halted for safety, 4 stopped before it was drained.")]
+pub struct Args {
+    /// The config file.
+    #[arg(long, short, default_value = "millrace.toml")]
+    config: PathBuf,
+}
+
+pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    let config = Config::load(&args.config, env)?;
+    telemetry::init(&config.telemetry).map_err(|error| anyhow!(error))?;
+    worker::run(config, Stop::on_signals()?, None).await
+}

@@ -1,0 +1,168 @@
+//! From one section of the config to the parts of a pipeline.
+
+use crate::admin::{ApiError, FunctionApi};
+use crate::config::{Config, Delivery, Pipeline};
+use crate::event::Decoder;
+use crate::flow::Budget;
+use crate::function::copy::Copy;
+use crate::function::embed::Embed;
+use crate::function::sentiment::Sentiment;
+use crate::function::{CallError, Function, offline};
+use crate::inference::Registry;
+use crate::pipeline::{Observer, Parts, Settings};
+use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
+use crate::publisher::Publisher;
+use crate::record::Provenance;
+use crate::source::kafka::{self, KafkaSourceSettings};
+use crate::store::Store;
+use anyhow::{Context, anyhow};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+/// Builds the function of a pipeline; a model is loaded and warm when this returns.
+pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Arc<dyn Function>> {
+    let encoder = || {
+        let name = pipeline.model.as_deref().context("it needs a `model`")?;
+        let model = config.models.get(name).with_context(|| format!("there is no section [models.{name}]"))?;
+        Ok::<_, anyhow::Error>(registry.encoder(name, &model.path, model.digest.as_deref())?)
+    };
+    Ok(match pipeline.function.as_str() {
+        "sentiment" => Arc::new(Sentiment::new(encoder()?)?),
+        "embed" => Arc::new(Embed::new(encoder()?)),
+        "copy" => Arc::new(Copy::new(&pipeline.options).map_err(|error| anyhow!(error))?),
+        other => return Err(anyhow!("there is no function `{other}`")),
+    })
+}
+
+/// Checks the topics and builds the rest.
+pub async fn pipeline(
+    config: &Config, of: &Pipeline, function: Arc<dyn Function>, store: Arc<dyn Store>, budget: Budget, observer: Arc<dyn Observer>,
+) -> anyhow::Result<(Arc<Settings>, Parts)> {
+    let client = client_properties(config);
+    let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
+    let owner = format!("{host}/{}", std::process::id());
+    let publisher = KafkaPublisher::new(KafkaPublisherSettings {
+        guarantee: match of.delivery {
+            Delivery::ExactlyOnce => Guarantee::ExactlyOnce,
+            Delivery::AtLeastOnce => Guarantee::AtLeastOnce,
+        },
+        group: of.name.clone(),
+        transactional_id: format!("{}-{}", of.name, uuid::Uuid::new_v4().simple()),
+        client: client.clone(),
+    })?;
+    let mut topics: Vec<String> = of.topic.clone();
+    topics.extend([of.output_topic(), of.dead_letter_topic()]);
+    for topic in &topics {
+        publisher.partition_count(topic).await?;
+    }
+    let run = store.current_run(&of.name).await?.unwrap_or(1);
+    let spec = function.spec();
+    let settings = Arc::new(Settings {
+        provenance: Provenance {
+            pipeline: of.name.as_str().into(),
+            run,
+            function: spec.name.into(),
+            model: spec.model.as_str().into(),
+            config: of.digest().into(),
+        },
+        mode: of.mode,
+        output_topic: of.output_topic().into(),
+        dead_letter_topic: of.dead_letter_topic().into(),
+        start: of.start,
+        on_lost_commits: of.on_lost_commits,
+        owner: owner.into(),
+        window: 50_000,
+        decide_events: 10_000,
+        record_bytes: of.record_bytes,
+        max_dead_share: of.max_dead_share,
+        drain: Duration::from_secs(25),
+        backoff: Duration::from_millis(50),
+    });
+    let source = kafka::spawn(KafkaSourceSettings {
+        group: of.name.clone(),
+        topics: of.topic.clone(),
+        client,
+        batch_max: 1_000,
+        channel_capacity: 64,
+        revoke_wait: Duration::from_secs(3),
+    })?;
+    let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());
+    let parts = Parts {
+        source,
+        store,
+        publisher: Arc::new(publisher),
+        function,
+        decode: Arc::new(move |raw| decoder.decode(raw)),
+        budget,
+        observer,
+    };
+    Ok((settings, parts))
+}
+
+/// librdkafka properties that consumer and producer share.
+fn client_properties(config: &Config) -> Vec<(String, String)> {
+    use secrecy::ExposeSecret;
+    let kafka = &config.kafka;
+    let mut client = vec![("bootstrap.servers".to_owned(), kafka.brokers.clone()), ("security.protocol".to_owned(), kafka.security.as_str().to_owned())];
+    let named = [("sasl.mechanism", &kafka.sasl_mechanism), ("sasl.username", &kafka.username)];
+    client.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
+    client.extend(kafka.password.iter().map(|password| ("sasl.password".to_owned(), password.expose_secret().to_owned())));
+    client.extend(kafka.ca_file.iter().map(|path| ("ssl.ca.location".to_owned(), path.display().to_string())));
+    client.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+    client
+}
+
+/// The functions of this worker's pipelines, for HTTP: the same objects that score the streams.
+#[derive(Default)]
+pub struct Functions {
+    by_name: RwLock<BTreeMap<String, Arc<dyn Function>>>,
+}
+
+impl Functions {
+    pub fn add(&self, function: Arc<dyn Function>) {
+        let name = function.spec().name.to_owned();
+        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, function);
+    }
+}
+
+impl FunctionApi for Functions {
+    fn list(&self) -> Value {
+        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        by_name.values().map(|function| json!({ "name": function.spec().name, "model": function.spec().model, "version": function.spec().version })).collect()
+    }
+
+    fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>> {
+        async move {
+            let function = self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+            let Some(function) = function else {
+                let known: Vec<String> = self.by_name.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+                let message = format!("there is no function `{name}` here; known: {}", known.join(", "));
+                return Err(ApiError { status: 404, kind: "not_found", message, param: Some("name".into()) });
+            };
+            let inputs = match input.get("inputs") {
+                Some(Value::Array(inputs)) => inputs.clone(),
+                Some(one) => vec![one.clone()],
+                None => {
+                    let message = "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}".to_owned();
+                    return Err(ApiError { status: 400, kind: "invalid_request", message, param: Some("inputs".into()) });
+                }
+            };
+            let spec = function.spec();
+            if inputs.len() > spec.limits.slice {
+                let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
+                return Err(ApiError { status: 413, kind: "too_large", message, param: Some("inputs".into()) });
+            }
+            match offline::call(&*function, &inputs).await {
+                Ok(outputs) => Ok(json!({ "outputs": outputs, "model": spec.model })),
+                Err(CallError::Transient(cause)) => Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None }),
+                Err(error) => Err(ApiError { status: 500, kind: "internal", message: error.to_string(), param: None }),
+            }
+        }
+        .boxed()
+    }
+}
