@@ -8,7 +8,7 @@ use crate::train::{export, vocabulary};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Fine-tune a sentence encoder on labelled texts
 #[derive(Debug, Clone, clap::Args)]
@@ -74,6 +74,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
+    let mut report = Report::default();
     let mut train = rows(&args.train, &columns)?;
     train.truncate(args.max_rows.unwrap_or(usize::MAX));
     let dev = rows(&args.dev, &columns)?;
@@ -83,17 +84,17 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(names.len() == found.len(), "--label-names gives {} names for the {} labels {found:?}", names.len(), found.len());
     for (label, name) in found.iter().zip(&names) {
         let count = |rows: &[Row]| rows.iter().filter(|row| row.label == *label).count();
-        println!("label {label} ({name}): {} rows to train on, {} to measure on", count(&train), count(&dev));
+        report.say(format!("label {label} ({name}): {} rows to train on, {} to measure on", count(&train), count(&dev)));
     }
     let seen: HashSet<&str> = dev.iter().map(|row| row.text.as_str()).collect();
     let shared = train.iter().filter(|row| seen.contains(row.text.as_str())).count();
-    println!("texts in both files: {shared} training rows");
+    report.say(format!("texts in both files: {shared} training rows"));
 
     let mut base = Folder::read(&args.from)?;
     let (train, dev) = (encode(&base, &train, &found, args.max_tokens)?, encode(&base, &dev, &found, args.max_tokens)?);
     let (mut train, mut dev) = (train, dev);
     if args.prune_vocabulary {
-        prune(&args, &columns, &mut base, &mut train, &mut dev)?;
+        prune(&args, &columns, &mut base, (&mut train, &mut dev), &mut report)?;
     }
     if let Some(layers) = args.layers {
         let whole = base.config["num_hidden_layers"].as_u64().context("config.json has no num_hidden_layers")?;
@@ -103,7 +104,11 @@ pub fn run(args: Args) -> Result<()> {
     let network = base.network(found.len(), args.seed)?;
     let trained: usize = network.parameters.values().map(|p| p.elem_count()).sum();
     let tokens: usize = train.iter().map(|example| example.ids.len()).sum();
-    println!("{} layers, {trained} trained parameters, {} texts, {tokens} tokens", network.shape.num_hidden_layers, train.len());
+    report.say(format!(
+        "{} layers, {trained} trained parameters, {} texts, {tokens} tokens",
+        network.shape.num_hidden_layers,
+        train.len()
+    ));
 
     let plan = Plan {
         epochs: args.epochs,
@@ -117,21 +122,60 @@ pub fn run(args: Args) -> Result<()> {
     };
     let fitted = fit(&network, &train, &dev, &plan)?;
     let speed = fitted.tokens as f64 / fitted.seconds;
-    println!(
+    report.say(format!(
         "trained {} steps in {:.0} s, {speed:.0} tokens/s; best dev accuracy {:.2}",
         fitted.steps,
         fitted.seconds,
         100.0 * fitted.best
-    );
+    ));
 
     let (size, digest) = export::write(&args.out, &network, &base.config, &base.tokenizer, &names, args.int8)?;
-    println!("model.safetensors: {size} bytes, sha256 {digest}");
+    report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     let written = Folder::read(&args.out)?;
     let again = rows(&args.dev, &columns)?;
     let again = encode(&written, &again, &found, args.max_tokens)?;
     let (before, after) = (accuracy(&network, &dev)?, accuracy(&written.network(found.len(), 0)?, &again)?);
-    println!("dev accuracy before export {:.2}, of the written folder {:.2}", 100.0 * before, 100.0 * after);
-    Ok(())
+    report.say(format!("dev accuracy before export {:.2}, of the written folder {:.2}", 100.0 * before, 100.0 * after));
+    export::card(&args.out, &name(&args.out), &shown(&args), &report.0)
+}
+
+/// Lines on the screen that also go into the card.
+#[derive(Default)]
+struct Report(Vec<String>);
+
+impl Report {
+    fn say(&mut self, line: String) {
+        println!("{line}");
+        self.0.push(line);
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The command without the places where files lay.
+fn shown(args: &Args) -> String {
+    let mut line = format!("millrace train --from {} --train {} --dev {}", name(&args.from), name(&args.train), name(&args.dev));
+    line += &format!(" --out {} --epochs {} --lr {} --batch {}", name(&args.out), args.epochs, args.lr, args.batch);
+    line += &format!(" --weight-decay {} --seed {} --max-tokens {}", args.weight_decay, args.seed, args.max_tokens);
+    let mut add = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            line += &format!(" --{option} {value}");
+        }
+    };
+    add("layers", args.layers.map(|n| n.to_string()));
+    add("max-rows", args.max_rows.map(|n| n.to_string()));
+    add("minutes", args.minutes.map(|n| n.to_string()));
+    add("max-steps", args.max_steps.map(|n| n.to_string()));
+    args.prove_on.iter().for_each(|path| add("prove-on", Some(name(path))));
+    add("text-column", args.text_column.clone());
+    add("label-column", args.label_column.clone());
+    add("label-names", (!args.label_names.is_empty()).then(|| args.label_names.join(",")));
+    for (on, flag) in [(args.prune_vocabulary, " --prune-vocabulary"), (args.int8, " --int8")] {
+        line += if on { flag } else { "" };
+    }
+    line
 }
 
 fn encode(folder: &Folder, rows: &[Row], labels: &[String], most: usize) -> Result<Vec<Example>> {
@@ -153,16 +197,22 @@ fn encode(folder: &Folder, rows: &[Row], labels: &[String], most: usize) -> Resu
 }
 
 /// Smaller tables, smaller ids; says how many texts are cut into other pieces than before.
-fn prune(args: &Args, columns: &Columns, base: &mut Folder, train: &mut [Example], dev: &mut [Example]) -> Result<()> {
+fn prune(
+    args: &Args,
+    columns: &Columns,
+    base: &mut Folder,
+    (train, dev): (&mut [Example], &mut [Example]),
+    report: &mut Report,
+) -> Result<()> {
     let used: HashSet<u32> = train.iter().chain(dev.iter()).flat_map(|example| example.ids.iter().copied()).collect();
     let before = vocabulary::tokenizer(&base.tokenizer)?;
     let pruned = vocabulary::prune(&base.tokenizer, &used)?;
-    println!("vocabulary: {} of {} tokens stay", pruned.kept.len(), before.get_vocab_size(false));
+    report.say(format!("vocabulary: {} of {} tokens stay", pruned.kept.len(), before.get_vocab_size(false)));
     for path in [&args.train, &args.dev].into_iter().chain(&args.prove_on) {
         let texts = texts(path, columns)?;
         let (count, first) = vocabulary::differing(&before, &pruned, &texts)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        println!("{name}: {count} of {} texts tokenise differently {first:?}", texts.len());
+        let name = name(path);
+        report.say(format!("{name}: {count} of {} texts tokenise differently {first:?}", texts.len()));
     }
     let kept = Tensor::new(pruned.kept.as_slice(), &Device::Cpu)?;
     for (name, tensor) in &mut base.weights {

@@ -61,3 +61,38 @@ fn config(network: &Network, base: &Value, labels: &[String], vocabulary: usize)
     config["problem_type"] = json!("single_label_classification");
     config
 }
+
+/// A model card from what the run printed; data is named by file, never by where it lay.
+pub fn card(folder: &Path, title: &str, command: &str, report: &[String]) -> Result<()> {
+    let text = format!(
+        "# {title}\n\nTrained with `millrace train`. The base model's and the data's licences apply; state them here before you share it.\n\n\
+         ## Command\n\n```sh\n{command}\n```\n\n## What the run printed\n\n```text\n{}\n```\n",
+        report.join("\n")
+    );
+    Ok(std::fs::write(folder.join("README.md"), text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::checkpoint::Folder;
+    use crate::train::network::tests::tiny;
+
+    #[test]
+    fn a_written_folder_reads_back_as_the_same_network() {
+        let (network, folder) = (tiny(), tempfile::tempdir().unwrap());
+        let base = json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12,
+            "max_position_embeddings": 16, "_name_or_path": "/somewhere"});
+        let logits =
+            |n: &Network| n.logits(&[1, 5, 9, 2, 1, 7, 3, 2], 2).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let want = logits(&network);
+        for (int8, bound) in [(false, 0.0), (true, 2e-3)] {
+            write(folder.path(), &network, &base, &json!({}), &["no".into(), "yes".into()], int8).unwrap();
+            let read = Folder::read(folder.path()).unwrap();
+            assert_eq!((&read.config["vocab_size"], &read.config["id2label"]["1"]), (&json!(20), &json!("yes")));
+            assert_eq!(read.config.get("_name_or_path"), None);
+            let got = logits(&read.network(2, 0).unwrap());
+            assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() <= bound), "{want:?} {got:?}");
+        }
+    }
+}

