@@ -1,1 +1,14 @@
-//! Fine-tuning of the networks that `inference` runs.
+//! Fine-tuning of the networks that `inference` runs: data in, a folder with weights, tokenizer and card out.
+//!
+//! Both cores work on halves of one batch; the word, position and type tables stay as they are.
+
+pub mod batches;
+pub mod checkpoint;
+pub mod data;
+pub mod export;
+pub mod fit;
+pub mod network;
+pub mod ops;
+pub mod optimiser;
+pub mod quantise;
+pub mod vocabulary;

@@ -1,0 +1,113 @@
+//! AdamW in one pass over each parameter, with clipping; gradients of several shards are averaged on the way.
+
+use anyhow::{Context, Result};
+use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, InplaceOp1, Layout, Var, bail};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.999;
+const EPS: f32 = 1e-8;
+
+#[derive(Default)]
+struct Moments {
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+pub struct AdamW {
+    moments: BTreeMap<String, Moments>,
+    steps: i32,
+    weight_decay: f32,
+    clip: f32,
+}
+
+struct Update<'a> {
+    gradient: Vec<f32>,
+    moments: Mutex<&'a mut Moments>,
+    /// Rate with both bias corrections folded in.
+    rate: f32,
+    root_correction: f32,
+    decay: f32,
+    factor: f32,
+}
+
+impl InplaceOp1 for Update<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let CpuStorage::F32(values) = storage else { bail!("training runs in f32") };
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("a parameter is not contiguous") };
+        let mut moments = self.moments.lock().unwrap_or_else(|e| e.into_inner());
+        let Moments { first, second } = &mut **moments;
+        for (((w, g), m), v) in values[start..end].iter_mut().zip(&self.gradient).zip(first).zip(second) {
+            let g = g * self.factor;
+            *m = BETA1 * *m + (1.0 - BETA1) * g;
+            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+            *w -= self.decay * *w + self.rate * *m / (v.sqrt() * self.root_correction + EPS);
+        }
+        Ok(())
+    }
+}
+
+impl AdamW {
+    pub fn new(weight_decay: f64, clip: f64) -> Self {
+        Self { moments: BTreeMap::new(), steps: 0, weight_decay: weight_decay as f32, clip: clip as f32 }
+    }
+
+    /// One step with `shards`' gradients, each already weighted by its share of the batch.
+    pub fn step(&mut self, parameters: &BTreeMap<String, Var>, shards: &[GradStore], rate: f64) -> Result<f32> {
+        self.steps += 1;
+        for (name, var) in parameters {
+            let n = var.elem_count();
+            let moments = || Moments { first: vec![0.0; n], second: vec![0.0; n] };
+            self.moments.entry(name.clone()).or_insert_with(moments);
+        }
+        let sum = |(name, var): (&String, &Var)| -> Result<Vec<f32>> {
+            let one = |shard: &GradStore| -> Result<Vec<f32>> {
+                let gradient = shard.get(var).with_context(|| format!("no gradient for {name}"))?;
+                Ok(gradient.flatten_all()?.to_vec1::<f32>()?)
+            };
+            let mut total = one(shards.first().context("no shard")?)?;
+            for shard in &shards[1..] {
+                total.iter_mut().zip(one(shard)?).for_each(|(a, b)| *a += b);
+            }
+            Ok(total)
+        };
+        let gradients: Vec<Vec<f32>> = parameters.iter().map(sum).collect::<Result<_>>()?;
+        let square = |v: &Vec<f32>| v.chunks(256).map(|c| c.iter().map(|x| x * x).sum::<f32>() as f64).sum::<f64>();
+        let norm = gradients.iter().map(square).sum::<f64>().sqrt() as f32;
+        let factor = if norm > self.clip { self.clip / norm } else { 1.0 };
+        let rate = rate as f32;
+        let correction = 1.0 - BETA1.powi(self.steps);
+        let root_correction = 1.0 / (1.0 - BETA2.powi(self.steps)).sqrt();
+        // Both maps are in name order, so the three lists run side by side.
+        let mut work: Vec<_> = parameters.iter().zip(self.moments.values_mut()).zip(gradients).collect();
+        let half = work.len() / 2;
+        let second_half = work.split_off(half);
+        let weight_decay = self.weight_decay;
+        let apply = |work: Vec<((_, &mut Moments), Vec<f32>)>| -> Result<()> {
+            for (((name, var), moments), gradient) in work {
+                let (name, var): (&String, &Var) = (name, var);
+                let decayed = name.ends_with(".weight") && !name.contains("LayerNorm");
+                let decay = if decayed { weight_decay * rate } else { 0.0 };
+                let moments = Mutex::new(moments);
+                var.inplace_op1(&Update { gradient, moments, rate: rate / correction, root_correction, decay, factor })?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| apply(second_half));
+            apply(work)?;
+            other.join().map_err(|_| anyhow::anyhow!("the optimiser's thread panicked"))?
+        })?;
+        Ok(norm)
+    }
+}
+
+/// Rises over the first tenth of the way, then falls to zero; `progress` is 0 to 1.
+pub fn rate_at(progress: f64, peak: f64) -> f64 {
+    peak * if progress < 0.1 { progress / 0.1 } else { (1.0 - progress).max(0.0) / 0.9 }
+}
