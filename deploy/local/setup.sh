@@ -3,9 +3,14 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${MILLRACE_CACHE:-$HOME/.cache/millrace}
+# --postgres-only leaves out what Kafka needs.
+postgres_only=
+if [ "${1:-}" = --postgres-only ]; then postgres_only=1; fi
 need=()
-command -v java >/dev/null || need+=(openjdk-17-jre-headless)
-command -v mvn >/dev/null || need+=(maven)
+if [ -z "$postgres_only" ]; then
+  command -v java >/dev/null || need+=(openjdk-17-jre-headless)
+  command -v mvn >/dev/null || need+=(maven)
+fi
 compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || command -v pg_ctl >/dev/null || need+=(postgresql)
 if ((${#need[@]})); then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -17,6 +22,7 @@ if ((${#need[@]})); then
   apt-get update -q >&2
   DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${need[@]}" >&2
 fi
+if [ -n "$postgres_only" ]; then exit 0; fi
 key=$(sha256sum "$here/pom.xml" | cut -c1-16)
 jars=$cache/kafka-$key
 if [ ! -e "$jars/complete" ]; then

@@ -94,3 +94,4 @@ export MILLRACE_KAFKA__BROKERS=127.0.0.1:$kafka_port
 export DATABASE_URL=postgres://postgres@127.0.0.1:$pg_port/postgres
 ENV
 cat "$dir/env"
+echo "# in a shell: . $1/env"

@@ -1,0 +1,28 @@
+.PHONY: help build demo test lint services-up services-down
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+build: ## target/release/millrace
+	cargo build --release --locked
+
+demo: ## set up what the demo needs, build, and play chat messages through the whole path
+	deploy/local/setup.sh --postgres-only
+	cargo build --release --locked
+	$${CARGO_TARGET_DIR:-target}/release/millrace demo
+
+test: ## set up what the tests need (a real Kafka and Postgres), and run every test
+	deploy/local/with.sh cargo test --locked
+
+lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny is installed
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	for script in deploy/local/*.sh .ci/run; do bash -n $$script || exit 1; done
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
+
+services-up: ## a real Kafka and Postgres for development; prints their addresses
+	deploy/local/up.sh .services
+
+services-down: ## stop them and remove their data
+	deploy/local/down.sh .services
