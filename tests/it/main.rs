@@ -1,0 +1,5 @@
+//! Everything that needs real neighbours, in one binary: run it through `make test`, which starts Kafka and Postgres.
+
+mod inference;
+mod store;
+mod support;

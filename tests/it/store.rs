@@ -1,0 +1,183 @@
+//! The store against a real Postgres: fences, counts, rights.
+
+use crate::support::{database, empty_database, store};
+use millrace::event::TopicPartition;
+use millrace::record::{Kind, Mode, Provenance, Record};
+use millrace::store::postgres::{Endings, PostgresStore, endings, migrate};
+use millrace::store::{Advance, PartitionKey, PartitionRow, Store};
+use sqlx::{Connection, PgConnection};
+use std::sync::Arc;
+use uuid::Uuid;
+
+const PIPELINE: &str = "p";
+
+fn provenance() -> Provenance {
+    Provenance { pipeline: PIPELINE.into(), run: 1, function: "copy/1".into(), model: "".into(), config: "c".into() }
+}
+
+fn input(partition: i32) -> TopicPartition {
+    TopicPartition::new("in", partition)
+}
+
+fn key(partition: i32) -> PartitionKey {
+    PartitionKey { pipeline: PIPELINE.into(), run: 1, partition: input(partition) }
+}
+
+fn record(partition: i32, offset: i64, n: i16, kind: Kind) -> Record {
+    Record {
+        partition,
+        offset,
+        n,
+        kind,
+        out_topic: "out".into(),
+        key: Some([0xff, 0][..].into()),
+        traceparent: (n == 0).then(|| "00-a\"b".into()),
+        value: format!("{{\"offset\": {offset}, \"text\":\"naïve 😂\"}}").into(),
+        label: Some("positive".into()),
+        score: Some(0.1),
+    }
+}
+
+/// Decides the events at `offsets`, each with one prediction.
+fn advance(partition: i32, claim: Uuid, offsets: std::ops::Range<i64>) -> Advance {
+    Advance {
+        partition: input(partition),
+        claim,
+        from: offsets.start,
+        to: offsets.end,
+        event_time_ms: Some(1_704_067_200_123),
+        events: offsets.end - offsets.start,
+        skipped: 0,
+        dead: 0,
+        published_offset: offsets.start,
+        records: Arc::new(offsets.map(|offset| record(partition, offset, 0, Kind::Prediction)).collect()),
+    }
+}
+
+/// A store with the partitions 0 and 1 open at offset 10, and one claim of each.
+async fn opened(url: &str) -> (PostgresStore, Uuid, Uuid) {
+    let store = store(url).await;
+    store.open(PIPELINE, 1, Mode::Both, &[(input(0), 10), (input(1), 10)]).await.unwrap();
+    let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+    for (partition, claim) in [(0, first), (1, second)] {
+        let row = store.claim(&key(partition), claim, "a").await.unwrap().unwrap();
+        assert_eq!((row.claim, row.epoch, row.next_offset, row.published_offset, row.idle_claims), (claim, 1, 10, 10, 1));
+    }
+    (store, first, second)
+}
+
+async fn row(store: &PostgresStore, partition: i32) -> PartitionRow {
+    store.read(&key(partition), true).await.unwrap().unwrap()
+}
+
+async fn rows(store: &PostgresStore, partition: i32) -> Vec<Record> {
+    store.records(&key(partition), 0, i64::MAX, None, 1000).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_second_migration_changes_nothing() {
+    let url = empty_database().await;
+    assert_eq!((migrate(&url).await.unwrap(), migrate(&url).await.unwrap()), (2, 0));
+    store(&url).await;
+}
+
+#[tokio::test]
+async fn a_decide_moves_the_offset_and_writes_the_rows() {
+    let (store, claim, _) = opened(&database().await).await;
+    let round = [advance(0, claim, 10..13)];
+    assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(0)]);
+    let row = row(&store, 0).await;
+    assert_eq!((row.next_offset, row.fold_from, row.events, row.records, row.idle_claims), (13, 13, 3, 3, 0));
+    assert_eq!(rows(&store, 0).await, *round[0].records, "a row is the record, byte for byte");
+    let after = store.records(&key(0), 10, 13, Some((10, 0)), 1).await.unwrap();
+    assert_eq!(after.iter().map(|record| record.offset).collect::<Vec<_>>(), [11]);
+}
+
+#[tokio::test]
+async fn a_second_claim_fences_the_first_one_and_no_other_partition() {
+    let (store, old, other) = opened(&database().await).await;
+    let new = Uuid::new_v4();
+    assert_eq!(store.claim(&key(0), new, "b").await.unwrap().unwrap().epoch, 2);
+    let round = [advance(0, old, 10..12), advance(1, other, 10..12)];
+    assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(1)]);
+    assert_eq!((row(&store, 0).await.next_offset, rows(&store, 0).await.len()), (10, 0));
+    assert_eq!((row(&store, 1).await.next_offset, rows(&store, 1).await.len()), (12, 2));
+    assert_eq!(store.decide(&provenance(), &[advance(0, new, 10..12)]).await.unwrap(), [input(0)]);
+}
+
+#[tokio::test]
+async fn a_repeated_decide_writes_nothing() {
+    let (store, claim, _) = opened(&database().await).await;
+    let round = [advance(0, claim, 10..12)];
+    assert_eq!(store.decide(&provenance(), &round).await.unwrap().len(), 1);
+    let before = (row(&store, 0).await, rows(&store, 0).await);
+    assert_eq!(store.decide(&provenance(), &round).await.unwrap(), []);
+    assert_eq!((row(&store, 0).await, rows(&store, 0).await), before);
+}
+
+#[tokio::test]
+async fn counts_add_up() {
+    let url = database().await;
+    let (store, claim, other) = opened(&url).await;
+    // 10: two predictions; 11: skipped; 12: a dead letter; 13: one prediction.
+    let mut mixed = advance(0, claim, 10..14);
+    (mixed.skipped, mixed.dead) = (1, 1);
+    mixed.records = Arc::new(vec![
+        record(0, 10, 0, Kind::Prediction),
+        record(0, 10, 1, Kind::Prediction),
+        record(0, 12, 0, Kind::DeadLetter),
+        record(0, 13, 0, Kind::Prediction),
+    ]);
+    store.decide(&provenance(), &[mixed, advance(1, other, 10..12)]).await.unwrap();
+    store.decide(&provenance(), &[advance(0, claim, 14..15)]).await.unwrap();
+    let row = row(&store, 0).await;
+    assert_eq!((row.events, row.records, row.skipped, row.dead), (5, 5, 1, 1));
+    let found = endings(&url, PIPELINE).await.unwrap();
+    assert_eq!(found, Endings { events: 7, predictions: 6, dead_letters: 1, distinct_events: 6 });
+}
+
+#[tokio::test]
+async fn the_worker_may_decide_but_neither_delete_nor_alter_nor_rewrite_a_record() {
+    let url = database().await;
+    let (store, claim, _) = opened(&url).await;
+    store.decide(&provenance(), &[advance(0, claim, 10..12)]).await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("SET ROLE millrace_worker").execute(&mut connection).await.unwrap();
+    for forbidden in [
+        "DELETE FROM millrace.record",
+        "DELETE FROM millrace.stream_partition",
+        "TRUNCATE millrace.record",
+        "UPDATE millrace.record SET value = '{}'",
+        "ALTER TABLE millrace.record ADD COLUMN x int",
+        "ALTER TABLE millrace.stream_partition DROP COLUMN claim",
+        "DROP TABLE millrace.record",
+        "CREATE TABLE millrace.x (a int)",
+    ] {
+        let error = sqlx::raw_sql(forbidden).execute(&mut connection).await.expect_err(forbidden);
+        assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501", "{forbidden}: {error}");
+    }
+    for allowed in ["UPDATE millrace.stream_partition SET owner = 'w'", "SELECT * FROM millrace.record", "SELECT * FROM millrace.migration"] {
+        sqlx::raw_sql(allowed).execute(&mut connection).await.expect(allowed);
+    }
+    connection.close().await.unwrap();
+    assert_eq!(rows(&store, 0).await.len(), 2);
+}
+
+#[tokio::test]
+async fn only_a_new_suspect_sets_the_idle_claims_back() {
+    let (store, _, _) = opened(&database().await).await;
+    let mut claim = Uuid::nil();
+    for expected in [2, 3] {
+        claim = Uuid::new_v4();
+        assert_eq!(store.claim(&key(0), claim, "a").await.unwrap().unwrap().idle_claims, expected);
+    }
+    assert!(store.suspect(&key(0), claim, 10).await.unwrap());
+    assert_eq!((row(&store, 0).await.idle_claims, row(&store, 0).await.suspect_offset), (0, Some(10)));
+    let next = Uuid::new_v4();
+    assert_eq!(store.claim(&key(0), next, "a").await.unwrap().unwrap().idle_claims, 1);
+    assert!(!store.suspect(&key(0), claim, 11).await.unwrap(), "the old claim names no suspect");
+    assert!(store.suspect(&key(0), next, 10).await.unwrap());
+    assert_eq!(row(&store, 0).await.idle_claims, 1, "the same suspect keeps its count");
+    assert!(store.suspect(&key(0), next, 11).await.unwrap());
+    assert_eq!((row(&store, 0).await.idle_claims, row(&store, 0).await.suspect_offset), (0, Some(11)));
+}
