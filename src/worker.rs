@@ -25,7 +25,8 @@ const MODELS: &str = "models";
 /// `also` sees what the pipelines do, beside metrics and status.
 pub async fn run(config: Config, stop: Stop, also: Option<Arc<dyn Observer>>) -> anyhow::Result<Exit> {
     let metrics = Arc::new(Metrics::new().context("metrics cannot be set up")?);
-    let (liveness, readiness, board) = (Arc::new(Liveness::default()), Arc::new(Readiness::new([DATABASE, MODELS])), Arc::new(StatusBoard::default()));
+    let (liveness, readiness, board) =
+        (Arc::new(Liveness::default()), Arc::new(Readiness::new([DATABASE, MODELS])), Arc::new(StatusBoard::default()));
     let registry = Registry::new(Options::default());
     let functions = Arc::new(build::Functions::default());
     let listener = tokio::net::TcpListener::bind(config.admin.listen)
@@ -53,7 +54,8 @@ pub async fn run(config: Config, stop: Stop, also: Option<Arc<dyn Observer>>) ->
     readiness.release(DATABASE);
     let mut built = Vec::new();
     for of_pipeline in &config.pipeline {
-        let function = build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+        let function =
+            build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
         functions.add(function.clone());
         built.push((of_pipeline, function));
     }

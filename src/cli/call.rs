@@ -49,7 +49,9 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
     Ok(match args.function.as_str() {
         "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?),
         "embed" => Arc::new(Embed::new(encoder(&args.model)?)),
-        "copy" => Arc::new(Copy::new(&serde_json::from_str(&args.options).context("--options")?).map_err(|error| anyhow!(error))?),
+        "copy" => {
+            Arc::new(Copy::new(&serde_json::from_str(&args.options).context("--options")?).map_err(|error| anyhow!(error))?)
+        }
         other => bail!("there is no function `{other}`; known: sentiment, embed, copy"),
     })
 }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 /// Applies the migrations that are new. Run it as the owner of the schema, before the workers of a new version start.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  DATABASE_URL=postgres://owner@127.0.0.1/millrace millrace migrate --config deploy/millrace.toml")]
+#[command(
+    after_help = "Example:\n  DATABASE_URL=postgres://owner@127.0.0.1/millrace millrace migrate --config deploy/millrace.toml"
+)]
 pub struct Args {
     /// The config file that names the database.
     #[arg(long, short, default_value = "millrace.toml")]

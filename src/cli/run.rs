@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 /// Runs the pipelines of a config until a signal comes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  millrace run --config deploy/millrace.toml\n\nExit codes: 0 drained, 1 failed, 2 wrong usage or config, 3 halted for safety, 4 stopped before it was drained.")]
+#[command(
+    after_help = "Example:\n  millrace run --config deploy/millrace.toml\n\nExit codes: 0 drained, 1 failed, 2 wrong usage or config, 3 halted for safety, 4 stopped before it was drained."
+)]
 pub struct Args {
     /// The config file.
     #[arg(long, short, default_value = "millrace.toml")]

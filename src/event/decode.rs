@@ -41,9 +41,9 @@ impl Decoder {
         let bytes = raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
         let text = self.admit(bytes)?;
         let parts = match self.kind {
-            EventKind::Transaction => parse::<Transaction>(text).and_then(Transaction::parts),
-            EventKind::ChatMessage => parse::<ChatMessage>(text).and_then(ChatMessage::parts),
-            EventKind::Click => parse::<Click>(text).and_then(Click::parts),
+            EventKind::Transaction => parse::<Transaction<'_>>(text).and_then(Transaction::parts),
+            EventKind::ChatMessage => parse::<ChatMessage<'_>>(text).and_then(ChatMessage::parts),
+            EventKind::Click => parse::<Click<'_>>(text).and_then(Click::parts),
             EventKind::Json => Some(mapped(text, &self.fields)?),
         };
         let parts = parts.ok_or_else(|| diagnose(self.kind, text))?;

@@ -102,12 +102,16 @@ impl KafkaPublisher {
         }
         config.set("group.id", &settings.group).set("enable.auto.commit", "false").set("isolation.level", "read_committed");
         config.remove("group.protocol");
-        let reader = config.create().map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
+        let reader =
+            config.create().map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
         Ok(Self { inner: Arc::new(Inner { settings, producer: Mutex::new(None), reader }) })
     }
 
     /// Runs blocking work of librdkafka off the async threads.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T, PublishError> + Send + 'static) -> Result<T, PublishError> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, PublishError> + Send + 'static,
+    ) -> Result<T, PublishError> {
         let inner = self.inner.clone();
         tokio::task::spawn_blocking(move || work(&inner))
             .await
@@ -148,10 +152,10 @@ impl Publisher for KafkaPublisher {
     fn bounds<'a>(&'a self, partition: &'a TopicPartition) -> BoxFuture<'a, Result<LogBounds, PublishError>> {
         let partition = partition.clone();
         self.blocking(move |inner| {
-            let (low, high) = inner
-                .reader
-                .fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
-                .map_err(|error| PublishError::Aborted { stale_lease: false, detail: format!("bounds of {partition}: {error}") })?;
+            let (low, high) =
+                inner.reader.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT).map_err(|error| {
+                    PublishError::Aborted { stale_lease: false, detail: format!("bounds of {partition}: {error}") }
+                })?;
             Ok(LogBounds { low, high })
         })
         .boxed()
@@ -171,7 +175,9 @@ impl Inner {
             .map_err(|error| PublishError::Aborted { stale_lease: false, detail: format!("metadata of {topic}: {error}") })?;
         let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
         if count == 0 {
-            return Err(PublishError::Fatal(format!("the topic `{topic}` does not exist, or this user may not see it. Create it, or grant Describe.")));
+            return Err(PublishError::Fatal(format!(
+                "the topic `{topic}` does not exist, or this user may not see it. Create it, or grant Describe."
+            )));
         }
         Ok(count as i32)
     }
@@ -191,7 +197,9 @@ impl Inner {
             .iter()
             .map(|element| {
                 let committed = match element.offset() {
-                    Offset::Offset(offset) => Some(Committed { offset, records_total: parse_offset_metadata(element.metadata()) }),
+                    Offset::Offset(offset) => {
+                        Some(Committed { offset, records_total: parse_offset_metadata(element.metadata()) })
+                    }
                     _ => None,
                 };
                 (TopicPartition::new(element.topic(), element.partition()), committed)
@@ -211,7 +219,9 @@ impl Inner {
         for (name, value) in &settings.client {
             config.set(name, value);
         }
-        for consumer_only in ["group.protocol", "session.timeout.ms", "heartbeat.interval.ms", "fetch.wait.max.ms", "max.poll.interval.ms"] {
+        for consumer_only in
+            ["group.protocol", "session.timeout.ms", "heartbeat.interval.ms", "fetch.wait.max.ms", "max.poll.interval.ms"]
+        {
             config.remove(consumer_only);
         }
         config.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
@@ -221,15 +231,17 @@ impl Inner {
                 .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
                 .set("message.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
         }
-        let producer: Client =
-            config.create_with_context(Deliveries::default()).map_err(|error| PublishError::Fatal(format!("the producer cannot be made: {error}")))?;
+        let producer: Client = config
+            .create_with_context(Deliveries::default())
+            .map_err(|error| PublishError::Fatal(format!("the producer cannot be made: {error}")))?;
         if settings.guarantee == Guarantee::ExactlyOnce {
             producer.init_transactions(CALL_TIMEOUT).map_err(|error| {
                 let detail = format!("transactions cannot be initialised: {error}");
                 match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
-                        PublishError::Fatal(format!("{detail}. Grant Write and Describe on the transactional id `{}`.", settings.transactional_id))
-                    }
+                    Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => PublishError::Fatal(format!(
+                        "{detail}. Grant Write and Describe on the transactional id `{}`.",
+                        settings.transactional_id
+                    )),
                     _ => PublishError::Aborted { stale_lease: false, detail },
                 }
             })?;
@@ -273,7 +285,9 @@ fn in_transaction(producer: &Client, member: &KafkaLease, round: &[Publication])
         return Err(abort(producer, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
-    let committed = producer.send_offsets_to_transaction(&offsets, &member.metadata, CALL_TIMEOUT).and_then(|()| producer.commit_transaction(CALL_TIMEOUT));
+    let committed = producer
+        .send_offsets_to_transaction(&offsets, &member.metadata, CALL_TIMEOUT)
+        .and_then(|()| producer.commit_transaction(CALL_TIMEOUT));
     committed.map_err(|error| transaction_error(producer, &error))
 }
 
@@ -282,7 +296,9 @@ fn plainly(producer: &Client, member: &KafkaLease, round: &[Publication]) -> Res
     drain(producer)?;
     check_deliveries(producer, round)?;
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
-    member.commit(&offsets).map_err(|error| PublishError::Aborted { stale_lease: is_stale(&error), detail: format!("commit: {error}") })
+    member
+        .commit(&offsets)
+        .map_err(|error| PublishError::Aborted { stale_lease: is_stale(&error), detail: format!("commit: {error}") })
 }
 
 fn offsets(round: &[Publication]) -> Result<TopicPartitionList, KafkaError> {
@@ -306,13 +322,27 @@ fn send_all(producer: &Client, round: &[Publication]) -> Result<(), PublishError
     Ok(())
 }
 
-fn send(producer: &Client, publication: &Publication, index: usize, record: &Record, deadline: Instant) -> Result<(), PublishError> {
-    let id = record_id(&publication.pipeline, publication.run, &publication.partition.topic, record.partition, record.offset, record.n);
+fn send(
+    producer: &Client,
+    publication: &Publication,
+    index: usize,
+    record: &Record,
+    deadline: Instant,
+) -> Result<(), PublishError> {
+    let id = record_id(
+        &publication.pipeline,
+        publication.run,
+        &publication.partition.topic,
+        record.partition,
+        record.offset,
+        record.n,
+    );
     let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header { key: ID_HEADER, value: Some(&id) });
     if let Some(trace) = &record.traceparent {
         headers = headers.insert(Header { key: TRACEPARENT_HEADER, value: Some(&**trace) });
     }
-    let mut message = BaseRecord::<[u8], str, usize>::with_opaque_to(&record.out_topic, index).payload(&*record.value).headers(headers);
+    let mut message =
+        BaseRecord::<[u8], str, usize>::with_opaque_to(&record.out_topic, index).payload(&*record.value).headers(headers);
     if let Some(key) = &record.key {
         message = message.key(&**key);
     }

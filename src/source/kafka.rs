@@ -91,7 +91,10 @@ impl ConsumerContext for PollContext {
             lock(&self.assignment).held.extend(partitions.iter().cloned());
             let lease = self.new_lease(consumer, true);
             // An explicit offset, since `auto.offset.reset=error` refuses to guess. Nothing read from it passes before `Start`.
-            let assigned = tpl.set_all_offsets(Offset::Beginning).and_then(|()| consumer.incremental_assign(tpl)).and_then(|()| consumer.pause(tpl));
+            let assigned = tpl
+                .set_all_offsets(Offset::Beginning)
+                .and_then(|()| consumer.incremental_assign(tpl))
+                .and_then(|()| consumer.pause(tpl));
             if let Err(error) = assigned {
                 self.send(SourceEvent::Failed(SourceError::Fatal(format!("partitions could not be assigned: {error}"))));
                 return;
@@ -275,7 +278,9 @@ impl Poll {
         };
         if let Err(error) = result {
             tracing::warn!(?command, %error, "A command to the consumer failed.");
-            self.consumer.context().send(SourceEvent::Failed(SourceError::Fatal(format!("the consumer refuses a command: {error}"))));
+            self.consumer
+                .context()
+                .send(SourceEvent::Failed(SourceError::Fatal(format!("the consumer refuses a command: {error}"))));
         }
     }
 
@@ -351,7 +356,11 @@ impl Poll {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 // librdkafka does not say which partition: ask each that was started.
                 for (partition, expected) in lock(&self.assignment).expected.clone() {
-                    let Ok((low, high)) = self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(5)) else { continue };
+                    let Ok((low, high)) =
+                        self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(5))
+                    else {
+                        continue;
+                    };
                     if expected < low || expected > high {
                         let detail = format!("offset {expected} is wanted, the log holds [{low}, {high})");
                         context.send(SourceEvent::Failed(SourceError::OutOfRange { partition, detail }));
@@ -360,7 +369,9 @@ impl Poll {
                 true
             }
             KafkaError::MessageConsumption(
-                code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::UnknownTopicOrPartition),
+                code @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::UnknownTopicOrPartition),
             ) => {
                 context.send(SourceEvent::Failed(SourceError::Fatal(format!(
                     "the broker refuses to let this group read: {code}. Check that the topic exists and that the user may read it and the group."

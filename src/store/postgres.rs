@@ -39,7 +39,8 @@ pub struct PostgresSettings {
 
 /// Options of every connection: a name, and bounds on how long a frozen client can hold anything.
 fn connect_options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::Fatal(format!("the database URL cannot be read: {error}")))?;
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| StoreError::Fatal(format!("the database URL cannot be read: {error}")))?;
     Ok(options
         .application_name("millrace")
         .options([
@@ -132,7 +133,12 @@ impl Store for PostgresStore {
         decide::decide(&self.pool, provenance, round).boxed()
     }
 
-    fn published<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, published_offset: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn published<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        published_offset: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         rows::published(&self.pool, key, claim, published_offset).boxed()
     }
 

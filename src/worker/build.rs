@@ -10,8 +10,8 @@ use crate::function::sentiment::Sentiment;
 use crate::function::{CallError, Function, offline};
 use crate::inference::Registry;
 use crate::pipeline::{Observer, Parts, Settings};
-use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::Publisher;
+use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
 use crate::store::Store;
@@ -41,7 +41,12 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
 
 /// Checks the topics and builds the rest.
 pub async fn pipeline(
-    config: &Config, of: &Pipeline, function: Arc<dyn Function>, store: Arc<dyn Store>, budget: Budget, observer: Arc<dyn Observer>,
+    config: &Config,
+    of: &Pipeline,
+    function: Arc<dyn Function>,
+    store: Arc<dyn Store>,
+    budget: Budget,
+    observer: Arc<dyn Observer>,
 ) -> anyhow::Result<(Arc<Settings>, Parts)> {
     let client = client_properties(config);
     let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
@@ -108,7 +113,10 @@ pub async fn pipeline(
 fn client_properties(config: &Config) -> Vec<(String, String)> {
     use secrecy::ExposeSecret;
     let kafka = &config.kafka;
-    let mut client = vec![("bootstrap.servers".to_owned(), kafka.brokers.clone()), ("security.protocol".to_owned(), kafka.security.as_str().to_owned())];
+    let mut client = vec![
+        ("bootstrap.servers".to_owned(), kafka.brokers.clone()),
+        ("security.protocol".to_owned(), kafka.security.as_str().to_owned()),
+    ];
     let named = [("sasl.mechanism", &kafka.sasl_mechanism), ("sasl.username", &kafka.username)];
     client.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
     client.extend(kafka.password.iter().map(|password| ("sasl.password".to_owned(), password.expose_secret().to_owned())));
@@ -159,7 +167,9 @@ impl FunctionApi for Functions {
             }
             match offline::call(&*function, &inputs).await {
                 Ok(outputs) => Ok(json!({ "outputs": outputs, "model": spec.model })),
-                Err(CallError::Transient(cause)) => Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None }),
+                Err(CallError::Transient(cause)) => {
+                    Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None })
+                }
                 Err(error) => Err(ApiError { status: 500, kind: "internal", message: error.to_string(), param: None }),
             }
         }

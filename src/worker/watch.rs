@@ -99,7 +99,12 @@ fn status_of(view: PartitionView) -> (String, PartitionStatus) {
 }
 
 /// Keeps `/livez` honest: it follows the poll thread, not this task.
-pub async fn follow_poll_thread(pipeline: Arc<str>, polled_at_ms: Arc<AtomicU64>, liveness: Arc<Liveness>, closing: CancellationToken) {
+pub async fn follow_poll_thread(
+    pipeline: Arc<str>,
+    polled_at_ms: Arc<AtomicU64>,
+    liveness: Arc<Liveness>,
+    closing: CancellationToken,
+) {
     let mut seen = u64::MAX;
     while tokio::time::timeout(Duration::from_secs(1), closing.cancelled()).await.is_err() {
         let polled = polled_at_ms.load(Ordering::Relaxed);

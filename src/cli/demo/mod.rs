@@ -57,7 +57,9 @@ pub async fn run(args: Args, env: &std::collections::BTreeMap<String, String>) -
     let result = play(&args, &url).await;
     match private {
         Some(server) if args.keep => {
-            println!("\nPostgres stays up. Look around:\n  psql '{url}' -c 'SELECT label, count(*) FROM millrace.sentiments GROUP BY 1'");
+            println!(
+                "\nPostgres stays up. Look around:\n  psql '{url}' -c 'SELECT label, count(*) FROM millrace.sentiments GROUP BY 1'"
+            );
             println!("Stop it with:\n  {}", server.stop_line());
         }
         Some(server) => server.stop().await?,
@@ -131,11 +133,19 @@ struct Generated {
 
 /// Sends the sample round and round at a steady rate, with a bad event now and then. Never outruns the mock's retention.
 async fn generate(
-    args: &Args, brokers: &str, view: &View, generated: &Generated, worker: &tokio::task::JoinHandle<anyhow::Result<Exit>>,
+    args: &Args,
+    brokers: &str,
+    view: &View,
+    generated: &Generated,
+    worker: &tokio::task::JoinHandle<anyhow::Result<Exit>>,
 ) -> anyhow::Result<()> {
-    let producer: BaseProducer<DefaultProducerContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).set("linger.ms", "5").create().context("cannot make the generator's producer")?;
-    let lines: Vec<serde_json::Value> = MESSAGES.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the sample is damaged")?;
+    let producer: BaseProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("linger.ms", "5")
+        .create()
+        .context("cannot make the generator's producer")?;
+    let lines: Vec<serde_json::Value> =
+        MESSAGES.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the sample is damaged")?;
     let total = args.seconds * args.rate;
     let mut tick = tokio::time::interval(Duration::from_millis(10));
     let started = tokio::time::Instant::now();
@@ -172,7 +182,8 @@ fn bad_event(n: u64) -> String {
     match n % 4 {
         0 => "{\"id\": \"half a docum".to_owned(),
         1 => serde_json::json!({ "id": "no-text", "conversation": "user-0", "time": "2026-01-01T00:00:00Z" }).to_string(),
-        2 => serde_json::json!({ "id": "text-is-a-number", "conversation": "user-0", "text": 7, "time": "2026-01-01T00:00:00Z" }).to_string(),
+        2 => serde_json::json!({ "id": "text-is-a-number", "conversation": "user-0", "text": 7, "time": "2026-01-01T00:00:00Z" })
+            .to_string(),
         _ => format!("{}{}", "[".repeat(200), "]".repeat(200)),
     }
 }
@@ -187,7 +198,10 @@ async fn summary(pipeline: &str, url: &str, generated: &Generated, view: &View) 
         && endings.distinct_events == endings.predictions + endings.dead_letters;
     println!("\nSummary");
     println!("  sent {sent} events, {bad} of them bad on purpose");
-    println!("  Postgres: {} decided = {} predictions + {} dead letters", endings.events, endings.predictions, endings.dead_letters);
+    println!(
+        "  Postgres: {} decided = {} predictions + {} dead letters",
+        endings.events, endings.predictions, endings.dead_letters
+    );
     println!("  published {} records", view.published());
     if let Some((p50, p99)) = view::p50_p99(&view.latencies_ms()) {
         println!("  latency, append to committed row: p50 {p50:.0} ms, p99 {p99:.0} ms");

@@ -26,12 +26,29 @@ impl PrivatePostgres {
             run(Command::new("chown").arg("nobody:nogroup").arg(&server.folder)).await?;
         }
         let data = server.data();
-        run(server.program("initdb").arg("-D").arg(&data).args(["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-instructions"])).await?;
+        run(server.program("initdb").arg("-D").arg(&data).args([
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ]))
+        .await?;
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", server.port);
         let log = server.folder.join("server.log");
-        run(server.program("pg_ctl").arg("-D").arg(&data).args(["-w", "-t", "30", "-l"]).arg(&log).arg("-o").arg(&options).arg("start"))
-            .await
-            .with_context(|| format!("PostgreSQL did not start; its log is {}", log.display()))?;
+        run(server
+            .program("pg_ctl")
+            .arg("-D")
+            .arg(&data)
+            .args(["-w", "-t", "30", "-l"])
+            .arg(&log)
+            .arg("-o")
+            .arg(&options)
+            .arg("start"))
+        .await
+        .with_context(|| format!("PostgreSQL did not start; its log is {}", log.display()))?;
         Ok(server)
     }
 
@@ -42,7 +59,12 @@ impl PrivatePostgres {
     /// How to stop a server that was kept.
     pub fn stop_line(&self) -> String {
         let user = if self.as_nobody { "setpriv --reuid=nobody --regid=nogroup --clear-groups " } else { "" };
-        format!("{user}{} -D {} -m fast stop && rm -r {}", self.bin.join("pg_ctl").display(), self.data().display(), self.folder.display())
+        format!(
+            "{user}{} -D {} -m fast stop && rm -r {}",
+            self.bin.join("pg_ctl").display(),
+            self.data().display(),
+            self.folder.display()
+        )
     }
 
     /// Stops the server and removes its folder.

@@ -68,7 +68,11 @@ impl View {
             let (now, decided) = (Instant::now(), self.decided());
             let rate = (decided - before.1) as f64 / (now - before.0).as_secs_f64();
             before = (now, decided);
-            let text = if terminal { self.screen(sent(), rate, started.elapsed(), seconds) } else { self.line(sent(), rate, started.elapsed()) };
+            let text = if terminal {
+                self.screen(sent(), rate, started.elapsed(), seconds)
+            } else {
+                self.line(sent(), rate, started.elapsed())
+            };
             let mut out = std::io::stdout().lock();
             if terminal && drawn > 0 {
                 write!(out, "\x1b[{drawn}A\x1b[J").ok();
@@ -96,7 +100,14 @@ impl View {
         let mut text = String::new();
         let bar = "█".repeat((30 * elapsed.as_secs() / seconds.max(1)).min(30) as usize);
         writeln!(text, "  {bar:░<30} {} of {seconds} s", elapsed.as_secs()).ok();
-        writeln!(text, "  rate {rate:>6.0}/s   sent {sent}   decided {}   published {}   lag {}", seen.decided, seen.published, sent.saturating_sub(seen.decided)).ok();
+        writeln!(
+            text,
+            "  rate {rate:>6.0}/s   sent {sent}   decided {}   published {}   lag {}",
+            seen.decided,
+            seen.published,
+            sent.saturating_sub(seen.decided)
+        )
+        .ok();
         writeln!(text, "  latency, append to committed row: p50 {p50:.0} ms   p99 {p99:.0} ms").ok();
         let total: u64 = seen.labels.values().sum();
         for (label, count) in &seen.labels {
@@ -126,7 +137,9 @@ impl Observer for View {
             let label = record.label.as_deref().unwrap_or("none");
             *seen.labels.entry(label.to_owned()).or_default() += 1;
             // The demo's own sample messages, never a user's payload.
-            let text = serde_json::from_str::<serde_json::Value>(&record.value).ok().and_then(|value| Some(value.get("id")?.as_str()?.to_owned()));
+            let text = serde_json::from_str::<serde_json::Value>(&record.value)
+                .ok()
+                .and_then(|value| Some(value.get("id")?.as_str()?.to_owned()));
             let score = record.score.unwrap_or_default();
             seen.last.push_back(format!("{label:>10} {score:.3}  {}", text.unwrap_or_default()));
             if seen.last.len() > LAST_MESSAGES {

@@ -6,7 +6,9 @@ use crate::store::StoreError;
 pub fn store_error(error: &sqlx::Error) -> StoreError {
     let sqlx::Error::Database(database) = error else {
         return match error {
-            sqlx::Error::Configuration(cause) => StoreError::Fatal(format!("the connection to Postgres cannot be configured: {cause}")),
+            sqlx::Error::Configuration(cause) => {
+                StoreError::Fatal(format!("the connection to Postgres cannot be configured: {cause}"))
+            }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => {
                 StoreError::Fatal(format!("the schema is not the one expected: {error}; run `millrace migrate`"))
             }
@@ -16,9 +18,13 @@ pub fn store_error(error: &sqlx::Error) -> StoreError {
     let code = database.code().unwrap_or_default();
     match code.get(..2) {
         // Connection, resources, operator intervention, rollback (deadlock, serialisation), time-outs, read-only after a fail-over.
-        Some("08" | "53" | "57" | "58" | "40" | "55" | "25") => StoreError::Transient(format!("{} (SQLSTATE {code})", database.message())),
+        Some("08" | "53" | "57" | "58" | "40" | "55" | "25") => {
+            StoreError::Transient(format!("{} (SQLSTATE {code})", database.message()))
+        }
         Some("22") => StoreError::Data(format!("SQLSTATE {code}")),
-        Some("28" | "3D") => StoreError::Fatal(format!("Postgres refuses the login: {}. Check user, password and database.", database.message())),
+        Some("28" | "3D") => {
+            StoreError::Fatal(format!("Postgres refuses the login: {}. Check user, password and database.", database.message()))
+        }
         Some("42" | "3F") => StoreError::Fatal(format!(
             "Postgres refuses the statement: {} (SQLSTATE {code}). Run `millrace migrate`, and check that the user has the role millrace_worker.",
             database.message()

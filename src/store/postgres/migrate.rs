@@ -40,8 +40,11 @@ async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
     let mut applied = 0;
     for (version, name, text) in MIGRATIONS {
         let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let known: Option<String> =
-            sqlx::query_scalar("SELECT digest FROM millrace.migration WHERE version = $1").bind(version).fetch_optional(&mut *connection).await.map_err(map)?;
+        let known: Option<String> = sqlx::query_scalar("SELECT digest FROM millrace.migration WHERE version = $1")
+            .bind(version)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(map)?;
         match known {
             Some(known) if known == digest => continue,
             Some(_) => {
@@ -68,9 +71,15 @@ async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
 
 /// Version of the schema that is there; 0 without one.
 pub async fn version(pool: &PgPool) -> Result<i32, StoreError> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('millrace.migration') IS NOT NULL").fetch_one(pool).await.map_err(|error| store_error(&error))?;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('millrace.migration') IS NOT NULL")
+        .fetch_one(pool)
+        .await
+        .map_err(|error| store_error(&error))?;
     if !there {
         return Ok(0);
     }
-    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM millrace.migration").fetch_one(pool).await.map_err(|error| store_error(&error))
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM millrace.migration")
+        .fetch_one(pool)
+        .await
+        .map_err(|error| store_error(&error))
 }

@@ -34,10 +34,20 @@ fn partition_row(row: &PgRow) -> Result<PartitionRow, sqlx::Error> {
 }
 
 pub async fn current_run(pool: &PgPool, pipeline: &str) -> Result<Option<i32>, StoreError> {
-    sqlx::query_scalar("SELECT max(run) FROM millrace.stream_partition WHERE pipeline = $1").bind(pipeline).fetch_one(pool).await.map_err(map)
+    sqlx::query_scalar("SELECT max(run) FROM millrace.stream_partition WHERE pipeline = $1")
+        .bind(pipeline)
+        .fetch_one(pool)
+        .await
+        .map_err(map)
 }
 
-pub async fn open(pool: &PgPool, pipeline: &str, run: i32, mode: Mode, starts: &[(TopicPartition, i64)]) -> Result<(), StoreError> {
+pub async fn open(
+    pool: &PgPool,
+    pipeline: &str,
+    run: i32,
+    mode: Mode,
+    starts: &[(TopicPartition, i64)],
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
          SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, $3 \
@@ -56,7 +66,9 @@ pub async fn open(pool: &PgPool, pipeline: &str, run: i32, mode: Mode, starts: &
 }
 
 pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) -> Result<Vec<(i32, PartitionRow)>, StoreError> {
-    let text = format!("SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 ORDER BY partition");
+    let text = format!(
+        "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 ORDER BY partition"
+    );
     let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
     rows.iter().map(|row| Ok((row.try_get("partition")?, partition_row(row)?))).collect::<Result<_, sqlx::Error>>().map_err(map)
 }
@@ -162,7 +174,8 @@ pub async fn records(
 
 fn record(row: &PgRow) -> Result<Record, StoreError> {
     let kind: &str = row.try_get("kind").map_err(map)?;
-    let kind = kind_from_str(kind).ok_or_else(|| StoreError::Fatal(format!("a row of millrace.record has the unknown kind `{kind}`")))?;
+    let kind = kind_from_str(kind)
+        .ok_or_else(|| StoreError::Fatal(format!("a row of millrace.record has the unknown kind `{kind}`")))?;
     let read = || -> Result<Record, sqlx::Error> {
         Ok(Record {
             partition: row.try_get("partition")?,
@@ -205,7 +218,12 @@ pub async fn endings(url: &str, pipeline: &str) -> Result<Endings, StoreError> {
     .await
     .map_err(map)?;
     let read = || -> Result<Endings, sqlx::Error> {
-        Ok(Endings { events: row.try_get(0)?, predictions: row.try_get(1)?, dead_letters: row.try_get(2)?, distinct_events: row.try_get(3)? })
+        Ok(Endings {
+            events: row.try_get(0)?,
+            predictions: row.try_get(1)?,
+            dead_letters: row.try_get(2)?,
+            distinct_events: row.try_get(3)?,
+        })
     };
     let endings = read().map_err(map);
     connection.close().await.map_err(map)?;
