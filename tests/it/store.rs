@@ -156,7 +156,9 @@ async fn the_worker_may_decide_but_neither_delete_nor_alter_nor_rewrite_a_record
         let error = sqlx::raw_sql(forbidden).execute(&mut connection).await.expect_err(forbidden);
         assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501", "{forbidden}: {error}");
     }
-    for allowed in ["UPDATE millrace.stream_partition SET owner = 'w'", "SELECT * FROM millrace.record", "SELECT * FROM millrace.migration"] {
+    for allowed in
+        ["UPDATE millrace.stream_partition SET owner = 'w'", "SELECT * FROM millrace.record", "SELECT * FROM millrace.migration"]
+    {
         sqlx::raw_sql(allowed).execute(&mut connection).await.expect(allowed);
     }
     connection.close().await.unwrap();

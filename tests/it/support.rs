@@ -19,7 +19,8 @@ use uuid::Uuid;
 const WAIT: Duration = Duration::from_secs(30);
 
 fn service(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: this test needs Kafka and Postgres, run it through `make test`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: this test needs Kafka and Postgres, run it through `make test`"))
 }
 
 pub fn brokers() -> String {
