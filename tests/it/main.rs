@@ -1,5 +1,6 @@
 //! Everything that needs real neighbours, in one binary: run it through `make test`, which starts Kafka and Postgres.
 
+mod arrows;
 mod inference;
 mod kafka;
 mod store;
