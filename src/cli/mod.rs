@@ -33,7 +33,7 @@ enum Command {
     /// Bring the schema in Postgres up to this program.
     Migrate(migrate::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
-    Train(train::Args),
+    Train(Box<train::Args>),
 }
 
 /// Runs a command. The environment is read here, once, and handed down.
@@ -44,7 +44,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Demo(args) => demo::run(args, &env).await,
         Command::Check(args) => check::run(args, &env).map(|()| Exit::Done),
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
-        Command::Train(args) => tokio::task::block_in_place(|| train::run(args)).map(|()| Exit::Done),
+        Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };
     result.unwrap_or_else(|error| {

@@ -91,7 +91,7 @@ impl Caller {
     /// One outcome an input. Work list instead of recursion: stretches of the slice still to be called.
     async fn outcomes(&self, inputs: &[Input]) -> Result<Vec<Outcome>, SliceError> {
         let mut outcomes = Vec::with_capacity(inputs.len());
-        let mut todo = vec![0..inputs.len()];
+        let mut todo = Vec::from([std::ops::Range { start: 0, end: inputs.len() }]);
         while let Some(stretch) = todo.pop() {
             match self.call(&inputs[stretch.clone()]).await {
                 Ok(of_stretch) => outcomes.extend(of_stretch),

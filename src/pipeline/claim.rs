@@ -205,14 +205,16 @@ async fn open(
 /// the worker that decided it held it within one.
 async fn bring_back(store: &dyn Store, key: &PartitionKey, from: i64, to: i64) -> Result<Vec<Record>, ClaimError> {
     let (mut records, mut after): (Vec<Record>, _) = (Vec::new(), None);
-    while from < to {
+    if from >= to {
+        return Ok(records);
+    }
+    loop {
         let chunk = store.records(key, from, to, after, CHUNK_ROWS).await?;
         let full = chunk.len() as i64 == CHUNK_ROWS;
         after = chunk.last().map(|last| (last.offset, last.n));
         records.extend(chunk);
         if !full {
-            break;
+            return Ok(records);
         }
     }
-    Ok(records)
 }

@@ -8,7 +8,7 @@ use super::{Ended, Parts, Settings};
 use crate::event::{Position, RawEvent, Rejection, TopicPartition};
 use crate::flow::Ending;
 use crate::function::Input;
-use crate::publisher::{Committed, Publication, PublishError};
+use crate::publisher::{CommittedOffsets, Publication, PublishError};
 use crate::record::{self, Kind, Record};
 use crate::source::{Lease, SourceCommand, SourceEvent};
 use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
@@ -64,7 +64,7 @@ struct PublishDone {
     records: usize,
     result: Result<(), PublishError>,
     /// K, read again after an outcome that is not known.
-    committed: Option<Vec<(TopicPartition, Option<Committed>)>>,
+    committed: Option<CommittedOffsets>,
     seconds: f64,
 }
 

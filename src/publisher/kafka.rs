@@ -2,7 +2,7 @@
 //!
 //! Transaction calls block, so they run on blocking threads; one at a time, behind a mutex.
 
-use super::{Committed, Publication, PublishError, Publisher, offset_metadata, parse_offset_metadata};
+use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher, offset_metadata, parse_offset_metadata};
 use crate::event::TopicPartition;
 use crate::record::{ID_HEADER, Record, TRACEPARENT_HEADER, record_id};
 use crate::source::kafka::KafkaLease;
@@ -124,10 +124,7 @@ impl Publisher for KafkaPublisher {
         self.blocking(move |inner| inner.publish(&lease, &round)).boxed()
     }
 
-    fn committed<'a>(
-        &'a self,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, Result<Vec<(TopicPartition, Option<Committed>)>, PublishError>> {
+    fn committed<'a>(&'a self, partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<CommittedOffsets, PublishError>> {
         let partitions = partitions.to_vec();
         self.blocking(move |inner| inner.committed(&partitions)).boxed()
     }
@@ -182,7 +179,7 @@ impl Inner {
         Ok(count as i32)
     }
 
-    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<Committed>)>, PublishError> {
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<CommittedOffsets, PublishError> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);

@@ -30,6 +30,9 @@ pub struct Committed {
     pub records_total: Option<i64>,
 }
 
+/// K of each partition asked for; `None` where the group has no offset.
+pub type CommittedOffsets = Vec<(TopicPartition, Option<Committed>)>;
+
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
     /// Aborted; nothing was published. `stale_lease`: the generation was refused, wait for a newer lease.
@@ -50,10 +53,7 @@ pub trait Publisher: Send + Sync {
     fn publish<'a>(&'a self, lease: Arc<Lease>, round: Vec<Publication>) -> BoxFuture<'a, Result<(), PublishError>>;
 
     /// K of these partitions, read with stable offsets (waits for an open transaction of the predecessor, bounded).
-    fn committed<'a>(
-        &'a self,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, Result<Vec<(TopicPartition, Option<Committed>)>, PublishError>>;
+    fn committed<'a>(&'a self, partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<CommittedOffsets, PublishError>>;
 
     /// Commits K = `offset` for one partition outside a round: the first K of a partition, or the hint of mode `postgres`.
     fn commit<'a>(

@@ -97,15 +97,9 @@ pub async fn pipeline(
         revoke_wait: Duration::from_secs(3),
     })?;
     let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());
-    let parts = Parts {
-        source,
-        store,
-        publisher: Arc::new(publisher),
-        function,
-        decode: Arc::new(move |raw| decoder.decode(raw)),
-        budget,
-        observer,
-    };
+    #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
+    let decode = move |raw| decoder.decode(raw);
+    let parts = Parts { source, store, publisher: Arc::new(publisher), function, decode: Arc::new(decode), budget, observer };
     Ok((settings, parts))
 }
 
