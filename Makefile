@@ -1,4 +1,4 @@
-.PHONY: help build demo test lint services-up services-down
+.PHONY: help build demo test lint bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -20,6 +20,9 @@ lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny 
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 	for script in deploy/local/*.sh .ci/run; do bash -n $$script || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
+
+bench: ## texts a second beside plain candle (MILLRACE_MINILM_DIR names the all-MiniLM-L6-v2 folder)
+	cargo bench --locked --bench embed_texts
 
 services-up: ## a real Kafka and Postgres for development; prints their addresses
 	deploy/local/up.sh .services

@@ -28,7 +28,7 @@ fn bare(mut json: Value) -> Value {
     json
 }
 
-/// Drops what [`is_needed`] refuses, except special tokens and the ids in `used`. Ids close up in the old order.
+/// Drops what `is_needed` refuses, except special tokens and the ids in `used`. Ids close up in the old order.
 pub fn prune(json: &Value, used: &HashSet<u32>) -> Result<Pruned> {
     let mut json = bare(json.clone());
     let added = json["added_tokens"].as_array().context("no added_tokens")?;

@@ -466,33 +466,3 @@ fn damaged_and_unsafe_files_are_refused() {
     let nowhere = Encoder::open("tiny", &folder.join("nowhere"), None, &options(64)).err().unwrap();
     assert!(nowhere.to_string().contains("config.json"), "{nowhere}");
 }
-
-/// `cargo test --release -- --ignored --nocapture texts_a_second`: the packed encoder and plain candle, in turns, on one thread.
-#[test]
-#[ignore = "a measurement, for the release profile on a quiet machine"]
-fn texts_a_second_beside_plain_candle() {
-    let (Some(folder), Some(file)) = (minilm(), shared("data/nlp/stsbenchmark/sts-test.csv")) else { return };
-    let rows = std::fs::read_to_string(file).unwrap();
-    let texts: Vec<String> = rows.lines().take(256).filter_map(|l| l.split('\t').nth(5).map(str::to_owned)).collect();
-    let encoder = Encoder::open("minilm", folder, None, &Options { threads: Threads::Exactly(1), ..options(512) }).unwrap();
-    let mut ids: Vec<Vec<u32>> = texts.iter().map(|t| encoder.tokenize(t).unwrap().ids).collect();
-    ids.sort_by_key(Vec::len);
-    let model = candle_model(folder);
-    let (mut packed, mut plain) = (Duration::MAX, Duration::MAX);
-    for _ in 0..3 {
-        let started = Instant::now();
-        encoder.answer_blocking(Head::Embed, texts.clone()).unwrap();
-        packed = packed.min(started.elapsed());
-        let started = Instant::now();
-        ids.chunks(32).for_each(|batch| drop(candle_forward(&model, batch)));
-        plain = plain.min(started.elapsed());
-    }
-    let tokens: usize = ids.iter().map(Vec::len).sum();
-    let rate = |d: Duration| texts.len() as f64 / d.as_secs_f64();
-    eprintln!(
-        "{} texts, {tokens} tokens: packed {:.0}/s (tokenising included), candle {:.0}/s (sorted, batches of 32)",
-        texts.len(),
-        rate(packed),
-        rate(plain)
-    );
-}
