@@ -257,3 +257,33 @@ async fn a_record_too_large_for_its_topic_is_impossible_and_names_its_partition(
     publisher.publish(lease, vec![good.clone()]).await.unwrap();
     assert_eq!(read_committed(&good.records[0][0].out_topic).len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_only_impossible_records_leaves_a_publisher_that_works() {
+    let mut names = Names::new(1).await;
+    let mut source = names.member();
+    let lease = holding(&mut source, 1).await;
+    let publisher = names.publisher();
+    let good = names.publication(0, 0..1, "{}");
+    names.output = unique("small");
+    create_topic_with(&names.output, 1, &[("max.message.bytes", "2000")]).await;
+    // The broker refuses the first one, the client itself the second one.
+    for ids in [400, 50_000] {
+        let value: String = (0..ids).map(|_| unique("")).collect();
+        let error = publisher.publish(lease.clone(), vec![names.publication(0, 0..1, &value)]).await.unwrap_err();
+        assert!(matches!(&error, PublishError::Impossible { .. }), "{ids}: {error:?}");
+    }
+    publisher.publish(lease, vec![good.clone()]).await.unwrap();
+    assert_eq!(read_committed(&good.records[0][0].out_topic).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_can_be_committed_alone() {
+    let names = Names::new(1).await;
+    let mut source = names.member();
+    let lease = holding(&mut source, 1).await;
+    let publisher = names.publisher();
+    let start = Committed { offset: 5, records_total: Some(0) };
+    publisher.commit(lease, &names.partition(0), start).await.unwrap();
+    assert_eq!(names.committed(&publisher, 0).await, Some(start));
+}
