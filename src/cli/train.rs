@@ -6,7 +6,6 @@ use crate::train::data::{Columns, Row, rows, texts};
 use crate::train::fit::{Plan, fit};
 use crate::train::{export, vocabulary};
 use anyhow::{Context, Result, ensure};
-use candle_core::{Device, Tensor};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -214,10 +213,9 @@ fn prune(
         let name = name(path);
         report.say(format!("{name}: {count} of {} texts tokenise differently {first:?}", texts.len()));
     }
-    let kept = Tensor::new(pruned.kept.as_slice(), &Device::Cpu)?;
     for (name, tensor) in &mut base.weights {
         if name.ends_with("word_embeddings.weight") {
-            *tensor = tensor.index_select(&kept, 0)?;
+            *tensor = pruned.keep_rows(tensor)?;
         }
     }
     for id in train.iter_mut().chain(dev).flat_map(|example| example.ids.iter_mut()) {

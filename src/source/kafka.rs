@@ -335,18 +335,26 @@ impl Poll {
         });
     }
 
+    /// Whether the log is known to end at or before `offset`.
+    fn is_end(&self, partition: &TopicPartition, offset: i64) -> bool {
+        match self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(1)) {
+            Ok((_, high)) => offset >= high,
+            Err(_) => false,
+        }
+    }
+
     /// Returns whether polling goes on.
     fn on_error(&self, error: KafkaError) -> bool {
         let context = self.consumer.context();
         match &error {
-            KafkaError::PartitionEOF(_) => {
-                let assignment = lock(&self.assignment);
-                let ends: Vec<(TopicPartition, i64)> =
-                    assignment.expected.iter().map(|(partition, offset)| (partition.clone(), *offset)).collect();
-                drop(assignment);
-                let KafkaError::PartitionEOF(number) = error else { return true };
-                ends.into_iter()
-                    .filter(|(partition, _)| partition.partition == number)
+            KafkaError::PartitionEOF(number) => {
+                let started = lock(&self.assignment).expected.clone();
+                let candidates: Vec<_> = started.into_iter().filter(|(partition, _)| partition.partition == *number).collect();
+                // The error names the partition without its topic: with several topics the ends of the log decide.
+                let alone = candidates.len() == 1;
+                candidates
+                    .into_iter()
+                    .filter(|(partition, offset)| alone || self.is_end(partition, *offset))
                     .all(|(partition, offset)| context.send(SourceEvent::CaughtUp { partition, offset }))
             }
             KafkaError::MessageConsumptionFatal(code) => {

@@ -1,6 +1,7 @@
 //! A WordPiece vocabulary without the tokens that nothing needs, and the proof that texts keep their pieces.
 
 use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use tokenizers::Tokenizer;
@@ -9,6 +10,13 @@ use tokenizers::Tokenizer;
 pub struct Pruned {
     pub json: Value,
     pub kept: Vec<u32>,
+}
+
+impl Pruned {
+    /// The rows of an embedding table, `[tokens, hidden]`, that stay.
+    pub fn keep_rows(&self, table: &Tensor) -> Result<Tensor> {
+        Ok(table.index_select(&Tensor::new(self.kept.as_slice(), &Device::Cpu)?, 0)?)
+    }
 }
 
 /// Digits, punctuation and Latin letters stay; `[unused…]` and letters of other scripts go.

@@ -287,3 +287,36 @@ async fn an_offset_can_be_committed_alone() {
     publisher.commit(lease, &names.partition(0), start).await.unwrap();
     assert_eq!(names.committed(&publisher, 0).await, Some(start));
 }
+
+/// Would catch: an end that is told of every partition with that number, whatever its topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_one_topic_is_not_the_end_of_another() {
+    let names = Names::new(1).await;
+    let full = unique("full");
+    create_topic(&full, 1).await;
+    for _ in 0..3 {
+        produce(&full, 0, None, b"x");
+    }
+    let settings = KafkaSourceSettings {
+        group: names.group.clone(),
+        topics: vec![names.input.clone(), full.clone()],
+        client: client(),
+        batch_max: 100,
+        channel_capacity: 16,
+        revoke_wait: Duration::from_millis(500),
+    };
+    let mut source = spawn(settings).unwrap();
+    holding(&mut source, 2).await;
+    let b = TopicPartition::new(&*full, 0);
+    source.commands.send(SourceCommand::Start { partition: b.clone(), offset: 0 }).unwrap();
+    source.commands.send(SourceCommand::Pause(vec![b.clone()])).unwrap();
+    source.commands.send(SourceCommand::Start { partition: names.partition(0), offset: 0 }).unwrap();
+    let watch = async {
+        loop {
+            if let SourceEvent::CaughtUp { partition, offset } = next(&mut source).await {
+                assert!(partition != b || offset == 3, "{partition} is said to end at {offset}, its end is 3");
+            }
+        }
+    };
+    assert!(timeout(Duration::from_secs(3), watch).await.is_err(), "the watch goes on until its time is up");
+}
