@@ -1,6 +1,6 @@
 //! What a config may not say, with what to do about it.
 
-use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline};
+use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, Security};
 use std::collections::BTreeSet;
 
 /// Functions that can be named, and whether each needs a model.
@@ -31,6 +31,20 @@ pub fn findings(config: &Config) -> Vec<String> {
     }
     if config.memory.budget_bytes < 1 << 20 {
         found.push(format!("[memory] budget_bytes = {} is below 1 MiB; raise it", config.memory.budget_bytes));
+    }
+    if config.telemetry.otlp_endpoint.is_some() {
+        found.push(
+            "[telemetry] otlp_endpoint: this version does not send OTLP yet, read /metrics instead; remove the line".into(),
+        );
+    }
+    let tls = cfg!(any(feature = "tls", feature = "tls-vendored"));
+    let encrypted = matches!(config.kafka.security, Security::Ssl | Security::SaslSsl);
+    let scram = config.kafka.sasl_mechanism.as_deref().is_some_and(|mechanism| mechanism != "PLAIN");
+    if !tls && (encrypted || scram) {
+        found.push(
+            "[kafka] security: this binary was built without TLS and SASL; build it with `cargo build --release --features tls`"
+                .into(),
+        );
     }
     let mut seen = BTreeSet::new();
     for pipeline in &config.pipeline {
