@@ -197,3 +197,176 @@ impl Caller {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{OnLostCommits, Start};
+    use crate::event::{Event, Position};
+    use crate::function::{Limits, Prediction, Spec};
+    use crate::record::{Kind, Mode, Provenance, Record};
+    use crate::store::{Advance, PartitionRow};
+    use futures_util::future::BoxFuture;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// No call without a suspect asks the store anything.
+    struct NoStore;
+
+    impl Store for NoStore {
+        fn current_run<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<i32>, StoreError>> {
+            panic!("not asked")
+        }
+        fn open<'a>(
+            &'a self,
+            _: &'a str,
+            _: i32,
+            _: Mode,
+            _: &'a [(TopicPartition, i64)],
+        ) -> BoxFuture<'a, Result<(), StoreError>> {
+            panic!("not asked")
+        }
+        fn partitions<'a>(
+            &'a self,
+            _: &'a str,
+            _: i32,
+            _: &'a str,
+        ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
+            panic!("not asked")
+        }
+        fn claim<'a>(
+            &'a self,
+            _: &'a PartitionKey,
+            _: Uuid,
+            _: &'a str,
+        ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+            panic!("not asked")
+        }
+        fn read<'a>(&'a self, _: &'a PartitionKey, _: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+            panic!("not asked")
+        }
+        fn suspect<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+            panic!("not asked")
+        }
+        fn decide<'a>(&'a self, _: &'a Provenance, _: &'a [Advance]) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
+            panic!("not asked")
+        }
+        fn published<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+            panic!("not asked")
+        }
+        fn records<'a>(
+            &'a self,
+            _: &'a PartitionKey,
+            _: i64,
+            _: i64,
+            _: Option<(i64, i16)>,
+            _: i64,
+        ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+            panic!("not asked")
+        }
+    }
+
+    /// Panics on the text `boom`, fails the whole call on `poison`, scores `nan` with no number, and is away for the first call.
+    struct Moody {
+        spec: Spec,
+        calls: AtomicUsize,
+    }
+
+    impl Function for Moody {
+        fn spec(&self) -> &Spec {
+            &self.spec
+        }
+
+        fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
+            Box::pin(async move {
+                if self.calls.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return Err(CallError::Transient("not yet".into()));
+                }
+                let texts = || slice.iter().map(|input| input.event.text.as_deref().unwrap_or_default());
+                assert!(texts().all(|text| text != "boom"), "boom");
+                if texts().any(|text| text == "poison") {
+                    return Err(CallError::Poison("cannot".into()));
+                }
+                let score = |text| if text == "nan" { f64::NAN } else { 0.5 };
+                Ok(texts()
+                    .map(|text| {
+                        Outcome::Emit(vec![Prediction {
+                            key: None,
+                            fields: serde_json::Map::new(),
+                            label: None,
+                            score: Some(score(text)),
+                        }])
+                    })
+                    .collect())
+            })
+        }
+    }
+
+    fn caller() -> Caller {
+        let limits = Limits { slice: 100, calls_in_flight: 1, timeout: Duration::from_secs(10) };
+        let spec = Spec { name: "moody", version: 1, model: String::new(), limits };
+        let settings = Settings {
+            provenance: Provenance {
+                pipeline: "p".into(),
+                run: 1,
+                function: "moody".into(),
+                model: "".into(),
+                config: "c".into(),
+            },
+            mode: Mode::Both,
+            output_topic: "out".into(),
+            dead_letter_topic: "dead".into(),
+            start: Start::Earliest,
+            on_lost_commits: OnLostCommits::Halt,
+            owner: "test".into(),
+            window: 100,
+            decide_events: 100,
+            record_bytes: 100_000,
+            max_dead_share: 1.0,
+            drain: Duration::from_secs(1),
+            backoff: Duration::from_millis(1),
+        };
+        Caller {
+            settings: Arc::new(settings),
+            store: Arc::new(NoStore),
+            function: Arc::new(Moody { spec, calls: AtomicUsize::new(0) }),
+            observer: Arc::new(()),
+        }
+    }
+
+    fn item(offset: i64, text: &str) -> Item {
+        let position = Position { topic: "in".into(), partition: 0, offset };
+        let raw = RawEvent { position, timestamp_ms: 1, key: None, payload: Some(text.as_bytes().into()), headers: Vec::new() };
+        let event = Event { raw, id: offset.to_string().into(), key: None, event_time_ms: 1, text: Some(text.into()) };
+        Item { incarnation: 1, input: Input { event } }
+    }
+
+    #[tokio::test]
+    async fn exactly_the_poisonous_events_become_dead_letters() {
+        let texts: Vec<String> = (0..40)
+            .map(|n| match n {
+                3 | 17 => "boom".into(),
+                30 => "poison".into(),
+                31 => "nan".into(),
+                _ => format!("text {n}"),
+            })
+            .collect();
+        let items = texts.iter().enumerate().map(|(offset, text)| item(offset as i64, text)).collect();
+        let ended = caller().run(items, None).await.expect("the slice comes to its end");
+        assert_eq!(ended.iter().map(|event| event.offset).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
+        for event in &ended {
+            match &event.ending {
+                Ending::Dead(letter) => {
+                    assert!([3, 17, 30, 31].contains(&event.offset), "offset {} is innocent", event.offset);
+                    let code = if event.offset == 31 { "\"code\":\"non_finite\"" } else { "\"code\":\"poison\"" };
+                    assert!(letter.value.contains(code), "{}", letter.value);
+                    let original = record::decode_dead_letter(&letter.value).expect("a dead letter reads back");
+                    assert_eq!(original.payload.as_deref(), Some(texts[event.offset as usize].as_bytes()));
+                }
+                Ending::Emitted(records) => assert!(records.len() == 1 && records[0].kind == Kind::Prediction),
+                Ending::Skipped => panic!("nothing is skipped here"),
+            }
+        }
+        assert_eq!(ended.iter().filter(|event| matches!(event.ending, Ending::Dead(_))).count(), 4);
+    }
+}
