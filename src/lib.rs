@@ -7,7 +7,7 @@
 //! - [`event`]: what comes in: positions, raw events, decoding.
 //! - [`record`]: what goes out and is stored: predictions, dead letters, their encoding.
 //! - [`flow`]: ledger, slices, memory budget; time is an argument.
-//! - [`source`], [`store`], [`publisher`]: Kafka in, Postgres, Kafka out; each with an in-memory twin.
+//! - [`source`], [`store`], [`publisher`]: Kafka in, Postgres, Kafka out; the seams to the outside.
 //! - [`inference`]: tokeniser, weights, networks, the model threads.
 //! - [`function`]: one file a task function.
 //! - [`train`]: fine-tuning of the networks that `inference` runs.

@@ -1,4 +1,4 @@
-//! Kafka publishes. `kafka` is the real one (transactions, or idempotent produce and commit), `memory` its twin.
+//! Kafka publishes: in transactions, or with idempotent produce and plain commits.
 
 pub mod kafka;
 

@@ -1,4 +1,4 @@
-//! Where events come from. `kafka` is the real one, `memory` its twin.
+//! Where events come from.
 
 pub mod kafka;
 

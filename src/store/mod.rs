@@ -1,4 +1,4 @@
-//! Postgres decides. `postgres` is the real one, `memory` its twin.
+//! Postgres decides.
 
 pub mod postgres;
 
