@@ -87,6 +87,8 @@ pub async fn claim(
                 .ok_or_else(|| ClaimError::Transient("the row that was just opened is not there".into()))?
         }
     };
+    // Again: until the claim the predecessor may have read and decided further.
+    let bounds = publisher.bounds(partition).await?;
     let who = format!("pipeline {} run {} {partition}", key.pipeline, key.run);
     if row.mode != settings.mode {
         return Err(ClaimError::Halt(format!(

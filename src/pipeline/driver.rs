@@ -28,6 +28,8 @@ use uuid::Uuid;
 const PUBLISH_RECORDS: usize = 50_000;
 /// Most records in one decide round over all partitions.
 const DECIDE_RECORDS: usize = 20_000;
+/// Rounds of one partition each after Postgres refused the data of a shared one.
+const SOLO_ROUNDS: u32 = 64;
 /// How often Q is written on an idle partition, the status is told, and paused work is looked at again.
 const TICK: Duration = Duration::from_millis(250);
 /// Window of the dead-letter share, in events.
@@ -92,6 +94,8 @@ struct Driver {
     /// No decide round before this.
     decide_not_before: Instant,
     decide_failures: u32,
+    /// Rounds that still carry one partition each, to find out whose data Postgres refuses.
+    solo_rounds: u32,
     draining: Option<Instant>,
     full: bool,
     failed: Option<String>,
@@ -122,6 +126,7 @@ impl Driver {
             publish_failures: 0,
             decide_not_before: now,
             decide_failures: 0,
+            solo_rounds: 0,
             draining: None,
             full: false,
             failed: None,
@@ -164,6 +169,11 @@ impl Driver {
             SourceEvent::Assigned { lease, partitions } => {
                 for partition in partitions {
                     self.take_over(partition, lease.clone(), Duration::ZERO);
+                }
+            }
+            SourceEvent::Started { partition, offset } => {
+                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                    running.started |= running.decided == offset && running.ledger.next() == offset;
                 }
             }
             SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
@@ -243,6 +253,9 @@ impl Driver {
         for raw in records {
             let partition = TopicPartition { topic: raw.position.topic.clone(), partition: raw.position.partition };
             let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) else { continue };
+            if !running.started {
+                continue; // Of an earlier stay: its offsets may lie above P.
+            }
             let bytes = raw.cost_bytes();
             if !running.ledger.push(raw.position.offset, raw.timestamp_ms, bytes) {
                 continue;
@@ -323,7 +336,13 @@ impl Driver {
                 if let Some(state) = self.partitions.get_mut(&partition) {
                     state.phase = Phase::Running(Box::new(running));
                 }
-                send(&self.parts, SourceCommand::Start { partition, offset });
+                send(&self.parts, SourceCommand::Start { partition: partition.clone(), offset });
+                if self.full || self.draining.is_some() {
+                    if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                        running.paused = true;
+                    }
+                    send(&self.parts, SourceCommand::Pause(vec![partition]));
+                }
             }
             Err(ClaimError::Transient(detail)) => {
                 tracing::warn!(%partition, detail, "A claim failed for now and is made again.");
@@ -361,7 +380,12 @@ impl Driver {
             return;
         }
         let limits = self.parts.function.spec().limits.clone();
-        while self.slices.len() < limits.calls_in_flight {
+        // While a partition is on probation its next event is alone in work, over all partitions: else a death would not tell whose it was.
+        let mut probing = self.is_probing();
+        if probing && !self.slices.is_empty() {
+            return;
+        }
+        while self.slices.len() < if probing { 1 } else { limits.calls_in_flight } {
             let (mut items, mut taken, mut suspect) = (Vec::new(), Vec::new(), None);
             while items.len() < limits.slice && suspect.is_none() {
                 let oldest = self
@@ -370,7 +394,7 @@ impl Driver {
                     .filter_map(|(partition, state)| {
                         let incarnation = state.incarnation;
                         let running = state.running()?;
-                        if running.probation > 0 && (running.in_call > 0 || !items.is_empty()) {
+                        if probing && (running.probation == 0 || !items.is_empty()) {
                             return None;
                         }
                         Some((running.buffer.head_ms()?, partition.clone(), incarnation))
@@ -399,8 +423,15 @@ impl Driver {
                 return;
             }
             let caller = self.caller.clone();
+            probing |= suspect.is_some();
             self.slices.spawn(async move { SliceDone { taken, result: caller.run(items, suspect).await } });
         }
+    }
+
+    /// Whether a partition on probation has an event that waits or is in work.
+    fn is_probing(&mut self) -> bool {
+        let mut running = self.partitions.values_mut().filter_map(Partition::running);
+        running.any(|running| running.probation > 0 && (!running.buffer.is_empty() || running.in_call > 0))
     }
 
     fn on_slice(&mut self, done: SliceDone) {
@@ -433,6 +464,7 @@ impl Driver {
     /// Another worker holds the claim. If the lease still says that the partition is ours, claim it again after a while.
     fn superseded(&mut self, partition: TopicPartition) {
         tracing::warn!(%partition, "Another worker has claimed the partition.");
+        self.note_published(&partition);
         let lease = self.parts.source.lease.load_full();
         if lease.partitions.contains(&partition) {
             send(&self.parts, SourceCommand::Pause(vec![partition.clone()]));
@@ -452,7 +484,7 @@ impl Driver {
         for (partition, state) in &mut self.partitions {
             let incarnation = state.incarnation;
             let Some(running) = state.running() else { continue };
-            if records_in_round >= DECIDE_RECORDS {
+            if records_in_round >= DECIDE_RECORDS || (self.solo_rounds > 0 && !round.is_empty()) {
                 break;
             }
             if running.deciding.is_none() {
@@ -523,6 +555,7 @@ impl Driver {
         let moved = match done.result {
             Ok(moved) => {
                 self.decide_failures = 0;
+                self.solo_rounds = self.solo_rounds.saturating_sub(1);
                 moved
             }
             Err(StoreError::Transient(detail)) => {
@@ -575,9 +608,18 @@ impl Driver {
 
     /// Postgres refuses the data: halve until one event is left, which becomes a dead letter.
     fn on_refused(&mut self, round: Vec<(TopicPartition, u64, Uuid, i64, i64)>, detail: &str) {
+        let alone = round.len() == 1;
+        if !alone {
+            self.solo_rounds = SOLO_ROUNDS;
+        }
         for (partition, incarnation, ..) in round {
             let Some(running) = current(&mut self.partitions, &partition, incarnation) else { continue };
             let Some(mut prefix) = running.deciding.take() else { continue };
+            if !alone {
+                // Nobody is to blame yet: each partition goes again by itself.
+                running.ledger.restore(prefix);
+                continue;
+            }
             if prefix.events.len() == 1 {
                 if prefix.records.iter().any(|record| record.kind == Kind::DeadLetter) {
                     self.failed =
@@ -740,6 +782,7 @@ impl Driver {
 
     /// K is not what this worker left: start again at step 1, which compares and halts where it must.
     fn take_over_again(&mut self, partition: TopicPartition) {
+        self.note_published(&partition);
         let lease = self.parts.source.lease.load_full();
         send(&self.parts, SourceCommand::Pause(vec![partition.clone()]));
         if lease.partitions.contains(&partition) {

@@ -68,6 +68,8 @@ pub struct Running {
     /// The event that killed the process twice.
     pub condemned: Option<i64>,
     pub paused: bool,
+    /// Whether the source has said that what comes now belongs to this stay.
+    pub started: bool,
     pub end: Option<i64>,
     /// Ended and dead in the running window of the dead-letter share.
     pub share: (usize, usize),
@@ -93,7 +95,9 @@ impl Running {
             let bytes = claimed.unpublished.iter().map(Record::cost_bytes).sum();
             queue.push_back(Decided { to: row.next_offset, records: Arc::new(claimed.unpublished), bytes });
         }
-        let published_records = claimed.published.records_total.unwrap_or(row.records);
+        // Decided again after lost commits: the count starts where Postgres stands and grows past K with what is decided again.
+        let lost = claimed.published.offset > row.next_offset;
+        let published_records = if lost { row.records } else { claimed.published.records_total.unwrap_or(row.records) };
         Self {
             claim: claimed.claim,
             epoch: row.epoch,
@@ -116,6 +120,7 @@ impl Running {
             probation,
             condemned: suspected,
             paused: false,
+            started: false,
             end: None,
             share: (0, 0),
         }

@@ -289,9 +289,12 @@ fn in_transaction(producer: &Client, member: &KafkaLease, round: &[Publication])
 }
 
 fn plainly(producer: &Client, member: &KafkaLease, round: &[Publication]) -> Result<(), PublishError> {
-    send_all(producer, round)?;
-    drain(producer)?;
-    check_deliveries(producer, round)?;
+    let sent = send_all(producer, round).and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round));
+    if let Err(error) = sent {
+        // Nothing of this round may be left to report in the next.
+        purge(producer);
+        return Err(error);
+    }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     member
         .commit(&offsets)
@@ -375,8 +378,8 @@ fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), Publ
             failed.entry(index).or_insert(error);
         }
     }
-    match failed.iter().next() {
-        Some((index, error)) => Err(send_error(error, &round[*index])),
+    match failed.iter().find_map(|(index, error)| Some((round.get(*index)?, error))) {
+        Some((publication, error)) => Err(send_error(error, publication)),
         None => Ok(()),
     }
 }
@@ -407,10 +410,7 @@ fn abort(producer: &Client, cause: PublishError) -> PublishError {
     if matches!(cause, PublishError::Indefinite(_)) {
         return cause;
     }
-    producer.purge(PurgeConfig::default().queue().inflight());
-    while producer.flush(Duration::from_millis(100)).is_err() {
-        producer.poll(Duration::ZERO);
-    }
+    purge(producer);
     if producer.context().delivered.load(Ordering::Relaxed) == 0 {
         return match cause {
             // Nothing reached the broker; the producer is rebuilt with the next round all the same.
@@ -424,6 +424,14 @@ fn abort(producer: &Client, cause: PublishError) -> PublishError {
     match producer.abort_transaction(CALL_TIMEOUT) {
         Ok(()) => cause,
         Err(error) => PublishError::Indefinite(format!("{cause}; and the abort failed: {error}")),
+    }
+}
+
+/// Gives up what is queued or on its way, and waits until each has been reported.
+fn purge(producer: &Client) {
+    producer.purge(PurgeConfig::default().queue().inflight());
+    while producer.flush(Duration::from_millis(100)).is_err() {
+        producer.poll(Duration::ZERO);
     }
 }
 

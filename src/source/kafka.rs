@@ -298,6 +298,7 @@ impl Poll {
         self.consumer.incremental_assign(&list)?;
         self.consumer.resume(&list)?;
         lock(&self.assignment).expected.insert(partition.clone(), offset);
+        self.consumer.context().send(SourceEvent::Started { partition: partition.clone(), offset });
         Ok(())
     }
 
@@ -363,7 +364,8 @@ impl Poll {
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 // librdkafka does not say which partition: ask each that was started.
-                for (partition, expected) in lock(&self.assignment).expected.clone() {
+                let started = lock(&self.assignment).expected.clone();
+                for (partition, expected) in started {
                     let Ok((low, high)) =
                         self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(5))
                     else {

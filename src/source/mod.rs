@@ -31,6 +31,8 @@ pub enum SourceEvent {
     Records(Vec<RawEvent>),
     /// New partitions, assigned and paused: they wait for a `Start`. The list may be empty (only the lease changed).
     Assigned { lease: Arc<Lease>, partitions: Vec<TopicPartition> },
+    /// A `Start` was obeyed: what follows of this partition begins at `offset`. Records before this belong to an earlier stay.
+    Started { partition: TopicPartition, offset: i64 },
     /// Partitions that go away. The new lease (without them) is already in force. The source waits a bounded while for
     /// `done` (or its drop) before it unassigns.
     Revoked { lease: Arc<Lease>, partitions: Vec<TopicPartition>, lost: bool, done: tokio::sync::oneshot::Sender<()> },
