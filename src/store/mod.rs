@@ -60,12 +60,6 @@ pub struct Advance {
     pub records: Arc<Vec<Record>>,
 }
 
-/// A row of `record` read back, ready to publish.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredRecord {
-    pub record: Record,
-}
-
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Connection lost, time-out, fail-over, deadlock: try again (after reading the row, when a decide was under way).

@@ -59,7 +59,7 @@ impl View {
         self.seen().labels.clone()
     }
 
-    /// Draws until `done`; returns the lines it leaves on the screen.
+    /// Draws until `done`.
     pub async fn show(&self, sent: impl Fn() -> u64, seconds: u64, done: tokio_util::sync::CancellationToken) {
         let terminal = std::io::stdout().is_terminal();
         let (period, started) = (if terminal { Duration::from_millis(500) } else { Duration::from_secs(5) }, Instant::now());
