@@ -30,4 +30,6 @@ pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod train;
+#[cfg(test)]
+mod twin;
 pub mod worker;

@@ -22,6 +22,10 @@ pub struct Kafka {
     pub password_file: Option<std::path::PathBuf>,
     /// PEM file of the authorities that sign the brokers' certificates. Default: the system's.
     pub ca_file: Option<std::path::PathBuf>,
+    /// Name of this instance, unique among the live workers: in Kubernetes the pod's name in a StatefulSet. With it a worker
+    /// that was killed and comes back ends at once the transaction that it left open; without it (default) the next owner
+    /// waits up to 10 s for the broker to do so. Two live workers of one name fence each other again and again.
+    pub instance: Option<String>,
     /// Raw librdkafka properties, except those that the delivery protocol owns.
     pub properties: BTreeMap<String, String>,
 }
@@ -36,6 +40,7 @@ impl Default for Kafka {
             password: None,
             password_file: None,
             ca_file: None,
+            instance: None,
             properties: BTreeMap::new(),
         }
     }

@@ -110,12 +110,28 @@ impl Ledger {
         Some(bytes)
     }
 
-    /// Takes the longest finished prefix, at most `max_events` long; `None` when the head is still open.
-    pub fn take_prefix(&mut self, max_events: usize) -> Option<Prefix> {
-        let finished = self.slots.iter().take(max_events).take_while(|slot| slot.ending.is_some()).count();
-        if finished == 0 {
-            return None;
-        }
+    /// Takes the longest finished prefix, at most `max_events` and `max_bytes` long (one event may be larger); `None` when
+    /// the head is still open.
+    pub fn take_prefix(&mut self, max_events: usize, max_bytes: usize) -> Option<Prefix> {
+        let mut bytes = 0;
+        let fits = |slot: &&Slot| {
+            bytes += slot.bytes;
+            slot.ending.is_some() && (bytes <= max_bytes || bytes == slot.bytes)
+        };
+        let finished = self.slots.iter().take(max_events).take_while(fits).count();
+        (finished > 0).then(|| self.take(finished))
+    }
+
+    /// Takes the finished stretch that ends at `to` exactly; `None` when no event ends there, or one before it is open.
+    pub fn take_until(&mut self, to: i64) -> Option<Prefix> {
+        let count = self.slots.partition_point(|slot| slot.offset < to);
+        let ends_there = count > 0 && self.slots.get(count - 1).is_some_and(|last| last.offset + 1 == to);
+        let finished = self.slots.iter().take(count).all(|slot| slot.ending.is_some());
+        (ends_there && finished).then(|| self.take(count))
+    }
+
+    /// Takes the first `finished` slots.
+    fn take(&mut self, finished: usize) -> Prefix {
         let mut prefix = Prefix {
             from: self.next,
             to: self.next,
@@ -144,7 +160,7 @@ impl Ledger {
         self.bytes -= prefix.bytes;
         self.next = prefix.to;
         prefix.records = Arc::new(records);
-        Some(prefix)
+        prefix
     }
 
     /// Puts the newest prefix back, to be taken again (smaller, or with another ending).
@@ -177,13 +193,26 @@ mod tests {
             assert!(ledger.push(offset, offset * 1000, 100));
         }
         assert_eq!(ledger.finish(12, Ending::Skipped), Some(0));
-        assert!(ledger.take_prefix(100).is_none(), "the head is open");
+        assert!(ledger.take_prefix(100, usize::MAX).is_none(), "the head is open");
         assert_eq!(ledger.finish(10, Ending::Skipped), Some(0));
-        let prefix = ledger.take_prefix(100).expect("10 and 12 are finished");
+        let prefix = ledger.take_prefix(100, usize::MAX).expect("10 and 12 are finished");
         assert_eq!((prefix.from, prefix.to, prefix.events.len(), prefix.skipped, prefix.bytes), (10, 13, 2, 2, 200));
         assert_eq!(ledger.bytes(), 100);
         assert_eq!(ledger.next(), 13);
         assert_eq!(ledger.len(), 1);
+    }
+
+    #[test]
+    fn a_stretch_up_to_an_offset_is_taken_whole_or_not_at_all() {
+        let mut ledger = Ledger::new(10);
+        for offset in [10, 12, 13] {
+            assert!(ledger.push(offset, 0, 1));
+            assert!(offset == 13 || ledger.finish(offset, Ending::Skipped).is_some());
+        }
+        assert!(ledger.take_until(12).is_none(), "no event ends at 12");
+        assert!(ledger.take_until(14).is_none(), "13 is open");
+        assert_eq!(ledger.take_until(13).map(|prefix| (prefix.from, prefix.to, prefix.events.len())), Some((10, 13, 2)));
+        assert_eq!((ledger.next(), ledger.len()), (13, 1));
     }
 
     #[test]
@@ -221,7 +250,7 @@ mod tests {
     proptest! {
         /// Whatever the order of endings and the caps, prefixes are contiguous, in order, and miss nothing.
         #[test]
-        fn prefixes_cover_the_log_once(order in Just((0..60i64).collect::<Vec<_>>()).prop_shuffle(), cap in 1usize..9, put_back in any::<u64>()) {
+        fn prefixes_cover_the_log_once(order in Just((0..60i64).collect::<Vec<_>>()).prop_shuffle(), cap in 1usize..9, bytes in 1usize..2_000, put_back in any::<u64>()) {
             let mut ledger = Ledger::new(0);
             for offset in 0..60 {
                 prop_assert!(ledger.push(offset, offset, 3));
@@ -229,7 +258,7 @@ mod tests {
             let (mut seen, mut records, mut at) = (Vec::new(), Vec::new(), 0);
             for (step, offset) in order.into_iter().enumerate() {
                 prop_assert!(ledger.finish(offset, ending(offset)).is_some());
-                while let Some(prefix) = ledger.take_prefix(cap) {
+                while let Some(prefix) = ledger.take_prefix(cap, bytes) {
                     if put_back >> (step % 64) & 1 == 1 {
                         ledger.restore(prefix);
                         break;
@@ -240,7 +269,7 @@ mod tests {
                     seen.extend(prefix.events.iter().map(|event| event.offset));
                 }
             }
-            while let Some(prefix) = ledger.take_prefix(cap) {
+            while let Some(prefix) = ledger.take_prefix(cap, bytes) {
                 records.extend(prefix.records.iter().map(|record| (record.offset, record.n)));
                 seen.extend(prefix.events.iter().map(|event| event.offset));
             }

@@ -15,6 +15,9 @@ mod claim;
 mod driver;
 mod observe;
 mod partition;
+mod safety;
+#[cfg(test)]
+mod simulation;
 
 pub use driver::run;
 pub use observe::{Observer, PartitionView};
@@ -42,7 +45,7 @@ pub struct Settings {
     pub dead_letter_topic: Arc<str>,
     pub start: Start,
     pub on_lost_commits: OnLostCommits,
-    /// Who holds the claim, for people: host and process.
+    /// Who holds the claim: host, process, and something that makes it unique to this life of the process.
     pub owner: Arc<str>,
     /// Events a partition may hold undecided before it is paused.
     pub window: usize,

@@ -3,7 +3,7 @@
 use super::claim::Claimed;
 use super::observe::PartitionView;
 use crate::flow::{Buffer, Ledger, Prefix};
-use crate::record::Record;
+use crate::record::Chunk;
 use crate::store::{Mode, PartitionKey};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,8 +11,11 @@ use uuid::Uuid;
 
 /// Claims without progress after which a partition goes one event at a time: something in it may kill the process.
 const SUSPICIOUS_CLAIMS: i32 = 3;
-/// Deaths on the same named event after which it becomes a dead letter.
+/// How often an event is put in work alone, and its process dies, before it becomes a dead letter.
 const DEATHS: i32 = 2;
+/// A piece of what is decided, small enough for a publish round to choose among: records and bytes at most.
+const PIECE_RECORDS: usize = 5_000;
+const PIECE_BYTES: usize = 1 << 20;
 /// Events that go one at a time before the partition is trusted again.
 const PROBATION_EVENTS: usize = 1_000;
 
@@ -29,7 +32,7 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Decided {
     pub to: i64,
-    pub records: Arc<Vec<Record>>,
+    pub records: Chunk,
     pub bytes: usize,
 }
 
@@ -65,11 +68,16 @@ pub struct Running {
     pub publish_floor: i64,
     /// Events still to go one at a time.
     pub probation: usize,
+    /// The event that is in work alone or waits to be decided. Until it is, nothing else goes to work: a death would be
+    /// counted against it.
+    pub named: Option<i64>,
     /// The event that killed the process twice.
     pub condemned: Option<i64>,
     pub paused: bool,
     /// Whether the source has said that what comes now belongs to this stay.
     pub started: bool,
+    /// P as the group was last told, in mode `postgres`.
+    pub hinted: i64,
     pub end: Option<i64>,
     /// Ended and dead in the running window of the dead-letter share.
     pub share: (usize, usize),
@@ -89,16 +97,10 @@ impl Running {
         let row = claimed.row;
         let suspected = row.suspect_offset.filter(|_| row.idle_claims >= DEATHS);
         let probation = if row.suspect_offset.is_some() || row.idle_claims >= SUSPICIOUS_CLAIMS { PROBATION_EVENTS } else { 0 };
-        let mut queue = VecDeque::new();
-        if claimed.published.offset < row.next_offset {
-            // One piece, whatever its size: K may only stop between events. Without records (all skipped) K still has to move.
-            let bytes = claimed.unpublished.iter().map(Record::cost_bytes).sum();
-            queue.push_back(Decided { to: row.next_offset, records: Arc::new(claimed.unpublished), bytes });
-        }
         // Decided again after lost commits: the count starts where Postgres stands and grows past K with what is decided again.
         let lost = claimed.published.offset > row.next_offset;
         let published_records = if lost { row.records } else { claimed.published.records_total.unwrap_or(row.records) };
-        Self {
+        let mut running = Self {
             claim: claimed.claim,
             epoch: row.epoch,
             decided: row.next_offset,
@@ -114,16 +116,39 @@ impl Running {
             in_call: 0,
             deciding: None,
             decide_cap: window,
-            queue,
+            queue: VecDeque::new(),
             publishing: 0,
             publish_floor: claimed.published.offset,
             probation,
+            named: None,
             condemned: suspected,
             paused: false,
             started: false,
+            hinted: claimed.published.offset.min(row.next_offset),
             end: None,
             share: (0, 0),
+        };
+        if !lost && running.published < running.decided {
+            // Without records (all skipped) K still has to move.
+            running.enqueue(running.decided, &Chunk::from(Arc::new(claimed.unpublished)));
         }
+        running
+    }
+
+    /// Queues what is decided up to `to` for publishing, and returns the bytes to charge. What lies below K, decided again
+    /// after lost commits, is counted and not published; the piece that reaches K mends the count that travels with it.
+    pub fn enqueue(&mut self, to: i64, records: &Chunk) -> usize {
+        let mut charged = 0;
+        for (to, records) in records.pieces(to, PIECE_RECORDS, PIECE_BYTES) {
+            if to < self.published {
+                self.published_records += records.len() as i64;
+                continue;
+            }
+            let bytes = records.cost_bytes();
+            charged += bytes;
+            self.queue.push_back(Decided { to, records, bytes });
+        }
+        charged
     }
 
     /// What the budget holds for this partition.

@@ -2,24 +2,22 @@
 //!
 //! Transaction calls block, so they run on blocking threads; one at a time, behind a mutex.
 
-use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher, offset_metadata, parse_offset_metadata};
+mod round;
+
+use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher, parse_offset_metadata};
 use crate::event::TopicPartition;
-use crate::record::{ID_HEADER, Record, TRACEPARENT_HEADER, record_id};
 use crate::source::kafka::KafkaLease;
 use crate::source::{Lease, LogBounds};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use round::{Client, Deliveries};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What readers of the output can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,37 +45,9 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bound of one blocking call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-#[derive(Default)]
-struct Deliveries {
-    delivered: AtomicUsize,
-    failed: Mutex<Vec<(usize, KafkaError)>>,
-}
-
-impl ClientContext for Deliveries {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "The Kafka producer reports trouble.");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    /// Index of the publication that the record belongs to.
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, publication: usize) {
-        match result {
-            Ok(_) => {
-                self.delivered.fetch_add(1, Ordering::Relaxed);
-            }
-            Err((error, _)) => lock(&self.failed).push((publication, error.clone())),
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-type Client = BaseProducer<Deliveries>;
 
 struct Inner {
     settings: KafkaPublisherSettings,
@@ -135,15 +105,23 @@ impl Publisher for KafkaPublisher {
         partition: &'a TopicPartition,
         committed: Committed,
     ) -> BoxFuture<'a, Result<(), PublishError>> {
-        let publication = Publication {
-            pipeline: "".into(),
-            run: 0,
-            partition: partition.clone(),
-            to: committed.offset,
-            records_total: committed.records_total.unwrap_or(0),
-            records: Vec::new(),
-        };
+        let publication = nothing_but(partition.clone(), committed);
         self.blocking(move |inner| inner.publish(&lease, &[publication])).boxed()
+    }
+
+    fn hint<'a>(
+        &'a self,
+        lease: Arc<Lease>,
+        offsets: Vec<(TopicPartition, Committed)>,
+    ) -> BoxFuture<'a, Result<(), PublishError>> {
+        self.blocking(move |_| {
+            let round: Vec<Publication> =
+                offsets.into_iter().map(|(partition, committed)| nothing_but(partition, committed)).collect();
+            let offsets = round::offsets(&round)
+                .map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
+            round::commit(member(&lease)?, &offsets)
+        })
+        .boxed()
     }
 
     fn bounds<'a>(&'a self, partition: &'a TopicPartition) -> BoxFuture<'a, Result<LogBounds, PublishError>> {
@@ -164,6 +142,23 @@ impl Publisher for KafkaPublisher {
     }
 }
 
+/// A publication without records: only the offset moves.
+fn nothing_but(partition: TopicPartition, committed: Committed) -> Publication {
+    Publication {
+        pipeline: "".into(),
+        run: 0,
+        partition,
+        to: committed.offset,
+        records_total: committed.records_total.unwrap_or(0),
+        records: Vec::new(),
+    }
+}
+
+fn member(lease: &Lease) -> Result<&KafkaLease, PublishError> {
+    let member = lease.metadata.as_ref().and_then(|metadata| metadata.downcast_ref::<KafkaLease>());
+    member.ok_or_else(|| PublishError::Aborted { stale_lease: true, detail: "there is no lease".into() })
+}
+
 impl Inner {
     fn partition_count(&self, topic: &str) -> Result<i32, PublishError> {
         let metadata = self
@@ -180,6 +175,7 @@ impl Inner {
     }
 
     fn committed(&self, partitions: &[TopicPartition]) -> Result<CommittedOffsets, PublishError> {
+        self.end_earlier_life()?;
         let mut list = TopicPartitionList::new();
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);
@@ -202,6 +198,20 @@ impl Inner {
                 (TopicPartition::new(element.topic(), element.partition()), committed)
             })
             .collect())
+    }
+
+    /// An earlier life of this instance may have left a transaction open, which would hold the answer back until its time-out.
+    /// Initialising the producer ends it. While a round runs there is a producer.
+    fn end_earlier_life(&self) -> Result<(), PublishError> {
+        if self.settings.guarantee == Guarantee::AtLeastOnce {
+            return Ok(());
+        }
+        if let Ok(mut slot) = self.producer.try_lock()
+            && slot.is_none()
+        {
+            *slot = Some(self.new_producer()?);
+        }
+        Ok(())
     }
 
     fn new_producer(&self) -> Result<Client, PublishError> {
@@ -247,19 +257,15 @@ impl Inner {
     }
 
     fn publish(&self, lease: &Lease, round: &[Publication]) -> Result<(), PublishError> {
-        let Some(member) = lease.metadata.as_ref().and_then(|metadata| metadata.downcast_ref::<KafkaLease>()) else {
-            return Err(PublishError::Aborted { stale_lease: true, detail: "there is no lease".into() });
-        };
+        let member = member(lease)?;
         let mut slot = lock(&self.producer);
         let producer = match slot.take() {
             Some(producer) => producer,
             None => self.new_producer()?,
         };
-        producer.context().delivered.store(0, Ordering::Relaxed);
-        lock(&producer.context().failed).clear();
         let result = match self.settings.guarantee {
-            Guarantee::ExactlyOnce => in_transaction(&producer, member, round),
-            Guarantee::AtLeastOnce => plainly(&producer, member, round),
+            Guarantee::ExactlyOnce => round::in_transaction(&producer, member, round),
+            Guarantee::AtLeastOnce => round::plainly(&producer, member, round),
         };
         // After an outcome that is not known the producer is dropped: the next one fences it and ends its transaction.
         if matches!(result, Err(PublishError::Indefinite(_))) {
@@ -272,189 +278,5 @@ impl Inner {
             *slot = Some(producer);
         }
         result
-    }
-}
-
-fn in_transaction(producer: &Client, member: &KafkaLease, round: &[Publication]) -> Result<(), PublishError> {
-    producer.begin_transaction().map_err(|error| PublishError::Indefinite(format!("begin: {error}")))?;
-    let sent = send_all(producer, round).and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round));
-    if let Err(error) = sent {
-        return Err(abort(producer, error));
-    }
-    let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
-    let committed = producer
-        .send_offsets_to_transaction(&offsets, &member.metadata, CALL_TIMEOUT)
-        .and_then(|()| producer.commit_transaction(CALL_TIMEOUT));
-    committed.map_err(|error| transaction_error(producer, &error))
-}
-
-fn plainly(producer: &Client, member: &KafkaLease, round: &[Publication]) -> Result<(), PublishError> {
-    let sent = send_all(producer, round).and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round));
-    if let Err(error) = sent {
-        // Nothing of this round may be left to report in the next.
-        purge(producer);
-        return Err(error);
-    }
-    let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
-    member
-        .commit(&offsets)
-        .map_err(|error| PublishError::Aborted { stale_lease: is_stale(&error), detail: format!("commit: {error}") })
-}
-
-fn offsets(round: &[Publication]) -> Result<TopicPartitionList, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    for publication in round {
-        let mut element = list.add_partition(&publication.partition.topic, publication.partition.partition);
-        element.set_offset(Offset::Offset(publication.to))?;
-        element.set_metadata(offset_metadata(publication.records_total));
-    }
-    Ok(list)
-}
-
-/// Hands every record to librdkafka, in order.
-fn send_all(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
-    let deadline = Instant::now() + TRANSACTION_TIMEOUT;
-    for (index, publication) in round.iter().enumerate() {
-        for record in publication.records.iter().flat_map(|chunk| chunk.iter()) {
-            send(producer, publication, index, record, deadline)?;
-        }
-    }
-    Ok(())
-}
-
-fn send(
-    producer: &Client,
-    publication: &Publication,
-    index: usize,
-    record: &Record,
-    deadline: Instant,
-) -> Result<(), PublishError> {
-    let id = record_id(
-        &publication.pipeline,
-        publication.run,
-        &publication.partition.topic,
-        record.partition,
-        record.offset,
-        record.n,
-    );
-    let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header { key: ID_HEADER, value: Some(&id) });
-    if let Some(trace) = &record.traceparent {
-        headers = headers.insert(Header { key: TRACEPARENT_HEADER, value: Some(&**trace) });
-    }
-    let mut message =
-        BaseRecord::<[u8], str, usize>::with_opaque_to(&record.out_topic, index).payload(&*record.value).headers(headers);
-    if let Some(key) = &record.key {
-        message = message.key(&**key);
-    }
-    loop {
-        match producer.send(message) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
-                message = back;
-                producer.poll(Duration::from_millis(1));
-            }
-            Err((error, _)) => return Err(send_error(&error, publication)),
-        }
-    }
-}
-
-/// Waits until every record has its delivery report. `flush` would wait in steps of 100 ms; this does not.
-fn drain(producer: &Client) -> Result<(), PublishError> {
-    let deadline = Instant::now() + TRANSACTION_TIMEOUT;
-    while producer.flush(Duration::ZERO).is_err() {
-        if Instant::now() >= deadline {
-            return Err(PublishError::Indefinite("records were not delivered in time".into()));
-        }
-        producer.poll(Duration::from_micros(500));
-    }
-    Ok(())
-}
-
-fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
-    let mut failed: BTreeMap<usize, KafkaError> = BTreeMap::new();
-    for (index, error) in lock(&producer.context().failed).drain(..) {
-        // A purge is the echo of another failure.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PurgeQueue) {
-            failed.entry(index).or_insert(error);
-        }
-    }
-    match failed.iter().find_map(|(index, error)| Some((round.get(*index)?, error))) {
-        Some((publication, error)) => Err(send_error(error, publication)),
-        None => Ok(()),
-    }
-}
-
-fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
-    let forever = matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::InvalidTopic
-                | RDKafkaErrorCode::InvalidRecord
-        )
-    );
-    if forever {
-        PublishError::Impossible { partition: publication.partition.clone(), detail: error.to_string() }
-    } else {
-        PublishError::Aborted { stale_lease: false, detail: format!("a record was not delivered: {error}") }
-    }
-}
-
-/// Aborts after `cause`. Only after a first delivery report: before it the broker may not know the transaction, and
-/// librdkafka takes its answer as fatal.
-fn abort(producer: &Client, cause: PublishError) -> PublishError {
-    if matches!(cause, PublishError::Indefinite(_)) {
-        return cause;
-    }
-    purge(producer);
-    if producer.context().delivered.load(Ordering::Relaxed) == 0 {
-        return match cause {
-            // Nothing reached the broker; the producer is rebuilt with the next round all the same.
-            PublishError::Impossible { .. } => match producer.abort_transaction(CALL_TIMEOUT) {
-                Ok(()) => cause,
-                Err(error) => PublishError::Indefinite(format!("{cause}; and the abort failed: {error}")),
-            },
-            other => PublishError::Indefinite(other.to_string()),
-        };
-    }
-    match producer.abort_transaction(CALL_TIMEOUT) {
-        Ok(()) => cause,
-        Err(error) => PublishError::Indefinite(format!("{cause}; and the abort failed: {error}")),
-    }
-}
-
-/// Gives up what is queued or on its way, and waits until each has been reported.
-fn purge(producer: &Client) {
-    producer.purge(PurgeConfig::default().queue().inflight());
-    while producer.flush(Duration::from_millis(100)).is_err() {
-        producer.poll(Duration::ZERO);
-    }
-}
-
-fn is_stale(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::IllegalGeneration
-                | RDKafkaErrorCode::UnknownMemberId
-                | RDKafkaErrorCode::FencedInstanceId
-                | RDKafkaErrorCode::RebalanceInProgress
-                | RDKafkaErrorCode::StaleMemberEpoch
-                | RDKafkaErrorCode::FencedMemberEpoch
-        )
-    )
-}
-
-fn transaction_error(producer: &Client, error: &KafkaError) -> PublishError {
-    let detail = error.to_string();
-    match error {
-        KafkaError::Transaction(cause) if !cause.is_fatal() && cause.txn_requires_abort() => {
-            abort(producer, PublishError::Aborted { stale_lease: is_stale(error), detail })
-        }
-        _ => PublishError::Indefinite(detail),
     }
 }

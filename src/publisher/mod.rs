@@ -1,9 +1,11 @@
 //! Kafka publishes: in transactions, or with idempotent produce and plain commits.
 
 pub mod kafka;
+#[cfg(test)]
+pub mod memory;
 
 use crate::event::TopicPartition;
-use crate::record::Record;
+use crate::record::Chunk;
 use crate::source::Lease;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ pub struct Publication {
     /// records(K) after this round: how many rows the partition has below `to`; travels as the offset's metadata.
     pub records_total: i64,
     /// In chunks, each in offset order.
-    pub records: Vec<Arc<Vec<Record>>>,
+    pub records: Vec<Chunk>,
 }
 
 /// K of one partition, with the record count that its metadata carries.
@@ -55,12 +57,19 @@ pub trait Publisher: Send + Sync {
     /// K of these partitions, read with stable offsets (waits for an open transaction of the predecessor, bounded).
     fn committed<'a>(&'a self, partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<CommittedOffsets, PublishError>>;
 
-    /// Commits K = `offset` for one partition outside a round: the first K of a partition, or the hint of mode `postgres`.
+    /// Commits K = `offset` for one partition outside a round: the first K of a partition.
     fn commit<'a>(
         &'a self,
         lease: Arc<Lease>,
         partition: &'a TopicPartition,
         committed: Committed,
+    ) -> BoxFuture<'a, Result<(), PublishError>>;
+
+    /// Commits offsets that nothing relies on: in mode `postgres` they tell lag tools how far the group is.
+    fn hint<'a>(
+        &'a self,
+        lease: Arc<Lease>,
+        offsets: Vec<(TopicPartition, Committed)>,
     ) -> BoxFuture<'a, Result<(), PublishError>>;
 
     /// Bounds of the input log.

@@ -1,8 +1,10 @@
 //! What leaves a function and is stored and published. The row in Postgres is the record: complete, encoded once.
 
+mod chunk;
 mod encode;
 mod refused;
 
+pub use chunk::Chunk;
 pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
 pub use refused::refused;
 

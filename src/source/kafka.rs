@@ -35,15 +35,30 @@ pub struct KafkaSourceSettings {
     pub revoke_wait: Duration,
 }
 
+/// Partitions that may be committed plainly, and the number of the lease that each came with. Kafka checks a plain commit
+/// against the member alone, so a late one could set back a partition that has moved on; this binds it to the lease.
+type Gate = Arc<Mutex<BTreeMap<TopicPartition, u64>>>;
+
 /// What a lease carries for the publisher: the member's metadata, and the consumer for plain commits.
 pub struct KafkaLease {
     pub metadata: ConsumerGroupMetadata,
+    number: u64,
+    gate: Gate,
     consumer: Weak<PollConsumer>,
 }
 
 impl KafkaLease {
-    /// Commits offsets as this member of the group, and waits for the answer.
+    /// Commits offsets as this member of the group, and waits for the answer. Refused when one of the partitions has left
+    /// since this lease was made, even if it has come back.
     pub fn commit(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
+        let gate = lock(&self.gate);
+        let ours = offsets.elements().iter().all(|element| {
+            let partition = TopicPartition::new(element.topic(), element.partition());
+            gate.get(&partition).is_some_and(|since| *since <= self.number)
+        });
+        if !ours {
+            return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::IllegalGeneration));
+        }
         match self.consumer.upgrade() {
             Some(consumer) => consumer.commit(offsets, rdkafka::consumer::CommitMode::Sync),
             None => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownMemberId)),
@@ -67,8 +82,8 @@ struct PollContext {
     lease: Arc<ArcSwap<Lease>>,
     assignment: Arc<Mutex<Assignment>>,
     consumer: Arc<Mutex<Weak<PollConsumer>>>,
+    gate: Gate,
     revoke_wait: Duration,
-    /// Set once nobody listens any more.
     polled_at_ms: Arc<AtomicU64>,
     started: Instant,
 }
@@ -90,6 +105,7 @@ impl ConsumerContext for PollContext {
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             lock(&self.assignment).held.extend(partitions.iter().cloned());
             let lease = self.new_lease(consumer, true);
+            lock(&self.gate).extend(partitions.iter().map(|partition| (partition.clone(), lease.number)));
             // An explicit offset, since `auto.offset.reset=error` refuses to guess. Nothing read from it passes before `Start`.
             let assigned = tpl
                 .set_all_offsets(Offset::Beginning)
@@ -116,10 +132,11 @@ impl ConsumerContext for PollContext {
         // In force before the partitions go: no transaction begins under the old one any more.
         let lease = self.new_lease(consumer, !lost);
         let (done, finished) = oneshot::channel();
-        self.send(SourceEvent::Revoked { lease, partitions, lost, done });
+        self.send(SourceEvent::Revoked { lease, partitions: partitions.clone(), lost, done });
         if !lost {
             self.wait(finished);
         }
+        self.close_gate(&partitions);
         if let Err(error) = consumer.incremental_unassign(tpl) {
             tracing::warn!(%error, "Partitions could not be given back in good order.");
         }
@@ -134,13 +151,34 @@ impl PollContext {
         let lease = Arc::new(Lease {
             number: assignment.leases,
             partitions: if metadata.is_some() { assignment.held.clone() } else { BTreeSet::new() },
-            metadata: metadata.map(|metadata| Arc::new(KafkaLease { metadata, consumer: lock(&self.consumer).clone() }) as _),
+            metadata: metadata.map(|metadata| {
+                let consumer = lock(&self.consumer).clone();
+                Arc::new(KafkaLease { metadata, number: assignment.leases, gate: self.gate.clone(), consumer }) as _
+            }),
         });
         self.lease.store(lease.clone());
         lease
     }
 
-    /// Hands an event over. The pipeline always listens; while its queue is full the thread shows that it is alive.
+    /// No plain commit of these begins any more; waits for one that is under way.
+    fn close_gate(&self, partitions: &[TopicPartition]) {
+        let deadline = Instant::now() + self.revoke_wait;
+        loop {
+            match self.gate.try_lock() {
+                Ok(mut gate) => {
+                    gate.retain(|partition, _| !partitions.contains(partition));
+                    return;
+                }
+                Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Err(_) => {
+                    tracing::warn!("A plain commit was still under way when its partitions had to go; it may set them back.");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Hands an event over. The pipeline always listens; a queue that stays full shows in `/livez`.
     fn send(&self, mut event: SourceEvent) -> bool {
         loop {
             match self.events.try_send(event) {
@@ -148,7 +186,6 @@ impl PollContext {
                 Err(TrySendError::Closed(_)) => return false,
                 Err(TrySendError::Full(back)) => {
                     event = back;
-                    self.tick();
                     std::thread::sleep(Duration::from_micros(200));
                 }
             }
@@ -184,6 +221,7 @@ pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError>
         lease: lease.clone(),
         assignment: assignment.clone(),
         consumer: slot.clone(),
+        gate: Gate::default(),
         revoke_wait: settings.revoke_wait,
         polled_at_ms: polled_at_ms.clone(),
         started: Instant::now(),

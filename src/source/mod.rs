@@ -1,6 +1,8 @@
 //! Where events come from.
 
 pub mod kafka;
+#[cfg(test)]
+pub mod memory;
 
 use crate::event::{RawEvent, TopicPartition};
 use std::any::Any;

@@ -1,5 +1,7 @@
 //! Postgres decides.
 
+#[cfg(test)]
+pub mod memory;
 pub mod postgres;
 
 use crate::event::TopicPartition;
@@ -27,9 +29,10 @@ pub struct PartitionRow {
     pub records: i64,
     pub skipped: i64,
     pub dead: i64,
-    /// Claims since the last progress; from the third on the partition goes one event at a time.
+    /// Claims since the last progress; from the third on the partition goes one event at a time. With a suspect: how often
+    /// that event was put in work alone.
     pub idle_claims: i32,
-    /// The event that was in hand, one at a time, when the process died.
+    /// The event that is in work alone. Whoever finds it here knows that its owner died with it.
     pub suspect_offset: Option<i64>,
     pub mode: Mode,
 }
@@ -43,7 +46,7 @@ pub struct PartitionKey {
 }
 
 /// How far one partition moves in a decide round: [from, to) is decided, with these endings.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Advance {
     pub partition: TopicPartition,
     pub claim: Uuid,
@@ -94,7 +97,9 @@ pub trait Store: Send + Sync {
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>>;
 
-    /// Writes a random claim, adds 1 to the epoch and to `idle_claims`, and returns the row; `None` when there is no row.
+    /// Writes a random claim, adds 1 to the epoch and, without a suspect, to `idle_claims`, and returns the row; `None` when
+    /// there is no row. Who claims what it held itself has not died of it: both go back to nothing. So `owner` must be unique
+    /// to the life of a process.
     fn claim<'a>(
         &'a self,
         key: &'a PartitionKey,
@@ -105,7 +110,8 @@ pub trait Store: Send + Sync {
     /// Reads the row as it is, on a connection that is known to be new when `fresh`.
     fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
 
-    /// Names the event that is about to be called alone, under the claim. Returns whether the claim still held.
+    /// Names the event that is about to be called alone, under the claim, and counts how often it was. Returns whether the
+    /// claim still held.
     fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// One round: every advance whose claim and `from` still match is applied together with its records; the others write

@@ -50,14 +50,19 @@ pub async fn pipeline(
 ) -> anyhow::Result<(Arc<Settings>, Parts)> {
     let client = client_properties(config);
     let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
-    let owner = format!("{host}/{}", std::process::id());
+    // A process number alone comes again: in a container it is always 1.
+    let life = uuid::Uuid::new_v4().simple().to_string();
+    let owner = format!("{host}/{}/{}", std::process::id(), &life[..8]);
     let publisher = KafkaPublisher::new(KafkaPublisherSettings {
         guarantee: match of.delivery {
             Delivery::ExactlyOnce => Guarantee::ExactlyOnce,
             Delivery::AtLeastOnce => Guarantee::AtLeastOnce,
         },
         group: of.name.clone(),
-        transactional_id: format!("{}-{}", of.name, uuid::Uuid::new_v4().simple()),
+        transactional_id: match &config.kafka.instance {
+            Some(instance) => format!("{}-{instance}", of.name),
+            None => format!("{}-{}", of.name, uuid::Uuid::new_v4().simple()),
+        },
         client: client.clone(),
     })?;
     let mut topics: Vec<String> = of.topic.clone();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "event",
     "record",
     "config",
@@ -14,6 +14,7 @@ const ROOMS: [&str; 15] = [
     "inference",
     "function",
     "train",
+    "twin",
     "pipeline",
     "telemetry",
     "admin",
@@ -29,13 +30,14 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "record" => &["event"],
         "config" => &["event", "record"],
         "flow" => &["event", "record"],
-        "source" => &["event"],
-        "store" => &["event", "record", "config"],
-        "publisher" => &["event", "record", "source"],
+        "twin" => &[],
+        "source" => &["event", "twin"],
+        "store" => &["event", "record", "config", "twin"],
+        "publisher" => &["event", "record", "source", "twin"],
         "inference" => &["config"],
         "function" => &["event", "record", "inference", "config"],
         "train" => &["inference"],
-        "pipeline" => &["config", "event", "record", "flow", "function", "source", "store", "publisher", "telemetry"],
+        "pipeline" => &["config", "event", "record", "flow", "function", "source", "store", "publisher", "telemetry", "twin"],
         "telemetry" => &["config"],
         "admin" => &[
             "event",

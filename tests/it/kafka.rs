@@ -79,7 +79,7 @@ impl Names {
             partition: self.partition(number),
             to: offsets.end,
             records_total: offsets.end,
-            records: vec![Arc::new(offsets.map(record).collect())],
+            records: vec![Arc::new(offsets.map(record).collect::<Vec<_>>()).into()],
         }
     }
 

@@ -54,6 +54,14 @@ fn advance(partition: i32, claim: Uuid, offsets: std::ops::Range<i64>) -> Advanc
     }
 }
 
+/// A store with the partitions 0 and 1 open at offset 10, and one claim of 0.
+async fn opened_by(url: &str, owner: &str) -> PostgresStore {
+    let store = store(url).await;
+    store.open(PIPELINE, 1, Mode::Both, &[(input(0), 10), (input(1), 10)]).await.unwrap();
+    store.claim(&key(0), Uuid::new_v4(), owner).await.unwrap();
+    store
+}
+
 /// A store with the partitions 0 and 1 open at offset 10, and one claim of each.
 async fn opened(url: &str) -> (PostgresStore, Uuid, Uuid) {
     let store = store(url).await;
@@ -165,21 +173,27 @@ async fn the_worker_may_decide_but_neither_delete_nor_alter_nor_rewrite_a_record
     assert_eq!(rows(&store, 0).await.len(), 2);
 }
 
-#[tokio::test]
-async fn only_a_new_suspect_sets_the_idle_claims_back() {
-    let (store, _, _) = opened(&database().await).await;
-    let mut claim = Uuid::nil();
-    for expected in [2, 3] {
-        claim = Uuid::new_v4();
-        assert_eq!(store.claim(&key(0), claim, "a").await.unwrap().unwrap().idle_claims, expected);
-    }
-    assert!(store.suspect(&key(0), claim, 10).await.unwrap());
-    assert_eq!((row(&store, 0).await.idle_claims, row(&store, 0).await.suspect_offset), (0, Some(10)));
-    let next = Uuid::new_v4();
-    assert_eq!(store.claim(&key(0), next, "a").await.unwrap().unwrap().idle_claims, 1);
-    assert!(!store.suspect(&key(0), claim, 11).await.unwrap(), "the old claim names no suspect");
-    assert!(store.suspect(&key(0), next, 10).await.unwrap());
-    assert_eq!(row(&store, 0).await.idle_claims, 1, "the same suspect keeps its count");
-    assert!(store.suspect(&key(0), next, 11).await.unwrap());
-    assert_eq!((row(&store, 0).await.idle_claims, row(&store, 0).await.suspect_offset), (0, Some(11)));
+/// Would catch: an event condemned by deaths that were not its own, or by claims without any death.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_is_counted_each_time_it_is_in_work_alone() {
+    let store = opened_by(&database().await, "first").await;
+    let claims = |owner: &'static str, claim| {
+        let store = &store;
+        async move {
+            let row = store.claim(&key(0), claim, owner).await.unwrap().unwrap();
+            (row.idle_claims, row.suspect_offset)
+        }
+    };
+    let (a, b, c) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+    assert_eq!(claims("second", a).await, (2, None), "two claims without progress");
+    assert_eq!(claims("third", a).await, (3, None));
+    assert!(store.suspect(&key(0), a, 10).await.unwrap());
+    assert_eq!(claims("fourth", b).await, (1, Some(10)), "in work alone once; the claim itself counts nothing");
+    assert!(!store.suspect(&key(0), a, 11).await.unwrap(), "the old claim names no suspect");
+    assert!(store.suspect(&key(0), b, 10).await.unwrap());
+    assert_eq!(claims("fifth", c).await, (2, Some(10)), "and once more");
+    assert!(store.suspect(&key(0), c, 11).await.unwrap());
+    let row = row(&store, 0).await;
+    assert_eq!((row.idle_claims, row.suspect_offset), (1, Some(11)), "another suspect starts anew");
+    assert_eq!(claims("fifth", a).await, (0, None), "who claims again what it held did not die of it");
 }

@@ -75,7 +75,9 @@ pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) ->
 
 pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) -> Result<Option<PartitionRow>, StoreError> {
     let text = format!(
-        "UPDATE millrace.stream_partition SET claim = $5, epoch = epoch + 1, owner = $6, claimed_at = now(), idle_claims = idle_claims + 1 \
+        "UPDATE millrace.stream_partition SET claim = $5, epoch = epoch + 1, owner = $6, claimed_at = now(), \
+         idle_claims = CASE WHEN owner = $6 THEN 0 WHEN suspect_offset IS NULL THEN idle_claims + 1 ELSE idle_claims END, \
+         suspect_offset = CASE WHEN owner = $6 THEN NULL ELSE suspect_offset END \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(text))
@@ -106,11 +108,11 @@ pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<O
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
-/// Naming a new suspect sets the count of idle claims back: only deaths with this event alone in work count against it.
+/// From here on the count tells how often this event was put in work alone: claims in between do not count against it.
 pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "UPDATE millrace.stream_partition \
-         SET idle_claims = CASE WHEN suspect_offset = $6 THEN idle_claims ELSE 0 END, suspect_offset = $6 \
+         SET idle_claims = CASE WHEN suspect_offset = $6 THEN idle_claims + 1 ELSE 1 END, suspect_offset = $6 \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
     )
     .bind(&*key.pipeline)

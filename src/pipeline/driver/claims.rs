@@ -1,0 +1,89 @@
+//! Taking partitions over, and stopping them for safety.
+
+use super::{ClaimDone, Driver};
+use crate::event::TopicPartition;
+use crate::pipeline::claim::ClaimError;
+use crate::pipeline::partition::{Partition, Phase, Running};
+use crate::source::SourceCommand;
+
+impl Driver {
+    pub(super) fn on_claim(&mut self, done: ClaimDone) {
+        let ClaimDone { partition, incarnation, result } = done;
+        let current = self.partitions.get(&partition).is_some_and(|state| state.incarnation == incarnation);
+        if !current {
+            return;
+        }
+        match result {
+            Ok(claimed) => {
+                self.doubted.remove(&partition);
+                let running = Running::new(claimed, self.settings.decide_events);
+                tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
+                self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());
+                let offset = running.decided;
+                if let Some(state) = self.partitions.get_mut(&partition) {
+                    state.phase = Phase::Running(Box::new(running));
+                }
+                self.tell(SourceCommand::Start { partition: partition.clone(), offset });
+                if self.full || self.draining.is_some() {
+                    if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                        running.paused = true;
+                    }
+                    self.tell(SourceCommand::Pause(vec![partition]));
+                }
+            }
+            Err(ClaimError::Transient(detail)) => {
+                tracing::warn!(%partition, detail, "A claim failed for now and is made again.");
+                self.parts.observer.retried("claim");
+                let lease = self.parts.source.lease.load_full();
+                if lease.partitions.contains(&partition) {
+                    self.take_over(partition, lease, self.settings.backoff * 4);
+                } else {
+                    self.forget(&partition);
+                }
+            }
+            Err(ClaimError::Halt(reason)) => self.doubt(partition, reason),
+            Err(ClaimError::Fatal(reason)) => self.failed = Some(reason),
+        }
+    }
+
+    /// A claim found a contradiction. What it had read of Kafka may have been old news, when it was slow and the partition was
+    /// with another worker meanwhile: only a second claim halts, after the source had time to say so.
+    fn doubt(&mut self, partition: TopicPartition, reason: String) {
+        let lease = self.parts.source.lease.load_full();
+        if !lease.partitions.contains(&partition) {
+            self.forget(&partition);
+        } else if self.doubted.insert(partition.clone()) {
+            tracing::warn!(%partition, reason, "A claim found a contradiction; it is made again to make sure.");
+            self.take_over(partition, lease, self.settings.backoff * 32);
+        } else {
+            self.doubted.remove(&partition);
+            self.halt(&partition, reason);
+        }
+    }
+
+    pub(super) fn halt(&mut self, partition: &TopicPartition, reason: String) {
+        tracing::error!(%partition, reason, "Halted a partition.");
+        self.parts.observer.halted(partition, &reason);
+        let Some(state) = self.partitions.get_mut(partition) else { return };
+        if let Some(running) = state.running() {
+            self.parts.budget.free(running.charged_bytes());
+        }
+        state.phase = Phase::Halted(reason);
+        self.incarnations += 1;
+        state.incarnation = self.incarnations;
+        self.tell(SourceCommand::Pause(vec![partition.clone()]));
+    }
+
+    /// Another worker holds the claim. If the lease still says that the partition is ours, claim it again after a while.
+    pub(super) fn superseded(&mut self, partition: TopicPartition) {
+        tracing::warn!(%partition, "Another worker has claimed the partition.");
+        self.note_published(&partition);
+        let lease = self.parts.source.lease.load_full();
+        if lease.partitions.contains(&partition) {
+            self.tell(SourceCommand::Pause(vec![partition.clone()]));
+            self.take_over(partition, lease, self.settings.backoff * 32);
+        } else {
+            self.forget(&partition);
+        }
+    }
+}

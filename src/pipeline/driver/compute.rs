@@ -1,0 +1,105 @@
+//! Compute: slices through the function.
+
+use super::{Driver, SliceDone, current, finish};
+use crate::function::Input;
+use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
+use crate::pipeline::partition::Partition;
+use crate::pipeline::safety::{Safety, without};
+
+impl Driver {
+    /// Cuts slices across partitions while the function has room: the oldest head goes first.
+    pub(super) fn dispatch(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        let limits = self.parts.function.spec().limits.clone();
+        // While a partition is on probation its next event is alone in work, over all partitions: else a death would not tell whose it was.
+        let mut probing = self.is_probing();
+        if probing && (!self.slices.is_empty() || self.has_named()) {
+            return;
+        }
+        while self.slices.len() < if probing { 1 } else { limits.calls_in_flight } {
+            let (mut items, mut taken, mut suspect) = (Vec::new(), Vec::new(), None);
+            while items.len() < limits.slice && suspect.is_none() {
+                let oldest = self
+                    .partitions
+                    .iter_mut()
+                    .filter_map(|(partition, state)| {
+                        let incarnation = state.incarnation;
+                        let running = state.running()?;
+                        if probing && (running.probation == 0 || !items.is_empty()) {
+                            return None;
+                        }
+                        Some((running.buffer.head_ms()?, partition.clone(), incarnation))
+                    })
+                    .min();
+                let Some((_, partition, incarnation)) = oldest else { break };
+                let Some(state) = self.partitions.get_mut(&partition) else { break };
+                let key = state.key.clone();
+                let Some(running) = state.running() else { break };
+                let room = if running.probation > 0 { 1 } else { limits.slice - items.len() };
+                let before = items.len();
+                items.extend(running.buffer.take(room).map(|event| Item { incarnation, input: Input { event } }));
+                let count = items.len() - before;
+                running.in_call += count;
+                if running.probation > 0 {
+                    running.probation -= 1;
+                    running.named = items.last().map(|item| item.input.event.raw.position.offset);
+                    suspect = items.last().map(|item| Suspect {
+                        key,
+                        claim: running.claim,
+                        offset: item.input.event.raw.position.offset,
+                    });
+                }
+                taken.push((partition, incarnation, count));
+            }
+            if items.is_empty() {
+                return;
+            }
+            let caller = self.caller.clone();
+            probing |= suspect.is_some();
+            self.slices.spawn(async move { SliceDone { taken, result: caller.run(items, suspect).await } });
+        }
+    }
+
+    /// Whether an event that was named as a suspect is not decided yet.
+    fn has_named(&mut self) -> bool {
+        self.partitions.values_mut().filter_map(Partition::running).any(|running| running.named.is_some())
+    }
+
+    /// Whether a partition on probation has an event that waits, is in work or is not decided yet.
+    fn is_probing(&mut self) -> bool {
+        let mut running = self.partitions.values_mut().filter_map(Partition::running);
+        !without(Safety::AloneInWork)
+            && running.any(|running| {
+                running.named.is_some() || running.probation > 0 && (!running.buffer.is_empty() || running.in_call > 0)
+            })
+    }
+
+    pub(super) fn on_slice(&mut self, done: SliceDone) {
+        for (partition, incarnation, count) in &done.taken {
+            if let Some(running) = current(&mut self.partitions, partition, *incarnation) {
+                running.in_call -= count;
+            }
+        }
+        match done.result {
+            Ok(endings) => {
+                let mut charged = 0;
+                for SliceEnded { partition, incarnation, offset, ending } in endings {
+                    if let Some(running) = current(&mut self.partitions, &partition, incarnation) {
+                        charged += finish(running, offset, ending);
+                    }
+                }
+                self.parts.budget.charge(charged);
+            }
+            Err(SliceError::Superseded) => {
+                for (partition, incarnation, _) in done.taken {
+                    if current(&mut self.partitions, &partition, incarnation).is_some() {
+                        self.superseded(partition);
+                    }
+                }
+            }
+            Err(SliceError::Fatal(reason)) => self.failed = Some(reason),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Decide: the finished prefixes of all partitions go to Postgres in one round, and P moves.
+
+use super::{Driver, current};
+use crate::event::{Position, TopicPartition};
+use crate::flow::Prefix;
+use crate::pipeline::partition::Running;
+use crate::pipeline::safety::{Safety, without};
+use crate::record::{self, Chunk, Kind};
+use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
+use futures_util::FutureExt;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Most records in one round over all partitions.
+const ROUND_RECORDS: usize = 20_000;
+/// Most bytes that one partition brings to a round.
+const PREFIX_BYTES: usize = 16 << 20;
+/// Rounds of one partition each after Postgres refused the data of a shared one.
+const SOLO_ROUNDS: u32 = 64;
+/// Window of the dead-letter share, in events.
+const SHARE_EVENTS: usize = 1_000;
+
+/// What came of a round.
+pub(super) struct DecideDone {
+    /// Partition, incarnation, claim, from, to of each advance.
+    round: Vec<(TopicPartition, u64, Uuid, i64, i64)>,
+    result: Result<Vec<TopicPartition>, StoreError>,
+    /// The rows of what did not move, read again.
+    rows: HashMap<TopicPartition, Option<PartitionRow>>,
+    seconds: f64,
+}
+
+impl Driver {
+    pub(super) fn start_decide(&mut self) {
+        if self.decide.is_some() || Instant::now() < self.decide_not_before {
+            return;
+        }
+        let (mut round, mut ids, mut records_in_round, mut halts) = (Vec::new(), Vec::new(), 0, Vec::new());
+        for partition in self.turns(self.last_decided.as_ref()) {
+            let Some(state) = self.partitions.get_mut(&partition) else { continue };
+            let incarnation = state.incarnation;
+            let Some(running) = state.running() else { continue };
+            if records_in_round >= ROUND_RECORDS || (self.solo_rounds > 0 && !round.is_empty()) {
+                break;
+            }
+            if running.deciding.is_none() {
+                let Some(prefix) = running.ledger.take_prefix(running.decide_cap, PREFIX_BYTES) else { continue };
+                if too_many_dead(running, &prefix, self.settings.max_dead_share) {
+                    halts.push((partition.clone(), running.share));
+                    running.ledger.restore(prefix);
+                    continue;
+                }
+                running.deciding = Some(prefix);
+            }
+            let Some(prefix) = &running.deciding else { continue };
+            records_in_round += prefix.records.len();
+            ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
+            round.push(Advance {
+                partition,
+                claim: running.claim,
+                from: prefix.from,
+                to: prefix.to,
+                event_time_ms: Some(prefix.newest_ms),
+                events: prefix.events.len() as i64,
+                skipped: prefix.skipped,
+                dead: prefix.dead,
+                published_offset: if self.settings.mode == Mode::Both { running.published } else { prefix.to },
+                records: prefix.records.clone(),
+            });
+        }
+        for (partition, (ended, dead)) in halts {
+            let share = self.settings.max_dead_share;
+            self.halt(&partition, format!(
+                "{dead} of the last {ended} events are dead letters, more than the share {share} that `max_dead_share` allows: the topic or \
+                 its producer has changed. Nothing of them was decided; look at the reasons in the log, mend the cause or raise the share, \
+                 and start again."
+            ));
+        }
+        if round.is_empty() {
+            return;
+        }
+        self.last_decided = ids.last().map(|(partition, ..)| partition.clone());
+        let (store, settings) = (self.parts.store.clone(), self.settings.clone());
+        self.decide = Some(
+            async move {
+                let started = Instant::now();
+                let result = store.decide(&settings.provenance, &round).await;
+                let fresh = result.is_err();
+                let mut rows = HashMap::new();
+                if !matches!(result, Err(StoreError::Data(_) | StoreError::Fatal(_))) {
+                    let moved = result.as_deref().unwrap_or_default();
+                    for advance in round.iter().filter(|advance| !moved.contains(&advance.partition)) {
+                        let provenance = &settings.provenance;
+                        let key = PartitionKey {
+                            pipeline: provenance.pipeline.clone(),
+                            run: provenance.run,
+                            partition: advance.partition.clone(),
+                        };
+                        // Without an answer here the outcome stays open: the same advance is sent again, and the row decides.
+                        if let Ok(row) = store.read(&key, fresh).await {
+                            rows.insert(advance.partition.clone(), row);
+                        }
+                    }
+                }
+                DecideDone { round: ids, result, rows, seconds: started.elapsed().as_secs_f64() }
+            }
+            .boxed(),
+        );
+    }
+
+    pub(super) fn on_decide(&mut self, done: DecideDone) {
+        let moved = match done.result {
+            Ok(moved) => {
+                self.decide_failures = 0;
+                self.solo_rounds = self.solo_rounds.saturating_sub(1);
+                moved
+            }
+            Err(StoreError::Transient(detail)) => {
+                tracing::warn!(detail, "A decide round has no clear answer; the rows are read again.");
+                self.parts.observer.retried("decide");
+                self.decide_failures += 1;
+                self.decide_not_before = Instant::now() + self.settings.backoff * 2u32.pow(self.decide_failures.min(5));
+                Vec::new()
+            }
+            Err(StoreError::Data(detail)) => return self.on_refused(done.round, &detail),
+            Err(StoreError::Fatal(detail)) => {
+                self.failed = Some(detail);
+                return;
+            }
+        };
+        for (partition, incarnation, claim, from, to) in done.round {
+            if current(&mut self.partitions, &partition, incarnation).is_none() {
+                continue;
+            }
+            if moved.contains(&partition) {
+                self.decided(&partition, incarnation, done.seconds);
+                continue;
+            }
+            // Not returned: the row tells what happened.
+            if without(Safety::ReadRow) {
+                self.decided(&partition, incarnation, done.seconds);
+                continue;
+            }
+            match done.rows.get(&partition) {
+                None => {}
+                Some(Some(row)) if row.claim == claim && row.next_offset == to => {
+                    self.decided(&partition, incarnation, done.seconds)
+                }
+                Some(Some(row)) if row.claim == claim && row.next_offset == from => {}
+                Some(Some(row)) if row.claim == claim && self.overtaken(&partition, incarnation, row.next_offset) => {
+                    self.decided(&partition, incarnation, done.seconds)
+                }
+                Some(Some(row))
+                    if row.claim != claim
+                        && current(&mut self.partitions, &partition, incarnation)
+                            .is_some_and(|running| row.epoch > running.epoch) =>
+                {
+                    self.superseded(partition);
+                }
+                Some(row) => {
+                    let found = row
+                        .as_ref()
+                        .map_or("no row".to_owned(), |row| format!("epoch {} and next offset {}", row.epoch, row.next_offset));
+                    self.halt(&partition, format!(
+                        "Postgres went back: this worker decided up to {from}, and the row now says {found}. A backup was restored or a \
+                         standby without the last commits took over. Find out which, compare with `millrace verify`, then start again."
+                    ));
+                }
+            }
+        }
+    }
+
+    /// An earlier statement of this stay, given up and cut differently since, was carried out after all and moved P to `to`.
+    /// Endings do not change once they are finished, so what it wrote is what stands in the ledger.
+    fn overtaken(&mut self, partition: &TopicPartition, incarnation: u64, to: i64) -> bool {
+        let Some(running) = current(&mut self.partitions, partition, incarnation) else { return false };
+        if let Some(prefix) = running.deciding.take() {
+            running.ledger.restore(prefix);
+        }
+        running.deciding = running.ledger.take_until(to);
+        running.deciding.is_some()
+    }
+
+    /// Postgres refuses the data: halve until one event is left, which becomes a dead letter.
+    pub(super) fn on_refused(&mut self, round: Vec<(TopicPartition, u64, Uuid, i64, i64)>, detail: &str) {
+        let alone = round.len() == 1 || without(Safety::SoloRounds);
+        if !alone {
+            self.solo_rounds = SOLO_ROUNDS;
+        }
+        for (partition, incarnation, ..) in round {
+            let Some(running) = current(&mut self.partitions, &partition, incarnation) else { continue };
+            let Some(mut prefix) = running.deciding.take() else { continue };
+            if !alone {
+                // Nobody is to blame yet: each partition goes again by itself.
+                running.ledger.restore(prefix);
+                continue;
+            }
+            if prefix.events.len() == 1 {
+                if prefix.records.iter().any(|record| record.kind == Kind::DeadLetter) {
+                    self.failed =
+                        Some(format!("{partition}: Postgres refuses even the dead letter of offset {}: {detail}", prefix.from));
+                    return;
+                }
+                tracing::warn!(%partition, offset = prefix.from, detail, "Postgres refuses the record of an event; the event becomes a dead letter.");
+                self.parts.observer.rejected("refused_by_store");
+                let position =
+                    Position { topic: partition.topic.clone(), partition: partition.partition, offset: prefix.events[0].offset };
+                let letter = record::refused(&self.settings.provenance, &position, &self.settings.dead_letter_topic, detail);
+                prefix.records = Arc::new(vec![letter]);
+            }
+            running.decide_cap = (prefix.events.len() / 2).max(1);
+            running.ledger.restore(prefix);
+        }
+    }
+
+    pub(super) fn decided(&mut self, partition: &TopicPartition, incarnation: u64, seconds: f64) {
+        let settings = self.settings.clone();
+        let Some(running) = current(&mut self.partitions, partition, incarnation) else { return };
+        let Some(prefix) = running.deciding.take() else { return };
+        let events = prefix.events.len();
+        running.decided = prefix.to;
+        running.named = running.named.filter(|named| *named >= prefix.to);
+        running.events += events as i64;
+        running.skipped += prefix.skipped;
+        running.dead += prefix.dead;
+        running.records += prefix.records.len() as i64;
+        running.decide_cap = (running.decide_cap * 2).min(settings.decide_events);
+        if settings.mode == Mode::Both {
+            // The events are gone, their records stay until they are published.
+            let bytes = running.enqueue(prefix.to, &Chunk::from(prefix.records.clone()));
+            self.parts.budget.charge(bytes);
+        }
+        self.parts.budget.free(prefix.bytes);
+        let timestamps: Vec<i64> = prefix.events.iter().map(|event| event.timestamp_ms).collect();
+        self.parts.observer.decided(partition, &prefix.records, seconds, &timestamps);
+        self.mind_budget();
+    }
+}
+
+fn too_many_dead(running: &mut Running, prefix: &Prefix, share: f64) -> bool {
+    let (ended, dead) = &mut running.share;
+    if *ended >= SHARE_EVENTS {
+        (*ended, *dead) = (0, 0);
+    }
+    *ended += prefix.events.len();
+    *dead += prefix.dead as usize;
+    *ended >= 100 && (*dead as f64) > share * (*ended as f64)
+}

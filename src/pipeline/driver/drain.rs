@@ -1,0 +1,94 @@
+//! The end: idle partitions, the drain, leaving the group.
+
+use super::Driver;
+use crate::event::TopicPartition;
+use crate::pipeline::Ended;
+use crate::pipeline::partition::Phase;
+use crate::source::SourceCommand;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Driver {
+    pub(super) fn on_tick(&mut self) {
+        let idle: Vec<TopicPartition> = self
+            .partitions
+            .iter_mut()
+            .filter_map(|(partition, state)| {
+                let running = state.running()?;
+                (running.is_settled() && running.noted < running.published).then(|| partition.clone())
+            })
+            .collect();
+        for partition in idle {
+            self.note_published(&partition);
+        }
+        self.mind_budget();
+        let views = self.partitions.values().map(|state| state.view(self.settings.mode)).collect();
+        self.parts.observer.status(views, self.parts.budget.used());
+    }
+
+    pub(super) fn start_drain(&mut self) {
+        tracing::info!(deadline = ?self.settings.drain, "Draining: what is in work is finished, nothing new is started.");
+        self.draining = Some(Instant::now() + self.settings.drain);
+        self.tell(SourceCommand::Pause(self.partitions.keys().cloned().collect()));
+    }
+
+    pub(super) fn ended(&mut self) -> Option<Ended> {
+        if let Some(reason) = self.failed.take() {
+            return Some(Ended::Failed(reason));
+        }
+        let mut first = None;
+        let all_halted = !self.partitions.is_empty()
+            && self.partitions.values().all(|state| match &state.phase {
+                Phase::Halted(reason) => {
+                    first.get_or_insert_with(|| reason.clone());
+                    true
+                }
+                _ => false,
+            });
+        if all_halted {
+            return first.map(Ended::Halted);
+        }
+        let deadline = self.draining?;
+        let lease = self.parts.source.lease.load();
+        let settled = self.slices.is_empty()
+            && self.decide.is_none()
+            && self.publish.is_none()
+            && self.partitions.values_mut().all(|state| {
+                let ours = lease.partitions.contains(&state.key.partition);
+                state.running().is_none_or(|running| running.is_settled() || !ours)
+            });
+        if settled {
+            Some(Ended::Drained)
+        } else if Instant::now() >= deadline {
+            Some(Ended::Abandoned)
+        } else {
+            None
+        }
+    }
+
+    /// Notes Q, leaves the group, and waits a bounded while for the source to say so.
+    pub(super) async fn leave(mut self, ended: Ended) -> Ended {
+        self.slices.abort_all();
+        if ended == Ended::Drained {
+            for state in self.partitions.values_mut() {
+                let key = state.key.clone();
+                if let Some(running) = state.running() {
+                    let noted = self.parts.store.published(&key, running.claim, running.published).await;
+                    if let Err(error) = noted {
+                        tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
+                    }
+                }
+            }
+        }
+        self.last_hint().await;
+        for partition in self.partitions.keys().cloned().collect::<Vec<_>>() {
+            self.forget(&partition);
+        }
+        self.tell(SourceCommand::Stop);
+        let goodbye = async { while self.parts.source.events.recv().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(5), goodbye).await.is_err() {
+            tracing::warn!("The source did not end in time; the group will notice by itself.");
+        }
+        ended
+    }
+}

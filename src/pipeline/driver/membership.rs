@@ -1,0 +1,183 @@
+//! What the source tells: leases, records, the ends of logs. Also the memory budget, which says when to pause.
+
+use super::{ClaimDone, Driver, finish};
+use crate::event::{RawEvent, Rejection, TopicPartition};
+use crate::pipeline::claim;
+use crate::pipeline::partition::{Partition, Phase};
+use crate::pipeline::safety::{Safety, without};
+use crate::source::{Lease, SourceCommand, SourceError, SourceEvent};
+use crate::store::PartitionKey;
+use futures_util::FutureExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+impl Driver {
+    pub(super) fn on_source(&mut self, event: SourceEvent) {
+        match event {
+            SourceEvent::Records(records) => self.on_records(records),
+            SourceEvent::Assigned { lease, partitions } => {
+                for partition in partitions {
+                    self.take_over(partition, lease.clone(), Duration::ZERO);
+                }
+            }
+            SourceEvent::Started { partition, offset } => {
+                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                    running.started |= running.decided == offset && running.ledger.next() == offset;
+                }
+            }
+            SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
+            SourceEvent::CaughtUp { partition, offset } => {
+                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                    running.end = Some(offset);
+                }
+            }
+            SourceEvent::Failed(error) => match error {
+                SourceError::OutOfRange { partition, detail } => {
+                    self.halt(&partition, format!("the log does not hold the wanted position: {detail}. Events were removed by retention or the topic was made again; see `millrace adopt`."));
+                }
+                SourceError::Fatal(detail) => self.failed = Some(detail),
+            },
+        }
+    }
+
+    /// Starts the claim of a partition, after `wait`. An earlier stay of it is forgotten; a publish round that still carries
+    /// it comes to its end first, or the claim would bring back what that round is about to publish.
+    pub(super) fn take_over(&mut self, partition: TopicPartition, lease: Arc<Lease>, wait: Duration) {
+        self.forget(&partition);
+        if self.draining.is_some() {
+            return;
+        }
+        self.incarnations += 1;
+        let incarnation = self.incarnations;
+        let provenance = &self.settings.provenance;
+        let key = PartitionKey { pipeline: provenance.pipeline.clone(), run: provenance.run, partition: partition.clone() };
+        self.partitions.insert(partition.clone(), Partition { key, incarnation, phase: Phase::Claiming });
+        let (ended, round) = oneshot::channel::<()>();
+        if self.is_publishing(&partition) && !without(Safety::ClaimAfterRound) {
+            self.after_round.push(ended);
+        } else {
+            drop(ended);
+        }
+        let (settings, store, publisher) = (self.settings.clone(), self.parts.store.clone(), self.parts.publisher.clone());
+        self.claims.push(
+            async move {
+                round.await.unwrap_or_default();
+                tokio::time::sleep(wait).await;
+                let result = claim::claim(&settings, &*store, &*publisher, lease, &partition).await;
+                ClaimDone { partition, incarnation, result }
+            }
+            .boxed(),
+        );
+    }
+
+    /// Drops what is held of a partition. What was decided is in Postgres, and what was not will be decided by its next owner.
+    pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        let Some(mut gone) = self.partitions.remove(partition) else { return };
+        if let Some(running) = gone.running() {
+            self.parts.budget.free(running.charged_bytes());
+        }
+    }
+
+    pub(super) fn on_revoked(&mut self, partitions: Vec<TopicPartition>, done: oneshot::Sender<()>) {
+        for partition in &partitions {
+            self.note_published(partition);
+            self.forget(partition);
+            self.doubted.remove(partition);
+        }
+        if partitions.iter().any(|partition| self.is_publishing(partition)) {
+            self.after_round.push(done);
+        }
+        // Otherwise `done` is dropped here, which lets the source go on.
+    }
+
+    /// Writes Q on the way out: a proof of an orderly end, and a help for the next owner.
+    pub(super) fn note_published(&mut self, partition: &TopicPartition) {
+        let Some(state) = self.partitions.get_mut(partition) else { return };
+        let key = state.key.clone();
+        let Some(running) = state.running() else { return };
+        let (claim, published, store) = (running.claim, running.published, self.parts.store.clone());
+        running.noted = published;
+        tokio::spawn(async move {
+            if let Err(error) = store.published(&key, claim, published).await {
+                tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
+            }
+        });
+    }
+
+    pub(super) fn on_records(&mut self, records: Vec<RawEvent>) {
+        self.parts.observer.received(records.len());
+        let settings = self.settings.clone();
+        let (mut bytes_in, mut over_window) = (0, Vec::new());
+        for raw in records {
+            let partition = TopicPartition { topic: raw.position.topic.clone(), partition: raw.position.partition };
+            let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) else { continue };
+            if !running.started && !without(Safety::StartedGuard) {
+                continue; // Of an earlier stay: its offsets may lie above P.
+            }
+            let bytes = raw.cost_bytes();
+            if !running.ledger.push(raw.position.offset, raw.timestamp_ms, bytes) {
+                continue;
+            }
+            bytes_in += bytes;
+            let offset = raw.position.offset;
+            let rejected = if running.condemned == Some(offset) && !without(Safety::Condemn) {
+                Some((raw, Rejection::new("kills_process", "the process died twice while this event was in work alone")))
+            } else {
+                match (self.parts.decode)(raw) {
+                    Ok(event) => {
+                        running.buffer.push(event);
+                        None
+                    }
+                    Err(rejected) => Some(rejected),
+                }
+            };
+            if let Some((raw, rejection)) = rejected {
+                let ending = self.caller.dead(&raw, &rejection);
+                bytes_in += finish(running, offset, ending);
+            }
+            if !running.paused && running.ledger.len() >= settings.window {
+                running.paused = true;
+                over_window.push(partition);
+            }
+        }
+        if !over_window.is_empty() {
+            self.tell(SourceCommand::Pause(over_window));
+        }
+        self.parts.budget.charge(bytes_in);
+        self.mind_budget();
+    }
+
+    /// Pauses everything when the budget is full, resumes at half; a partition over its window stays paused.
+    pub(super) fn mind_budget(&mut self) {
+        if !self.full && self.parts.budget.is_full() {
+            self.full = true;
+            let mut pause = Vec::new();
+            for (partition, state) in &mut self.partitions {
+                if let Some(running) = state.running().filter(|running| !running.paused) {
+                    running.paused = true;
+                    pause.push(partition.clone());
+                }
+            }
+            self.tell(SourceCommand::Pause(pause));
+        }
+        if self.full && self.parts.budget.has_room() {
+            self.full = false;
+        }
+        if self.full || self.draining.is_some() {
+            return;
+        }
+        let mut resume = Vec::new();
+        for (partition, state) in &mut self.partitions {
+            if let Some(running) =
+                state.running().filter(|running| running.paused && running.ledger.len() <= self.settings.window / 2)
+            {
+                running.paused = false;
+                resume.push(partition.clone());
+            }
+        }
+        if !resume.is_empty() {
+            self.tell(SourceCommand::Resume(resume));
+        }
+    }
+}

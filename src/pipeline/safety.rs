@@ -1,0 +1,57 @@
+//! Names of the safeties that the simulation takes out, one at a time, to show that each is needed.
+
+/// A safety of the delivery protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safety {
+    /// Records of an earlier stay of a partition never enter a new ledger.
+    StartedGuard,
+    /// Answers for an earlier stay of a partition are dropped.
+    Incarnation,
+    /// A partition is not claimed again while our own publish round still carries it.
+    ClaimAfterRound,
+    /// A transaction takes its metadata and its partitions from one lease.
+    OneLease,
+    /// P < K halts.
+    LostCommits,
+    /// K < Q halts.
+    MovedBack,
+    /// A lost K halts unless Q = P.
+    LostOffset,
+    /// [K, P) of the predecessor is published first.
+    BringBack,
+    /// The number of rows in [K, P) is compared with the counts.
+    CountRows,
+    /// A decide without an answer is settled by reading the row.
+    ReadRow,
+    /// A publish without an answer is settled by reading K.
+    ReadOffset,
+    /// After Postgres refused a shared round nobody is to blame before each partition went alone.
+    SoloRounds,
+    /// An event that killed the process twice while it was alone in work is called no more.
+    Condemn,
+    /// On a partition that is suspected the next event is alone in work, over all partitions.
+    AloneInWork,
+}
+
+/// Whether a safety is taken out. Never, in a build that ships.
+#[cfg(not(test))]
+pub const fn without(_: Safety) -> bool {
+    false
+}
+
+#[cfg(test)]
+thread_local! {
+    static OUT: std::cell::Cell<Option<Safety>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a safety is taken out on this thread.
+#[cfg(test)]
+pub fn without(safety: Safety) -> bool {
+    OUT.get() == Some(safety)
+}
+
+/// Takes a safety out on this thread, or puts it back.
+#[cfg(test)]
+pub fn take_out(safety: Option<Safety>) {
+    OUT.set(safety);
+}

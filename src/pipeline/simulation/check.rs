@@ -1,0 +1,89 @@
+//! What must hold.
+
+use super::function::ending;
+use super::world::World;
+use crate::record::Kind;
+use std::collections::BTreeSet;
+
+/// No id is published twice, and the records of a partition are published in the order of their events.
+pub fn published_once_in_order(world: &World) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for partition in &world.partitions {
+        let mut last = (-1, -1);
+        for record in world.cluster.state().output.iter().filter(|record| record.partition == *partition) {
+            let at = (record.offset, record.n);
+            if !seen.insert((partition.clone(), at)) {
+                return Err(format!("{partition}/{at:?} was published twice"));
+            }
+            if at < last {
+                return Err(format!("{partition}: {at:?} was published after {last:?}"));
+            }
+            last = at;
+        }
+    }
+    Ok(())
+}
+
+/// Q <= K <= P, at any moment.
+pub fn offsets_in_order(world: &World) -> Result<(), String> {
+    let (tables, state) = (world.database.tables(), world.cluster.state());
+    for (partition, row) in &tables.rows {
+        if let Some(k) = state.offsets.get(partition)
+            && (row.published_offset > k.offset || k.offset > row.next_offset)
+        {
+            return Err(format!("{partition}: Q {} K {} P {}", row.published_offset, k.offset, row.next_offset));
+        }
+    }
+    match &tables.doubled {
+        Some(doubled) => Err(doubled.clone()),
+        None => Ok(()),
+    }
+}
+
+/// Every event has the ending that it names, once; rows and records are the same; the counts add up.
+pub fn every_event_ended(world: &World) -> Result<(), String> {
+    published_once_in_order(world)?;
+    offsets_in_order(world)?;
+    for partition in &world.partitions {
+        let events = world.cluster.events(partition);
+        let end = world.cluster.bounds(partition).high;
+        let tables = world.database.tables();
+        let row = tables.rows.get(partition).ok_or_else(|| format!("{partition} has no row"))?;
+        let rows = tables.records_of(partition, 0, i64::MAX);
+        let (mut expected, mut skipped, mut dead) = (Vec::new(), 0, 0);
+        // Deaths from outside can fall on one event twice, too.
+        let condemned: Vec<i64> =
+            rows.iter().filter(|row| row.label.as_deref() == Some("kills_process")).map(|row| row.offset).collect();
+        if condemned.len() > world.kills / 2 {
+            return Err(format!("{partition}: {condemned:?} were condemned by {} deaths", world.kills));
+        }
+        for event in &events {
+            let (mut records, mut is_dead) = ending(event.payload.as_deref().unwrap_or_default());
+            if condemned.contains(&event.position.offset) {
+                (records, is_dead) = (1, true);
+            }
+            skipped += i64::from(records == 0);
+            dead += i64::from(is_dead);
+            let kind = if is_dead { Kind::DeadLetter } else { Kind::Prediction };
+            expected.extend((0..records).map(|n| (event.position.offset, n, kind)));
+        }
+        let found: Vec<_> = rows.iter().map(|record| (record.offset, record.n, record.kind)).collect();
+        if found != expected {
+            let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+            return Err(format!("{partition}: {} rows, {} expected, first difference {first:?}", found.len(), expected.len()));
+        }
+        let counts = (row.next_offset, row.events, row.records, row.skipped, row.dead);
+        if counts != (end, events.len() as i64, expected.len() as i64, skipped, dead) {
+            return Err(format!("{partition}: the counts {counts:?} do not add up"));
+        }
+        let state = world.cluster.state();
+        let output = state.output.iter().filter(|record| record.partition == *partition);
+        if !output
+            .map(|record| (record.offset, record.n, &record.value))
+            .eq(rows.iter().map(|row| (row.offset, row.n, &row.value)))
+        {
+            return Err(format!("{partition}: rows and records differ"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! A cluster, a database, and some workers that run the real driver.
+
+use super::function::{KINDS, Moody, decode};
+use crate::config::{OnLostCommits, Start};
+use crate::event::TopicPartition;
+use crate::flow::Budget;
+use crate::pipeline::{Ended, Observer, Parts, Settings, run};
+use crate::publisher::memory::MemoryPublisher;
+use crate::record::{Mode, Provenance};
+use crate::source::memory::Cluster;
+use crate::store::memory::{Database, MemoryStore};
+use crate::twin::{Chance, Process};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const PARTITIONS: i32 = 3;
+
+/// One worker of the world.
+pub struct Worker {
+    pub process: Arc<Process>,
+    stop: CancellationToken,
+    task: JoinHandle<Ended>,
+    budget: Budget,
+}
+
+/// Remembers why partitions were halted.
+#[derive(Default)]
+struct Halts(Mutex<Vec<String>>);
+
+impl Observer for Halts {
+    fn halted(&self, partition: &TopicPartition, reason: &str) {
+        self.0.lock().unwrap().push(format!("{partition}: {reason}"));
+    }
+}
+
+pub struct World {
+    pub cluster: Arc<Cluster>,
+    pub database: Arc<Database>,
+    pub partitions: Vec<TopicPartition>,
+    pub workers: Vec<Worker>,
+    /// What the harness itself does by chance.
+    pub chance: Chance,
+    /// Workers that ended in a way of their own.
+    pub ends: Vec<String>,
+    /// Deaths so far.
+    pub kills: usize,
+    halts: Arc<Halts>,
+    processes: u64,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let partitions: Vec<TopicPartition> = (0..PARTITIONS).map(|number| TopicPartition::new("in", number)).collect();
+        Self {
+            cluster: Cluster::new(seed, &partitions),
+            database: Database::new(seed.wrapping_add(1)),
+            partitions,
+            workers: Vec::new(),
+            chance: Chance::new(seed.wrapping_add(2)),
+            ends: Vec::new(),
+            kills: 0,
+            halts: Arc::default(),
+            processes: 0,
+        }
+    }
+
+    /// Appends some events, mostly good ones, to random partitions.
+    pub fn append(&self, events: usize) {
+        for _ in 0..events {
+            // All kinds but the one that kills.
+            let kind = if self.chance.percent(85) { self.chance.below(4) } else { self.chance.below(KINDS.len() - 1) };
+            self.cluster.append(&self.partitions[self.chance.below(self.partitions.len())], KINDS[kind].0);
+        }
+    }
+
+    pub fn start_worker(&mut self) {
+        self.processes += 1;
+        let process = Arc::new(Process { id: self.processes, ..Process::default() });
+        let handle = Arc::new(OnceLock::new());
+        let budget = Budget::new(if self.chance.percent(30) { 8 << 10 } else { 1 << 20 });
+        let parts = Parts {
+            source: self.cluster.join(process.clone()),
+            store: Arc::new(MemoryStore { database: self.database.clone(), process: process.clone() }),
+            publisher: Arc::new(MemoryPublisher { cluster: self.cluster.clone(), process: process.clone() }),
+            function: Arc::new(Moody::new(self.cluster.clone(), process.clone(), handle.clone())),
+            decode: Arc::new(decode),
+            budget: budget.clone(),
+            observer: self.halts.clone(),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(Arc::new(settings(process.id)), parts, stop.clone(), CancellationToken::new()));
+        handle.set(task.abort_handle()).unwrap();
+        self.workers.push(Worker { process, stop, task, budget });
+    }
+
+    /// kill -9: what it had sent may still arrive.
+    pub fn kill(&mut self, index: usize) {
+        let worker = self.workers.swap_remove(index);
+        worker.process.kill();
+        worker.task.abort();
+        self.kills += 1;
+    }
+
+    /// Asks a worker to drain, and waits for its end.
+    pub async fn drain(&mut self, index: usize) -> Result<Ended, String> {
+        let worker = self.workers.swap_remove(index);
+        worker.stop.cancel();
+        let ended = worker.task.await.map_err(|error| format!("a worker ended badly: {error}"))?;
+        if worker.budget.used() != 0 {
+            return Err(format!("a worker that ended as {ended:?} still holds {} bytes of its budget", worker.budget.used()));
+        }
+        Ok(ended)
+    }
+
+    /// Takes workers out that have ended by themselves.
+    pub async fn reap(&mut self) {
+        for index in (0..self.workers.len()).rev() {
+            if self.workers[index].task.is_finished() {
+                let worker = self.workers.swap_remove(index);
+                match worker.task.await {
+                    Err(error) if error.is_cancelled() => self.kills += 1,
+                    Err(error) => self.ends.push(format!("{error}")),
+                    Ok(ended) => self.ends.push(format!("{ended:?}")),
+                }
+            }
+        }
+    }
+
+    pub fn halts(&self) -> Vec<String> {
+        self.halts.0.lock().unwrap().clone()
+    }
+
+    /// Whether everything that was appended is decided and published.
+    pub fn is_settled(&self) -> bool {
+        self.partitions.iter().all(|partition| {
+            let end = self.cluster.bounds(partition).high;
+            let decided = self.database.tables().rows.get(partition).map(|row| row.next_offset);
+            let published = self.cluster.state().offsets.get(partition).map(|stored| stored.offset);
+            decided == Some(end) && published == Some(end)
+        })
+    }
+
+    /// Waits until everything is settled or `enough` says so; an error after ten minutes of the world's time.
+    pub async fn settle(&mut self, enough: impl Fn(&Self) -> bool) -> Result<(), String> {
+        for _ in 0..6_000 {
+            self.reap().await;
+            if self.is_settled() || enough(self) {
+                return Ok(());
+            }
+            if self.workers.is_empty() {
+                self.start_worker();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let tables = self.database.tables();
+        let state = self.cluster.state();
+        Err(format!("nothing moves any more: rows {:?}, offsets {:?}, open {:?}", tables.rows, state.offsets, state.pending))
+    }
+
+    /// Drains every worker.
+    pub async fn stop(&mut self) -> Result<Vec<Ended>, String> {
+        let mut ends = Vec::new();
+        while !self.workers.is_empty() {
+            ends.push(self.drain(0).await?);
+        }
+        Ok(ends)
+    }
+}
+
+fn settings(process: u64) -> Settings {
+    Settings {
+        provenance: Provenance { pipeline: "p".into(), run: 1, function: "moody/1".into(), model: "".into(), config: "c".into() },
+        mode: Mode::Both,
+        output_topic: "out".into(),
+        dead_letter_topic: "dead".into(),
+        start: Start::Earliest,
+        on_lost_commits: OnLostCommits::Halt,
+        owner: process.to_string().into(),
+        window: 20,
+        decide_events: 9,
+        record_bytes: 10_000,
+        max_dead_share: 1.0,
+        drain: Duration::from_secs(60),
+        backoff: Duration::from_millis(50),
+    }
+}

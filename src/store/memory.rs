@@ -1,0 +1,247 @@
+//! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
+
+use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
+use crate::event::TopicPartition;
+use crate::record::{Mode, Provenance, Record};
+use crate::twin::{Chance, Process};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Percent of the statements that lose their reply, before or after they were carried out.
+const TROUBLE: u32 = 3;
+/// A record with this label is refused, as a text that Postgres cannot hold.
+pub const REFUSED_LABEL: &str = "refused";
+
+/// The tables.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    pub rows: BTreeMap<TopicPartition, PartitionRow>,
+    pub records: BTreeMap<(TopicPartition, i64, i16), Record>,
+    /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
+    pub doubled: Option<String>,
+}
+
+/// A database, shared by the workers of one pipeline.
+#[derive(Debug)]
+pub struct Database {
+    tables: Mutex<Tables>,
+    chance: Chance,
+    /// No statement is answered while it is away.
+    pub away: Mutex<bool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Database {
+    pub fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self { tables: Mutex::default(), chance: Chance::new(seed), away: Mutex::new(false) })
+    }
+
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        lock(&self.tables)
+    }
+}
+
+/// The connection of one process.
+pub struct MemoryStore {
+    pub database: Arc<Database>,
+    pub process: Arc<Process>,
+}
+
+impl MemoryStore {
+    /// Carries a statement out, late, whatever becomes of the client meanwhile.
+    async fn statement<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tables) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = self.database.clone();
+        let never_sent = database.chance.percent(TROUBLE) || *lock(&database.away);
+        if never_sent {
+            tokio::time::sleep(database.chance.delay()).await;
+            self.process.awake().await;
+            return Err(StoreError::Transient("the connection was lost before".into()));
+        }
+        let arrival = database.chance.delay();
+        let running = tokio::spawn(async move {
+            tokio::time::sleep(arrival).await;
+            let result = work(&mut database.tables());
+            tokio::time::sleep(database.chance.delay()).await;
+            result
+        });
+        let patience = if self.database.chance.percent(TROUBLE) { self.database.chance.delay() } else { Duration::from_secs(30) };
+        let reply = tokio::time::timeout(patience, running).await;
+        self.process.awake().await;
+        match reply {
+            Ok(Ok(result)) if !self.database.chance.percent(TROUBLE) => result,
+            _ => Err(StoreError::Transient("no reply".into())),
+        }
+    }
+}
+
+impl Tables {
+    fn decide(&mut self, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
+        if round.iter().any(|advance| advance.records.iter().any(|record| record.label.as_deref() == Some(REFUSED_LABEL))) {
+            return Err(StoreError::Data("SQLSTATE 22021".into()));
+        }
+        let mut moved = Vec::new();
+        for advance in round {
+            let Some(row) = self.rows.get_mut(&advance.partition) else { continue };
+            if row.claim != advance.claim || row.next_offset != advance.from {
+                continue;
+            }
+            row.next_offset = advance.to;
+            row.fold_from = advance.to;
+            row.published_offset = row.published_offset.max(advance.published_offset);
+            row.events += advance.events;
+            row.records += advance.records.len() as i64;
+            row.skipped += advance.skipped;
+            row.dead += advance.dead;
+            row.idle_claims = 0;
+            row.suspect_offset = None;
+            for record in advance.records.iter() {
+                let id = (advance.partition.clone(), record.offset, record.n);
+                if self.records.insert(id.clone(), record.clone()).is_some() {
+                    self.doubled = Some(format!("{id:?} was inserted twice"));
+                }
+            }
+            moved.push(advance.partition.clone());
+        }
+        Ok(moved)
+    }
+
+    /// Rows of a partition in [from, to).
+    pub fn records_of(&self, partition: &TopicPartition, from: i64, to: i64) -> Vec<Record> {
+        let records = self.records.iter().filter(|((of, offset, _), _)| of == partition && (from..to).contains(offset));
+        records.map(|(_, record)| record.clone()).collect()
+    }
+}
+
+impl Store for MemoryStore {
+    fn current_run<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<i32>, StoreError>> {
+        async { Ok(Some(1)) }.boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        _: &'a str,
+        _: i32,
+        mode: Mode,
+        starts: &'a [(TopicPartition, i64)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let starts = starts.to_vec();
+        self.statement(move |tables| {
+            for (partition, start) in starts {
+                tables.rows.entry(partition).or_insert(PartitionRow {
+                    claim: Uuid::nil(),
+                    epoch: 0,
+                    owner: String::new(),
+                    next_offset: start,
+                    published_offset: start,
+                    fold_from: start,
+                    events: 0,
+                    records: 0,
+                    skipped: 0,
+                    dead: 0,
+                    idle_claims: 0,
+                    suspect_offset: None,
+                    mode,
+                });
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn partitions<'a>(&'a self, _: &'a str, _: i32, _: &'a str) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
+        self.statement(|tables| Ok(tables.rows.iter().map(|(of, row)| (of.partition, row.clone())).collect())).boxed()
+    }
+
+    fn claim<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+        let (partition, owner) = (key.partition.clone(), owner.to_owned());
+        self.statement(move |tables| {
+            Ok(tables.rows.get_mut(&partition).map(|row| {
+                row.claim = claim;
+                row.epoch += 1;
+                if row.owner == owner {
+                    row.idle_claims = 0;
+                    row.suspect_offset = None;
+                } else {
+                    row.idle_claims += i32::from(row.suspect_offset.is_none());
+                }
+                row.owner = owner;
+                row.clone()
+            }))
+        })
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a PartitionKey, _: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| Ok(tables.rows.get(&partition).cloned())).boxed()
+    }
+
+    fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| {
+            let row = tables.rows.get_mut(&partition).filter(|row| row.claim == claim);
+            Ok(row.is_some_and(|row| {
+                row.idle_claims = if row.suspect_offset == Some(offset) { row.idle_claims + 1 } else { 1 };
+                row.suspect_offset = Some(offset);
+                true
+            }))
+        })
+        .boxed()
+    }
+
+    fn decide<'a>(&'a self, _: &'a Provenance, round: &'a [Advance]) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
+        let round = round.to_vec();
+        self.statement(move |tables| tables.decide(&round)).boxed()
+    }
+
+    fn published<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        published_offset: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| {
+            if let Some(row) = tables.rows.get_mut(&partition).filter(|row| row.claim == claim) {
+                row.published_offset = row.published_offset.max(published_offset.min(row.next_offset));
+                row.idle_claims = 0;
+                row.suspect_offset = None;
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn records<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        from: i64,
+        to: i64,
+        after: Option<(i64, i16)>,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| {
+            let mut records = tables.records_of(&partition, from, to);
+            records.retain(|record| after.is_none_or(|after| (record.offset, record.n) > after));
+            records.truncate(limit as usize);
+            Ok(records)
+        })
+        .boxed()
+    }
+}
