@@ -2,10 +2,13 @@
 
 mod call;
 pub mod check;
+mod common;
 mod demo;
+mod kafka;
 mod migrate;
 mod run;
 mod train;
+mod verify;
 
 use crate::config::ConfigError;
 use crate::lifecycle::Exit;
@@ -32,6 +35,8 @@ enum Command {
     Call(call::Args),
     /// Bring the schema in Postgres up to this program.
     Migrate(migrate::Args),
+    /// Compare Postgres with the topics, and change nothing.
+    Verify(verify::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -45,10 +50,11 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &env).map(|()| Exit::Done),
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
+        Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };
     result.unwrap_or_else(|error| {
         eprintln!("millrace: {error:#}");
-        if error.is::<ConfigError>() { Exit::Usage } else { Exit::Failed }
+        if error.is::<ConfigError>() || error.is::<common::Usage>() { Exit::Usage } else { Exit::Failed }
     })
 }

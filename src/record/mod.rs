@@ -1,9 +1,11 @@
 //! What leaves a function and is stored and published. The row in Postgres is the record: complete, encoded once.
 
 mod encode;
+mod id;
 mod refused;
 
 pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
+pub use id::RecordId;
 pub use refused::refused;
 
 use std::sync::Arc;

@@ -3,9 +3,11 @@
 mod decide;
 mod errors;
 mod migrate;
+mod review;
 mod rows;
 
 pub use migrate::{SCHEMA_VERSION, migrate};
+pub use review::{Counted, Row};
 pub use rows::{Endings, endings};
 
 use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
