@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod adopt;
 mod call;
 pub mod check;
 mod common;
@@ -37,6 +38,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Compare Postgres with the topics, and change nothing.
     Verify(verify::Args),
+    /// Start a new run, or set how far a run is published: the way out of a halt.
+    Adopt(adopt::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -50,6 +53,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &env).map(|()| Exit::Done),
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
+        Command::Adopt(args) => adopt::run(args, &env).await,
         Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };

@@ -3,10 +3,12 @@
 mod decide;
 mod errors;
 mod migrate;
+mod operations;
 mod review;
 mod rows;
 
 pub use migrate::{SCHEMA_VERSION, migrate};
+pub use operations::NewRun;
 pub use review::{Counted, Row};
 pub use rows::{Endings, endings};
 

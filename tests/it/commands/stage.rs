@@ -82,6 +82,13 @@ impl Stage {
         self.folder.path().join("millrace.toml")
     }
 
+    /// Moves to another database, with the schema and nothing in it.
+    pub async fn move_to_a_new_database(&mut self) {
+        let url = database().await;
+        self.change_config(&self.url, &url);
+        self.url = url;
+    }
+
     pub fn change_config(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.config()).unwrap();
         assert!(text.contains(from), "{from} is not in the config");
@@ -110,13 +117,18 @@ impl Stage {
     /// Runs a worker until so many events are decided in all runs, and drains it.
     pub async fn run_until(&self, events: i64) {
         let mut worker = self.worker();
-        let deadline = Instant::now() + SOON;
-        while self.number("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition").await < events {
-            assert!(Instant::now() < deadline, "{events} were not decided in time:\n{}", self.logged());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.until("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition", events).await;
         assert!(Command::new("kill").arg("-TERM").arg(worker.0.id().to_string()).status().unwrap().success());
         assert_eq!(worker.end(), Some(0), "{}", self.logged());
+    }
+
+    /// Waits until a query gives this number or more.
+    pub async fn until(&self, query: &str, number: i64) {
+        let deadline = Instant::now() + SOON;
+        while self.number(query).await < number {
+            assert!(Instant::now() < deadline, "{query} was not {number} in time:\n{}", self.logged());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Runs a worker that must halt, and returns its log.
