@@ -80,6 +80,30 @@ async fn a_topic_that_was_made_again_is_read_from_its_start() {
     assert_clean(&stage);
 }
 
+/// Would catch: a run whose mode is the old one's, and a start that skips or repeats.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_mode_needs_a_new_run() {
+    let stage = Stage::drained(100).await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    let log = stage.run_halts();
+    assert!(log.contains("was running in mode both") && log.contains("millrace adopt"), "{log}");
+    assert_eq!(done(&stage, &["--yes"]).await.code, Some(0));
+    stage.send(100, 200);
+    stage.run_until(200).await;
+    assert_clean(&stage);
+
+    stage.change_config("mode = \"postgres\"", "mode = \"both\"");
+    stage.run_halts();
+    let shown = done(&stage, &["--from", "earliest", "--partition", "0"]).await.json()["plan"].clone();
+    let starts = (shown["partitions"][0]["start"].as_i64(), shown["partitions"][1]["start"].as_i64());
+    assert_eq!(starts, (Some(0), Some(100)), "the partition alone begins again: {shown}");
+    assert_eq!(adopt(&stage, &["--yes"]).code, Some(0));
+    stage.send(200, 300);
+    stage.run_until(300).await;
+    assert_clean(&stage);
+    assert_eq!(stage.number("SELECT count(*) FROM millrace.record").await, 300, "each event ended once over all runs");
+}
+
 /// Would catch: a count that does not belong to the offset, an offset beyond P or below Q, and a worker that is still there.
 #[tokio::test(flavor = "multi_thread")]
 async fn published_sets_an_offset_with_its_count() {

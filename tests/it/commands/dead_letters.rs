@@ -1,8 +1,11 @@
 //! `millrace dead-letters`: events end again after a redrive, each once, and marks hold.
 
 use super::stage::{Ended, Stage};
-use crate::support::read_committed;
+use crate::support::{read_committed, store};
+use millrace::record::RecordId;
+use millrace::store::postgres::Mark;
 use serde_json::Value;
+use std::str::FromStr;
 
 fn letters(stage: &Stage, args: &[&str]) -> Ended {
     stage.millrace(&[&["dead-letters"], args].concat())
@@ -85,6 +88,18 @@ async fn what_was_cut_off_truncated_or_discarded_is_not_written() {
     assert_eq!(read_committed(&stage.name).len(), before);
     assert_eq!(letters(&stage, &["redrive", &half, "--again"]).code, Some(0));
     assert_eq!(read_committed(&stage.name).len(), before + 1);
+}
+
+/// Would catch: two operators who both write the same event.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_at_once_one_gets_the_mark() {
+    let stage = Stage::new().await;
+    let store = store(&stage.url).await;
+    let ids = vec![RecordId::from_str("p/1/in/0/5/0").unwrap()];
+    let mark = |over: &'static [Mark]| store.mark("p", &ids, Mark::Redriving, over, None);
+    let (first, second) = tokio::join!(mark(&[]), mark(&[]));
+    assert_eq!(first.unwrap().len() + second.unwrap().len(), 1);
+    assert_eq!(mark(&[Mark::Redriving]).await.unwrap(), ids);
 }
 
 /// Would catch: a worker that can hide what it could not score.

@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn verify(stage: &Stage, more: &[&str]) -> Ended {
     let args: Vec<&str> = ["verify", "--json"].iter().chain(more).copied().collect();
@@ -43,11 +44,51 @@ async fn a_drained_pipeline_is_clean() {
 async fn a_pipeline_at_work_is_clean_too() {
     let stage = Stage::new().await;
     let _worker = stage.worker();
-    for round in 0..6 {
-        stage.send(round * 3_000, (round + 1) * 3_000);
-        let ended = verify(&stage, &[]);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-    }
+    stage.send(0, 100);
+    stage.until("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition", 100).await;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for from in (100..).step_by(100) {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                stage.send(from, from + 100);
+            }
+        });
+        let ended: Vec<Ended> = (0..6).map(|_| verify(&stage, &[])).collect();
+        over.store(true, Ordering::Relaxed);
+        let events: Vec<i64> = ended.iter().map(|ended| ended.json()["events"].as_i64().unwrap()).collect();
+        assert!(events.windows(2).all(|two| two[0] < two[1]), "the worker was idle: {events:?}");
+        ended.iter().for_each(|ended| assert_eq!(ended.code, Some(0), "{ended:?}"));
+    });
+}
+
+/// Would catch: K asked for in a mode that has none, and rows that are not counted there.
+#[tokio::test(flavor = "multi_thread")]
+async fn mode_postgres_has_counts_alone() {
+    let stage = Stage::new().await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    stage.send(0, 100);
+    stage.run_until(100).await;
+    let ended = verify(&stage, &[]);
+    assert_eq!((ended.code, ended.json()["compared"].as_i64()), (Some(0), Some(0)), "{ended:?}");
+    stage.sql("DELETE FROM millrace.record WHERE partition = 0 AND \"offset\" = 5").await;
+    assert_found(&verify(&stage, &[]), "record_count", &format!("{name}/1/{name}/0", name = stage.name));
+}
+
+/// Would catch: what `at_least_once` may do told as a fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_least_once_may_repeat() {
+    let stage = Stage::new().await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\ndelivery = \"at_least_once\"");
+    stage.send(0, 100);
+    stage.run_until(100).await;
+    let topic = format!("{}.out", stage.name);
+    let records = read_committed(&topic);
+    write(&topic, &records[10..20]);
+    let ended = verify(&stage, &[]);
+    assert_eq!((ended.code, ended.json()["repeated"].as_i64()), (Some(0), Some(10)), "{ended:?}");
 }
 
 /// Would catch: a comparison of ids alone, or of counts alone.
