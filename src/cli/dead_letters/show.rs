@@ -36,6 +36,7 @@ pub fn one(letter: &DeadLetter, payload: bool, json: bool) -> anyhow::Result<()>
     }
     for (name, value) in out.as_object().into_iter().flatten() {
         match value {
+            Value::Null => {}
             Value::String(text) => println!("{name:14} {text}"),
             other => println!("{name:14} {other}"),
         }
