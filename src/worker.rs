@@ -1,6 +1,6 @@
 //! Composition root: builds the rooms from the config, owns the tasks, says how it all ended.
 
-mod build;
+pub(crate) mod build;
 mod watch;
 
 use crate::admin::{self, AdminState, Liveness, Readiness, StatusBoard};

@@ -1,11 +1,16 @@
 //! One file a command.
 
+mod adopt;
 mod call;
 pub mod check;
+mod common;
+mod dead_letters;
 mod demo;
+mod kafka;
 mod migrate;
 mod run;
 mod train;
+mod verify;
 
 use crate::config::ConfigError;
 use crate::lifecycle::Exit;
@@ -26,12 +31,18 @@ enum Command {
     Run(run::Args),
     /// Show the whole path in one process, in under two minutes.
     Demo(demo::Args),
-    /// Check a config without connecting anywhere.
+    /// Check a config; with --connect also what it names.
     Check(check::Args),
     /// Call a function on standard input.
     Call(call::Args),
     /// Bring the schema in Postgres up to this program.
     Migrate(migrate::Args),
+    /// Compare Postgres with the topics, and change nothing.
+    Verify(verify::Args),
+    /// Start a new run, or set how far a run is published: the way out of a halt.
+    Adopt(adopt::Args),
+    /// Look at dead letters, send them through again, or put them aside.
+    DeadLetters(dead_letters::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -42,13 +53,16 @@ pub async fn run(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Run(args) => run::run(args, &env).await,
         Command::Demo(args) => demo::run(args, &env).await,
-        Command::Check(args) => check::run(args, &env).map(|()| Exit::Done),
+        Command::Check(args) => check::run(args, &env).await,
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
+        Command::Adopt(args) => adopt::run(args, &env).await,
+        Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };
     result.unwrap_or_else(|error| {
         eprintln!("millrace: {error:#}");
-        if error.is::<ConfigError>() { Exit::Usage } else { Exit::Failed }
+        if error.is::<ConfigError>() || error.is::<common::Usage>() { Exit::Usage } else { Exit::Failed }
     })
 }

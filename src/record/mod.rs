@@ -2,10 +2,12 @@
 
 mod chunk;
 mod encode;
+mod id;
 mod refused;
 
 pub use chunk::Chunk;
 pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
+pub use id::RecordId;
 pub use refused::refused;
 
 use std::sync::Arc;

@@ -1,11 +1,19 @@
 //! Postgres as the place where outcomes are decided. All of sqlx lives in this folder.
 
+mod dead_letters;
 mod decide;
 mod errors;
+mod grants;
 mod migrate;
+mod operations;
+mod review;
 mod rows;
 
+pub use dead_letters::{DeadLetter, Filter, Mark};
+pub use grants::Grant;
 pub use migrate::{SCHEMA_VERSION, migrate};
+pub use operations::NewRun;
+pub use review::{Counted, Row};
 pub use rows::{Endings, endings};
 
 use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};

@@ -108,8 +108,8 @@ pub async fn pipeline(
     Ok((settings, parts))
 }
 
-/// librdkafka properties that consumer and producer share.
-fn client_properties(config: &Config) -> Vec<(String, String)> {
+/// librdkafka properties that all clients share.
+pub fn client_properties(config: &Config) -> Vec<(String, String)> {
     use secrecy::ExposeSecret;
     let kafka = &config.kafka;
     let mut client = vec![

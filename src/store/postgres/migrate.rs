@@ -8,10 +8,11 @@ use sqlx::{Connection, PgConnection, PgPool};
 const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "streams and records", include_str!("../../../migrations/0001_streams_and_records.sql")),
     (2, "roles", include_str!("../../../migrations/0002_roles.sql")),
+    (3, "dead letter marks", include_str!("../../../migrations/0003_dead_letter_marks.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// Any number, as long as all migrations take the same.
 const LOCK: i64 = 0x6d69_6c6c_7261_6365;

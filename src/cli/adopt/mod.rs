@@ -1,0 +1,124 @@
+//! `millrace adopt`: the way out of a halt, by an operator who has looked.
+
+mod plan;
+mod published;
+
+use super::common::{self, Usage};
+use super::kafka::Kafka;
+use crate::config::{Config, Pipeline};
+use crate::lifecycle::Exit;
+use crate::publisher::Committed;
+use anyhow::{Context, bail};
+use plan::Plan;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const STATEMENT_TIMEOUT_MS: u64 = 600_000;
+
+/// Starts a new run of a pipeline, or, with --published, sets how far the current run is published. Shows what it would do; --yes does it.
+///
+/// A new run begins at an offset of each partition that you choose; its records have ids of their own. The rows of earlier runs stay.
+/// No worker may be in the pipeline's group meanwhile.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment                                  # shows a new run\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --from earliest --partition 3 --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published 1200 --partition 3 --yes\n\nExit codes: 0 done, or shown; 1 failed or refused; 2 wrong usage or config."
+)]
+pub struct Args {
+    /// The config file.
+    #[arg(long, short, default_value = "millrace.toml")]
+    config: PathBuf,
+    /// The pipeline; may be left out when the config has one alone.
+    #[arg(long, short)]
+    pipeline: Option<String>,
+    /// Where the new run begins. `committed`: where the group has published up to; a partition whose offset is not in the log any more
+    /// begins at the log's start.
+    #[arg(long, value_enum, default_value_t = From::Committed, conflicts_with = "published")]
+    from: From,
+    /// Takes --from for this partition alone; the others begin at `committed`.
+    #[arg(long)]
+    partition: Option<i32>,
+    /// The topic of --partition, for a pipeline with several.
+    #[arg(long, requires = "partition")]
+    topic: Option<String>,
+    /// The number of the new run. Default: the newest in the database and 1.
+    #[arg(long, conflicts_with = "published")]
+    run: Option<i32>,
+    /// No new run: tell the group that all below this offset is published.
+    #[arg(long, value_name = "OFFSET", requires = "partition")]
+    published: Option<i64>,
+    /// Do it.
+    #[arg(long)]
+    yes: bool,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where a new run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum From {
+    Earliest,
+    Latest,
+    Committed,
+}
+
+pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    let config = Config::load(&args.config, env)?;
+    let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
+    let chosen = chosen(pipeline, &args)?;
+    let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
+    let kafka = common::kafka(&config, pipeline)?;
+    nobody(&kafka, pipeline)?;
+    if let (Some(offset), Some(partition)) = (args.published, &chosen) {
+        published::run(pipeline, &store, &kafka, partition, offset, &args).await?;
+        return Ok(Exit::Done);
+    }
+    let plan = Plan::make(pipeline, &store, &kafka, args.from, chosen.as_ref(), args.run).await?;
+    if args.yes {
+        let starts = plan.starts();
+        let pending = store.new_run(&pipeline.name, plan.run, pipeline.mode, &starts).await.context("nothing was changed")?;
+        if plan.sets_offsets() {
+            let offsets: Vec<_> = starts
+                .iter()
+                .map(|(partition, start)| (partition.clone(), Committed { offset: *start, records_total: Some(0) }))
+                .collect();
+            kafka.commit(&offsets)?;
+        }
+        pending.commit().await.context("the group's offsets are set and the run is not there: run the same command again")?;
+    }
+    show(&plan, &args)?;
+    Ok(Exit::Done)
+}
+
+/// The partition that was named, which must be one of the pipeline's topics.
+fn chosen(pipeline: &Pipeline, args: &Args) -> Result<Option<crate::event::TopicPartition>, Usage> {
+    let Some(number) = args.partition else { return Ok(None) };
+    let topic = match (&args.topic, &pipeline.topic[..]) {
+        (Some(topic), all) if all.contains(topic) => topic,
+        (None, [only]) => only,
+        _ => return Err(Usage(format!("which topic? Name one with --topic: {}", pipeline.topic.join(", ")))),
+    };
+    Ok(Some(crate::event::TopicPartition::new(topic.as_str(), number)))
+}
+
+fn nobody(kafka: &Kafka, pipeline: &Pipeline) -> anyhow::Result<()> {
+    let members = kafka.members()?;
+    if !members.is_empty() {
+        bail!(
+            "the group `{}` has {} members ({}): stop the workers of this pipeline first; one that was killed leaves after its session time-out",
+            pipeline.name,
+            members.len(),
+            members.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn show(plan: &(impl std::fmt::Display + serde::Serialize), args: &Args) -> anyhow::Result<()> {
+    if args.json {
+        return common::print_json(&serde_json::json!({ "done": args.yes, "plan": plan }));
+    }
+    print!("{plan}");
+    println!("{}", if args.yes { "Done." } else { "Nothing was changed. Add --yes to do it." });
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Where each partition of a new run begins, and why.
+
+use super::From;
+use crate::cli::common::Usage;
+use crate::cli::kafka::Kafka;
+use crate::config::Pipeline;
+use crate::event::TopicPartition;
+use crate::publisher::Committed;
+use crate::record::Mode;
+use crate::source::LogBounds;
+use crate::store::postgres::PostgresStore;
+use crate::store::{PartitionKey, PartitionRow, Store};
+use anyhow::bail;
+use serde::Serialize;
+use std::fmt;
+
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    pipeline: String,
+    pub run: i32,
+    mode: Mode,
+    partitions: Vec<Begin>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Begin {
+    topic: String,
+    partition: i32,
+    start: i64,
+    why: String,
+}
+
+impl Plan {
+    pub async fn make(
+        pipeline: &Pipeline,
+        store: &PostgresStore,
+        kafka: &Kafka,
+        from: From,
+        chosen: Option<&TopicPartition>,
+        run: Option<i32>,
+    ) -> anyhow::Result<Self> {
+        let partitions = kafka.partitions(&pipeline.topic)?;
+        if let Some(chosen) = chosen.filter(|chosen| !partitions.contains(chosen)) {
+            return Err(Usage(format!("there is no partition {chosen}")).into());
+        }
+        let newest = store.current_run(&pipeline.name).await?;
+        let next = newest.unwrap_or(0) + 1;
+        if let Some(run) = run.filter(|run| *run < next) {
+            return Err(Usage(format!("run {run} is not new, the newest in the database is {}", next - 1)).into());
+        }
+        let mut rows = Vec::new();
+        if let Some(newest) = newest {
+            for topic in &pipeline.topic {
+                for (number, row) in store.partitions(&pipeline.name, newest, topic).await? {
+                    rows.push((TopicPartition::new(topic.as_str(), number), row));
+                }
+            }
+        }
+        let group = kafka.committed(&partitions)?;
+        let mut plan = Self {
+            pipeline: pipeline.name.clone(),
+            run: run.unwrap_or(next),
+            mode: pipeline.mode,
+            partitions: Vec::new(),
+            notes: Vec::new(),
+        };
+        for (partition, k) in group {
+            let row = rows.iter().find(|(of, _)| *of == partition).map(|(_, row)| row);
+            let log = kafka.bounds_with_open(&partition)?;
+            let from = if chosen.is_none_or(|chosen| *chosen == partition) { from } else { From::Committed };
+            let (start, why) = match from {
+                From::Earliest => (log.low, "the log's start".to_owned()),
+                From::Latest => (kafka.bounds(&partition)?.high, "the log's end".to_owned()),
+                From::Committed => match committed(k, row, log) {
+                    Some(begin) => begin,
+                    None => bail!(
+                        "{partition}: the group has no offset, and records of [{}, {}) may or may not have been published. Look with `millrace verify`, \
+                         then set the offset with `--published OFFSET --partition {}`, or choose another --from.",
+                        row.map_or(0, |row| row.published_offset),
+                        row.map_or(0, |row| row.next_offset),
+                        partition.partition
+                    ),
+                },
+            };
+            if let (Some(newest), Some(row)) = (newest, row) {
+                plan.left_behind(store, newest, &partition, row, k, start).await?;
+            }
+            plan.partitions.push(Begin { topic: partition.topic.to_string(), partition: partition.partition, start, why });
+            if newest.is_none() && run.is_none() && k.is_some_and(|k| k.records_total.is_some()) {
+                plan.note(
+                    "the group's offsets were written by Millrace, and this database has no rows of the pipeline. If there was another database, \
+                     name a --run above its newest, so that no id is given twice."
+                        .into(),
+                );
+            }
+        }
+        Ok(plan)
+    }
+
+    /// What the earlier run has decided, set against where this one begins.
+    async fn left_behind(
+        &mut self,
+        store: &PostgresStore,
+        newest: i32,
+        partition: &TopicPartition,
+        row: &PartitionRow,
+        k: Option<Committed>,
+        start: i64,
+    ) -> anyhow::Result<()> {
+        let published = k.map_or(row.published_offset, |k| k.offset).min(row.next_offset);
+        let key = PartitionKey { pipeline: self.pipeline.as_str().into(), run: newest, partition: partition.clone() };
+        if row.mode == Mode::Both && published < row.next_offset {
+            let rows = row.records - store.rows_below(&key, published).await?;
+            self.note(format!("{partition}: {rows} rows of run {newest} are decided and not published; they never will be"));
+        }
+        let done = if row.mode == Mode::Both { published } else { row.next_offset };
+        if start < done {
+            self.note(format!(
+                "{partition}: [{start}, {done}) of run {newest} is done; its events get a second ending, under run {}",
+                self.run
+            ));
+        } else if start > row.next_offset {
+            self.note(format!("{partition}: events of [{}, {start}) get no ending", row.next_offset));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    pub fn starts(&self) -> Vec<(TopicPartition, i64)> {
+        self.partitions.iter().map(|begin| (TopicPartition::new(begin.topic.as_str(), begin.partition), begin.start)).collect()
+    }
+
+    /// In mode `postgres` the group's offsets say nothing.
+    pub fn sets_offsets(&self) -> bool {
+        self.mode == Mode::Both
+    }
+}
+
+/// Where the work goes on: K, or P of a run in mode `postgres`. `None` when it is not known what was published.
+fn committed(k: Option<Committed>, row: Option<&PartitionRow>, log: LogBounds) -> Option<(i64, String)> {
+    let (at, what) = match (row, k) {
+        (Some(row), _) if row.mode == Mode::Postgres => (row.next_offset, "the next offset to decide"),
+        (_, Some(k)) => (k.offset, "the group's offset"),
+        (Some(row), None) if row.published_offset == row.next_offset => (row.next_offset, "the next offset to decide"),
+        (Some(_), None) => return None,
+        (None, None) => return Some((log.low, "new; the log's start".to_owned())),
+    };
+    let LogBounds { low, high } = log;
+    Some(if at < low {
+        (low, format!("the log's start; {what} was {at}, {} offsets were removed by retention", low - at))
+    } else if at > high {
+        (low, format!("the log's start; {what} was {at} and the log ends at {high}, it is another log"))
+    } else {
+        (at, what.to_owned())
+    })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "pipeline {}: new run {} in mode {}", self.pipeline, self.run, self.mode.as_str())?;
+        for begin in &self.partitions {
+            writeln!(f, "  {}/{} begins at {} ({})", begin.topic, begin.partition, begin.start, begin.why)?;
+        }
+        if self.sets_offsets() {
+            writeln!(f, "  the offsets of group {} are set to the same", self.pipeline)?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
+        PartitionRow {
+            claim: Uuid::nil(),
+            epoch: 1,
+            owner: String::new(),
+            next_offset: p,
+            published_offset: q,
+            fold_from: p,
+            events: 0,
+            records: 0,
+            skipped: 0,
+            dead: 0,
+            idle_claims: 0,
+            suspect_offset: None,
+            mode,
+        }
+    }
+
+    /// Would catch: a start that skips what was decided and not published, or one outside of the log.
+    #[test]
+    fn committed_is_where_publishing_stopped_within_the_log() {
+        let log = LogBounds { low: 10, high: 100 };
+        let k = |offset| Some(Committed { offset, records_total: Some(0) });
+        let start = |k, row: Option<PartitionRow>| committed(k, row.as_ref(), log).map(|(start, _)| start);
+        assert_eq!(start(k(40), Some(row(30, 50, Mode::Both))), Some(40));
+        assert_eq!(start(k(40), Some(row(30, 50, Mode::Postgres))), Some(50));
+        assert_eq!(start(None, Some(row(50, 50, Mode::Both))), Some(50));
+        assert_eq!(start(None, Some(row(40, 50, Mode::Both))), None);
+        assert_eq!(
+            (start(k(5), None), start(k(101), None), start(k(100), None), start(None, None)),
+            (Some(10), Some(10), Some(100), Some(10))
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! What the operator's commands share: which pipeline is meant, and how its services are reached.
+
+use super::kafka::Kafka;
+use crate::config::{Config, Pipeline, nearest};
+use crate::store::postgres::{PostgresSettings, PostgresStore};
+use crate::worker::build::client_properties;
+use anyhow::Context;
+use secrecy::ExposeSecret;
+
+/// Wrong usage: the command ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// The pipeline of that name; without a name the only one there is.
+pub fn pipeline<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeline, Usage> {
+    let names: Vec<&str> = config.pipeline.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    match (name, &config.pipeline[..]) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Usage(format!("which pipeline? Name one with --pipeline: {}", names.join(", ")))),
+        (Some(name), all) => all.iter().find(|pipeline| pipeline.name == name).ok_or_else(|| {
+            let hint = nearest(name, names.iter().copied()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Usage(format!("the config has no pipeline {name:?}, it has: {}{hint}", names.join(", ")))
+        }),
+    }
+}
+
+/// Connects to the database; statements may run for `statement_timeout_ms`, whatever the config says.
+pub async fn store(config: &Config, statement_timeout_ms: u64) -> anyhow::Result<PostgresStore> {
+    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
+    let settings =
+        PostgresSettings { max_connections: 2, statement_timeout_ms, acquire_timeout_ms: config.postgres.acquire_timeout_ms };
+    Ok(PostgresStore::connect(url.expose_secret(), &settings).await?)
+}
+
+/// Clients for a pipeline's group.
+pub fn kafka(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Kafka> {
+    Kafka::new(client_properties(config), &pipeline.name)
+}
+
+/// One JSON document to standard output.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! `millrace dead-letters`: what could not be scored, looked at and dealt with.
+
+mod redrive;
+mod show;
+
+use super::common::{self, Usage};
+use crate::config::{Config, Pipeline};
+use crate::lifecycle::Exit;
+use crate::record::RecordId;
+use crate::store::postgres::{DeadLetter, Filter, Mark, PostgresStore};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const STATEMENT_TIMEOUT_MS: u64 = 600_000;
+
+/// Looks at dead letters, sends their events through the pipeline again, or puts them aside. Payloads show only when asked for.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  millrace dead-letters list --config deploy/millrace.toml --pipeline sentiment --reason invalid_json\n  millrace dead-letters show sentiment/1/chat/3/1042/0 --payload\n  millrace dead-letters redrive --reason missing_field --since 2026-01-01\n  millrace dead-letters discard sentiment/1/chat/3/1042/0 --note 'a test message'\n\nExit codes: 0 done, 1 failed or refused, 2 wrong usage or config."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// The config file.
+    #[arg(long, short, default_value = "millrace.toml", global = true)]
+    config: PathBuf,
+    /// The pipeline; may be left out when the config has one alone.
+    #[arg(long, short, global = true)]
+    pipeline: Option<String>,
+    /// JSON instead of text; one document a line.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// One line a dead letter, the newest first; never its payload.
+    List(Which),
+    /// One dead letter: reason, headers and key; the payload with --payload.
+    Show {
+        /// pipeline/run/topic/partition/offset/n
+        id: RecordId,
+        /// Also the payload.
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Writes events back to the input topic, as they came, into the same partition: they are scored again as new events.
+    Redrive {
+        /// pipeline/run/topic/partition/offset/n
+        ids: Vec<RecordId>,
+        #[command(flatten)]
+        which: Which,
+        /// Also those whose redrive was cut off, which may stand in the input topic already.
+        #[arg(long)]
+        again: bool,
+    },
+    /// Marks dead letters as put aside.
+    Discard {
+        /// pipeline/run/topic/partition/offset/n
+        #[arg(required = true)]
+        ids: Vec<RecordId>,
+        /// Why.
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The reason's code, for example `invalid_json`.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Decided at or after this date or time (RFC 3339; UTC without a zone).
+    #[arg(long)]
+    since: Option<String>,
+    /// Decided before this date or time.
+    #[arg(long)]
+    until: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+impl Which {
+    fn filter(&self) -> Result<Filter, Usage> {
+        Ok(Filter {
+            reason: self.reason.clone(),
+            since: self.since.as_deref().map(time).transpose()?,
+            until: self.until.as_deref().map(time).transpose()?,
+            limit: self.limit.into(),
+            ..Filter::default()
+        })
+    }
+}
+
+/// A date or a time as RFC 3339.
+fn time(text: &str) -> Result<String, Usage> {
+    let utc = |civil: jiff::civil::DateTime| civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| text.parse::<jiff::civil::DateTime>().ok().and_then(utc));
+    parsed
+        .map(|time| time.to_string())
+        .ok_or_else(|| Usage(format!("{text:?} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z")))
+}
+
+pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    let config = Config::load(&args.config, env)?;
+    let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
+    let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
+    match &args.command {
+        Command::List(which) => {
+            let letters = store.dead_letters(&pipeline.name, &which.filter()?).await?;
+            show::list(&letters, args.json)?;
+            Ok(Exit::Done)
+        }
+        Command::Show { id, payload } => {
+            let letters = by_id(&store, pipeline, std::slice::from_ref(id)).await?;
+            letters.first().map_or(Ok(()), |letter| show::one(letter, *payload, args.json))?;
+            Ok(Exit::Done)
+        }
+        Command::Redrive { ids, which, again } => {
+            let letters = match (ids.is_empty(), &which.reason) {
+                (true, None) => return Err(Usage("name ids, or a --reason".into()).into()),
+                (true, Some(_)) => open(&store, pipeline, which, *again).await?,
+                (false, None) => by_id(&store, pipeline, ids).await?,
+                (false, Some(_)) => return Err(Usage("name ids or a --reason, not both".into()).into()),
+            };
+            redrive::run(&config, pipeline, &store, letters, *again, args.json).await
+        }
+        Command::Discard { ids, note } => {
+            let letters = by_id(&store, pipeline, ids).await?;
+            let ids: Vec<RecordId> = letters.iter().map(|letter| letter.id.clone()).collect();
+            let marked = store.mark(&pipeline.name, &ids, Mark::Discarded, &[Mark::Redriving], note.as_deref()).await?;
+            let mut exit = Exit::Done;
+            for letter in &letters {
+                let done = marked.contains(&letter.id);
+                show::handled(&letter.id, if done { "discarded" } else { &letter.handling }, done, args.json)?;
+                if !done {
+                    exit = Exit::Failed;
+                }
+            }
+            Ok(exit)
+        }
+    }
+}
+
+/// Those that nobody has dealt with, by filter; with `again` also those that were cut off.
+async fn open(store: &PostgresStore, pipeline: &Pipeline, which: &Which, again: bool) -> anyhow::Result<Vec<DeadLetter>> {
+    let mut letters = Vec::new();
+    for handling in if again { &["open", "redriving"][..] } else { &["open"] } {
+        let filter = Filter { handling: Some((*handling).to_owned()), ..which.filter()? };
+        letters.extend(store.dead_letters(&pipeline.name, &filter).await?);
+    }
+    letters.truncate(which.limit as usize);
+    Ok(letters)
+}
+
+/// All of these, in the order given; a failure when one is not there.
+async fn by_id(store: &PostgresStore, pipeline: &Pipeline, ids: &[RecordId]) -> anyhow::Result<Vec<DeadLetter>> {
+    if let Some(id) = ids.iter().find(|id| *id.pipeline != *pipeline.name) {
+        return Err(Usage(format!("{id} is of another pipeline than `{}`; name it with --pipeline", pipeline.name)).into());
+    }
+    let filter = Filter { ids: Some(ids.to_vec()), limit: ids.len() as i64, ..Filter::default() };
+    let mut found: BTreeMap<RecordId, DeadLetter> =
+        store.dead_letters(&pipeline.name, &filter).await?.into_iter().map(|letter| (letter.id.clone(), letter)).collect();
+    ids.iter()
+        .map(|id| found.remove(id).ok_or_else(|| anyhow::anyhow!("there is no dead letter {id}, or it is named twice")))
+        .collect()
+}

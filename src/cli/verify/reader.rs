@@ -1,0 +1,124 @@
+//! Reads a topic from its beginning to the end it had at the start, once, as `read_committed` readers see it.
+
+use crate::cli::kafka::Kafka;
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::task::block_in_place;
+
+/// How long a transaction may hold back the end of a topic, and how long a broker may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where each partition of a topic begins and ends now.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    pub topic: String,
+    /// First offset, and the offset after the last.
+    pub partitions: BTreeMap<i32, (i64, i64)>,
+}
+
+/// What the reader brings.
+pub enum Next<'a> {
+    Record(BorrowedMessage<'a>),
+    /// Nothing at the moment.
+    Idle,
+    End,
+}
+
+/// Looks how far a topic goes, and waits until no open transaction stands below that.
+pub async fn extent(kafka: &Kafka, topic: &str) -> anyhow::Result<Extent> {
+    let mut partitions = BTreeMap::new();
+    for partition in kafka.partitions(&[topic.to_owned()])? {
+        let bounds = kafka.bounds_with_open(&partition)?;
+        let deadline = Instant::now() + PATIENCE;
+        while kafka.bounds(&partition)?.high < bounds.high {
+            if Instant::now() >= deadline {
+                bail!(
+                    "a transaction that does not end holds back {partition} below offset {}; end it, or wait for its time-out",
+                    bounds.high
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        partitions.insert(partition.partition, (bounds.low, bounds.high));
+    }
+    Ok(Extent { topic: topic.to_owned(), partitions })
+}
+
+pub struct Reader {
+    consumer: BaseConsumer,
+    /// Partitions that are still read, each with the offset after its last.
+    open: BTreeMap<i32, i64>,
+    topic: String,
+    heard: Instant,
+    bar: ProgressBar,
+}
+
+impl Reader {
+    pub fn open(kafka: &Kafka, extent: &Extent, what: &str) -> anyhow::Result<Self> {
+        let consumer: BaseConsumer = kafka
+            .config()
+            .set("group.id", "millrace-verify")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("check.crcs", "true")
+            .set("fetch.wait.max.ms", "50")
+            .create()
+            .context("the Kafka client cannot be made")?;
+        let mut list = TopicPartitionList::new();
+        let (mut open, mut total) = (BTreeMap::new(), 0);
+        for (partition, (low, end)) in extent.partitions.iter().filter(|(_, (low, end))| low < end) {
+            list.add_partition_offset(&extent.topic, *partition, Offset::Offset(*low))?;
+            open.insert(*partition, *end);
+            total += (end - low) as u64;
+        }
+        consumer.assign(&list)?;
+        let bar = ProgressBar::new(total).with_prefix(format!("{what} {}", extent.topic)).with_style(
+            ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {eta}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        Ok(Self { consumer, open, topic: extent.topic.clone(), heard: Instant::now(), bar })
+    }
+
+    pub fn next(&mut self) -> anyhow::Result<Next<'_>> {
+        if self.open.is_empty() {
+            self.bar.finish_and_clear();
+            return Ok(Next::End);
+        }
+        match block_in_place(|| self.consumer.poll(Duration::from_millis(100))) {
+            None if self.heard.elapsed() > PATIENCE => {
+                bail!(
+                    "topic {} was not read to its end: the brokers say nothing any more; partitions left: {:?}",
+                    self.topic,
+                    self.open.keys()
+                )
+            }
+            None => Ok(Next::Idle),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.open.remove(&partition);
+                Ok(Next::Idle)
+            }
+            Some(Err(error)) => Err(error).with_context(|| format!("reading topic {}", self.topic)),
+            Some(Ok(message)) => {
+                self.heard = Instant::now();
+                self.bar.inc(1);
+                // What came after the start is for the next review.
+                match self.open.get(&message.partition()) {
+                    Some(end) if message.offset() < *end => Ok(Next::Record(message)),
+                    _ => {
+                        self.open.remove(&message.partition());
+                        Ok(Next::Idle)
+                    }
+                }
+            }
+        }
+    }
+}

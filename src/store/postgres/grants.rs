@@ -1,0 +1,56 @@
+//! What the connected user may do to the tables.
+
+use super::PostgresStore;
+use super::errors::store_error;
+use crate::store::StoreError;
+use sqlx::Row;
+
+/// One privilege on one table.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    pub user: String,
+    pub table: String,
+    pub privilege: String,
+    pub granted: bool,
+    /// Whether a worker needs it; the others it is better without.
+    pub needed: bool,
+}
+
+/// What a worker does, and what it never does.
+const PRIVILEGES: &[(&str, &str, bool)] = &[
+    ("millrace.stream_partition", "SELECT", true),
+    ("millrace.stream_partition", "INSERT", true),
+    ("millrace.stream_partition", "UPDATE", true),
+    ("millrace.stream_partition", "DELETE", false),
+    ("millrace.record", "SELECT", true),
+    ("millrace.record", "INSERT", true),
+    ("millrace.record", "UPDATE", false),
+    ("millrace.record", "DELETE", false),
+    ("millrace.record", "TRUNCATE", false),
+    ("millrace.migration", "SELECT", true),
+];
+
+impl PostgresStore {
+    pub async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT current_user::text, g.number, has_table_privilege(g.name, g.privilege) \
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS g (name, privilege, number) ORDER BY g.number",
+        )
+        .bind(PRIVILEGES.iter().map(|(table, ..)| *table).collect::<Vec<_>>())
+        .bind(PRIVILEGES.iter().map(|(_, privilege, _)| *privilege).collect::<Vec<_>>())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| store_error(&error))?;
+        let grant =
+            |(row, (table, privilege, needed)): (&sqlx::postgres::PgRow, &(&str, &str, bool))| -> Result<Grant, sqlx::Error> {
+                Ok(Grant {
+                    user: row.try_get(0)?,
+                    table: (*table).to_owned(),
+                    privilege: (*privilege).to_owned(),
+                    granted: row.try_get(2)?,
+                    needed: *needed,
+                })
+            };
+        rows.iter().zip(PRIVILEGES).map(grant).collect::<Result<_, _>>().map_err(|error| store_error(&error))
+    }
+}

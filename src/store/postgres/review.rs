@@ -1,0 +1,207 @@
+//! What `millrace verify` reads. Nothing here writes.
+
+use super::PostgresStore;
+use super::errors::store_error;
+use crate::event::TopicPartition;
+use crate::record::{Mode, RecordId};
+use crate::store::{PartitionKey, StoreError};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+/// One row of `stream_partition`, and what the rows of `record` say about the same partition, of one moment.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    pub run: i32,
+    pub partition: TopicPartition,
+    pub mode: Mode,
+    /// P and Q.
+    pub next_offset: i64,
+    pub published_offset: i64,
+    /// As the partition's row tells.
+    pub events: i64,
+    pub records: i64,
+    pub skipped: i64,
+    pub dead: i64,
+    /// As counted: rows, dead letters among them, events that have a row, rows at or above P.
+    pub rows: i64,
+    pub dead_rows: i64,
+    pub events_with_rows: i64,
+    pub beyond: i64,
+    /// Lowest offset that has a row.
+    pub lowest: Option<i64>,
+}
+
+/// A row of `record` as a reader of the output topic would have to see it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: RecordId,
+    pub out_topic: String,
+    pub key: Option<Vec<u8>>,
+    pub traceparent: Option<String>,
+    /// SHA-256 of the value's bytes.
+    pub digest: Vec<u8>,
+}
+
+fn map(error: sqlx::Error) -> StoreError {
+    store_error(&error)
+}
+
+impl PostgresStore {
+    /// Every partition of a pipeline, of all its runs, with its rows counted in the same statement.
+    pub async fn counted(&self, pipeline: &str) -> Result<Vec<Counted>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT p.run, p.topic, p.partition, p.mode, p.next_offset, p.published_offset, p.events, p.records, p.skipped, p.dead, \
+             count(r.n) AS rows, count(*) FILTER (WHERE r.kind = 'dead_letter') AS dead_rows, \
+             count(DISTINCT r.\"offset\") AS events_with_rows, count(*) FILTER (WHERE r.\"offset\" >= p.next_offset) AS beyond, \
+             min(r.\"offset\") AS lowest \
+             FROM millrace.stream_partition p LEFT JOIN millrace.record r USING (pipeline, run, topic, partition) \
+             WHERE p.pipeline = $1 GROUP BY p.pipeline, p.run, p.topic, p.partition ORDER BY p.run, p.topic, p.partition",
+        )
+        .bind(pipeline)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(map)?;
+        rows.iter().map(counted).collect::<Result<_, _>>().map_err(map)
+    }
+
+    /// Rows of a pipeline whose partition has no row.
+    pub async fn orphans(&self, pipeline: &str) -> Result<i64, StoreError> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM millrace.record r WHERE pipeline = $1 AND NOT EXISTS (SELECT 1 FROM millrace.stream_partition p \
+             WHERE p.pipeline = r.pipeline AND p.run = r.run AND p.topic = r.topic AND p.partition = r.partition)",
+        )
+        .bind(pipeline)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(map)
+    }
+
+    /// Number of rows of one partition below an offset.
+    pub async fn rows_below(&self, key: &PartitionKey, offset: i64) -> Result<i64, StoreError> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" < $5",
+        )
+        .bind(&*key.pipeline)
+        .bind(key.run)
+        .bind(&*key.partition.topic)
+        .bind(key.partition.partition)
+        .bind(offset)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(map)
+    }
+
+    /// The topics that a pipeline's rows are meant for.
+    pub async fn out_topics(&self, pipeline: &str) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT DISTINCT out_topic FROM millrace.record WHERE pipeline = $1 ORDER BY 1")
+            .bind(pipeline)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(map)
+    }
+
+    /// The rows with these ids, all of one pipeline, in no order; ids without a row are left out.
+    pub async fn rows_by_id(&self, pipeline: &str, ids: &[&RecordId]) -> Result<Vec<Row>, StoreError> {
+        let rows = sqlx::query(
+            // The limit keeps it at one look into the key's index an id, whatever the planner knows about the table.
+            "SELECT i.run, i.topic, i.partition, i.\"offset\", i.n, r.out_topic, r.key, r.headers ->> 'traceparent' AS traceparent, \
+             sha256(convert_to(r.value::text, 'UTF8')) AS digest \
+             FROM unnest($2::int[], $3::text[], $4::int[], $5::bigint[], $6::smallint[]) AS i (run, topic, partition, \"offset\", n) \
+             CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.pipeline = $1 AND r.run = i.run AND r.topic = i.topic \
+             AND r.partition = i.partition AND r.\"offset\" = i.\"offset\" AND r.n = i.n LIMIT 1) r",
+        )
+        .bind(pipeline)
+        .bind(ids.iter().map(|id| id.run).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| &*id.topic).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| id.partition).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| id.offset).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| id.n).collect::<Vec<_>>())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(map)?;
+        rows.iter().map(|row| whole(pipeline, row)).collect::<Result<_, _>>().map_err(map)
+    }
+
+    /// Rows of one partition below `below` that are meant for one topic, in buckets of `width` offsets from `low` on:
+    /// bucket, number of rows, and a sum that tells which offsets they were.
+    pub async fn buckets(
+        &self,
+        key: &PartitionKey,
+        out_topic: &str,
+        low: i64,
+        width: i64,
+        below: i64,
+    ) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT (\"offset\" - $6) / $7 AS bucket, count(*), sum((\"offset\" - $6) % $7 + n)::bigint FROM millrace.record \
+             WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND out_topic = $5 AND \"offset\" < $8 GROUP BY 1",
+        )
+        .bind(&*key.pipeline)
+        .bind(key.run)
+        .bind(&*key.partition.topic)
+        .bind(key.partition.partition)
+        .bind(out_topic)
+        .bind(low)
+        .bind(width)
+        .bind(below)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(map)?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect::<Result<_, _>>().map_err(map)
+    }
+
+    /// The ids (offset, n) of one partition's rows in [from, to) that are meant for one topic, in order.
+    pub async fn ids(&self, key: &PartitionKey, out_topic: &str, from: i64, to: i64) -> Result<Vec<(i64, i16)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT \"offset\", n FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 \
+             AND out_topic = $5 AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
+        )
+        .bind(&*key.pipeline)
+        .bind(key.run)
+        .bind(&*key.partition.topic)
+        .bind(key.partition.partition)
+        .bind(out_topic)
+        .bind(from)
+        .bind(to)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(map)?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(map)
+    }
+}
+
+fn counted(row: &PgRow) -> Result<Counted, sqlx::Error> {
+    Ok(Counted {
+        run: row.try_get("run")?,
+        partition: TopicPartition::new(row.try_get::<&str, _>("topic")?, row.try_get("partition")?),
+        mode: if row.try_get::<&str, _>("mode")? == "postgres" { Mode::Postgres } else { Mode::Both },
+        next_offset: row.try_get("next_offset")?,
+        published_offset: row.try_get("published_offset")?,
+        events: row.try_get("events")?,
+        records: row.try_get("records")?,
+        skipped: row.try_get("skipped")?,
+        dead: row.try_get("dead")?,
+        rows: row.try_get("rows")?,
+        dead_rows: row.try_get("dead_rows")?,
+        events_with_rows: row.try_get("events_with_rows")?,
+        beyond: row.try_get("beyond")?,
+        lowest: row.try_get("lowest")?,
+    })
+}
+
+fn whole(pipeline: &str, row: &PgRow) -> Result<Row, sqlx::Error> {
+    Ok(Row {
+        id: RecordId {
+            pipeline: pipeline.into(),
+            run: row.try_get("run")?,
+            topic: row.try_get::<&str, _>("topic")?.into(),
+            partition: row.try_get("partition")?,
+            offset: row.try_get("offset")?,
+            n: row.try_get("n")?,
+        },
+        out_topic: row.try_get("out_topic")?,
+        key: row.try_get("key")?,
+        traceparent: row.try_get("traceparent")?,
+        digest: row.try_get("digest")?,
+    })
+}

@@ -1,0 +1,7 @@
+//! The operator's commands, as processes, on a real Kafka and a real Postgres.
+
+mod adopt;
+mod check;
+mod dead_letters;
+mod stage;
+mod verify;

@@ -1,0 +1,140 @@
+//! `millrace adopt` after the halts that name it: the worker goes on, nothing is lost, and nothing is published twice.
+
+use super::stage::{Ended, PARTITIONS, Stage, id};
+use crate::support::{brokers, create_topic, read_committed};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+fn adopt(stage: &Stage, more: &[&str]) -> Ended {
+    let args: Vec<&str> = ["adopt", "--json"].iter().chain(more).copied().collect();
+    stage.millrace(&args)
+}
+
+fn assert_clean(stage: &Stage) {
+    let ended = stage.millrace(&["verify", "--json"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// Waits until the group has no member any more; a halted worker leaves with its session.
+async fn done(stage: &Stage, more: &[&str]) -> Ended {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ended = adopt(stage, more);
+        if !ended.err.contains("members") || Instant::now() > deadline {
+            return ended;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Would catch: a run that starts elsewhere than where the lost database stopped, and offsets without their count.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_database_goes_on_where_the_group_stopped() {
+    let mut stage = Stage::drained(200).await;
+    stage.move_to_a_new_database().await;
+    let log = stage.run_halts();
+    assert!(log.contains("has no row for it") && log.contains("millrace adopt"), "{log}");
+
+    let shown = done(&stage, &["--run", "2"]).await;
+    assert_eq!((shown.code, shown.json()["done"].as_bool()), (Some(0), Some(false)), "{shown:?}");
+    assert_eq!(stage.number("SELECT count(*) FROM millrace.stream_partition").await, 0, "without --yes nothing is done");
+    let ended = adopt(&stage, &["--run", "2", "--yes"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    stage.send(200, 300);
+    stage.run_until(100).await;
+    assert_clean(&stage);
+    let seen: Vec<String> =
+        [".out", ".dead"].iter().flat_map(|end| read_committed(&format!("{}{end}", stage.name))).map(|seen| id(&seen)).collect();
+    assert_eq!(seen.len(), 300, "each event ended once over both databases");
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 300);
+}
+
+/// Would catch: a run that keeps an offset which the new log does not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_again_is_read_from_its_start() {
+    let stage = Stage::drained(200).await;
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    admin.delete_topics(&[&stage.name], &AdminOptions::new()).await.unwrap();
+    let reader: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !reader.fetch_metadata(Some(&stage.name), Duration::from_secs(5)).unwrap().topics()[0].partitions().is_empty() {
+        assert!(Instant::now() < deadline, "the topic does not go");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    create_topic(&stage.name, PARTITIONS).await;
+    stage.send(500, 540);
+    let log = stage.run_halts();
+    assert!(log.contains("but the log ends at") && log.contains("millrace adopt"), "{log}");
+
+    let ended = done(&stage, &["--yes"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let plan = ended.json()["plan"].clone();
+    assert_eq!((plan["run"].as_i64(), plan["partitions"][0]["start"].as_i64()), (Some(2), Some(0)), "{plan}");
+    stage.run_until(240).await;
+    assert_eq!(stage.number("SELECT sum(events)::bigint FROM millrace.stream_partition WHERE run = 2").await, 40);
+    assert_clean(&stage);
+}
+
+/// Would catch: a run whose mode is the old one's, and a start that skips or repeats.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_mode_needs_a_new_run() {
+    let stage = Stage::drained(100).await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    let log = stage.run_halts();
+    assert!(log.contains("was running in mode both") && log.contains("millrace adopt"), "{log}");
+    assert_eq!(done(&stage, &["--yes"]).await.code, Some(0));
+    stage.send(100, 200);
+    stage.run_until(200).await;
+    assert_clean(&stage);
+
+    stage.change_config("mode = \"postgres\"", "mode = \"both\"");
+    stage.run_halts();
+    let shown = done(&stage, &["--from", "earliest", "--partition", "0"]).await.json()["plan"].clone();
+    let starts = (shown["partitions"][0]["start"].as_i64(), shown["partitions"][1]["start"].as_i64());
+    assert_eq!(starts, (Some(0), Some(100)), "the partition alone begins again: {shown}");
+    assert_eq!(adopt(&stage, &["--yes"]).code, Some(0));
+    stage.send(200, 300);
+    stage.run_until(300).await;
+    assert_clean(&stage);
+    assert_eq!(stage.number("SELECT count(*) FROM millrace.record").await, 300, "each event ended once over all runs");
+}
+
+/// Would catch: a count that does not belong to the offset, an offset beyond P or below Q, and a worker that is still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn published_sets_an_offset_with_its_count() {
+    let stage = Stage::drained(200).await;
+    // As if the last ten of each partition had been decided and published, and then another program moved the offsets.
+    stage.sql("UPDATE millrace.stream_partition SET published_offset = 90").await;
+    (0..PARTITIONS).for_each(|partition| move_group(&stage, partition, 95));
+    let log = stage.run_halts();
+    assert!(log.contains("was not written by Millrace") && log.contains("millrace adopt"), "{log}");
+    for wrong in ["89", "101"] {
+        let ended = done(&stage, &["--published", wrong, "--partition", "1", "--yes"]).await;
+        assert!(ended.code == Some(2) && ended.err.contains("[90, 100]"), "{ended:?}");
+    }
+    for partition in ["0", "1"] {
+        let ended = adopt(&stage, &["--published", "100", "--partition", partition, "--yes"]);
+        assert_eq!((ended.code, ended.json()["plan"]["records_below"].as_i64()), (Some(0), Some(100)), "{ended:?}");
+    }
+    assert_clean(&stage);
+    let worker = stage.worker();
+    stage.send(200, 240);
+    stage.until("SELECT sum(events)::bigint FROM millrace.stream_partition", 240).await;
+    let refused = adopt(&stage, &["--yes"]);
+    assert!(refused.code == Some(1) && refused.err.contains("stop the workers"), "{refused:?}");
+    drop(worker);
+}
+
+/// Sets a group's offset as another program would, without a count.
+fn move_group(stage: &Stage, partition: i32, offset: i64) {
+    let group: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", &stage.name).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&stage.name, partition, Offset::Offset(offset)).unwrap();
+    group.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+}

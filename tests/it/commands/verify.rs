@@ -1,0 +1,161 @@
+//! `millrace verify` says clean only where it is, and names the first thing that is not.
+
+use super::stage::{Ended, Stage, id, write};
+use crate::support::{brokers, create_topic, read_committed};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn verify(stage: &Stage, more: &[&str]) -> Ended {
+    let args: Vec<&str> = ["verify", "--json"].iter().chain(more).copied().collect();
+    stage.millrace(&args)
+}
+
+/// Whether the review is not clean, with a difference of this kind first seen at this id.
+fn assert_found(ended: &Ended, kind: &str, at: &str) {
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let report = ended.json();
+    let found = report["first"].as_array().unwrap().iter().any(|first| first["kind"] == kind && first["at"] == at);
+    assert!(found, "no {kind} at {at}: {report:#}");
+}
+
+/// Would catch: false alarms, and a review that compares nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_pipeline_is_clean() {
+    let stage = Stage::drained(400).await;
+    let ended = verify(&stage, &["--deep"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report = ended.json();
+    for (name, number) in
+        [("events", 400), ("emitted", 360), ("dead", 40), ("rows", 400), ("compared", 400), ("input_events", 400)]
+    {
+        assert_eq!(report[name], number, "{name}: {report:#}");
+    }
+    assert_eq!(report["unpublished"], 0);
+    let text = stage.millrace(&["verify"]);
+    assert!(text.code == Some(0) && text.out.contains("clean") && text.out.contains("400 records compared"), "{text:?}");
+    assert_eq!(stage.millrace(&["verify", "--pipeline", "nobody"]).code, Some(2));
+}
+
+/// Would catch: P, K and rows of different moments compared with each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_at_work_is_clean_too() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker();
+    stage.send(0, 100);
+    stage.until("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition", 100).await;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for from in (100..).step_by(100) {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                stage.send(from, from + 100);
+            }
+        });
+        let ended: Vec<Ended> = (0..6).map(|_| verify(&stage, &[])).collect();
+        over.store(true, Ordering::Relaxed);
+        let events: Vec<i64> = ended.iter().map(|ended| ended.json()["events"].as_i64().unwrap()).collect();
+        assert!(events.windows(2).all(|two| two[0] < two[1]), "the worker was idle: {events:?}");
+        ended.iter().for_each(|ended| assert_eq!(ended.code, Some(0), "{ended:?}"));
+    });
+}
+
+/// Would catch: K asked for in a mode that has none, and rows that are not counted there.
+#[tokio::test(flavor = "multi_thread")]
+async fn mode_postgres_has_counts_alone() {
+    let stage = Stage::new().await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    stage.send(0, 100);
+    stage.run_until(100).await;
+    let ended = verify(&stage, &[]);
+    assert_eq!((ended.code, ended.json()["compared"].as_i64()), (Some(0), Some(0)), "{ended:?}");
+    stage.sql("DELETE FROM millrace.record WHERE partition = 0 AND \"offset\" = 5").await;
+    assert_found(&verify(&stage, &[]), "record_count", &format!("{name}/1/{name}/0", name = stage.name));
+}
+
+/// Would catch: what `at_least_once` may do told as a fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_least_once_may_repeat() {
+    let stage = Stage::new().await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\ndelivery = \"at_least_once\"");
+    stage.send(0, 100);
+    stage.run_until(100).await;
+    let topic = format!("{}.out", stage.name);
+    let records = read_committed(&topic);
+    write(&topic, &records[10..20]);
+    let ended = verify(&stage, &[]);
+    assert_eq!((ended.code, ended.json()["repeated"].as_i64()), (Some(0), Some(10)), "{ended:?}");
+}
+
+/// Would catch: a comparison of ids alone, or of counts alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_altered_and_a_deleted_row_are_named() {
+    let stage = Stage::drained(200).await;
+    let at = format!("{}/1/{}/1/11/0", stage.name, stage.name);
+    let of = "partition = 1 AND \"offset\" = 11";
+    let value = stage.text(&format!("SELECT value::text FROM millrace.record WHERE {of}")).await;
+    let altered = value.replace("\"amount\":23", "\"amount\":28");
+    assert_ne!(value, altered);
+    for (value, key, kind) in [(altered, "key", "value_differs"), (value, "'x'", "key_differs")] {
+        assert_eq!(stage.sql(&format!("UPDATE millrace.record SET value = '{value}', key = {key} WHERE {of}")).await, 1);
+        assert_found(&verify(&stage, &[]), kind, &at);
+    }
+
+    assert_eq!(stage.sql(&format!("DELETE FROM millrace.record WHERE {of}")).await, 1);
+    let ended = verify(&stage, &[]);
+    assert_found(&ended, "record_without_row", &at);
+    let partition = format!("{}/1/{}/1", stage.name, stage.name);
+    for kind in ["record_count", "event_count", "published_count"] {
+        assert_found(&ended, kind, &partition);
+    }
+}
+
+/// Would catch: a double that stands in another partition than the first, and so breaks no order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_doubled_by_hand_is_named() {
+    let stage = Stage::drained(200).await;
+    let topic = format!("{}.out", stage.name);
+    let records = read_committed(&topic);
+    let mut twice = records.iter().find(|seen| id(seen).ends_with("/0/20/0")).expect("event 40 is a prediction").clone();
+    twice.partition = 1 - twice.partition;
+    write(&topic, std::slice::from_ref(&twice));
+    assert_found(&verify(&stage, &[]), "record_doubled", &id(&twice));
+    twice.partition = 1 - twice.partition;
+    write(&topic, std::slice::from_ref(&twice));
+    assert_found(&verify(&stage, &[]), "not_ascending", &id(&twice));
+}
+
+/// Would catch: rows that were never published; a shared topic's other records taken for ours; retention taken for loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_record_is_named_and_retention_is_not_taken_for_one() {
+    let stage = Stage::drained(200).await;
+    let (out, copy) = (format!("{}.out", stage.name), format!("{}.copy", stage.name));
+    create_topic(&copy, super::stage::PARTITIONS).await;
+    let records = read_committed(&out);
+    let (lost, rest): (Vec<_>, Vec<_>) = records.iter().cloned().partition(|seen| id(seen).ends_with("/0/20/0"));
+    let mut foreign = rest[0].clone();
+    foreign.headers[0].1 = b"another/1/in/0/5/0".to_vec();
+    write(&copy, &[&rest[..], &[foreign]].concat());
+    stage.change_config(&out, &copy);
+    stage.sql(&format!("UPDATE millrace.record SET out_topic = '{copy}' WHERE kind = 'prediction'")).await;
+    let ended = verify(&stage, &[]);
+    assert_found(&ended, "record_missing", &id(&lost[0]));
+    assert_eq!(ended.json()["foreign"], 1);
+    assert_eq!(ended.json()["differences"].as_object().unwrap().len(), 1, "nothing else is amiss: {ended:?}");
+
+    // Everything up to the last third of each partition goes, the gap with it.
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let mut upto = TopicPartitionList::new();
+    for partition in 0..super::stage::PARTITIONS {
+        let last = rest.iter().filter(|seen| seen.partition == partition).count() as i64;
+        upto.add_partition_offset(&copy, partition, Offset::Offset(last * 2 / 3)).unwrap();
+    }
+    admin.delete_records(&upto, &AdminOptions::new()).await.unwrap();
+    let ended = verify(&stage, &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("retention"), "{ended:?}");
+}
