@@ -3,6 +3,8 @@
 mod arrows;
 mod inference;
 mod kafka;
+mod process;
 mod run;
 mod store;
 mod support;
+mod telemetry;
