@@ -147,6 +147,13 @@ mod tests {
         Endpoints::find(&config, &env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
     }
 
+    /// Would catch: a blocking client made inside a runtime, TLS without a provider; both panic.
+    #[tokio::test]
+    async fn an_encrypted_collector_can_be_named() {
+        let endpoints = find(Some("https://127.0.0.1:1"), &[]).unwrap().unwrap();
+        Otlp::start(&endpoints, 1.0, &BTreeMap::new()).unwrap();
+    }
+
     /// Would catch: OTLP that is on by itself, a config that loses to the environment, a path that is added twice or not at all.
     #[test]
     fn the_config_wins_then_the_signal_then_the_common_variable() {

@@ -90,12 +90,13 @@ fn spans(received: &Received) -> Vec<Span> {
     scopes.flat_map(|scope| scope.spans).collect()
 }
 
-/// Would catch: a flush at the end that is missing for one of the signals (nothing is due before it), links that do not lead
-/// to the events, a payload or key that gets out, `OTEL_*` variables that are not heard.
+/// Would catch: a flush at the end that is missing for one of the signals (their batches are not due before it), links that do not lead
+/// to the events, a payload or key that gets out, `OTEL_*` variables that are not heard, lines of the exporter in the export.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_receives_traces_metrics_and_logs_and_no_payload() {
     let (endpoint, received) = collector().await;
-    let (name, url, config) = stage(&format!("otlp_endpoint = \"{endpoint}\"")).await;
+    let (name, url, config) =
+        stage(&format!("level = \"info,hyper_util=trace,reqwest=trace\"\notlp_endpoint = \"{endpoint}\"")).await;
     let (one, two) = ("4bf92f3577b34da6a3ce929d0e0e4736", "7d3efb1b173fecfa0af7651916cd43dd");
     let header = |trace: &str| format!("00-{trace}-00f067aa0ba902b7-01");
     let sent = [header(one), header(two), "not-a-context".to_owned()];
@@ -107,7 +108,8 @@ async fn a_collector_receives_traces_metrics_and_logs_and_no_payload() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20token"),
         ("OTEL_BSP_SCHEDULE_DELAY", never),
         ("OTEL_BLRP_SCHEDULE_DELAY", never),
-        ("OTEL_METRIC_EXPORT_INTERVAL", never),
+        // Often, so that the client speaks long before the logs go out.
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
     ];
     let mut worker = Process::start(&config, &env);
     worker.finished(&url, 3).await;
@@ -139,9 +141,13 @@ async fn a_collector_receives_traces_metrics_and_logs_and_no_payload() {
     let requests: Vec<ExportLogsServiceRequest> = decoded(&received, "/v1/logs");
     let resource = format!("{:?}", requests[0].resource_logs[0].resource);
     assert!(resource.contains("scoring") && resource.contains("deployment.environment.name"), "{resource}");
+    let scopes = requests.iter().flat_map(|request| &request.resource_logs).flat_map(|of| &of.scope_logs);
+    let targets: BTreeSet<&str> = scopes.filter_map(|of| of.scope.as_ref()).map(|scope| scope.name.as_str()).collect();
+    assert!(targets.iter().all(|target| target.starts_with("millrace") || *target == "librdkafka"), "{targets:?}");
+    assert!(worker.log().contains("hyper_util"), "the client speaks at this level, or the line above proves nothing");
     let logs = format!("{requests:?}");
     for line in ["Claimed a partition.", "Drained."] {
-        assert!(logs.contains(line), "{line} is missing: {logs}");
+        assert!(logs.contains(line), "{line} is missing; stderr: {}", worker.log());
     }
     for (path, headers, body) in received.lock().unwrap().iter() {
         assert!(!body.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()), "{path} carries a payload");
