@@ -67,6 +67,16 @@ fn a_collector_may_be_named() {
     }
 }
 
+/// Would catch: a config that only fails once it connects.
+#[cfg(not(any(feature = "tls", feature = "tls-vendored")))]
+#[test]
+fn security_that_this_build_lacks_is_refused_with_what_to_build() {
+    for security in ["security = \"sasl_ssl\"", "security = \"ssl\"", "sasl_mechanism = \"SCRAM-SHA-512\""] {
+        let found = parse(&format!("[kafka]\n{security}\n{SMALL}")).unwrap().findings().join("\n");
+        assert!(found.contains("--features tls"), "{security}: {found}");
+    }
+}
+
 #[test]
 fn the_digest_follows_the_pipeline_and_secrets_stay_hidden() {
     let one = parse(SMALL).unwrap().pipeline[0].digest();

@@ -8,3 +8,4 @@ mod run;
 mod store;
 mod support;
 mod telemetry;
+mod tls;

@@ -6,6 +6,28 @@ use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
 
+/// The config of a pipeline `copy` that reads the topic of its name; the database comes from the environment.
+pub fn config(kafka: &str, telemetry: &str, name: &str) -> String {
+    format!(
+        r#"
+        [kafka]
+        {kafka}
+        [admin]
+        listen = "127.0.0.1:0"
+        [telemetry]
+        {telemetry}
+        [[pipeline]]
+        name = "{name}"
+        topic = "{name}"
+        event = "transaction"
+        function = "copy"
+        output_topic = "{name}.out"
+        dead_letter_topic = "{name}.dead"
+        options = {{ fields = ["amount"], score = "amount / 100" }}
+        "#
+    )
+}
+
 /// Ends with the test at the latest.
 pub struct Process {
     child: Child,
@@ -13,7 +35,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `millrace run` with nothing of the environment that names services, but `env`.
+    /// Starts `millrace run` with nothing of the environment that names services, but what `env` names.
     pub fn start(config: &str, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("millrace.toml"), config).unwrap();
@@ -56,7 +78,7 @@ impl Process {
     }
 
     /// Waits until so many events are decided in a database, all of them published.
-    pub async fn finished(&self, url: &str, events: i64) {
+    pub async fn finished(&mut self, url: &str, events: i64) {
         let deadline = Instant::now() + SOON;
         let mut connection = PgConnection::connect(url).await.unwrap();
         loop {
@@ -70,6 +92,7 @@ impl Process {
             if (decided, open) == (events, 0) {
                 return;
             }
+            assert!(self.child.try_wait().unwrap().is_none(), "the worker has ended; log:\n{}", self.log());
             assert!(Instant::now() < deadline, "{decided} of {events} are decided, {open} open; log:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

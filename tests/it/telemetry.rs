@@ -1,6 +1,6 @@
 //! OTLP from the real binary: to a collector inside the test, and to one that is not there.
 
-use crate::process::Process;
+use crate::process::{Process, config};
 use crate::support::{brokers, create_topic, database, read_committed, unique};
 use axum::Router;
 use axum::body::Bytes;
@@ -48,28 +48,8 @@ async fn stage(telemetry: &str) -> (String, String, String) {
     for topic in [name.clone(), format!("{name}.out"), format!("{name}.dead")] {
         create_topic(&topic, 1).await;
     }
-    let (url, brokers) = (database().await, brokers());
-    let config = format!(
-        r#"
-        [kafka]
-        brokers = "{brokers}"
-        [postgres]
-        url = "{url}"
-        [admin]
-        listen = "127.0.0.1:0"
-        [telemetry]
-        {telemetry}
-        [[pipeline]]
-        name = "{name}"
-        topic = "{name}"
-        event = "transaction"
-        function = "copy"
-        output_topic = "{name}.out"
-        dead_letter_topic = "{name}.dead"
-        options = {{ fields = ["amount"], score = "amount / 100" }}
-        "#
-    );
-    (name, url, config)
+    let config = config(&format!("brokers = \"{}\"", brokers()), telemetry, &name);
+    (name, database().await, config)
 }
 
 /// One transaction an entry, with that `traceparent`.
@@ -103,6 +83,7 @@ async fn a_collector_receives_traces_metrics_and_logs_and_no_payload() {
     send(&name, &sent.each_ref().map(String::as_str));
     let never = "600000";
     let env = [
+        ("DATABASE_URL", url.as_str()),
         ("OTEL_SERVICE_NAME", "scoring"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20token"),
@@ -171,7 +152,12 @@ async fn a_collector_that_is_away_holds_up_nothing() {
         let (name, url, config) = stage(&format!("otlp_endpoint = \"http://{address}\"")).await;
         send(&name, &["x"; 500]);
         let soon = "50";
-        let env = [("OTEL_BSP_SCHEDULE_DELAY", soon), ("OTEL_BLRP_SCHEDULE_DELAY", soon), ("OTEL_METRIC_EXPORT_INTERVAL", soon)];
+        let env = [
+            ("DATABASE_URL", url.as_str()),
+            ("OTEL_BSP_SCHEDULE_DELAY", soon),
+            ("OTEL_BLRP_SCHEDULE_DELAY", soon),
+            ("OTEL_METRIC_EXPORT_INTERVAL", soon),
+        ];
         let mut worker = Process::start(&config, &env);
         worker.finished(&url, 500).await;
         let deadline = Instant::now() + Duration::from_secs(20);
