@@ -50,7 +50,7 @@ async fn postgres_over_tls_is_verified() {
     assert!(worker.log().contains("certificate"), "{}", worker.log());
 }
 
-/// Would catch: a build without what SASL_SSL needs, a wrong password or authority that is taken, or refused without saying why.
+/// Would catch: a build without what SASL_SSL needs, a wrong password or authority that is taken, or refused without saying what to check.
 #[cfg(any(feature = "tls", feature = "tls-vendored"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_over_sasl_ssl_is_authenticated_both_ways() {
@@ -66,14 +66,11 @@ async fn kafka_over_sasl_ssl_is_authenticated_both_ways() {
     let mut worker = start("millrace-development", "ca.pem");
     worker.finished(&url, 1).await;
     assert_eq!(worker.stop(), Some(0), "{}", worker.log());
-    for (password, ca, why) in [
-        ("wrong-password", "ca.pem", "invalid credentials"),
-        ("millrace-development", "other-ca.pem", "certificate verify failed"),
-    ] {
+    for (password, ca) in [("wrong-password", "ca.pem"), ("millrace-development", "other-ca.pem")] {
         let mut worker = start(password, ca);
         assert_eq!(worker.end(), Some(1), "{}", worker.log());
         let log = worker.log();
-        assert!(log.contains(why) && !log.contains(password), "{why}:\n{log}");
-        eprintln!("{log}");
+        let help = "that `ca_file` has signed the broker's certificate, `sasl_mechanism`, `username` and the password";
+        assert!(log.contains(help) && !log.contains(password), "{log}");
     }
 }
