@@ -1,4 +1,4 @@
-.PHONY: help build demo test lint bench services-up services-down
+.PHONY: help build demo test test-tls lint bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -13,6 +13,10 @@ demo: ## set up what the demo needs, build, and play chat messages through the w
 
 test: ## set up what the tests need (a real Kafka and Postgres), and run every test
 	deploy/local/with.sh cargo test --locked
+
+test-tls: ## the encrypted connections, in a build that has TLS and SASL for Kafka (links the system's OpenSSL)
+	deploy/local/setup.sh --tls >/dev/null
+	deploy/local/with.sh cargo test --locked --features tls --test it tls::
 
 lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny is installed
 	cargo fmt --check

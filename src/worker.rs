@@ -10,7 +10,7 @@ use crate::inference::{Options, Registry};
 use crate::lifecycle::{Exit, Stop};
 use crate::pipeline::{self, Ended, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
-use crate::telemetry::Metrics;
+use crate::telemetry::Instruments;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -23,8 +23,7 @@ const MODELS: &str = "models";
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
 ///
 /// `also` sees what the pipelines do, beside metrics and status.
-pub async fn run(config: Config, stop: Stop, also: Option<Arc<dyn Observer>>) -> anyhow::Result<Exit> {
-    let metrics = Arc::new(Metrics::new().context("metrics cannot be set up")?);
+pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Option<Arc<dyn Observer>>) -> anyhow::Result<Exit> {
     let (liveness, readiness, board) =
         (Arc::new(Liveness::default()), Arc::new(Readiness::new([DATABASE, MODELS])), Arc::new(StatusBoard::default()));
     let registry = Registry::new(Options::default());
@@ -38,7 +37,7 @@ pub async fn run(config: Config, stop: Stop, also: Option<Arc<dyn Observer>>) ->
         liveness: liveness.clone(),
         readiness: readiness.clone(),
         status: board.clone(),
-        metrics: metrics.clone(),
+        metrics: telemetry.metrics.clone(),
         functions: functions.clone(),
         body_bytes: config.admin.body_bytes,
     };
@@ -65,7 +64,7 @@ pub async fn run(config: Config, stop: Stop, also: Option<Arc<dyn Observer>>) ->
     let budget = Budget::new(config.memory.budget_bytes);
     let mut running = JoinSet::new();
     for (of_pipeline, function) in built {
-        let watch = watch::Watch::new(&of_pipeline.name, metrics.clone(), board.clone(), also.clone());
+        let watch = watch::Watch::new(&of_pipeline.name, telemetry.clone(), board.clone(), also.clone());
         let (settings, parts) = build::pipeline(&config, of_pipeline, function, store.clone(), budget.clone(), Arc::new(watch))
             .await
             .with_context(|| format!("pipeline `{}`", of_pipeline.name))?;

@@ -19,5 +19,5 @@ if [ -e "$dir/postgres.dir" ]; then
   fi
   rm -rf "$pg_dir"
 fi
-rm -rf "$dir/kafka" "$dir"/*.log "$dir"/*.properties "$dir"/kafka.pid "$dir"/postgres.* "$dir"/env
+rm -rf "$dir/kafka" "$dir/tls" "$dir"/*.log "$dir"/*.properties "$dir"/kafka.pid "$dir"/postgres.* "$dir"/env
 rmdir "$dir" 2>/dev/null || echo "down: $dir holds other files and stays" >&2

@@ -3,14 +3,16 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${MILLRACE_CACHE:-$HOME/.cache/millrace}
-# --postgres-only leaves out what Kafka needs.
+# --postgres-only leaves out what Kafka needs; --tls adds what a build with the feature `tls` links.
 postgres_only=
 if [ "${1:-}" = --postgres-only ]; then postgres_only=1; fi
 need=()
 if [ -z "$postgres_only" ]; then
   command -v java >/dev/null || need+=(openjdk-17-jre-headless)
   command -v mvn >/dev/null || need+=(maven)
+  command -v openssl >/dev/null || need+=(openssl)
 fi
+if [ "${1:-}" = --tls ] && ! pkg-config --exists 'openssl >= 3' 2>/dev/null; then need+=(libssl-dev pkg-config); fi
 compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || command -v pg_ctl >/dev/null || need+=(postgresql)
 if ((${#need[@]})); then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

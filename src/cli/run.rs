@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop};
-use crate::{telemetry, worker};
-use anyhow::anyhow;
+use crate::telemetry::Telemetry;
+use crate::worker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -20,6 +20,8 @@ pub struct Args {
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
-    telemetry::init(&config.telemetry).map_err(|error| anyhow!(error))?;
-    worker::run(config, Stop::on_signals()?, None).await
+    let telemetry = Telemetry::start(&config.telemetry, env)?;
+    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, None).await;
+    telemetry.flush().await;
+    exit
 }

@@ -11,7 +11,7 @@ pub use kafka::{Kafka, OWNED_PROPERTIES, Security};
 pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
 pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
-pub use validate::{FUNCTIONS, nearest};
+pub use validate::{FUNCTIONS, http_url, nearest};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

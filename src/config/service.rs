@@ -28,13 +28,15 @@ pub struct Telemetry {
     pub log: LogFormat,
     /// A filter as `RUST_LOG` takes it. Default `info`.
     pub level: String,
-    /// OTLP over HTTP, for example `http://localhost:4318`. Default off.
+    /// OTLP over HTTP, for example `http://localhost:4318`. Default off, or what `OTEL_EXPORTER_OTLP_ENDPOINT` says.
     pub otlp_endpoint: Option<String>,
+    /// Share of the slices that make a trace, 0 to 1. Default 1. A slice of one event follows the event's own trace.
+    pub sample_ratio: f64,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: LogFormat::Human, level: "info".into(), otlp_endpoint: None }
+        Self { log: LogFormat::Human, level: "info".into(), otlp_endpoint: None, sample_ratio: 1.0 }
     }
 }
 

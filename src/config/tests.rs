@@ -48,11 +48,32 @@ fn what_cannot_run_is_named() {
         (format!("{SMALL}model = \"m\"\n"), "[models.m]"),
         (format!("{SMALL}output_topic = \"in\"\n"), "feed itself"),
         (format!("{SMALL}max_dead_share = 2.0\n"), "no share"),
+        (format!("[telemetry]\notlp_endpoint = \"collector:4318\"\n{SMALL}"), "otlp_endpoint"),
+        (format!("[telemetry]\nsample_ratio = 1.5\n{SMALL}"), "sample_ratio = 1.5"),
         (format!("[kafka.properties]\n\"enable.auto.commit\" = \"true\"\n{SMALL}"), "enable.auto.commit"),
     ];
     for (text, part) in cases {
         let found = parse(&text).unwrap().findings().join("\n");
         assert!(found.contains(part), "{part}: {found}");
+    }
+}
+
+/// Would catch: a check that still refuses what OTLP needs.
+#[test]
+fn a_collector_may_be_named() {
+    for url in ["http://localhost:4318", "https://collector.example/base"] {
+        let config = parse(&format!("[telemetry]\notlp_endpoint = \"{url}\"\nsample_ratio = 0.1\n{SMALL}")).unwrap();
+        assert!(config.findings().is_empty(), "{:?}", config.findings());
+    }
+}
+
+/// Would catch: a config that only fails once it connects.
+#[cfg(not(any(feature = "tls", feature = "tls-vendored")))]
+#[test]
+fn security_that_this_build_lacks_is_refused_with_what_to_build() {
+    for security in ["security = \"sasl_ssl\"", "security = \"ssl\"", "sasl_mechanism = \"SCRAM-SHA-512\""] {
+        let found = parse(&format!("[kafka]\n{security}\n{SMALL}")).unwrap().findings().join("\n");
+        assert!(found.contains("--features tls"), "{security}: {found}");
     }
 }
 

@@ -32,10 +32,13 @@ pub fn findings(config: &Config) -> Vec<String> {
     if config.memory.budget_bytes < 1 << 20 {
         found.push(format!("[memory] budget_bytes = {} is below 1 MiB; raise it", config.memory.budget_bytes));
     }
-    if config.telemetry.otlp_endpoint.is_some() {
-        found.push(
-            "[telemetry] otlp_endpoint: this version does not send OTLP yet, read /metrics instead; remove the line".into(),
-        );
+    if let Some(url) = &config.telemetry.otlp_endpoint
+        && let Err(what) = http_url(url)
+    {
+        found.push(format!("[telemetry] otlp_endpoint = {url:?}: {what}"));
+    }
+    if !(0.0..=1.0).contains(&config.telemetry.sample_ratio) {
+        found.push(format!("[telemetry] sample_ratio = {} is no share; write 0 to 1", config.telemetry.sample_ratio));
     }
     let tls = cfg!(any(feature = "tls", feature = "tls-vendored"));
     let encrypted = matches!(config.kafka.security, Security::Ssl | Security::SaslSsl);
@@ -109,6 +112,18 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
     }
     if pipeline.record_bytes < 4096 {
         say(format!("record_bytes = {} is below 4096, no dead letter would fit; raise it", pipeline.record_bytes));
+    }
+}
+
+/// Whether a text is the URL of an HTTP server; the error says what to write.
+pub fn http_url(text: &str) -> Result<(), String> {
+    let help = "write http://host:port or https://host:port";
+    match url::Url::parse(text) {
+        Err(cause) => Err(format!("is no URL ({cause}); {help}")),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            Err(format!("speaks {:?}, and this is OTLP over HTTP; {help}", url.scheme()))
+        }
+        Ok(_) => Ok(()),
     }
 }
 

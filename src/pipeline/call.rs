@@ -7,6 +7,7 @@ use crate::function::{CallError, Function, Input, Outcome};
 use crate::pipeline::Observer;
 use crate::record;
 use crate::store::{PartitionKey, Store, StoreError};
+use crate::telemetry::traced;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -110,41 +111,44 @@ impl Caller {
         Ok(outcomes)
     }
 
-    /// One call with its retries. Panics are poison; a call past its time-out is stuck, and the worker must end.
+    /// One call with its retries.
     async fn call(&self, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
         let spec = self.function.spec();
         let mut wait = self.settings.backoff;
         loop {
-            let started = tokio::time::Instant::now();
-            let call = AssertUnwindSafe(async { self.function.call(inputs).await }).catch_unwind();
-            let result = match tokio::time::timeout(spec.limits.timeout, call).await {
-                Err(_) => Err(CallError::Fatal(format!(
-                    "a call of {} with {} events has taken more than {:?}: it is stuck",
-                    spec.name,
-                    inputs.len(),
-                    spec.limits.timeout
-                ))),
-                Ok(Err(_panic)) => Err(CallError::Poison("it panicked".into())),
-                Ok(Ok(result)) => result,
-            };
-            self.observer.called(inputs.len(), started.elapsed().as_secs_f64());
-            match result {
+            match traced(self.observer.calling(spec, inputs), self.attempt(inputs), kind).await {
                 Err(CallError::Transient(cause)) => {
                     tracing::warn!(function = spec.name, cause, "A call failed for now and is made again.");
                     self.observer.retried("call");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(self.settings.backoff * 32);
                 }
-                Ok(outcomes) if outcomes.len() != inputs.len() => {
-                    return Err(CallError::Fatal(format!(
-                        "{} gave {} outcomes for {} events",
-                        spec.name,
-                        outcomes.len(),
-                        inputs.len()
-                    )));
-                }
                 other => return other,
             }
+        }
+    }
+
+    /// Panics are poison; a call past its time-out is stuck, and the worker must end.
+    async fn attempt(&self, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
+        let spec = self.function.spec();
+        let started = tokio::time::Instant::now();
+        let call = AssertUnwindSafe(async { self.function.call(inputs).await }).catch_unwind();
+        let result = match tokio::time::timeout(spec.limits.timeout, call).await {
+            Err(_) => Err(CallError::Fatal(format!(
+                "a call of {} with {} events has taken more than {:?}: it is stuck",
+                spec.name,
+                inputs.len(),
+                spec.limits.timeout
+            ))),
+            Ok(Err(_panic)) => Err(CallError::Poison("it panicked".into())),
+            Ok(Ok(result)) => result,
+        };
+        self.observer.called(inputs.len(), started.elapsed().as_secs_f64());
+        match result {
+            Ok(outcomes) if outcomes.len() != inputs.len() => {
+                Err(CallError::Fatal(format!("{} gave {} outcomes for {} events", spec.name, outcomes.len(), inputs.len())))
+            }
+            other => other,
         }
     }
 
@@ -195,6 +199,15 @@ impl Caller {
             rejection,
             settings.record_bytes,
         )))
+    }
+}
+
+/// The word for a failed call in its span.
+fn kind(error: &CallError) -> &'static str {
+    match error {
+        CallError::Transient(_) => "transient",
+        CallError::Poison(_) => "poison",
+        CallError::Fatal(_) => "fatal",
     }
 }
 

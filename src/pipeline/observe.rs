@@ -1,7 +1,9 @@
 //! What the pipeline tells those who watch it. Payloads never pass through here.
 
 use crate::event::TopicPartition;
+use crate::function::{Input, Spec};
 use crate::record::Record;
+use crate::telemetry::Span;
 
 /// One partition as a status page shows it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -31,12 +33,18 @@ pub struct PartitionView {
 /// All methods have empty bodies: watch what you need. They are called from the pipeline's own task and must not block.
 pub trait Observer: Send + Sync {
     fn received(&self, _events: usize) {}
+    /// A function is about to be called. The call is made inside the span that comes back.
+    fn calling(&self, _spec: &Spec, _inputs: &[Input]) -> Option<Span> {
+        None
+    }
     fn called(&self, _events: usize, _seconds: f64) {}
     fn retried(&self, _stage: &'static str) {}
     fn rejected(&self, _code: &'static str) {}
     /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.
     fn decided(&self, _partition: &TopicPartition, _records: &[Record], _seconds: f64, _timestamps_ms: &[i64]) {}
     fn published(&self, _records: usize, _seconds: f64) {}
+    /// A round has ended, well or not; `stage` is `decide` or `publish`.
+    fn round_ended(&self, _stage: &'static str, _partitions: usize, _seconds: f64, _done: bool) {}
     fn halted(&self, _partition: &TopicPartition, _reason: &str) {}
     /// The whole picture, when it changed and at most some times a second.
     fn status(&self, _partitions: Vec<PartitionView>, _budget_bytes: usize) {}

@@ -1,9 +1,13 @@
 //! Every metric's name, and the methods that record them.
 
+use super::TelemetryError;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
+use std::time::Duration;
 
 /// The names that dashboards rely on: `millrace_<noun>_<unit>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,17 +49,13 @@ impl Metric {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("metrics: {0}")]
-pub struct MetricsError(String);
-
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 const EVENTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
 
 /// The instruments; share it in an `Arc`.
 pub struct Metrics {
     registry: Registry,
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
     consumed: Counter<u64>,
     predictions: Counter<u64>,
     skipped: Counter<u64>,
@@ -70,19 +70,39 @@ pub struct Metrics {
     undecided: Gauge<i64>,
     unpublished: Gauge<i64>,
     budget: Gauge<u64>,
+    messaging: Messaging,
+}
+
+/// The same work under the names of the OpenTelemetry conventions, for dashboards that know no Millrace.
+struct Messaging {
+    consumed: Counter<u64>,
+    sent: Counter<u64>,
+    process: Histogram<f64>,
 }
 
 impl Metrics {
-    pub fn new() -> Result<Self, MetricsError> {
+    /// To be scraped alone.
+    pub fn new() -> Result<Self, TelemetryError> {
+        Self::build(Resource::builder_empty().build(), |provider| provider)
+    }
+
+    /// To be scraped, and read by a second reader that pushes.
+    pub fn with_push(push: impl MetricReader, resource: Resource) -> Result<Self, TelemetryError> {
+        Self::build(resource, |provider| provider.with_reader(push))
+    }
+
+    fn build(
+        resource: Resource,
+        more: impl FnOnce(MeterProviderBuilder) -> MeterProviderBuilder,
+    ) -> Result<Self, TelemetryError> {
         let registry = Registry::new();
-        let reader = opentelemetry_prometheus::exporter()
+        let scrape = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .without_target_info()
-            .without_counter_suffixes()
-            .without_units()
+            .scope_info_enabled(false)
             .build()
-            .map_err(|cause| MetricsError(cause.to_string()))?;
-        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+            .map_err(|cause| TelemetryError::Metrics(cause.to_string()))?;
+        let provider = more(SdkMeterProvider::builder().with_resource(resource).with_reader(scrape)).build();
         let meter = provider.meter("millrace");
         Ok(Self {
             registry,
@@ -100,12 +120,29 @@ impl Metrics {
             undecided: meter.i64_gauge(Metric::LagUndecided.name()).build(),
             unpublished: meter.i64_gauge(Metric::LagUnpublished.name()).build(),
             budget: meter.u64_gauge(Metric::BudgetBytes.name()).build(),
-            _provider: provider,
+            messaging: Messaging {
+                consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
+                sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
+                process: meter
+                    .f64_histogram("messaging.process.duration")
+                    .with_unit("s")
+                    .with_boundaries(SECONDS.to_vec())
+                    .build(),
+            },
+            provider,
         })
+    }
+
+    /// Sends what is still here to the reader that pushes; nothing is recorded after it.
+    pub(super) fn shutdown(&self, timeout: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(timeout) {
+            tracing::debug!(%error, "The last metrics were not sent.");
+        }
     }
 
     pub fn consumed(&self, pipeline: &str, events: u64) {
         self.consumed.add(events, &[label("pipeline", pipeline)]);
+        self.messaging.consumed.add(events, &messaging("poll", pipeline));
     }
 
     pub fn predictions(&self, pipeline: &str, records: u64) {
@@ -124,8 +161,9 @@ impl Metrics {
         self.decide.record(seconds, &[label("pipeline", pipeline)]);
     }
 
-    pub fn published(&self, pipeline: &str, seconds: f64) {
+    pub fn published(&self, pipeline: &str, records: u64, seconds: f64) {
         self.publish.record(seconds, &[label("pipeline", pipeline)]);
+        self.messaging.sent.add(records, &messaging("send", pipeline));
     }
 
     /// From the record's own timestamp to the committed row.
@@ -136,6 +174,7 @@ impl Metrics {
     pub fn called(&self, pipeline: &str, events: usize, seconds: f64) {
         self.slice.record(events as f64, &[label("pipeline", pipeline)]);
         self.call.record(seconds, &[label("pipeline", pipeline)]);
+        self.messaging.process.record(seconds, &messaging("process", pipeline));
     }
 
     /// `stage` is `call`, `decide` or `publish`.
@@ -159,12 +198,11 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub fn render(&self) -> Result<String, MetricsError> {
+    pub fn render(&self) -> Result<String, TelemetryError> {
+        let failed = |cause: &dyn std::fmt::Display| TelemetryError::Metrics(cause.to_string());
         let mut out = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut out).map_err(|cause| MetricsError(cause.to_string()))?;
-        let text = String::from_utf8(out).map_err(|cause| MetricsError(cause.to_string()))?;
-        // The exporter cannot leave the scope out. Quotes in label values are escaped, so this matches nothing else.
-        Ok(text.replace(",otel_scope_name=\"millrace\"", "").replace("{otel_scope_name=\"millrace\"}", ""))
+        TextEncoder::new().encode(&self.registry.gather(), &mut out).map_err(|cause| failed(&cause))?;
+        String::from_utf8(out).map_err(|cause| failed(&cause))
     }
 }
 
@@ -172,8 +210,17 @@ fn label(name: &'static str, value: &str) -> KeyValue {
     KeyValue::new(name, value.to_string())
 }
 
+fn messaging(operation: &'static str, pipeline: &str) -> [KeyValue; 3] {
+    [
+        KeyValue::new("messaging.system", "kafka"),
+        KeyValue::new("messaging.operation.name", operation),
+        label("messaging.consumer.group.name", pipeline),
+    ]
+}
+
+/// Without the suffix `_total`: it belongs to Prometheus, and the scrape adds it.
 fn counter(meter: &Meter, metric: Metric) -> Counter<u64> {
-    meter.u64_counter(metric.name()).build()
+    meter.u64_counter(metric.name().trim_end_matches("_total")).build()
 }
 
 fn histogram(meter: &Meter, metric: Metric, bounds: &[f64]) -> Histogram<f64> {
@@ -182,6 +229,7 @@ fn histogram(meter: &Meter, metric: Metric, bounds: &[f64]) -> Histogram<f64> {
 
 #[cfg(test)]
 mod tests {
+    /// Would catch: a renamed series, a suffix twice or not at all, a label of the SDK's own.
     #[test]
     fn metrics_read_under_their_names() {
         let metrics = super::Metrics::new().unwrap();
@@ -193,5 +241,7 @@ mod tests {
         assert!(text.contains("millrace_events_consumed_total{pipeline=\"p\"} 3"), "{text}");
         assert!(text.contains("millrace_budget_used_bytes 5"), "{text}");
         assert!(text.contains("millrace_decide_duration_seconds_bucket"), "{text}");
+        let labels = "messaging_consumer_group_name=\"p\",messaging_operation_name=\"poll\",messaging_system=\"kafka\"";
+        assert!(text.contains(&format!("messaging_client_consumed_messages_total{{{labels}}} 3")), "{text}");
     }
 }

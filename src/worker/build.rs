@@ -1,7 +1,7 @@
 //! From one section of the config to the parts of a pipeline.
 
 use crate::admin::{ApiError, FunctionApi};
-use crate::config::{Config, Delivery, Pipeline};
+use crate::config::{self, Config, Delivery, Pipeline, Security};
 use crate::event::Decoder;
 use crate::flow::Budget;
 use crate::function::copy::Copy;
@@ -10,8 +10,8 @@ use crate::function::sentiment::Sentiment;
 use crate::function::{CallError, Function, offline};
 use crate::inference::Registry;
 use crate::pipeline::{Observer, Parts, Settings};
-use crate::publisher::Publisher;
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
+use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
 use crate::store::Store;
@@ -68,7 +68,10 @@ pub async fn pipeline(
     let mut topics: Vec<String> = of.topic.clone();
     topics.extend([of.output_topic(), of.dead_letter_topic()]);
     for topic in &topics {
-        publisher.partition_count(topic).await?;
+        publisher.partition_count(topic).await.map_err(|error| match error {
+            PublishError::Fatal(_) => anyhow!(error),
+            _ => anyhow!(error).context(no_answer(&config.kafka)),
+        })?;
     }
     let run = store.current_run(&of.name).await?.unwrap_or(1);
     let spec = function.spec();
@@ -106,6 +109,19 @@ pub async fn pipeline(
     let decode = move |raw| decoder.decode(raw);
     let parts = Parts { source, store, publisher: Arc::new(publisher), function, decode: Arc::new(decode), budget, observer };
     Ok((settings, parts))
+}
+
+/// What to look at when Kafka does not answer. librdkafka does not always say that it was the certificate or the password.
+fn no_answer(kafka: &config::Kafka) -> String {
+    let encrypted = matches!(kafka.security, Security::Ssl | Security::SaslSsl);
+    let authenticated = matches!(kafka.security, Security::SaslPlaintext | Security::SaslSsl);
+    format!(
+        "Kafka does not answer at {} over `{}`; check the address{}{}",
+        kafka.brokers,
+        kafka.security.as_str(),
+        if encrypted { ", that this port speaks TLS, that `ca_file` has signed the broker's certificate" } else { "" },
+        if authenticated { ", `sasl_mechanism`, `username` and the password" } else { "" },
+    )
 }
 
 /// librdkafka properties that all clients share.

@@ -59,13 +59,15 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Libraries that belong to some rooms, by the start of their name.
-const LIBRARIES: [(&str, &[&str]); 6] = [
+const LIBRARIES: [(&str, &[&str]); 8] = [
     ("rdkafka", &["source", "publisher", "cli"]),
     ("sqlx", &["store"]),
     ("candle", &["inference", "train"]),
     ("tokenizers", &["inference", "train"]),
     ("gemm", &["inference", "train"]),
     ("axum", &["admin"]),
+    ("opentelemetry", &["telemetry"]),
+    ("reqwest", &["telemetry"]),
 ];
 
 /// The text without `//` comments and string literals, as words and single signs.

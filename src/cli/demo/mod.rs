@@ -6,6 +6,7 @@ mod view;
 
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop};
+use crate::telemetry::Instruments;
 use crate::worker;
 use anyhow::Context;
 use postgres::PrivatePostgres;
@@ -104,7 +105,12 @@ async fn play(args: &Args, url: &str) -> anyhow::Result<Exit> {
     crate::store::postgres::migrate(url).await?;
     println!("Loading the model ...");
     let (view, stop, generated) = (Arc::new(View::default()), Stop::default(), Arc::new(Generated::default()));
-    let worker = tokio::spawn(worker::run(config, stop.clone(), Some(view.clone() as Arc<dyn crate::pipeline::Observer>)));
+    let worker = tokio::spawn(worker::run(
+        config,
+        Instruments::local()?,
+        stop.clone(),
+        Some(view.clone() as Arc<dyn crate::pipeline::Observer>),
+    ));
     let shown = CancellationToken::new();
     let drawing = tokio::spawn({
         let (view, generated, shown, seconds) = (view.clone(), generated.clone(), shown.clone(), args.seconds);

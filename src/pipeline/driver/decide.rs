@@ -111,6 +111,7 @@ impl Driver {
     }
 
     pub(super) fn on_decide(&mut self, done: DecideDone) {
+        self.parts.observer.round_ended("decide", done.round.len(), done.seconds, done.result.is_ok());
         let moved = match done.result {
             Ok(moved) => {
                 self.decide_failures = 0;

@@ -112,6 +112,7 @@ impl Driver {
     pub(super) fn on_publish(&mut self, done: PublishDone) {
         self.after_round.clear();
         let PublishDone { round, lease, records, result, committed, seconds } = done;
+        self.parts.observer.round_ended("publish", round.len(), seconds, result.is_ok());
         let Err(error) = result else {
             self.publish_failures = 0;
             self.publish_halvings = self.publish_halvings.saturating_sub(1);
