@@ -94,7 +94,7 @@ pub async fn claim(
     if row.mode != settings.mode {
         return Err(ClaimError::Halt(format!(
             "{who}: the pipeline was running in mode {} and is now configured as {}. Rows and records would not match. Restore \
-             the mode, or start a new run with `millrace adopt`.",
+             the mode, or stop the workers and start a new run with `millrace adopt`.",
             row.mode.as_str(),
             settings.mode.as_str()
         )));
@@ -103,14 +103,15 @@ pub async fn claim(
     if p > bounds.high {
         return Err(ClaimError::Halt(format!(
             "{who}: Postgres has decided up to offset {p}, but the log ends at {}. The topic was deleted and made again, or the \
-             broker lost records. Check the topic; to go on with the new log start a new run with `millrace adopt`.",
+             broker lost records. Check the topic; to go on with the new log stop the workers and start a new run with \
+             `millrace adopt`.",
             bounds.high
         )));
     }
     if p < bounds.low {
         return Err(ClaimError::Halt(format!(
             "{who}: offset {p} is the next to decide, but the log starts at {}: {} offsets were removed by retention before they \
-             were decided. To go on without them, `millrace adopt --from earliest`.",
+             were decided. To go on without them stop the workers and start a new run with `millrace adopt`.",
             bounds.low,
             bounds.low - p
         )));
@@ -128,8 +129,9 @@ pub async fn claim(
         None => {
             return Err(ClaimError::Halt(format!(
                 "{who}: the group has no committed offset any more, and records of [{q}, {p}) may or may not have been published. \
-                 Offsets expired or were deleted. Look at the output topic with `millrace verify`, then set the group's offset with \
-                 `millrace adopt --published OFFSET`."
+                 Offsets expired or were deleted. Look at the output topic with `millrace verify`, stop the workers, and set the group's \
+                 offset with `millrace adopt --published OFFSET --partition {}`.",
+                partition.partition
             )));
         }
         Some(k) => k,
@@ -138,7 +140,9 @@ pub async fn claim(
     if k < q && !without(Safety::MovedBack) {
         return Err(ClaimError::Halt(format!(
             "{who}: the group's offset {k} is below {q}, which was published already: the offsets were moved back. Publishing again \
-             would double records. Set the group's offset back to {q}, or reprocess under a new run with `millrace adopt`."
+             would double records. Stop the workers and set the group's offset with `millrace adopt --published {q} --partition {}`, or \
+             reprocess under a new run with `millrace adopt`.",
+            partition.partition
         )));
     }
     if p < k && without(Safety::LostCommits) {
@@ -162,8 +166,9 @@ pub async fn claim(
     let found = unpublished.len() as i64;
     let Some(below_k) = published.records_total else {
         return Err(ClaimError::Halt(format!(
-            "{who}: the group's offset {k} was not written by Millrace. Set it through `millrace adopt`, so that the count of records \
-             travels with it."
+            "{who}: the group's offset {k} was not written by Millrace. Stop the workers and set it with `millrace adopt --published {k} \
+             --partition {}`, so that the count of records travels with it.",
+            partition.partition
         )));
     };
     if found != row.records - below_k && !without(Safety::CountRows) && !without(Safety::BringBack) {
@@ -189,7 +194,8 @@ async fn open(
     if let Some(k) = group {
         return Err(ClaimError::Halt(format!(
             "pipeline {} run {} {}: the group has committed offset {} but Postgres has no row for it: this is another database, or the \
-             group was used by another program. Take it over with `millrace adopt`, or give the pipeline another name.",
+             group was used by another program. Stop the workers and take it over with `millrace adopt` (with `--run N` above the newest \
+             run of a database that was lost), or give the pipeline another name.",
             key.pipeline, key.run, key.partition, k.offset
         )));
     }

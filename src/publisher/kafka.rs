@@ -10,9 +10,10 @@ use crate::source::kafka::KafkaLease;
 use crate::source::{Lease, LogBounds};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use round::{Client, Deliveries};
@@ -54,8 +55,22 @@ struct Inner {
     /// `None` until the first use, and after an outcome that is not known.
     producer: Mutex<Option<Client>>,
     /// Reads offsets and bounds; never subscribes.
-    reader: BaseConsumer,
+    reader: BaseConsumer<LastReason>,
 }
+
+/// Keeps what librdkafka says of a broker, for the error of the call that fails because of it.
+#[derive(Default)]
+struct LastReason(Mutex<Option<String>>);
+
+impl ClientContext for LastReason {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error, KafkaError::PartitionEOF(_)) {
+            *lock(&self.0) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for LastReason {}
 
 /// See the module.
 #[derive(Clone)]
@@ -72,8 +87,9 @@ impl KafkaPublisher {
         }
         config.set("group.id", &settings.group).set("enable.auto.commit", "false").set("isolation.level", "read_committed");
         config.remove("group.protocol");
-        let reader =
-            config.create().map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
+        let reader = config
+            .create_with_context(LastReason::default())
+            .map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
         Ok(Self { inner: Arc::new(Inner { settings, producer: Mutex::new(None), reader }) })
     }
 
@@ -127,10 +143,10 @@ impl Publisher for KafkaPublisher {
     fn bounds<'a>(&'a self, partition: &'a TopicPartition) -> BoxFuture<'a, Result<LogBounds, PublishError>> {
         let partition = partition.clone();
         self.blocking(move |inner| {
-            let (low, high) =
-                inner.reader.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT).map_err(|error| {
-                    PublishError::Aborted { stale_lease: false, detail: format!("bounds of {partition}: {error}") }
-                })?;
+            let (low, high) = inner
+                .reader
+                .fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
+                .map_err(|error| inner.unanswered(&format!("the ends of {partition} cannot be read"), &error))?;
             Ok(LogBounds { low, high })
         })
         .boxed()
@@ -160,11 +176,22 @@ fn member(lease: &Lease) -> Result<&KafkaLease, PublishError> {
 }
 
 impl Inner {
+    /// A question that Kafka did not answer, with the last reason that librdkafka gave, which it tells only when polled.
+    fn unanswered(&self, what: &str, error: &KafkaError) -> PublishError {
+        for _ in 0..16 {
+            if self.reader.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+        let reason = lock(&self.reader.context().0).take().map_or(String::new(), |reason| format!(" ({reason})"));
+        PublishError::Aborted { stale_lease: false, detail: format!("{what}: {error}{reason}") }
+    }
+
     fn partition_count(&self, topic: &str) -> Result<i32, PublishError> {
         let metadata = self
             .reader
             .fetch_metadata(Some(topic), CALL_TIMEOUT)
-            .map_err(|error| PublishError::Aborted { stale_lease: false, detail: format!("metadata of {topic}: {error}") })?;
+            .map_err(|error| self.unanswered(&format!("the topic `{topic}` cannot be looked up"), &error))?;
         let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
         if count == 0 {
             return Err(PublishError::Fatal(format!(
@@ -184,7 +211,7 @@ impl Inner {
         let found = self
             .reader
             .committed_offsets(list, TRANSACTION_TIMEOUT + Duration::from_secs(5))
-            .map_err(|error| PublishError::Aborted { stale_lease: false, detail: format!("committed offsets: {error}") })?;
+            .map_err(|error| self.unanswered("the group's offsets cannot be read", &error))?;
         Ok(found
             .elements()
             .iter()

@@ -37,8 +37,8 @@ pub type CommittedOffsets = Vec<(TopicPartition, Option<Committed>)>;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
-    /// Aborted; nothing was published. `stale_lease`: the generation was refused, wait for a newer lease.
-    #[error("the transaction was aborted: {detail}")]
+    /// Nothing was done, or it was aborted. `stale_lease`: the generation was refused, wait for a newer lease.
+    #[error("{detail}")]
     Aborted { stale_lease: bool, detail: String },
     /// The outcome is not known, or the producer is dead: it has been rebuilt; read K, it tells.
     #[error("the outcome of the transaction is not known: {0}")]

@@ -94,6 +94,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ClientContext for PollContext {
     fn error(&self, error: KafkaError, reason: &str) {
+        if matches!(error, KafkaError::PartitionEOF(_)) {
+            return; // No trouble: the end of a partition.
+        }
         tracing::warn!(%error, reason, "The Kafka consumer reports trouble; it goes on by itself.");
     }
 }
@@ -241,6 +244,9 @@ pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError>
 
 fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
+    // A dead worker is missed after the shortest session that brokers allow by default; librdkafka sends heartbeats on a
+    // thread of its own, so a busy pipeline misses none.
+    config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
     config.set("queued.max.messages.kbytes", "16384").set("fetch.wait.max.ms", "50").set("fetch.message.max.bytes", "2097152");
     let classic = !settings.client.iter().any(|(name, value)| name == "group.protocol" && value == "consumer");
     if classic {
