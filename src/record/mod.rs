@@ -2,6 +2,7 @@
 
 mod encode;
 mod refused;
+mod text;
 
 pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
 pub use refused::refused;
