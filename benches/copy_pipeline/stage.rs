@@ -5,6 +5,7 @@ use anyhow::{Context, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::path::PathBuf;
@@ -30,12 +31,12 @@ impl Stage {
         let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
         let stage = Self { url: database().await?, folder: tempfile::tempdir()?, brokers, name };
         let admin: AdminClient<DefaultClientContext> = stage.client().create()?;
-        for topic in [stage.name.clone(), stage.output(), format!("{}.dead", stage.name)] {
-            let topic =
-                NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
-            for result in admin.create_topics([&topic], &AdminOptions::new()).await? {
+        for topic in &[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)] {
+            let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+            for result in admin.create_topics([&new], &AdminOptions::new()).await? {
                 result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
             }
+            stage.wait_for(topic)?;
         }
         let mut text = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", stage.brokers);
         for property in properties {
@@ -51,6 +52,20 @@ impl Stage {
         ));
         std::fs::write(stage.config(), text)?;
         Ok(stage)
+    }
+
+    /// A broker may answer for a new topic a moment after it was made; a worker that asks before would refuse to start.
+    fn wait_for(&self, topic: &str) -> Anyhow<()> {
+        let asking: BaseConsumer = self.client().create()?;
+        for _ in 0..200 {
+            let metadata = asking.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+            let found = metadata.topics().first().map_or(&[][..], |found| found.partitions());
+            if found.len() == PARTITIONS as usize && found.iter().all(|partition| partition.leader() >= 0) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        anyhow::bail!("the topic {topic} did not come up")
     }
 
     pub fn output(&self) -> String {
