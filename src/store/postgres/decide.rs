@@ -52,9 +52,9 @@ SELECT topic, partition FROM moved
 /// Attempts when Postgres says that this round and another stood in each other's way.
 const DEADLOCK_ATTEMPTS: usize = 3;
 
-/// Rows from which on COPY costs less than the statement over arrays (`benches/decide.rs`): about even at 2,000, and from 8,000 on
-/// it takes about 0.6 of the time. A short one is no gain over TCP: its last few bytes can wait 40 ms for an acknowledgement, since
-/// the client library leaves Nagle's algorithm on.
+/// Rows from which on COPY costs less than the statement over arrays: about even at 2,000, 0.5 of the time at 8,000 and 0.75 at
+/// 20,000, on a busy machine (`benches/decide.rs`). A short one is a loss over TCP: it took 44 ms, since its end waits for a delayed
+/// acknowledgement and the client library does not turn Nagle's algorithm off.
 const COPY_FROM: usize = 3_000;
 
 pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
