@@ -25,7 +25,12 @@ lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny 
 	for script in deploy/local/*.sh .ci/run; do bash -n $$script || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
 
-bench: ## texts a second beside plain candle (MILLRACE_MINILM_DIR names the all-MiniLM-L6-v2 folder)
+bench: ## the whole pipeline on real services, decide rounds, sentiment and embed beside plain candle (MILLRACE_MINILM_DIR: all-MiniLM-L6-v2)
+	deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- throughput
+	deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- latency
+	deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- kill --kills 5
+	deploy/local/with.sh cargo bench --locked --bench decide
+	cargo bench --locked --bench sentiment
 	cargo bench --locked --bench embed_texts
 
 services-up: ## a real Kafka and Postgres for development; prints their addresses

@@ -2,10 +2,12 @@
 
 mod decode;
 mod fields;
+mod pick;
 
 pub use decode::Decoder;
-pub use fields::{at, object};
+pub use fields::at;
 pub(crate) use fields::{missing, wrong};
+pub use pick::pick;
 
 use std::sync::Arc;
 

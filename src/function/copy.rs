@@ -1,7 +1,7 @@
 //! `copy`: chosen fields of the event, and an optional expression over its numbers as score.
 
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
-use crate::event::{Rejection, at, missing, object, wrong};
+use crate::event::{Rejection, at, missing, pick, wrong};
 use futures_util::future::{BoxFuture, ready};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,8 +20,38 @@ pub struct Options {
 /// The pass-through function.
 pub struct Copy {
     spec: Spec,
-    fields: Vec<(String, String)>,
+    /// Members of the event that are read; the rest is only looked past.
+    names: Vec<Box<str>>,
+    fields: Vec<(Path, String)>,
     score: Option<Expr>,
+}
+
+/// A dotted path: which of the names it starts with, and what follows.
+#[derive(Debug)]
+struct Path {
+    whole: String,
+    name: usize,
+    rest: Option<String>,
+}
+
+impl Path {
+    fn new(whole: &str, names: &mut Vec<Box<str>>) -> Self {
+        let (first, rest) = whole.split_once('.').map_or((whole, None), |(first, rest)| (first, Some(rest)));
+        let name = names.iter().position(|name| **name == *first).unwrap_or_else(|| {
+            names.push(first.into());
+            names.len() - 1
+        });
+        Self { whole: whole.into(), name, rest: rest.map(Into::into) }
+    }
+
+    fn find<'a>(&self, picked: &'a [Option<Value>]) -> Result<&'a Value, Rejection> {
+        let value = picked.get(self.name).and_then(Option::as_ref);
+        let value = match &self.rest {
+            Some(rest) => value.and_then(|value| at(value, rest)),
+            None => value,
+        };
+        value.ok_or_else(|| missing(&self.whole))
+    }
 }
 
 impl Copy {
@@ -29,7 +59,8 @@ impl Copy {
     pub fn new(options: &Map<String, Value>) -> Result<Self, String> {
         let options: Options =
             serde_json::from_value(Value::Object(options.clone())).map_err(|cause| format!("copy: options: {cause}"))?;
-        let name = |path: String| {
+        let mut names = Vec::new();
+        let name = |path: &str| {
             let name = path.rsplit('.').next().unwrap_or_default().to_string();
             match name.is_empty()
                 || name == "score" && options.score.is_some()
@@ -38,30 +69,35 @@ impl Copy {
                 true => {
                     Err(format!("copy: field {path:?} would be written as {name:?}, which the record uses itself; leave it out"))
                 }
-                false => Ok((path, name)),
+                false => Ok(name),
             }
         };
-        let fields = options.fields.into_iter().map(name).collect::<Result<_, _>>()?;
-        let score = options.score.map(|text| parse(&text).map_err(|why| format!("copy: score {text:?}: {why}"))).transpose()?;
+        let mut fields = Vec::with_capacity(options.fields.len());
+        for path in &options.fields {
+            fields.push((Path::new(path, &mut names), name(path)?));
+        }
+        let score =
+            options.score.as_ref().map(|text| parse(text, &mut names).map_err(|why| format!("copy: score {text:?}: {why}")));
+        let score = score.transpose()?;
         let limits = Limits { slice: 2048, calls_in_flight: 2, timeout: Duration::from_secs(30) };
-        Ok(Self { spec: Spec { name: "copy", version: 1, model: String::new(), limits }, fields, score })
+        Ok(Self { spec: Spec { name: "copy", version: 1, model: String::new(), limits }, names, fields, score })
     }
 
     fn one(&self, input: &Input) -> Result<Prediction, Rejection> {
         let payload = input.event.raw.payload.as_deref().unwrap_or_default();
         let text = std::str::from_utf8(payload).map_err(|_| Rejection::new("invalid_utf8", "the payload is not UTF-8"))?;
-        let event = object(text)?;
+        let picked = pick(text, &self.names)?;
         let mut fields = Map::new();
         for (path, name) in &self.fields {
-            let value = at(&event, path).ok_or_else(|| missing(path))?;
+            let value = path.find(&picked)?;
             if holds_nul(value) {
                 return Err(
-                    Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.as_str())
+                    Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.whole.as_str())
                 );
             }
             fields.insert(name.clone(), value.clone());
         }
-        let score = self.score.as_ref().map(|score| score.eval(&event)).transpose()?;
+        let score = self.score.as_ref().map(|score| score.eval(&picked)).transpose()?;
         if let Some(score) = score {
             if !score.is_finite() {
                 return Err(Rejection::new(
@@ -98,22 +134,22 @@ fn holds_nul(value: &Value) -> bool {
 #[derive(Debug)]
 enum Expr {
     Number(f64),
-    Path(String),
+    Path(Path),
     Negate(Box<Expr>),
     Both(u8, Box<Expr>, Box<Expr>),
 }
 
 impl Expr {
-    fn eval(&self, event: &Value) -> Result<f64, Rejection> {
+    fn eval(&self, picked: &[Option<Value>]) -> Result<f64, Rejection> {
         Ok(match self {
             Expr::Number(number) => *number,
             Expr::Path(path) => {
-                let value = at(event, path).ok_or_else(|| missing(path))?;
-                value.as_f64().ok_or_else(|| wrong(path, value, "a number"))?
+                let value = path.find(picked)?;
+                value.as_f64().ok_or_else(|| wrong(&path.whole, value, "a number"))?
             }
-            Expr::Negate(inner) => -inner.eval(event)?,
+            Expr::Negate(inner) => -inner.eval(picked)?,
             Expr::Both(operator, left, right) => {
-                let (left, right) = (left.eval(event)?, right.eval(event)?);
+                let (left, right) = (left.eval(picked)?, right.eval(picked)?);
                 match operator {
                     b'+' => left + right,
                     b'-' => left - right,
@@ -127,11 +163,12 @@ impl Expr {
 
 const MAX_EXPRESSION_BYTES: usize = 1000;
 
-fn parse(text: &str) -> Result<Expr, String> {
+/// Reads an expression; the names that it needs are added to `names`.
+fn parse(text: &str, names: &mut Vec<Box<str>>) -> Result<Expr, String> {
     if text.len() > MAX_EXPRESSION_BYTES {
         return Err(format!("longer than {MAX_EXPRESSION_BYTES} bytes"));
     }
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, names };
     let expr = parser.sum()?;
     match parser.peek() {
         None => Ok(expr),
@@ -142,6 +179,7 @@ fn parse(text: &str) -> Result<Expr, String> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    names: &'a mut Vec<Box<str>>,
 }
 
 impl Parser<'_> {
@@ -199,7 +237,7 @@ impl Parser<'_> {
                     return Ok(Expr::Number(number));
                 }
                 self.at += end;
-                Ok(Expr::Path(word.into()))
+                Ok(Expr::Path(Path::new(word, self.names)))
             }
             _ => Err(self.unexpected("a number, a field or `(`")),
         }
@@ -211,7 +249,9 @@ mod tests {
     use super::*;
 
     fn score(text: &str) -> Result<f64, Rejection> {
-        parse(text).unwrap().eval(&serde_json::json!({"a": 6, "b": {"c": 2.5}, "s": "x"}))
+        let mut names = Vec::new();
+        let score = parse(text, &mut names).unwrap();
+        score.eval(&pick(r#"{"a": 6, "b": {"c": 2.5}, "s": "x"}"#, &names).unwrap())
     }
 
     #[test]
@@ -222,7 +262,7 @@ mod tests {
         assert_eq!(score("s + 1").unwrap_err().code, "wrong_type");
         assert_eq!(score("nope").unwrap_err().field.as_deref(), Some("nope"));
         for text in ["", "1 +", "(1", "1 2", "a $ b", "1.2.3", "é"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse(text, &mut Vec::new()).is_err(), "{text}");
         }
     }
 

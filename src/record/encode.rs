@@ -1,10 +1,10 @@
 //! Records into bytes, once, by hand: the envelope has no tree of values.
 
-use super::{Kind, Provenance, Record, TRACEPARENT_HEADER, record_id};
+use super::text::{push_escaped, push_int, push_str, push_time, put};
+use super::{Kind, Provenance, Record, TRACEPARENT_HEADER};
 use crate::event::{Event, Header, Position, RawEvent, Rejection};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// Names of the envelope; a function's field of such a name is left out.
@@ -32,6 +32,7 @@ pub fn prediction(
         out.push(':');
         match value {
             Value::String(text) => push_str(&mut out, text),
+            Value::Number(number) => put(&mut out, format_args!("{number}")),
             other => put(&mut out, format_args!("{other}")),
         }
     }
@@ -137,15 +138,28 @@ fn record(
 }
 
 fn envelope(out: &mut String, by: &Provenance, at: &Position, n: i16) {
-    out.push_str("{\"id\":");
-    push_str(out, &record_id(&by.pipeline, by.run, &at.topic, at.partition, at.offset, n));
+    out.push_str("{\"id\":\"");
+    push_escaped(out, &by.pipeline);
+    out.push('/');
+    push_int(out, by.run.into());
+    out.push('/');
+    push_escaped(out, &at.topic);
+    for number in [i64::from(at.partition), at.offset, i64::from(n)] {
+        out.push('/');
+        push_int(out, number);
+    }
+    out.push('"');
     for (name, value) in [(",\"pipeline\":", &by.pipeline), (",\"function\":", &by.function), (",\"model\":", &by.model)] {
         out.push_str(name);
         push_str(out, value);
     }
     out.push_str(",\"source\":{\"topic\":");
     push_str(out, &at.topic);
-    put(out, format_args!(",\"partition\":{},\"offset\":{}}}", at.partition, at.offset));
+    out.push_str(",\"partition\":");
+    push_int(out, at.partition.into());
+    out.push_str(",\"offset\":");
+    push_int(out, at.offset);
+    out.push('}');
 }
 
 fn push_headers(out: &mut String, headers: &[Header]) {
@@ -176,30 +190,6 @@ fn push_opt(out: &mut String, text: Option<&str>) {
         Some(text) => push_str(out, text),
         None => out.push_str("null"),
     }
-}
-
-/// A JSON string; most need no escape.
-fn push_str(out: &mut String, text: &str) {
-    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
-        put(out, format_args!("{}", Value::from(text)));
-    } else {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    }
-}
-
-/// RFC 3339 with milliseconds; `null` for no time and for times beyond the calendar.
-fn push_time(out: &mut String, ms: i64) {
-    match jiff::Timestamp::from_millisecond(ms) {
-        Ok(time) if ms != -1 => put(out, format_args!("\"{time:.3}\"")),
-        _ => out.push_str("null"),
-    }
-}
-
-/// Writing into a `String` cannot fail.
-fn put(out: &mut String, args: std::fmt::Arguments<'_>) {
-    out.write_fmt(args).unwrap_or_default();
 }
 
 fn cut(text: &str, max: usize) -> &str {
@@ -238,6 +228,20 @@ mod tests {
         assert_eq!(value["event_time"], "2024-01-01T00:00:00.123Z");
         assert_eq!((record.key.as_deref(), record.traceparent.as_deref()), (Some(&b"k"[..]), Some("00-x")));
         assert!(fits(&record, 2000) && !fits(&record, 700));
+    }
+
+    /// Would catch: an id that is escaped in another way than its parts, numbers without their sign.
+    #[test]
+    fn the_id_is_the_record_id() {
+        let by = Provenance { pipeline: "p\"\n".into(), ..by() };
+        for (offset, n) in [(0, 0), (i64::MAX, i16::MAX), (i64::MIN, -1)] {
+            let at = Position { topic: "t\\é".into(), partition: -3, offset };
+            let mut out = String::new();
+            envelope(&mut out, &by, &at, n);
+            let value: Value = serde_json::from_str(&(out + "}")).unwrap();
+            assert_eq!(value["id"], super::super::record_id(&by.pipeline, by.run, &at.topic, at.partition, at.offset, n));
+            assert_eq!((value["source"]["offset"].as_i64(), &value["pipeline"]), (Some(offset), &(*by.pipeline).into()));
+        }
     }
 
     #[test]

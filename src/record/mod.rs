@@ -4,6 +4,7 @@ mod chunk;
 mod encode;
 mod id;
 mod refused;
+mod text;
 
 pub use chunk::Chunk;
 pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};

@@ -281,6 +281,8 @@ impl Poll {
         if !leaving.is_empty() {
             self.held.retain(|partition, _| target.contains(partition));
             let lease = self.new_lease(Some(generation));
+            // The pipeline hears of it later: there may be a queue between them.
+            tokio::time::sleep(self.cluster.chance.delay()).await;
             let (done, finished) = oneshot::channel();
             if self.events.send(SourceEvent::Revoked { lease, partitions: leaving.clone(), lost: false, done }).await.is_err() {
                 return false;

@@ -4,7 +4,7 @@ use crate::support::{database, empty_database, store};
 use millrace::event::TopicPartition;
 use millrace::record::{Kind, Mode, Provenance, Record};
 use millrace::store::postgres::{Endings, PostgresStore, SCHEMA_VERSION, endings, migrate};
-use millrace::store::{Advance, PartitionKey, PartitionRow, Store};
+use millrace::store::{Advance, PartitionKey, PartitionRow, Store, StoreError};
 use sqlx::{Connection, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -121,6 +121,51 @@ async fn a_repeated_decide_writes_nothing() {
     let before = (row(&store, 0).await, rows(&store, 0).await);
     assert_eq!(store.decide(&provenance(), &round).await.unwrap(), []);
     assert_eq!((row(&store, 0).await, rows(&store, 0).await), before);
+}
+
+/// Events of a round that goes by COPY; those of the other tests go by the statement over arrays.
+const LARGE: i64 = 4_000;
+
+/// Would catch: a COPY that writes the rows of what did not move, loses some, encodes a column in another way, or keeps its
+/// transaction open on a connection that others get.
+#[tokio::test]
+async fn a_large_round_is_fenced_and_written_as_a_small_one_is() {
+    let (store, old, other) = opened(&database().await).await;
+    let new = Uuid::new_v4();
+    store.claim(&key(0), new, "b").await.unwrap().unwrap();
+    let mut large = advance(1, other, 10..10 + LARGE);
+    let mut records: Vec<Record> = large.records.to_vec();
+    (records[1].key, records[1].label, records[1].score, records[1].traceparent) = (None, None, None, None);
+    (records[2].n, records[2].kind) = (1, Kind::DeadLetter);
+    large.records = Arc::new(records);
+    let round = [advance(0, old, 10..10 + LARGE), large];
+    assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(1)]);
+    assert_eq!((row(&store, 0).await.next_offset, rows(&store, 0).await.len()), (10, 0));
+    let moved = row(&store, 1).await;
+    assert_eq!((moved.next_offset, moved.events, moved.records, moved.idle_claims), (10 + LARGE, LARGE, LARGE, 0));
+    let found = store.records(&key(1), 0, i64::MAX, None, 2 * LARGE).await.unwrap();
+    assert_eq!(found, *round[1].records, "a row is the record, byte for byte");
+    assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [], "a repeated round writes nothing");
+    assert_eq!(store.decide(&provenance(), &[advance(0, new, 10..10 + LARGE)]).await.unwrap(), [input(0)]);
+    assert_eq!(store.records(&key(0), 0, i64::MAX, None, 2 * LARGE).await.unwrap().len() as i64, LARGE);
+}
+
+/// Would catch: a refusal of the data that is taken for another trouble, or that leaves a part of the round behind.
+#[tokio::test]
+async fn data_that_postgres_refuses_is_told_as_such_and_leaves_nothing() {
+    let (store, claim, _) = opened(&database().await).await;
+    for events in [3, LARGE] {
+        for spoil in [|record: &mut Record| record.value = "{".into(), |record: &mut Record| record.label = Some("a\0b".into())] {
+            let mut bad = advance(0, claim, 10..10 + events);
+            let mut records = bad.records.to_vec();
+            spoil(records.last_mut().unwrap());
+            bad.records = Arc::new(records);
+            let error = store.decide(&provenance(), &[bad]).await.unwrap_err();
+            assert!(matches!(&error, StoreError::Data(detail) if !detail.contains('{')), "{error}");
+            assert_eq!((row(&store, 0).await.next_offset, rows(&store, 0).await.len()), (10, 0));
+        }
+    }
+    assert_eq!(store.decide(&provenance(), &[advance(0, claim, 10..13)]).await.unwrap(), [input(0)]);
 }
 
 #[tokio::test]

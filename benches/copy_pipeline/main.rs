@@ -1,0 +1,91 @@
+//! `deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- [MODE] [OPTIONS]`: the whole path as a user runs it. The
+//! program is a process of its own between a real Kafka and a real Postgres, with the function `copy`, mode `both`, exactly once.
+//!
+//! `throughput` (default): a backlog, with the ceilings of the same services beside it. `latency`: a steady rate. `kill`: how long
+//! the partitions of a killed worker stand still. `--help` lists the options.
+
+mod ceilings;
+mod kill;
+mod latency;
+mod load;
+mod stage;
+mod throughput;
+
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// What went wrong: a bench only prints it.
+type Anyhow<T> = anyhow::Result<T>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Throughput,
+    Latency,
+    Kill,
+}
+
+/// Measures the pipeline `copy` from Kafka to Postgres and Kafka.
+#[derive(Debug, Parser)]
+struct Options {
+    #[arg(value_enum, default_value = "throughput")]
+    mode: Mode,
+    /// throughput: events of the backlog
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// throughput: how often; every run has topics and a database of its own, and the ceilings are measured in each
+    #[arg(long, default_value_t = 1)]
+    runs: u32,
+    /// throughput: leave the ceilings out
+    #[arg(long)]
+    no_ceilings: bool,
+    /// latency, kill: events a second (default 20,000 and 5,000)
+    #[arg(long)]
+    rate: Option<u64>,
+    /// latency: how long, seconds; the first two are not counted
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// kill: workers
+    #[arg(long, default_value_t = 3)]
+    workers: usize,
+    /// kill: how often
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// A librdkafka property of the worker, `name=value`; may be given again
+    #[arg(long)]
+    property: Vec<String>,
+    /// Also write the figures here
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What `cargo bench` passes.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Anyhow<()> {
+    let options = Options::parse();
+    if std::env::var_os("MILLRACE_KAFKA__BROKERS").is_none() || std::env::var_os("DATABASE_URL").is_none() {
+        println!("nothing was measured: Kafka and Postgres are needed, run it through deploy/local/with.sh");
+        return Ok(());
+    }
+    let figures = match options.mode {
+        Mode::Throughput => throughput::run(&options).await?,
+        Mode::Latency => latency::run(&options).await?,
+        Mode::Kill => kill::run(&options).await?,
+    };
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+    }
+    Ok(())
+}
+
+/// The middle of the numbers, and any other share of them.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}

@@ -1,0 +1,190 @@
+//! Topics, a database, a config, workers as processes, and what the kernel says about them.
+
+use crate::Anyhow;
+use anyhow::{Context, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+pub const PARTITIONS: i32 = 8;
+const TICKS_A_SECOND: f64 = 100.0;
+
+/// A pipeline of its own.
+pub struct Stage {
+    pub brokers: String,
+    pub name: String,
+    pub url: String,
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// `properties` are those of `[kafka.properties]`, `name=value`.
+    pub async fn new(properties: &[String]) -> Anyhow<Self> {
+        let brokers = std::env::var("MILLRACE_KAFKA__BROKERS").context("MILLRACE_KAFKA__BROKERS")?;
+        let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
+        let stage = Self { url: database().await?, folder: tempfile::tempdir()?, brokers, name };
+        let admin: AdminClient<DefaultClientContext> = stage.client().create()?;
+        for topic in &[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)] {
+            let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+            for result in admin.create_topics([&new], &AdminOptions::new()).await? {
+                result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
+            }
+            stage.wait_for(topic)?;
+        }
+        let mut text = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", stage.brokers);
+        for property in properties {
+            let (name, value) = property.split_once('=').context("--property takes name=value")?;
+            text.push_str(&format!("\"{name}\" = \"{value}\"\n"));
+        }
+        text.push_str(&format!(
+            "[postgres]\nurl = \"{url}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[[pipeline]]\nname = \"{name}\"\ntopic = \"{name}\"\n\
+             event = \"transaction\"\nfunction = \"copy\"\noutput_topic = \"{name}.out\"\ndead_letter_topic = \"{name}.dead\"\n\
+             [pipeline.options]\nfields = [\"amount\", \"currency\"]\nscore = \"amount / 100\"\n",
+            url = stage.url,
+            name = stage.name,
+        ));
+        std::fs::write(stage.config(), text)?;
+        Ok(stage)
+    }
+
+    /// A broker may answer for a new topic a moment after it was made; a worker that asks before would refuse to start.
+    fn wait_for(&self, topic: &str) -> Anyhow<()> {
+        let asking: BaseConsumer = self.client().create()?;
+        for _ in 0..200 {
+            let metadata = asking.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+            let found = metadata.topics().first().map_or(&[][..], |found| found.partitions());
+            if found.len() == PARTITIONS as usize && found.iter().all(|partition| partition.leader() >= 0) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        anyhow::bail!("the topic {topic} did not come up")
+    }
+
+    pub fn output(&self) -> String {
+        format!("{}.out", self.name)
+    }
+
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers);
+        client
+    }
+
+    pub async fn connect(&self) -> Anyhow<PgConnection> {
+        Ok(PgConnection::connect(&self.url).await?)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("millrace.toml")
+    }
+
+    /// Starts `millrace run`.
+    pub fn worker(&self) -> Anyhow<Worker> {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
+        let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+            .arg("run")
+            .arg("--config")
+            .arg(self.config())
+            .env_remove("DATABASE_URL")
+            .env_remove("MILLRACE_KAFKA__BROKERS")
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        Ok(Worker(child))
+    }
+
+    /// The last lines of the workers' log, for an error.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// A fresh database with the schema in it; returns its URL.
+pub async fn database() -> Anyhow<String> {
+    let options = PgConnectOptions::from_str(&std::env::var("DATABASE_URL").context("DATABASE_URL")?)?;
+    let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect_with(&options).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+    connection.close().await?;
+    let url = options.database(&name).to_url_lossy().to_string();
+    millrace::store::postgres::migrate(&url).await?;
+    Ok(url)
+}
+
+/// A worker process, ended with the bench at the latest.
+pub struct Worker(Child);
+
+impl Worker {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn ensure_up(&mut self, stage: &Stage) -> Anyhow<()> {
+        let ended = self.0.try_wait()?;
+        ensure!(ended.is_none(), "the worker ended: {ended:?}; its log:\n{}", stage.log());
+        Ok(())
+    }
+
+    pub fn kill(&mut self) -> Anyhow<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, then the exit code.
+    pub fn drain(&mut self) -> Anyhow<Option<i32>> {
+        Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status()?;
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status.code());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.0.kill().ok();
+            self.0.wait().ok();
+        }
+    }
+}
+
+/// User and system time of a process, seconds.
+pub fn cpu_seconds(pid: u32) -> Anyhow<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("/proc/PID/stat");
+    Ok((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
+}
+
+/// Largest resident size of a process so far, MB of 10^6 bytes.
+pub fn peak_rss_mb(pid: u32) -> Anyhow<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024.0 / 1e6)
+}
+
+/// Busy and all processor seconds of the whole machine so far.
+pub fn machine_seconds() -> Anyhow<(f64, f64)> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks: Vec<f64> = stat.lines().next().unwrap_or_default().split_whitespace().filter_map(|t| t.parse().ok()).collect();
+    let all: f64 = ticks.iter().take(8).sum();
+    let idle: f64 = ticks.get(3..5).map_or(0.0, |idle| idle.iter().sum());
+    Ok(((all - idle) / TICKS_A_SECOND, all / TICKS_A_SECOND))
+}
