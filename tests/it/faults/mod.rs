@@ -1,3 +1,4 @@
 //! What the worker does while its neighbours, or it itself, break. Each test says which safety it would catch if it were gone.
 
 mod replies;
+mod zombie;
