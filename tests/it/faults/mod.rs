@@ -1,5 +1,6 @@
 //! What the worker does while its neighbours, or it itself, break. Each test says which safety it would catch if it were gone.
 
+mod bad_inputs;
 mod deaths;
 mod fenced;
 mod outages;
