@@ -5,5 +5,6 @@ mod deaths;
 mod fenced;
 mod outages;
 mod replies;
+mod start;
 mod went_back;
 mod zombie;
