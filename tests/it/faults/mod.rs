@@ -3,6 +3,7 @@
 mod bad_inputs;
 mod deaths;
 mod fenced;
+mod kills;
 mod outages;
 mod replies;
 mod start;
