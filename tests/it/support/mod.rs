@@ -6,6 +6,7 @@ pub mod proxy;
 pub mod reader;
 pub mod services;
 pub mod stage;
+mod worker;
 
 use millrace::store::postgres::{PostgresSettings, PostgresStore, migrate};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};

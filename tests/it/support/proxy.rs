@@ -142,14 +142,13 @@ async fn replies(mut from: OwnedReadHalf, to: OwnedWriteHalf, mut passing: watch
             reply = message(&mut from) => reply,
         };
         let Ok(reply) = reply else { return };
-        match &mut to {
-            Some(to) if *passing.borrow() == Pass::All => {
-                if to.write_all(&reply).await.is_err() {
-                    return;
-                }
+        let all = *passing.borrow() == Pass::All;
+        if let Some(to) = to.as_mut().filter(|_| all) {
+            if to.write_all(&reply).await.is_err() {
+                return;
             }
-            _ if reply[0] == b'Z' => replied.notify_one(),
-            _ => {}
+        } else if reply[0] == b'Z' {
+            replied.notify_one();
         }
     }
 }
