@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# kafka.sh up|start|stop|kill DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at once, `start`
-# brings it back on the same port with its data. DIR/kafka.brokers tells its address.
+# kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
+# once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
+# tells its address.
 set -euo pipefail
-action=${1:?usage: kafka.sh up|start|stop|kill DIR}
-dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill DIR}" && pwd)
+action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
+dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/free_port.sh"
 log="-Dlog4j2.configurationFile=$here/log4j2.xml"
@@ -33,6 +34,7 @@ stop() {
   [ -e "$dir/kafka.pid" ] || return 0
   pid=$(cat "$dir/kafka.pid")
   if kill "$1" "$pid" 2>/dev/null; then
+    kill -CONT "$pid" 2>/dev/null || true
     for _ in $(seq 150); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     if kill -0 "$pid" 2>/dev/null; then kill -KILL "$pid"; fi
   fi
@@ -80,6 +82,8 @@ PROPERTIES
   start) start ;;
   stop) stop -TERM ;;
   kill) stop -KILL ;;
+  freeze) kill -STOP "$(cat "$dir/kafka.pid")" ;;
+  thaw) kill -CONT "$(cat "$dir/kafka.pid")" ;;
   *)
     echo "kafka.sh: unknown action $action" >&2
     exit 2
