@@ -7,5 +7,6 @@ mod kills;
 mod outages;
 mod replies;
 mod start;
+mod suspects;
 mod went_back;
 mod zombie;
