@@ -6,6 +6,7 @@ mod fenced;
 mod kills;
 mod outages;
 mod replies;
+mod slow_publish;
 mod start;
 mod suspects;
 mod went_back;
