@@ -102,8 +102,11 @@ impl Tables {
             row.records += advance.records.len() as i64;
             row.skipped += advance.skipped;
             row.dead += advance.dead;
-            row.idle_claims = 0;
-            row.suspect_offset = None;
+            // A suspect above the stretch is still in work.
+            row.suspect_offset = row.suspect_offset.filter(|suspect| *suspect >= advance.to);
+            if row.suspect_offset.is_none() {
+                row.idle_claims = 0;
+            }
             for record in advance.records.iter() {
                 let id = (advance.partition.clone(), record.offset, record.n);
                 if self.records.insert(id.clone(), record.clone()).is_some() {

@@ -115,7 +115,7 @@ pub trait Store: Send + Sync {
     fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// One round: every advance whose claim and `from` still match is applied together with its records; the others write
-    /// nothing. Resets `idle_claims` and `suspect_offset` of what moved. Returns the partitions that moved.
+    /// nothing. Resets `idle_claims` and `suspect_offset` of what moved past the suspect. Returns the partitions that moved.
     fn decide<'a>(
         &'a self,
         provenance: &'a Provenance,

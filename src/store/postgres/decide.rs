@@ -17,7 +17,8 @@ SET next_offset = a.to_offset, fold_from = a.to_offset,
     published_offset = greatest(p.published_offset, a.published),
     event_time = greatest(p.event_time, to_timestamp(a.event_ms / 1000.0)),
     events = p.events + a.events, records = p.records + a.records, skipped = p.skipped + a.skipped, dead = p.dead + a.dead,
-    idle_claims = 0, suspect_offset = NULL
+    idle_claims = CASE WHEN p.suspect_offset >= a.to_offset THEN p.idle_claims ELSE 0 END,
+    suspect_offset = CASE WHEN p.suspect_offset >= a.to_offset THEN p.suspect_offset END
 FROM unnest($3::text[], $4::int[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
             $11::bigint[], $12::bigint[], $13::bigint[])
      AS a (topic, partition, claim, from_offset, to_offset, published, event_ms, events, records, skipped, dead)

@@ -1,12 +1,20 @@
 //! What the tests share: addresses of the services, a fresh database, topics, and plain Kafka clients.
 
+pub mod http;
+pub mod load;
+pub mod proxy;
+pub mod reader;
+pub mod services;
+pub mod stage;
+mod worker;
+
 use millrace::store::postgres::{PostgresSettings, PostgresStore, migrate};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -27,6 +35,11 @@ pub fn brokers() -> String {
     service("MILLRACE_KAFKA__BROKERS")
 }
 
+/// URL of the server on which the tests make their databases.
+pub fn postgres() -> String {
+    service("DATABASE_URL")
+}
+
 /// A name that no other test uses.
 pub fn unique(stem: &str) -> String {
     format!("{stem}_{}", Uuid::new_v4().simple())
@@ -34,15 +47,23 @@ pub fn unique(stem: &str) -> String {
 
 /// Makes a database for one test, with the schema in it, and returns its URL.
 pub async fn database() -> String {
-    let url = empty_database().await;
+    database_at(&postgres()).await
+}
+
+/// The same on another server.
+pub async fn database_at(server: &str) -> String {
+    let url = empty_database_at(server).await;
     migrate(&url).await.unwrap();
     url
 }
 
 /// Makes a database for one test, and returns its URL.
 pub async fn empty_database() -> String {
-    let given = service("DATABASE_URL");
-    let options = PgConnectOptions::from_str(&given).unwrap();
+    empty_database_at(&postgres()).await
+}
+
+async fn empty_database_at(server: &str) -> String {
+    let options = PgConnectOptions::from_str(server).unwrap();
     let name = unique("t");
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
@@ -56,8 +77,12 @@ pub async fn store(url: &str) -> PostgresStore {
 }
 
 fn client() -> ClientConfig {
+    client_of(&brokers())
+}
+
+fn client_of(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers());
+    config.set("bootstrap.servers", brokers);
     config
 }
 
@@ -65,15 +90,31 @@ pub async fn create_topic(name: &str, partitions: i32) {
     create_topic_with(name, partitions, &[]).await;
 }
 
+pub async fn create_topic_at(brokers: &str, name: &str, partitions: i32) {
+    create(brokers, NewTopic::new(name, partitions, TopicReplication::Fixed(1))).await;
+}
+
 /// Makes a topic with settings such as `max.message.bytes`.
 pub async fn create_topic_with(name: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     for (name, value) in settings {
         topic = topic.set(name, value);
     }
+    create(&brokers(), topic).await;
+}
+
+async fn create(brokers: &str, topic: NewTopic<'_>) {
+    let admin: AdminClient<DefaultClientContext> = client_of(brokers).create().unwrap();
     let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
     for result in admin.create_topics([&topic], &options).await.unwrap() {
+        result.unwrap();
+    }
+}
+
+/// Deletes a consumer group, and its offsets with it.
+pub async fn delete_group(name: &str) {
+    let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
+    for result in admin.delete_groups(&[name], &AdminOptions::new().request_timeout(Some(WAIT))).await.unwrap() {
         result.unwrap();
     }
 }
@@ -99,9 +140,45 @@ pub struct Seen {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl Seen {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(Into::into),
+            payload: message.payload().unwrap_or_default().into(),
+            headers: message.headers().map_or_else(Vec::new, |headers| {
+                headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
+            }),
+        }
+    }
+
+    /// `pipeline/run/topic/partition/offset/n`: the id of the row too.
+    pub fn id(&self) -> String {
+        let (_, id) = self.headers.iter().find(|(name, _)| name == "millrace-id").expect("every record carries its id");
+        String::from_utf8(id.clone()).unwrap()
+    }
+
+    pub fn value(&self) -> String {
+        String::from_utf8(self.payload.clone()).unwrap()
+    }
+}
+
+/// Partition and offset of the event that an id names.
+pub fn source_of(id: &str) -> (i32, i64) {
+    let mut parts = id.rsplit('/').skip(1);
+    let mut number = || parts.next().unwrap().parse::<i64>().unwrap();
+    let (offset, partition) = (number(), number());
+    (partition as i32, offset)
+}
+
 /// Everything a `read_committed` reader sees in a topic now, from the beginning to the end of each partition.
 pub fn read_committed(topic: &str) -> Vec<Seen> {
-    let consumer: BaseConsumer = client()
+    read_committed_at(&brokers(), topic)
+}
+
+pub fn read_committed_at(brokers: &str, topic: &str) -> Vec<Seen> {
+    let consumer: BaseConsumer = client_of(brokers)
         .set("group.id", unique("reader"))
         .set("isolation.level", "read_committed")
         .set("enable.partition.eof", "true")
@@ -125,15 +202,7 @@ pub fn read_committed(topic: &str) -> Vec<Seen> {
                 open.remove(&partition);
             }
             Some(Err(error)) => panic!("reading {topic}: {error}"),
-            Some(Ok(message)) => seen.push(Seen {
-                partition: message.partition(),
-                offset: message.offset(),
-                key: message.key().map(Into::into),
-                payload: message.payload().unwrap_or_default().into(),
-                headers: message.headers().map_or_else(Vec::new, |headers| {
-                    headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
-                }),
-            }),
+            Some(Ok(message)) => seen.push(Seen::of(&message)),
         }
     }
     seen

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
+# once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
+# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls.
+set -euo pipefail
+action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
+dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/free_port.sh"
+log="-Dlog4j2.configurationFile=$here/log4j2.xml"
+
+start() {
+  local jars
+  jars=$("$here/setup.sh")
+  if [ ! -e "$dir/kafka" ]; then
+    java "$log" -Xmx256m -cp "$jars/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qg --ignore-formatted \
+      --add-scram 'SCRAM-SHA-512=[name=millrace,password=millrace-development]' -c "$dir/server.properties" >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; exit 1; }
+  fi
+  nohup java "$log" -Xms256m -Xmx512m -cp "$jars/*" kafka.Kafka "$dir/server.properties" >"$dir/kafka.log" 2>&1 </dev/null &
+  echo $! >"$dir/kafka.pid"
+  for _ in $(seq 600); do
+    if grep -q 'Kafka Server started' "$dir/kafka.log" 2>/dev/null; then return; fi
+    kill -0 "$(cat "$dir/kafka.pid")" 2>/dev/null || break
+    sleep 0.1
+  done
+  tail -n 30 "$dir/kafka.log" >&2
+  echo "kafka.sh: Kafka did not start" >&2
+  exit 1
+}
+
+# Ends the broker, by force when it takes longer than 15 s, and waits until it is gone.
+stop() {
+  local pid
+  [ -e "$dir/kafka.pid" ] || return 0
+  pid=$(cat "$dir/kafka.pid")
+  if kill "$1" "$pid" 2>/dev/null; then
+    kill -CONT "$pid" 2>/dev/null || true
+    for _ in $(seq 150); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    if kill -0 "$pid" 2>/dev/null; then kill -KILL "$pid"; fi
+  fi
+  rm -f "$dir/kafka.pid"
+}
+
+case $action in
+  up)
+    [ -d "$dir/tls" ] || "$here/certificates.sh" "$dir/tls"
+    port=$(free_port)
+    secure_port=$(free_port)
+    while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done
+    controller_port=$(free_port)
+    while [ "$controller_port" = "$port" ] || [ "$controller_port" = "$secure_port" ]; do controller_port=$(free_port); done
+    # A broker session of 1.5 s: after `kill` the next start need not wait for the old registration to lapse.
+    cat >"$dir/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller_port
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.secure.ssl.keystore.type=PEM
+listener.name.secure.ssl.keystore.location=$dir/tls/kafka.pem
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=1500
+log.dirs=$dir/kafka
+num.partitions=4
+auto.create.topics.enable=false
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+log.cleaner.dedupe.buffer.size=8388608
+PROPERTIES
+    start
+    echo "127.0.0.1:$port" >"$dir/kafka.brokers"
+    echo "127.0.0.1:$secure_port" >"$dir/kafka.tls-brokers"
+    ;;
+  start) start ;;
+  stop) stop -TERM ;;
+  kill) stop -KILL ;;
+  freeze) kill -STOP "$(cat "$dir/kafka.pid")" ;;
+  thaw) kill -CONT "$(cat "$dir/kafka.pid")" ;;
+  *)
+    echo "kafka.sh: unknown action $action" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# postgres.sh up|start|stop DIR [MODE]: a private Postgres on a free port of loopback. `up` makes it, `stop` takes pg_ctl's mode
+# (fast, immediate), `start` brings it back on the same port. DIR/postgres.url tells its address. It takes TLS too; DIR/tls holds
+# the authority.
+set -euo pipefail
+action=${1:?usage: postgres.sh up|start|stop DIR [MODE]}
+dir=$(cd "${2:?usage: postgres.sh up|start|stop DIR [MODE]}" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/free_port.sh"
+
+# Postgres refuses root, so it runs as nobody then, in a folder that nobody can reach.
+as=()
+if [ "$(id -u)" = 0 ]; then as=(setpriv --reuid=nobody --regid=nogroup --clear-groups env HOME=/tmp); fi
+
+if [ "$action" = up ]; then
+  pg_bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1) || pg_bin=$(dirname "$(command -v pg_ctl)")
+  pg_dir=$(mktemp -d /tmp/millrace-postgres.XXXXXX)
+  [ -d "$dir/tls" ] || "$here/certificates.sh" "$dir/tls"
+  install -m 600 "$dir/tls/server.key" "$dir/tls/server.pem" "$pg_dir"
+  if [ "$(id -u)" = 0 ]; then chown nobody:nogroup "$pg_dir" "$pg_dir"/server.*; fi
+  echo "$pg_dir" >"$dir/postgres.dir"
+  echo "$pg_bin" >"$dir/postgres.bin"
+  free_port >"$dir/postgres.port"
+  cd "$pg_dir"
+  if ! "${as[@]}" "$pg_bin/initdb" -D "$pg_dir/data" -U postgres --auth=trust -E UTF8 --locale=C --no-instructions >"$dir/initdb.log" 2>&1; then
+    cat "$dir/initdb.log" >&2
+    exit 1
+  fi
+  echo "postgres://postgres@127.0.0.1:$(cat "$dir/postgres.port")/postgres" >"$dir/postgres.url"
+fi
+
+pg_dir=$(cat "$dir/postgres.dir")
+pg_ctl=$(cat "$dir/postgres.bin")/pg_ctl
+cd "$pg_dir"
+case $action in
+  up | start)
+    if ! "${as[@]}" "$pg_ctl" -D "$pg_dir/data" -w -t 30 -l "$pg_dir/server.log" -o "-p $(cat "$dir/postgres.port") \
+      -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=200 \
+      -c ssl=on -c ssl_cert_file=$pg_dir/server.pem -c ssl_key_file=$pg_dir/server.key" start >"$dir/pg_ctl.log" 2>&1; then
+      cat "$pg_dir/server.log" >&2
+      exit 1
+    fi
+    ;;
+  stop)
+    if [ -e "$pg_dir/data/postmaster.pid" ]; then
+      "${as[@]}" "$pg_ctl" -D "$pg_dir/data" -w -m "${3:-fast}" stop >/dev/null
+    fi
+    ;;
+  *)
+    echo "postgres.sh: unknown action $action" >&2
+    exit 2
+    ;;
+esac

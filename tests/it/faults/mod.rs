@@ -1,0 +1,13 @@
+//! What the worker does while its neighbours, or it itself, break. Each test says which safety it would catch if it were gone.
+
+mod bad_inputs;
+mod deaths;
+mod fenced;
+mod kills;
+mod outages;
+mod replies;
+mod slow_publish;
+mod start;
+mod suspects;
+mod went_back;
+mod zombie;

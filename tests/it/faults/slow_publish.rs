@@ -1,0 +1,37 @@
+//! A partition that is taken again while this worker's own publish round is still running.
+
+use crate::support::reader::Watcher;
+use crate::support::services::{Kind, Service};
+use crate::support::stage::{Plan, Stage};
+use std::time::Duration;
+
+/// Kafka stands still with a publish round on its way; meanwhile somebody takes the claims of all partitions by hand, and the
+/// worker, whose lease still holds them, claims them again.
+///
+/// Would catch: a claim that reads K while this worker's own round may still move it. [K, P) is then brought back and published
+/// a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_taken_again_waits_for_the_running_publish_round() {
+    let kafka = tokio::task::spawn_blocking(|| Service::up(Kind::Kafka)).await.unwrap();
+    let stage = Stage::of(Plan { brokers: kafka.address(), session_ms: 30_000, ..Plan::default() }).await;
+    let mut worker = stage.worker();
+    let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
+    let sent = 30_000;
+    stage.send(0, sent);
+    let mut events = 0;
+    for _ in 0..2 {
+        // In the middle of the work: a round is on its way, and what was read before suffices for more decides.
+        stage.decided_at_least(events + 2_000).await;
+        kafka.tell(&["freeze"]);
+        stage.execute("UPDATE millrace.stream_partition SET claim = gen_random_uuid(), epoch = epoch + 1").await;
+        // The worker sees it, and waits a while before it claims again. Then it asks Kafka, which does not answer.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        kafka.tell(&["thaw"]);
+        events = stage.events().await;
+        watcher.check();
+    }
+    stage.decided(sent).await;
+    stage.assert_rows_are_records(sent).await;
+    watcher.ends_with(sent).await;
+    worker.drain();
+}

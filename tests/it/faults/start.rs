@@ -1,0 +1,32 @@
+//! A worker whose neighbours are not there when it starts.
+
+use crate::support::stage::{Stage, Worker};
+use std::net::TcpListener;
+
+/// An address of loopback at which nothing listens.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Would catch: a start that hangs, ends in success, or does not say who is away.
+fn ends_and_names(worker: &mut Worker, who: &str) {
+    assert_eq!(worker.end().code(), Some(1), "{}", worker.log());
+    let log = worker.log();
+    let last = log.lines().rfind(|line| line.starts_with("millrace: ")).unwrap_or_else(|| panic!("no last word; log:\n{log}"));
+    assert!(last.contains(who), "the last word does not say that {who} is away: {last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_kafka_the_start_fails_and_says_so() {
+    let stage = Stage::new("").await;
+    stage.reconfigure(&format!("brokers = \"{}\"", stage.brokers), &format!("brokers = \"{}\"", nobody()));
+    ends_and_names(&mut stage.worker(), "metadata of");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_the_start_fails_and_says_so() {
+    let stage = Stage::new("").await;
+    let url = format!("postgres://postgres@{}/nowhere", nobody());
+    stage.reconfigure(&stage.url, &url);
+    ends_and_names(&mut stage.worker(), "Postgres");
+}

@@ -1,0 +1,34 @@
+//! Plain HTTP to a worker's admin server.
+
+use serde_json::Value;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Status and body.
+pub async fn get(address: &str, path: &str) -> (u16, String) {
+    ask(address, "GET", path, "").await
+}
+
+/// Status and answer of a POST of JSON.
+pub async fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
+    let (status, text) = ask(address, "POST", path, &body.to_string()).await;
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path} answers {text}: {error}")))
+}
+
+async fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let answer = timeout(Duration::from_secs(60), async {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
+    let answer = answer.await.unwrap_or_else(|_| panic!("{address} does not answer {path}"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
