@@ -64,9 +64,8 @@ struct LastReason(Mutex<Option<String>>);
 
 impl ClientContext for LastReason {
     fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error, KafkaError::PartitionEOF(_)) {
-            *lock(&self.0) = Some(reason.to_owned());
-        }
+        tracing::debug!(%error, reason, "The offset reader reports trouble.");
+        *lock(&self.0) = Some(reason.to_owned());
     }
 }
 

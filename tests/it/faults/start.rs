@@ -20,7 +20,7 @@ fn ends_and_names(worker: &mut Worker, who: &str) {
 async fn without_kafka_the_start_fails_and_says_so() {
     let stage = Stage::new("").await;
     stage.reconfigure(&format!("brokers = \"{}\"", stage.brokers), &format!("brokers = \"{}\"", nobody()));
-    ends_and_names(&mut stage.worker(), "metadata of");
+    ends_and_names(&mut stage.worker(), "Kafka does not answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Partitions whose claim is this worker's.
 async fn owned(stage: &Stage, worker: &Worker) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM millrace.stream_partition WHERE owner LIKE '%/' || $1")
+    sqlx::query_scalar("SELECT count(*) FROM millrace.stream_partition WHERE owner LIKE '%/' || $1 || '/%'")
         .bind(worker.pid().to_string())
         .fetch_one(&mut stage.connect().await)
         .await
