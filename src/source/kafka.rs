@@ -247,7 +247,12 @@ fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
     // A dead worker is missed after the shortest session that brokers allow by default; librdkafka sends heartbeats on a
     // thread of its own, so a busy pipeline misses none.
     config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
-    config.set("queued.max.messages.kbytes", "16384").set("fetch.wait.max.ms", "50").set("fetch.message.max.bytes", "2097152");
+    // A pause throws away what was fetched ahead, so little is.
+    config
+        .set("queued.max.messages.kbytes", "4096")
+        .set("fetch.wait.max.ms", "50")
+        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.max.bytes", "8388608");
     let classic = !settings.client.iter().any(|(name, value)| name == "group.protocol" && value == "consumer");
     if classic {
         config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky");

@@ -101,7 +101,7 @@ pub async fn pipeline(
         topics: of.topic.clone(),
         client,
         batch_max: 1_000,
-        channel_capacity: 64,
+        channel_capacity: 8,
         revoke_wait: Duration::from_secs(3),
     })?;
     let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());

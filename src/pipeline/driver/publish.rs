@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most records in one round.
-const ROUND_RECORDS: usize = 50_000;
-/// Most bytes in one round: with the transaction's time-out of 10 s a broker may be as slow as 1.6 MB/s before rounds shrink.
-const ROUND_BYTES: usize = 16 << 20;
+const ROUND_RECORDS: usize = 20_000;
+/// Most bytes in one round: with the transaction's time-out of 10 s a broker may be as slow as 800 kB/s before rounds shrink.
+const ROUND_BYTES: usize = 8 << 20;
 /// How far a round shrinks when rounds have no known end: to 1/1024 of the caps.
 const HALVINGS: u32 = 10;
 /// A generation that Kafka refused is tried again after this, if no newer lease came.
