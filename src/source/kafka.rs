@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+/// Rest of the poll thread while nothing comes: what it adds to the age of an event, and what it costs, about 1 % of a core.
+const IDLE_SLEEP: Duration = Duration::from_millis(1);
+
 /// How a consumer is made.
 #[derive(Debug, Clone)]
 pub struct KafkaSourceSettings {
@@ -292,10 +295,10 @@ impl Poll {
                 }
             }
             let mut batch = Vec::new();
-            let mut wait = Duration::from_millis(10);
             let consumer = self.consumer.clone();
             while batch.len() < self.batch_max {
-                match consumer.poll(wait) {
+                // A wait of the client ends in a busy loop for what is left of a millisecond.
+                match consumer.poll(Duration::ZERO) {
                     None => break,
                     Some(Ok(message)) => self.take(&message, &mut batch),
                     Some(Err(error)) => {
@@ -306,9 +309,10 @@ impl Poll {
                         }
                     }
                 }
-                wait = Duration::ZERO;
             }
-            if !self.flush(&mut batch) {
+            if batch.is_empty() {
+                std::thread::sleep(IDLE_SLEEP);
+            } else if !self.flush(&mut batch) {
                 return;
             }
         }
