@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,29 +39,42 @@ impl Process {
 
 /// Chance, in one place and by one seed.
 #[derive(Debug)]
-pub struct Chance(Mutex<StdRng>);
+pub struct Chance {
+    rng: Mutex<StdRng>,
+    /// Whether long delays are common.
+    slow: AtomicBool,
+}
 
 impl Chance {
     pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(StdRng::seed_from_u64(seed)))
+        Self { rng: Mutex::new(StdRng::seed_from_u64(seed)), slow: AtomicBool::new(false) }
+    }
+
+    /// Makes long delays common.
+    pub fn slow_down(&self) {
+        self.slow.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// True in `percent` of the cases.
     pub fn percent(&self, percent: u32) -> bool {
-        lock(&self.0).random_range(0..100) < percent
+        lock(&self.rng).random_range(0..100) < percent
     }
 
     pub fn below(&self, n: usize) -> usize {
-        lock(&self.0).random_range(0..n)
+        lock(&self.rng).random_range(0..n)
     }
 
     /// Mostly some milliseconds, now and then seconds.
     pub fn delay(&self) -> Duration {
-        let mut rng = lock(&self.0);
-        let top: u64 = match rng.random_range(0..100) {
-            0..90 => 20,
-            90..98 => 500,
-            _ => 9_000,
+        let mut rng = lock(&self.rng);
+        let top: u64 = match (rng.random_range(0..100), self.is_slow()) {
+            (0..90, false) | (0..60, true) => 20,
+            (90..98, false) | (60..85, true) => 500,
+            _ => 6_000,
         };
         Duration::from_millis(rng.random_range(0..top))
     }

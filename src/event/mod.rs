@@ -64,10 +64,11 @@ pub struct RawEvent {
 }
 
 impl RawEvent {
-    /// Bytes charged to the memory budget for this event: its buffers and a fixed overhead.
+    /// Bytes charged to the memory budget for this event: its key and payload twice, as they came and decoded, its headers, and
+    /// a fixed overhead.
     pub fn cost_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, |v| v.len()) + 48).sum();
-        160 + self.key.as_ref().map_or(0, |k| k.len()) + self.payload.as_ref().map_or(0, |p| p.len()) + headers
+        160 + 2 * (self.key.as_ref().map_or(0, |k| k.len()) + self.payload.as_ref().map_or(0, |p| p.len())) + headers
     }
 
     /// The first header of that name, when it is UTF-8.

@@ -1,4 +1,5 @@
-//! One budget in bytes for everything a worker holds: charged at poll, charged again with the records, freed when published.
+//! One budget in bytes for everything a worker holds: charged when the pipeline takes an event, charged again with its
+//! records, freed when they are published.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -43,6 +43,8 @@ pub struct Suspect {
     pub key: PartitionKey,
     pub claim: Uuid,
     pub offset: i64,
+    /// How often it is put in work alone, this time counted.
+    pub times: i32,
 }
 
 /// What a call needs besides its inputs.
@@ -76,7 +78,7 @@ impl Caller {
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
         let mut wait = self.settings.backoff;
         loop {
-            match self.store.suspect(&suspect.key, suspect.claim, suspect.offset).await {
+            match self.store.suspect(&suspect.key, suspect.claim, suspect.offset, suspect.times).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(SliceError::Superseded),
                 Err(StoreError::Transient(_)) => {
@@ -159,6 +161,10 @@ impl Caller {
             Outcome::Reject(rejection) => self.dead(&event.raw, &rejection),
             Outcome::Emit(predictions) => {
                 let mut records = Vec::with_capacity(predictions.len());
+                if predictions.len() > i16::MAX as usize {
+                    let detail = format!("{} predictions of one event, the limit is {}", predictions.len(), i16::MAX);
+                    return self.dead(&event.raw, &Rejection::new("too_many_predictions", detail));
+                }
                 for (n, prediction) in predictions.into_iter().enumerate() {
                     if prediction.score.is_some_and(|score| !score.is_finite()) {
                         return self.dead(
@@ -258,13 +264,13 @@ mod tests {
         fn read<'a>(&'a self, _: &'a PartitionKey, _: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
             panic!("not asked")
         }
-        fn suspect<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        fn suspect<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64, _: i32) -> BoxFuture<'a, Result<bool, StoreError>> {
             panic!("not asked")
         }
         fn decide<'a>(&'a self, _: &'a Provenance, _: &'a [Advance]) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
             panic!("not asked")
         }
-        fn published<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        fn published<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
             panic!("not asked")
         }
         fn records<'a>(
@@ -337,6 +343,7 @@ mod tests {
             record_bytes: 100_000,
             max_dead_share: 1.0,
             drain: Duration::from_secs(1),
+            store_patience: Duration::from_secs(1),
             backoff: Duration::from_millis(1),
         };
         Caller {

@@ -6,11 +6,14 @@ use super::Settings;
 use super::safety::{Safety, without};
 use crate::config::{OnLostCommits, Start};
 use crate::event::TopicPartition;
+use crate::flow::Budget;
 use crate::publisher::{Committed, PublishError, Publisher};
 use crate::record::Record;
 use crate::source::Lease;
 use crate::store::{Mode, PartitionKey, PartitionRow, Store, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// Rows read at a time when [K, P) is brought back.
@@ -25,6 +28,28 @@ pub struct Claimed {
     pub published: Committed,
     /// Records of [K, P), in order: to be published before anything newer.
     pub unpublished: Vec<Record>,
+    /// Held until the records are charged to the budget.
+    pub turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Who may bring records back: one claim at a time, and while the budget has room. Rounds that are under way make some.
+#[derive(Debug, Clone)]
+pub struct Room {
+    pub budget: Budget,
+    pub turn: Arc<Semaphore>,
+}
+
+impl Room {
+    async fn wait(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(turn) = self.turn.clone().try_acquire_owned()
+                && !self.budget.is_full()
+            {
+                return turn;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 /// Why a claim did not come about.
@@ -60,6 +85,7 @@ pub async fn claim(
     settings: &Settings,
     store: &dyn Store,
     publisher: &dyn Publisher,
+    room: &Room,
     lease: Arc<Lease>,
     partition: &TopicPartition,
 ) -> Result<Claimed, ClaimError> {
@@ -118,7 +144,7 @@ pub async fn claim(
     }
     if settings.mode == Mode::Postgres {
         let published = Committed { offset: p, records_total: Some(row.records) };
-        return Ok(Claimed { claim, row, published, unpublished: Vec::new() });
+        return Ok(Claimed { claim, row, published, unpublished: Vec::new(), turn: None });
     }
     let published = match group {
         None if q == p || without(Safety::LostOffset) => {
@@ -147,11 +173,11 @@ pub async fn claim(
     }
     if p < k && without(Safety::LostCommits) {
         let published = Committed { offset: p, records_total: Some(row.records) };
-        return Ok(Claimed { claim, row, published, unpublished: Vec::new() });
+        return Ok(Claimed { claim, row, published, unpublished: Vec::new(), turn: None });
     }
     if p < k {
         return match settings.on_lost_commits {
-            OnLostCommits::Reprocess => Ok(Claimed { claim, row, published, unpublished: Vec::new() }),
+            OnLostCommits::Reprocess => Ok(Claimed { claim, row, published, unpublished: Vec::new(), turn: None }),
             OnLostCommits::Halt => Err(ClaimError::Halt(format!(
                 "{who}: the group has published up to {k}, but Postgres has decided only up to {p}: the database lost commits (a \
                  fail-over, a restored backup), is another one, or the offsets were moved forward. Restore the database, or set \
@@ -159,6 +185,7 @@ pub async fn claim(
             ))),
         };
     }
+    let turn = if k < p { Some(room.wait().await) } else { None };
     let mut unpublished = bring_back(store, &key, k, p).await?;
     if without(Safety::BringBack) {
         unpublished.clear();
@@ -178,7 +205,7 @@ pub async fn claim(
             row.records - below_k
         )));
     }
-    Ok(Claimed { claim, row, published, unpublished })
+    Ok(Claimed { claim, row, published, unpublished, turn })
 }
 
 /// Stores where a new pipeline, or a new partition of an old one, begins: as a number.
@@ -217,8 +244,8 @@ async fn open(
     Ok(store.open(&key.pipeline, key.run, settings.mode, &starts).await?)
 }
 
-/// Reads the records of [from, to) in chunks. What is decided and not published fits a worker's memory budget, since
-/// the worker that decided it held it within one.
+/// Reads the records of [from, to) in chunks. What one worker had decided and not published fitted its memory budget; what
+/// several left behind is brought back one partition after the other.
 async fn bring_back(store: &dyn Store, key: &PartitionKey, from: i64, to: i64) -> Result<Vec<Record>, ClaimError> {
     let (mut records, mut after): (Vec<Record>, _) = (Vec::new(), None);
     if from >= to {

@@ -2,18 +2,21 @@
 //! before it has finished, up to a cap. There is no commit interval.
 //!
 //! `membership` hears the source · `claims` takes partitions over and halts them · `compute` calls the function ·
-//! `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
+//! `decide` moves P · `publish` moves K · `lag` knows the ends of the logs ·
+//! `drain` minds idle partitions and the end.
 
 mod claims;
 mod compute;
 mod decide;
 mod drain;
+mod lag;
 mod membership;
 mod publish;
 
 use super::call::{Caller, Ended as SliceEnded, SliceError};
-use super::claim::{ClaimError, Claimed};
+use super::claim::{ClaimError, Claimed, Room};
 use super::partition::{Partition, Running};
+use super::patient::Patient;
 use super::safety::{Safety, without};
 use super::{Ended, Parts, Settings};
 use crate::event::TopicPartition;
@@ -22,11 +25,12 @@ use crate::source::SourceCommand;
 use decide::DecideDone;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use lag::EndDone;
 use publish::{PublishDone, PublishRound};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,13 +64,21 @@ struct Driver {
     caller: Arc<Caller>,
     partitions: BTreeMap<TopicPartition, Partition>,
     incarnations: u64,
+    room: Room,
     claims: FuturesUnordered<BoxFuture<'static, ClaimDone>>,
     slices: JoinSet<SliceDone>,
     decide: Option<BoxFuture<'static, DecideDone>>,
     publish: Option<PublishRound>,
+    /// The end of a partition's log, asked for so that the lag is known while it grows.
+    end: Option<BoxFuture<'static, EndDone>>,
+    end_not_before: Instant,
+    last_asked: Option<TopicPartition>,
     /// Offsets of mode `postgres` on their way to the group.
     hint: Option<BoxFuture<'static, ()>>,
     hint_not_before: Instant,
+    /// The last suspect that this process named in a partition, and its count: found again by a claim of its own it has killed
+    /// nobody.
+    named: BTreeMap<TopicPartition, (i64, i32)>,
     /// Partitions whose claim found a contradiction, which a second claim must confirm.
     doubted: BTreeSet<TopicPartition>,
     /// Revocations and claims that wait for the running publish round; dropping one lets it go on.
@@ -92,7 +104,8 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(settings: Arc<Settings>, parts: Parts) -> Self {
+    fn new(settings: Arc<Settings>, mut parts: Parts) -> Self {
+        parts.store = Arc::new(Patient { inner: parts.store, patience: settings.store_patience });
         let caller = Arc::new(Caller {
             settings: settings.clone(),
             store: parts.store.clone(),
@@ -100,18 +113,24 @@ impl Driver {
             observer: parts.observer.clone(),
         });
         let now = Instant::now();
+        let room = Room { budget: parts.budget.clone(), turn: Arc::new(Semaphore::new(1)) };
         Self {
             settings,
             parts,
             caller,
             partitions: BTreeMap::new(),
             incarnations: 0,
+            room,
             claims: FuturesUnordered::new(),
             slices: JoinSet::new(),
             decide: None,
             publish: None,
+            end: None,
+            end_not_before: now,
+            last_asked: None,
             hint: None,
             hint_not_before: now,
+            named: BTreeMap::new(),
             doubted: BTreeSet::new(),
             after_round: Vec::new(),
             publish_not_before: now,
@@ -137,6 +156,7 @@ impl Driver {
             self.start_decide();
             self.start_publish();
             self.start_hint();
+            self.ask_end();
             if let Some(ended) = self.ended() {
                 return self.leave(ended).await;
             }
@@ -148,6 +168,7 @@ impl Driver {
                 done = round(&mut self.decide) => { self.decide = None; self.on_decide(done); }
                 done = published(&mut self.publish) => { self.publish = None; self.on_publish(done); }
                 () = round(&mut self.hint) => self.hint = None,
+                done = round(&mut self.end) => { self.end = None; self.on_end(done); }
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
                     Ok(done) => self.on_slice(done),
                     Err(error) => self.failed = Some(format!("a slice task ended badly: {error}")),

@@ -15,6 +15,7 @@ mod claim;
 mod driver;
 mod observe;
 mod partition;
+mod patient;
 mod safety;
 #[cfg(test)]
 mod simulation;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub max_dead_share: f64,
     /// Time to finish what is in work once a stop was asked for.
     pub drain: Duration,
+    /// How long a reply of the store may take: longer than its own bound on a statement.
+    pub store_patience: Duration,
     /// First wait after a failure; doubles up to 32 times as long.
     pub backoff: Duration,
 }

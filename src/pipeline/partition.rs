@@ -71,6 +71,8 @@ pub struct Running {
     /// The event that is in work alone or waits to be decided. Until it is, nothing else goes to work: a death would be
     /// counted against it.
     pub named: Option<i64>,
+    /// The suspect that the claim found, and how often it was in work alone without an ending.
+    pub suspected: Option<(i64, i32)>,
     /// The event that killed the process twice.
     pub condemned: Option<i64>,
     pub paused: bool,
@@ -89,6 +91,8 @@ pub struct Partition {
     pub key: PartitionKey,
     /// Tells this stay of the partition from earlier ones: late answers for those are dropped.
     pub incarnation: u64,
+    /// Number of the lease with which the source gave it.
+    pub since: u64,
     pub phase: Phase,
 }
 
@@ -121,6 +125,7 @@ impl Running {
             publish_floor: claimed.published.offset,
             probation,
             named: None,
+            suspected: row.suspect_offset.map(|offset| (offset, row.idle_claims)),
             condemned: suspected,
             paused: false,
             started: false,

@@ -227,7 +227,7 @@ impl Inner {
     }
 
     /// An earlier life of this instance may have left a transaction open, which would hold the answer back until its time-out.
-    /// Initialising the producer ends it. While a round runs there is a producer.
+    /// Initialising the producer ends it. A round that runs holds the lock, and has a producer.
     fn end_earlier_life(&self) -> Result<(), PublishError> {
         if self.settings.guarantee == Guarantee::AtLeastOnce {
             return Ok(());

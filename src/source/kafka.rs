@@ -23,6 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Rest of the poll thread while nothing comes: what it adds to the age of an event, and what it costs, about 1 % of a core.
 const IDLE_SLEEP: Duration = Duration::from_millis(1);
 
+/// Payload bytes in one batch, about: what waits in the queue is outside the memory budget.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// How a consumer is made.
 #[derive(Debug, Clone)]
 pub struct KafkaSourceSettings {
@@ -40,13 +43,18 @@ pub struct KafkaSourceSettings {
 
 /// Partitions that may be committed plainly, and the number of the lease that each came with. Kafka checks a plain commit
 /// against the member alone, so a late one could set back a partition that has moved on; this binds it to the lease.
-type Gate = Arc<Mutex<BTreeMap<TopicPartition, u64>>>;
+#[derive(Default)]
+struct Gate {
+    since: Mutex<BTreeMap<TopicPartition, u64>>,
+    /// No commit of a lease below this begins: set when a partition had to go while a commit held `since`.
+    floor: AtomicU64,
+}
 
 /// What a lease carries for the publisher: the member's metadata, and the consumer for plain commits.
 pub struct KafkaLease {
     pub metadata: ConsumerGroupMetadata,
     number: u64,
-    gate: Gate,
+    gate: Arc<Gate>,
     consumer: Weak<PollConsumer>,
 }
 
@@ -54,12 +62,12 @@ impl KafkaLease {
     /// Commits offsets as this member of the group, and waits for the answer. Refused when one of the partitions has left
     /// since this lease was made, even if it has come back.
     pub fn commit(&self, offsets: &TopicPartitionList) -> Result<(), KafkaError> {
-        let gate = lock(&self.gate);
+        let gate = lock(&self.gate.since);
         let ours = offsets.elements().iter().all(|element| {
             let partition = TopicPartition::new(element.topic(), element.partition());
             gate.get(&partition).is_some_and(|since| *since <= self.number)
         });
-        if !ours {
+        if !ours || self.number < self.gate.floor.load(Ordering::SeqCst) {
             return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::IllegalGeneration));
         }
         match self.consumer.upgrade() {
@@ -74,7 +82,7 @@ type PollConsumer = BaseConsumer<PollContext>;
 /// State that the rebalance callback and the poll loop share; both run on the poll thread.
 #[derive(Default)]
 struct Assignment {
-    held: BTreeSet<TopicPartition>,
+    held: BTreeMap<TopicPartition, u64>,
     /// Started partitions, and the next offset the pipeline may see of each.
     expected: BTreeMap<TopicPartition, i64>,
     leases: u64,
@@ -85,7 +93,7 @@ struct PollContext {
     lease: Arc<ArcSwap<Lease>>,
     assignment: Arc<Mutex<Assignment>>,
     consumer: Arc<Mutex<Weak<PollConsumer>>>,
-    gate: Gate,
+    gate: Arc<Gate>,
     revoke_wait: Duration,
     polled_at_ms: Arc<AtomicU64>,
     started: Instant,
@@ -109,9 +117,8 @@ impl ConsumerContext for PollContext {
         let partitions: Vec<TopicPartition> =
             tpl.elements().iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect();
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            lock(&self.assignment).held.extend(partitions.iter().cloned());
-            let lease = self.new_lease(consumer, true);
-            lock(&self.gate).extend(partitions.iter().map(|partition| (partition.clone(), lease.number)));
+            let lease = self.new_lease(consumer, &partitions, true);
+            lock(&self.gate.since).extend(partitions.iter().map(|partition| (partition.clone(), lease.number)));
             // An explicit offset, since `auto.offset.reset=error` refuses to guess. Nothing read from it passes before `Start`.
             let assigned = tpl
                 .set_all_offsets(Offset::Beginning)
@@ -136,13 +143,14 @@ impl ConsumerContext for PollContext {
             }
         }
         // In force before the partitions go: no transaction begins under the old one any more.
-        let lease = self.new_lease(consumer, !lost);
+        let lease = self.new_lease(consumer, &[], !lost);
+        let number = lease.number;
         let (done, finished) = oneshot::channel();
         self.send(SourceEvent::Revoked { lease, partitions: partitions.clone(), lost, done });
         if !lost {
             self.wait(finished);
         }
-        self.close_gate(&partitions);
+        self.close_gate(&partitions, number);
         if let Err(error) = consumer.incremental_unassign(tpl) {
             tracing::warn!(%error, "Partitions could not be given back in good order.");
         }
@@ -150,13 +158,16 @@ impl ConsumerContext for PollContext {
 }
 
 impl PollContext {
-    fn new_lease(&self, consumer: &BaseConsumer<Self>, with_metadata: bool) -> Arc<Lease> {
+    /// `arrived` comes with this lease.
+    fn new_lease(&self, consumer: &BaseConsumer<Self>, arrived: &[TopicPartition], with_metadata: bool) -> Arc<Lease> {
         let mut assignment = lock(&self.assignment);
         assignment.leases += 1;
+        let number = assignment.leases;
+        assignment.held.extend(arrived.iter().map(|partition| (partition.clone(), number)));
         let metadata = if with_metadata { consumer.group_metadata() } else { None };
         let lease = Arc::new(Lease {
             number: assignment.leases,
-            partitions: if metadata.is_some() { assignment.held.clone() } else { BTreeSet::new() },
+            partitions: if metadata.is_some() { assignment.held.clone() } else { BTreeMap::new() },
             metadata: metadata.map(|metadata| {
                 let consumer = lock(&self.consumer).clone();
                 Arc::new(KafkaLease { metadata, number: assignment.leases, gate: self.gate.clone(), consumer }) as _
@@ -167,16 +178,17 @@ impl PollContext {
     }
 
     /// No plain commit of these begins any more; waits for one that is under way.
-    fn close_gate(&self, partitions: &[TopicPartition]) {
+    fn close_gate(&self, partitions: &[TopicPartition], lease: u64) {
         let deadline = Instant::now() + self.revoke_wait;
         loop {
-            match self.gate.try_lock() {
+            match self.gate.since.try_lock() {
                 Ok(mut gate) => {
                     gate.retain(|partition, _| !partitions.contains(partition));
                     return;
                 }
                 Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
                 Err(_) => {
+                    self.gate.floor.store(lease, Ordering::SeqCst);
                     tracing::warn!("A plain commit was still under way when its partitions had to go; it may set them back.");
                     return;
                 }
@@ -218,7 +230,7 @@ impl PollContext {
 pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError> {
     let (events_in, events) = mpsc::channel(settings.channel_capacity);
     let (commands, commands_out) = mpsc::unbounded_channel();
-    let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeSet::new(), metadata: None }));
+    let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeMap::new(), metadata: None }));
     let polled_at_ms = Arc::new(AtomicU64::new(0));
     let slot = Arc::new(Mutex::new(Weak::new()));
     let assignment = Arc::new(Mutex::new(Assignment::default()));
@@ -227,7 +239,7 @@ pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError>
         lease: lease.clone(),
         assignment: assignment.clone(),
         consumer: slot.clone(),
-        gate: Gate::default(),
+        gate: Arc::default(),
         revoke_wait: settings.revoke_wait,
         polled_at_ms: polled_at_ms.clone(),
         started: Instant::now(),
@@ -240,7 +252,12 @@ pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError>
     let batch_max = settings.batch_max;
     std::thread::Builder::new()
         .name(format!("poll-{}", settings.group))
-        .spawn(move || Poll { consumer, assignment, commands: commands_out, topic: Arc::from(""), batch_max }.run())
+        .spawn(move || {
+            let (paused, doubtful) = (BTreeSet::new(), BTreeSet::new());
+            let look_not_before = Instant::now();
+            let topic = Arc::from("");
+            Poll { consumer, paused, doubtful, look_not_before, assignment, commands: commands_out, topic, batch_max }.run();
+        })
         .map_err(|error| SourceError::Fatal(format!("the poll thread cannot be started: {error}")))?;
     Ok(SourceHandle { events, commands, lease, polled_at_ms })
 }
@@ -276,6 +293,11 @@ fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
 
 struct Poll {
     consumer: Arc<PollConsumer>,
+    /// Paused by command: assigning anew forgets it.
+    paused: BTreeSet<TopicPartition>,
+    /// Started partitions whose position must be looked at, after an error that does not say which of them it means.
+    doubtful: BTreeSet<TopicPartition>,
+    look_not_before: Instant,
     assignment: Arc<Mutex<Assignment>>,
     commands: mpsc::UnboundedReceiver<SourceCommand>,
     /// The topic of the last record: its name is shared by all that follow.
@@ -294,13 +316,20 @@ impl Poll {
                     Err(mpsc::error::TryRecvError::Empty) => break,
                 }
             }
+            if let Err(error) = self.look() {
+                tracing::warn!(%error, "A partition could not be assigned anew.");
+            }
             let mut batch = Vec::new();
             let consumer = self.consumer.clone();
-            while batch.len() < self.batch_max {
+            let mut bytes = 0;
+            while batch.len() < self.batch_max && bytes < BATCH_BYTES {
                 // A wait of the client ends in a busy loop for what is left of a millisecond.
                 match consumer.poll(Duration::ZERO) {
                     None => break,
-                    Some(Ok(message)) => self.take(&message, &mut batch),
+                    Some(Ok(message)) => {
+                        bytes += message.payload_len();
+                        self.take(&message, &mut batch);
+                    }
                     Some(Err(error)) => {
                         // What was read before the error comes first.
                         self.flush(&mut batch);
@@ -322,7 +351,13 @@ impl Poll {
         batch.is_empty() || self.consumer.context().send(SourceEvent::Records(std::mem::take(batch)))
     }
 
-    fn obey(&self, command: SourceCommand) {
+    fn obey(&mut self, command: SourceCommand) {
+        match &command {
+            SourceCommand::Pause(partitions) => self.paused.extend(partitions.iter().cloned()),
+            SourceCommand::Resume(partitions) => self.paused.retain(|partition| !partitions.contains(partition)),
+            SourceCommand::Start { partition, .. } => drop(self.paused.remove(partition)),
+            SourceCommand::Stop => {}
+        }
         let result = match &command {
             SourceCommand::Start { partition, offset } => self.start(partition, *offset),
             SourceCommand::Pause(partitions) => self.consumer.pause(&self.held(partitions)),
@@ -340,25 +375,29 @@ impl Poll {
     /// Starts a partition at an offset. Assigning it anew at the explicit offset, rather than seeking while it is paused,
     /// leaves no room for a position that an earlier fetch had set.
     fn start(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
-        if !lock(&self.assignment).held.contains(partition) {
+        if !lock(&self.assignment).held.contains_key(partition) {
             return Ok(()); // Revoked meanwhile.
         }
+        self.assign_at(partition, offset)?;
+        lock(&self.assignment).expected.insert(partition.clone(), offset);
+        self.consumer.context().send(SourceEvent::Started { partition: partition.clone(), offset });
+        Ok(())
+    }
+
+    fn assign_at(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition.partition);
         self.consumer.incremental_unassign(&list)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
         self.consumer.incremental_assign(&list)?;
-        self.consumer.resume(&list)?;
-        lock(&self.assignment).expected.insert(partition.clone(), offset);
-        self.consumer.context().send(SourceEvent::Started { partition: partition.clone(), offset });
-        Ok(())
+        self.consumer.resume(&list)
     }
 
     fn held(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
         let assignment = lock(&self.assignment);
         let mut list = TopicPartitionList::new();
-        for partition in partitions.iter().filter(|partition| assignment.held.contains(partition)) {
+        for partition in partitions.iter().filter(|partition| assignment.held.contains_key(partition)) {
             list.add_partition(&partition.topic, partition.partition);
         }
         list
@@ -389,6 +428,34 @@ impl Poll {
         });
     }
 
+    /// Looks at one doubtful partition: its position is not in the log, which is for the pipeline to judge, or fetching begins
+    /// anew where it was. Kafka may be busy: then it is looked at later.
+    fn look(&mut self) -> Result<(), KafkaError> {
+        if Instant::now() < self.look_not_before {
+            return Ok(());
+        }
+        let Some(partition) = self.doubtful.pop_first() else { return Ok(()) };
+        let Some(expected) = lock(&self.assignment).expected.get(&partition).copied() else { return Ok(()) };
+        match self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(1)) {
+            Err(error) => {
+                tracing::warn!(%partition, %error, "The ends of a partition cannot be read; it is looked at again.");
+                self.look_not_before = Instant::now() + Duration::from_secs(1);
+                self.doubtful.insert(partition);
+            }
+            Ok((low, high)) if expected < low || expected > high => {
+                let detail = format!("offset {expected} is wanted, the log holds [{low}, {high})");
+                self.consumer.context().send(SourceEvent::Failed(SourceError::OutOfRange { partition, detail }));
+            }
+            Ok(_) => {
+                self.assign_at(&partition, expected)?;
+                if self.paused.contains(&partition) {
+                    self.consumer.pause(&self.held(std::slice::from_ref(&partition)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the log is known to end at or before `offset`.
     fn is_end(&self, partition: &TopicPartition, offset: i64) -> bool {
         match self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(1)) {
@@ -398,8 +465,9 @@ impl Poll {
     }
 
     /// Returns whether polling goes on.
-    fn on_error(&self, error: KafkaError) -> bool {
-        let context = self.consumer.context();
+    fn on_error(&mut self, error: KafkaError) -> bool {
+        let consumer = self.consumer.clone();
+        let context = consumer.context();
         match &error {
             KafkaError::PartitionEOF(number) => {
                 let started = lock(&self.assignment).expected.clone();
@@ -416,19 +484,8 @@ impl Poll {
                 false
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                // librdkafka does not say which partition: ask each that was started.
-                let started = lock(&self.assignment).expected.clone();
-                for (partition, expected) in started {
-                    let Ok((low, high)) =
-                        self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(5))
-                    else {
-                        continue;
-                    };
-                    if expected < low || expected > high {
-                        let detail = format!("offset {expected} is wanted, the log holds [{low}, {high})");
-                        context.send(SourceEvent::Failed(SourceError::OutOfRange { partition, detail }));
-                    }
-                }
+                // librdkafka does not say which partition, and has stopped fetching it: each that was started is looked at.
+                self.doubtful.extend(lock(&self.assignment).expected.keys().cloned());
                 true
             }
             KafkaError::MessageConsumption(

@@ -116,9 +116,22 @@ impl Cluster {
 
     /// A process joins the group.
     pub fn join(self: &Arc<Self>, process: Arc<Process>) -> SourceHandle {
-        let (events_in, events) = mpsc::channel(16);
+        let (events_in, mut queue) = mpsc::channel(16);
+        let (late_in, events) = mpsc::channel(1);
+        let cluster = self.clone();
+        // The lease is in force before the pipeline hears of it: there is a queue between them.
+        tokio::spawn(async move {
+            while let Some(event) = queue.recv().await {
+                if cluster.chance.percent(5) {
+                    tokio::time::sleep(cluster.chance.delay()).await;
+                }
+                if late_in.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
         let (commands, commands_out) = mpsc::unbounded_channel();
-        let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeSet::new(), metadata: None }));
+        let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeMap::new(), metadata: None }));
         self.state().members.insert(process.id, Member { heard: Instant::now(), target: BTreeSet::new() });
         self.state().rebalance();
         let poll = Poll {
@@ -184,6 +197,8 @@ impl State {
 struct Held {
     /// Set by `Start`.
     position: Option<i64>,
+    /// The lease it came with.
+    since: u64,
     paused: bool,
     told_end: Option<i64>,
 }
@@ -231,7 +246,7 @@ impl Poll {
         match command {
             SourceCommand::Start { partition, offset } => {
                 if let Some(held) = self.held.get_mut(&partition) {
-                    *held = Held { position: Some(offset), paused: false, told_end: None };
+                    *held = Held { position: Some(offset), since: held.since, paused: false, told_end: None };
                     return self.events.send(SourceEvent::Started { partition, offset }).await.is_ok();
                 }
             }
@@ -281,8 +296,6 @@ impl Poll {
         if !leaving.is_empty() {
             self.held.retain(|partition, _| target.contains(partition));
             let lease = self.new_lease(Some(generation));
-            // The pipeline hears of it later: there may be a queue between them.
-            tokio::time::sleep(self.cluster.chance.delay()).await;
             let (done, finished) = oneshot::channel();
             if self.events.send(SourceEvent::Revoked { lease, partitions: leaving.clone(), lost: false, done }).await.is_err() {
                 return false;
@@ -308,7 +321,8 @@ impl Poll {
             return true;
         }
         for partition in &arriving {
-            self.held.insert(partition.clone(), Held { position: None, paused: false, told_end: None });
+            let since = self.leases + 1;
+            self.held.insert(partition.clone(), Held { position: None, since, paused: false, told_end: None });
         }
         let lease = self.new_lease(Some(generation));
         self.events.send(SourceEvent::Assigned { lease, partitions: arriving }).await.is_ok()
@@ -318,7 +332,11 @@ impl Poll {
         self.leases += 1;
         self.generation = generation.unwrap_or_default();
         let metadata = generation.map(|generation| Arc::new(MemoryLease { generation, process: self.process.clone() }) as Arc<_>);
-        let partitions = if metadata.is_some() { self.held.keys().cloned().collect() } else { BTreeSet::new() };
+        let partitions = if metadata.is_some() {
+            self.held.iter().map(|(partition, held)| (partition.clone(), held.since)).collect()
+        } else {
+            BTreeMap::new()
+        };
         let lease = Arc::new(Lease { number: self.leases, partitions, metadata: metadata.map(|metadata| metadata as _) });
         self.lease.store(lease.clone());
         lease

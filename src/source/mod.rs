@@ -6,7 +6,7 @@ pub mod memory;
 
 use crate::event::{RawEvent, TopicPartition};
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the group gave this member: made by the poll thread inside the rebalance callback and nowhere else, immutable.
@@ -15,9 +15,17 @@ use std::sync::Arc;
 pub struct Lease {
     /// Grows with each lease of this process.
     pub number: u64,
-    pub partitions: BTreeSet<TopicPartition>,
+    /// What is held, and the number of the lease with which it came: a partition that went and came back is another stay.
+    pub partitions: BTreeMap<TopicPartition, u64>,
     /// Group metadata as the publisher of the same kind understands it (for Kafka: `ConsumerGroupMetadata`).
     pub metadata: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Lease {
+    /// Whether the partition is held.
+    pub fn holds(&self, partition: &TopicPartition) -> bool {
+        self.partitions.contains_key(partition)
+    }
 }
 
 impl std::fmt::Debug for Lease {

@@ -6,7 +6,7 @@ use crate::record::{Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
@@ -21,6 +21,8 @@ pub const REFUSED_LABEL: &str = "refused";
 pub struct Tables {
     pub rows: BTreeMap<TopicPartition, PartitionRow>,
     pub records: BTreeMap<(TopicPartition, i64, i16), Record>,
+    /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
+    pub deaths: BTreeSet<(TopicPartition, i64, String)>,
     /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
     pub doubled: Option<String>,
 }
@@ -29,7 +31,7 @@ pub struct Tables {
 #[derive(Debug)]
 pub struct Database {
     tables: Mutex<Tables>,
-    chance: Chance,
+    pub chance: Chance,
     /// No statement is answered while it is away.
     pub away: Mutex<bool>,
 }
@@ -94,6 +96,10 @@ impl Tables {
             let Some(row) = self.rows.get_mut(&advance.partition) else { continue };
             if row.claim != advance.claim || row.next_offset != advance.from {
                 continue;
+            }
+            // As the table's CHECK says.
+            if row.published_offset.max(advance.published_offset) > advance.to {
+                return Err(StoreError::Fatal("Q would stand above P".into()));
             }
             row.next_offset = advance.to;
             row.fold_from = advance.to;
@@ -173,15 +179,14 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
         let (partition, owner) = (key.partition.clone(), owner.to_owned());
         self.statement(move |tables| {
+            let deaths = &mut tables.deaths;
             Ok(tables.rows.get_mut(&partition).map(|row| {
                 row.claim = claim;
                 row.epoch += 1;
-                if row.owner == owner {
-                    row.idle_claims = 0;
-                    row.suspect_offset = None;
-                } else {
-                    row.idle_claims += i32::from(row.suspect_offset.is_none());
+                if let Some(suspect) = row.suspect_offset.filter(|_| row.owner != owner) {
+                    deaths.insert((partition.clone(), suspect, row.owner.clone()));
                 }
+                row.idle_claims += i32::from(row.suspect_offset.is_none() && row.owner != owner);
                 row.owner = owner;
                 row.clone()
             }))
@@ -194,12 +199,18 @@ impl Store for MemoryStore {
         self.statement(move |tables| Ok(tables.rows.get(&partition).cloned())).boxed()
     }
 
-    fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn suspect<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        offset: i64,
+        times: i32,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let partition = key.partition.clone();
         self.statement(move |tables| {
             let row = tables.rows.get_mut(&partition).filter(|row| row.claim == claim);
             Ok(row.is_some_and(|row| {
-                row.idle_claims = if row.suspect_offset == Some(offset) { row.idle_claims + 1 } else { 1 };
+                row.idle_claims = times;
                 row.suspect_offset = Some(offset);
                 true
             }))
@@ -217,13 +228,16 @@ impl Store for MemoryStore {
         key: &'a PartitionKey,
         claim: Uuid,
         published_offset: i64,
+        handover: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let partition = key.partition.clone();
         self.statement(move |tables| {
             if let Some(row) = tables.rows.get_mut(&partition).filter(|row| row.claim == claim) {
                 row.published_offset = row.published_offset.max(published_offset.min(row.next_offset));
-                row.idle_claims = 0;
-                row.suspect_offset = None;
+                if handover || row.suspect_offset.is_none_or(|suspect| suspect < published_offset) {
+                    row.idle_claims = 0;
+                    row.suspect_offset = None;
+                }
             }
             Ok(())
         })

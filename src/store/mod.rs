@@ -52,7 +52,7 @@ pub struct Advance {
     pub claim: Uuid,
     pub from: i64,
     pub to: i64,
-    /// Newest event time in [from, to), milliseconds; `None` when nothing had one.
+    /// Newest record timestamp in [from, to), milliseconds; `None` when nothing had one that is a time.
     pub event_time_ms: Option<i64>,
     pub events: i64,
     pub skipped: i64,
@@ -97,9 +97,8 @@ pub trait Store: Send + Sync {
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>>;
 
-    /// Writes a random claim, adds 1 to the epoch and, without a suspect, to `idle_claims`, and returns the row; `None` when
-    /// there is no row. Who claims what it held itself has not died of it: both go back to nothing. So `owner` must be unique
-    /// to the life of a process.
+    /// Writes a random claim, adds 1 to the epoch, and returns the row; `None` when there is no row. Without a suspect, and
+    /// when the owner before was another one, it adds 1 to `idle_claims`: so `owner` must be unique to the life of a process.
     fn claim<'a>(
         &'a self,
         key: &'a PartitionKey,
@@ -110,9 +109,15 @@ pub trait Store: Send + Sync {
     /// Reads the row as it is, on a connection that is known to be new when `fresh`.
     fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
 
-    /// Names the event that is about to be called alone, under the claim, and counts how often it was. Returns whether the
-    /// claim still held.
-    fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// Names the event that is about to be called alone, under the claim, for the `times`-th time. Saying it twice changes
+    /// nothing. Returns whether the claim still held.
+    fn suspect<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        offset: i64,
+        times: i32,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// One round: every advance whose claim and `from` still match is applied together with its records; the others write
     /// nothing. Resets `idle_claims` and `suspect_offset` of what moved past the suspect. Returns the partitions that moved.
@@ -122,12 +127,14 @@ pub trait Store: Send + Sync {
         round: &'a [Advance],
     ) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>>;
 
-    /// Writes Q alone, under the claim, for partitions that are idle.
+    /// Writes Q alone, under the claim, for partitions that are idle or handed over. What is handed over in good order has no
+    /// suspect; else only one below Q is cleared.
     fn published<'a>(
         &'a self,
         key: &'a PartitionKey,
         claim: Uuid,
         published_offset: i64,
+        handover: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Records of [from, to) of one partition after `(offset, n)`, in order, at most `limit`.

@@ -129,8 +129,14 @@ impl Store for PostgresStore {
         .boxed()
     }
 
-    fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        rows::suspect(&self.pool, key, claim, offset).boxed()
+    fn suspect<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        offset: i64,
+        times: i32,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        rows::suspect(&self.pool, key, claim, offset, times).boxed()
     }
 
     fn decide<'a>(
@@ -146,8 +152,9 @@ impl Store for PostgresStore {
         key: &'a PartitionKey,
         claim: Uuid,
         published_offset: i64,
+        handover: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        rows::published(&self.pool, key, claim, published_offset).boxed()
+        rows::published(&self.pool, key, claim, published_offset, handover).boxed()
     }
 
     fn records<'a>(

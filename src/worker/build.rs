@@ -94,6 +94,7 @@ pub async fn pipeline(
         record_bytes: of.record_bytes,
         max_dead_share: of.max_dead_share,
         drain: Duration::from_secs(25),
+        store_patience: Duration::from_millis(config.postgres.statement_timeout_ms) + Duration::from_secs(5),
         backoff: Duration::from_millis(50),
     });
     let source = kafka::spawn(KafkaSourceSettings {

@@ -218,7 +218,7 @@ async fn the_worker_may_decide_but_neither_delete_nor_alter_nor_rewrite_a_record
     assert_eq!(rows(&store, 0).await.len(), 2);
 }
 
-/// Would catch: an event condemned by deaths that were not its own, or by claims without any death.
+/// Would catch: an event condemned by deaths that were not its own, by claims without any death, or by a statement said twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspect_is_counted_each_time_it_is_in_work_alone() {
     let store = opened_by(&database().await, "first").await;
@@ -231,14 +231,18 @@ async fn a_suspect_is_counted_each_time_it_is_in_work_alone() {
     };
     let (a, b, c) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     assert_eq!(claims("second", a).await, (2, None), "two claims without progress");
+    assert_eq!(claims("second", a).await, (2, None), "who claims again what it held has not died");
     assert_eq!(claims("third", a).await, (3, None));
-    assert!(store.suspect(&key(0), a, 10).await.unwrap());
+    for _ in 0..2 {
+        assert!(store.suspect(&key(0), a, 10, 1).await.unwrap());
+    }
     assert_eq!(claims("fourth", b).await, (1, Some(10)), "in work alone once; the claim itself counts nothing");
-    assert!(!store.suspect(&key(0), a, 11).await.unwrap(), "the old claim names no suspect");
-    assert!(store.suspect(&key(0), b, 10).await.unwrap());
+    assert!(!store.suspect(&key(0), a, 11, 1).await.unwrap(), "the old claim names no suspect");
+    assert!(store.suspect(&key(0), b, 10, 2).await.unwrap());
     assert_eq!(claims("fifth", c).await, (2, Some(10)), "and once more");
-    assert!(store.suspect(&key(0), c, 11).await.unwrap());
+    store.published(&key(0), c, 10, false).await.unwrap();
+    assert_eq!(row(&store, 0).await.suspect_offset, Some(10), "what is published stands below the suspect");
+    store.published(&key(0), c, 10, true).await.unwrap();
     let row = row(&store, 0).await;
-    assert_eq!((row.idle_claims, row.suspect_offset), (1, Some(11)), "another suspect starts anew");
-    assert_eq!(claims("fifth", a).await, (0, None), "who claims again what it held did not die of it");
+    assert_eq!((row.idle_claims, row.suspect_offset), (0, None), "an orderly handover suspects nobody");
 }

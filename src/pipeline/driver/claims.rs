@@ -14,11 +14,17 @@ impl Driver {
             return;
         }
         match result {
-            Ok(claimed) => {
+            Ok(mut claimed) => {
                 self.doubted.remove(&partition);
-                let running = Running::new(claimed, self.settings.decide_events);
+                let turn = claimed.turn.take();
+                let mut running = Running::new(claimed, self.settings.decide_events);
+                if running.suspected.is_some() && running.suspected == self.named.get(&partition).copied() {
+                    running.condemned = None;
+                    running.suspected = running.suspected.map(|(offset, times)| (offset, times - 1));
+                }
                 tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
                 self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());
+                drop(turn);
                 let offset = running.decided;
                 if let Some(state) = self.partitions.get_mut(&partition) {
                     state.phase = Phase::Running(Box::new(running));
@@ -35,7 +41,7 @@ impl Driver {
                 tracing::warn!(%partition, detail, "A claim failed for now and is made again.");
                 self.parts.observer.retried("claim");
                 let lease = self.parts.source.lease.load_full();
-                if lease.partitions.contains(&partition) {
+                if lease.holds(&partition) {
                     self.take_over(partition, lease, self.settings.backoff * 4);
                 } else {
                     self.forget(&partition);
@@ -50,7 +56,7 @@ impl Driver {
     /// with another worker meanwhile: only a second claim halts, after the source had time to say so.
     fn doubt(&mut self, partition: TopicPartition, reason: String) {
         let lease = self.parts.source.lease.load_full();
-        if !lease.partitions.contains(&partition) {
+        if !lease.holds(&partition) {
             self.forget(&partition);
         } else if self.doubted.insert(partition.clone()) {
             tracing::warn!(%partition, reason, "A claim found a contradiction; it is made again to make sure.");
@@ -79,7 +85,7 @@ impl Driver {
         tracing::warn!(%partition, "Another worker has claimed the partition.");
         self.note_published(&partition);
         let lease = self.parts.source.lease.load_full();
-        if lease.partitions.contains(&partition) {
+        if lease.holds(&partition) {
             self.tell(SourceCommand::Pause(vec![partition.clone()]));
             self.take_over(partition, lease, self.settings.backoff * 32);
         } else {

@@ -44,11 +44,13 @@ impl Driver {
                 running.in_call += count;
                 if running.probation > 0 {
                     running.probation -= 1;
-                    running.named = items.last().map(|item| item.input.event.raw.position.offset);
-                    suspect = items.last().map(|item| Suspect {
-                        key,
-                        claim: running.claim,
-                        offset: item.input.event.raw.position.offset,
+                    suspect = items.last().map(|item| {
+                        let offset = item.input.event.raw.position.offset;
+                        let before =
+                            running.suspected.filter(|(suspected, _)| *suspected == offset).map_or(0, |(_, times)| times);
+                        running.named = Some(offset);
+                        self.named.insert(partition.clone(), (offset, before + 1));
+                        Suspect { key, claim: running.claim, offset, times: before + 1 }
                     });
                 }
                 taken.push((partition, incarnation, count));

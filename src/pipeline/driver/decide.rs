@@ -3,7 +3,6 @@
 use super::{Driver, current};
 use crate::event::{Position, TopicPartition};
 use crate::flow::Prefix;
-use crate::pipeline::partition::Running;
 use crate::pipeline::safety::{Safety, without};
 use crate::record::{self, Chunk, Kind};
 use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
@@ -17,6 +16,12 @@ use uuid::Uuid;
 const ROUND_RECORDS: usize = 20_000;
 /// Most bytes that one partition brings to a round.
 const PREFIX_BYTES: usize = 16 << 20;
+/// Timestamps that Postgres and people can read: from 1970 to the year 9999. A producer may write any number into a record.
+const CALENDAR_MS: std::ops::Range<i64> = 0..253_402_300_800_000;
+/// Most bytes in one round over all partitions.
+const ROUND_BYTES: usize = 32 << 20;
+/// A round that had no clear answer is halved down to this many events a partition.
+const HALVED_EVENTS: usize = 64;
 /// Rounds of one partition each after Postgres refused the data of a shared one.
 const SOLO_ROUNDS: u32 = 64;
 /// Window of the dead-letter share, in events.
@@ -37,18 +42,20 @@ impl Driver {
         if self.decide.is_some() || Instant::now() < self.decide_not_before {
             return;
         }
-        let (mut round, mut ids, mut records_in_round, mut halts) = (Vec::new(), Vec::new(), 0, Vec::new());
+        let (mut round, mut ids, mut halts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records_in_round, mut bytes_in_round) = (0, 0);
         for partition in self.turns(self.last_decided.as_ref()) {
             let Some(state) = self.partitions.get_mut(&partition) else { continue };
             let incarnation = state.incarnation;
             let Some(running) = state.running() else { continue };
-            if records_in_round >= ROUND_RECORDS || (self.solo_rounds > 0 && !round.is_empty()) {
+            if records_in_round >= ROUND_RECORDS || bytes_in_round >= ROUND_BYTES || (self.solo_rounds > 0 && !round.is_empty()) {
                 break;
             }
             if running.deciding.is_none() {
                 let Some(prefix) = running.ledger.take_prefix(running.decide_cap, PREFIX_BYTES) else { continue };
-                if too_many_dead(running, &prefix, self.settings.max_dead_share) {
-                    halts.push((partition.clone(), running.share));
+                let share = share_with(running.share, &prefix);
+                if share.0 >= 100 && (share.1 as f64) > self.settings.max_dead_share * (share.0 as f64) {
+                    halts.push((partition.clone(), share));
                     running.ledger.restore(prefix);
                     continue;
                 }
@@ -56,17 +63,19 @@ impl Driver {
             }
             let Some(prefix) = &running.deciding else { continue };
             records_in_round += prefix.records.len();
+            bytes_in_round += prefix.bytes;
             ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
             round.push(Advance {
                 partition,
                 claim: running.claim,
                 from: prefix.from,
                 to: prefix.to,
-                event_time_ms: Some(prefix.newest_ms),
+                event_time_ms: Some(prefix.newest_ms).filter(|ms| CALENDAR_MS.contains(ms)),
                 events: prefix.events.len() as i64,
                 skipped: prefix.skipped,
                 dead: prefix.dead,
-                published_offset: if self.settings.mode == Mode::Both { running.published } else { prefix.to },
+                // After lost commits K stands above what is decided again.
+                published_offset: if self.settings.mode == Mode::Both { running.published.min(prefix.to) } else { prefix.to },
                 records: prefix.records.clone(),
             });
         }
@@ -74,7 +83,7 @@ impl Driver {
             let share = self.settings.max_dead_share;
             self.halt(&partition, format!(
                 "{dead} of the last {ended} events are dead letters, more than the share {share} that `max_dead_share` allows: the topic or \
-                 its producer has changed. Nothing of them was decided; look at the reasons in the log, mend the cause or raise the share, \
+                 its producer has changed. The newest of them are not decided; look at the reasons in the log, mend the cause or raise the share, \
                  and start again."
             ));
         }
@@ -122,7 +131,7 @@ impl Driver {
                 tracing::warn!(detail, "A decide round has no clear answer; the rows are read again.");
                 self.parts.observer.retried("decide");
                 self.decide_failures += 1;
-                self.decide_not_before = Instant::now() + self.settings.backoff * 2u32.pow(self.decide_failures.min(5));
+                self.wait_to_decide();
                 Vec::new()
             }
             Err(StoreError::Data(detail)) => return self.on_refused(done.round, &detail),
@@ -145,11 +154,11 @@ impl Driver {
                 continue;
             }
             match done.rows.get(&partition) {
-                None => {}
+                None => self.wait_to_decide(),
                 Some(Some(row)) if row.claim == claim && row.next_offset == to => {
                     self.decided(&partition, incarnation, done.seconds)
                 }
-                Some(Some(row)) if row.claim == claim && row.next_offset == from => {}
+                Some(Some(row)) if row.claim == claim && row.next_offset == from => self.halve(&partition, incarnation),
                 Some(Some(row)) if row.claim == claim && self.overtaken(&partition, incarnation, row.next_offset) => {
                     self.decided(&partition, incarnation, done.seconds)
                 }
@@ -173,8 +182,21 @@ impl Driver {
         }
     }
 
+    fn wait_to_decide(&mut self) {
+        self.decide_not_before = Instant::now() + self.settings.backoff * 2u32.pow(self.decide_failures.min(5));
+    }
+
+    /// The round was not carried out; it may have been too large for the time that a statement has.
+    fn halve(&mut self, partition: &TopicPartition, incarnation: u64) {
+        let Some(running) = current(&mut self.partitions, partition, incarnation) else { return };
+        if let Some(prefix) = running.deciding.take_if(|prefix| prefix.events.len() > HALVED_EVENTS) {
+            running.decide_cap = (prefix.events.len() / 2).max(HALVED_EVENTS);
+            running.ledger.restore(prefix);
+        }
+    }
+
     /// An earlier statement of this stay, given up and cut differently since, was carried out after all and moved P to `to`.
-    /// Endings do not change once they are finished, so what it wrote is what stands in the ledger.
+    /// A finished ending changes only when Postgres has refused it, so what was carried out is what stands in the ledger.
     fn overtaken(&mut self, partition: &TopicPartition, incarnation: u64, to: i64) -> bool {
         let Some(running) = current(&mut self.partitions, partition, incarnation) else { return false };
         if let Some(prefix) = running.deciding.take() {
@@ -221,6 +243,7 @@ impl Driver {
         let Some(running) = current(&mut self.partitions, partition, incarnation) else { return };
         let Some(prefix) = running.deciding.take() else { return };
         let events = prefix.events.len();
+        running.share = share_with(running.share, &prefix);
         running.decided = prefix.to;
         running.named = running.named.filter(|named| *named >= prefix.to);
         running.events += events as i64;
@@ -240,12 +263,8 @@ impl Driver {
     }
 }
 
-fn too_many_dead(running: &mut Running, prefix: &Prefix, share: f64) -> bool {
-    let (ended, dead) = &mut running.share;
-    if *ended >= SHARE_EVENTS {
-        (*ended, *dead) = (0, 0);
-    }
-    *ended += prefix.events.len();
-    *dead += prefix.dead as usize;
-    *ended >= 100 && (*dead as f64) > share * (*ended as f64)
+/// Ended and dead of the running window, with a prefix that is about to be decided.
+fn share_with((ended, dead): (usize, usize), prefix: &Prefix) -> (usize, usize) {
+    let (ended, dead) = if ended >= SHARE_EVENTS { (0, 0) } else { (ended, dead) };
+    (ended + prefix.events.len(), dead + prefix.dead as usize)
 }

@@ -54,7 +54,7 @@ impl Driver {
             && self.decide.is_none()
             && self.publish.is_none()
             && self.partitions.values_mut().all(|state| {
-                let ours = lease.partitions.contains(&state.key.partition);
+                let ours = lease.holds(&state.key.partition);
                 state.running().is_none_or(|running| running.is_settled() || !ours)
             });
         if settled {
@@ -73,7 +73,7 @@ impl Driver {
             for state in self.partitions.values_mut() {
                 let key = state.key.clone();
                 if let Some(running) = state.running() {
-                    let noted = self.parts.store.published(&key, running.claim, running.published).await;
+                    let noted = self.parts.store.published(&key, running.claim, running.published, true).await;
                     if let Err(error) = noted {
                         tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
                     }

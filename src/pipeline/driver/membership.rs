@@ -48,11 +48,12 @@ impl Driver {
         if self.draining.is_some() {
             return;
         }
+        let Some(since) = lease.partitions.get(&partition).copied() else { return };
         self.incarnations += 1;
         let incarnation = self.incarnations;
         let provenance = &self.settings.provenance;
         let key = PartitionKey { pipeline: provenance.pipeline.clone(), run: provenance.run, partition: partition.clone() };
-        self.partitions.insert(partition.clone(), Partition { key, incarnation, phase: Phase::Claiming });
+        self.partitions.insert(partition.clone(), Partition { key, incarnation, since, phase: Phase::Claiming });
         let (ended, round) = oneshot::channel::<()>();
         if self.is_publishing(&partition) && !without(Safety::ClaimAfterRound) {
             self.after_round.push(ended);
@@ -60,11 +61,12 @@ impl Driver {
             drop(ended);
         }
         let (settings, store, publisher) = (self.settings.clone(), self.parts.store.clone(), self.parts.publisher.clone());
+        let room = self.room.clone();
         self.claims.push(
             async move {
                 round.await.unwrap_or_default();
                 tokio::time::sleep(wait).await;
-                let result = claim::claim(&settings, &*store, &*publisher, lease, &partition).await;
+                let result = claim::claim(&settings, &*store, &*publisher, &room, lease, &partition).await;
                 ClaimDone { partition, incarnation, result }
             }
             .boxed(),
@@ -81,7 +83,7 @@ impl Driver {
 
     pub(super) fn on_revoked(&mut self, partitions: Vec<TopicPartition>, done: oneshot::Sender<()>) {
         for partition in &partitions {
-            self.note_published(partition);
+            self.note(partition, true);
             self.forget(partition);
             self.doubted.remove(partition);
         }
@@ -91,15 +93,20 @@ impl Driver {
         // Otherwise `done` is dropped here, which lets the source go on.
     }
 
-    /// Writes Q on the way out: a proof of an orderly end, and a help for the next owner.
+    /// Writes Q: a help for the next owner.
     pub(super) fn note_published(&mut self, partition: &TopicPartition) {
+        self.note(partition, false);
+    }
+
+    /// Writes Q on the way out. `handover`: a proof of an orderly end, so that nothing is suspected any more.
+    fn note(&mut self, partition: &TopicPartition, handover: bool) {
         let Some(state) = self.partitions.get_mut(partition) else { return };
         let key = state.key.clone();
         let Some(running) = state.running() else { return };
         let (claim, published, store) = (running.claim, running.published, self.parts.store.clone());
         running.noted = published;
         tokio::spawn(async move {
-            if let Err(error) = store.published(&key, claim, published).await {
+            if let Err(error) = store.published(&key, claim, published, handover).await {
                 tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
             }
         });

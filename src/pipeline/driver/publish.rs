@@ -83,10 +83,16 @@ impl Driver {
         for partition in self.turns(self.last_published.as_ref()) {
             let Some(state) = self.partitions.get_mut(&partition) else { continue };
             let (key, incarnation) = (state.key.clone(), state.incarnation);
-            let Some(running) = state.running() else { continue };
-            if !lease.partitions.contains(&partition) && !without(Safety::OneLease) {
+            // What was taken over under an earlier stay does not go out under this one.
+            let held = if without(Safety::OneLease) {
+                lease.holds(&partition)
+            } else {
+                lease.partitions.get(&partition) == Some(&state.since)
+            };
+            if !held {
                 continue;
             }
+            let Some(running) = state.running() else { continue };
             let (mut records, mut to, mut total) = (Vec::new(), running.published, running.published_records);
             for decided in &running.queue {
                 let full = records_in_round + decided.records.len() > max_records || bytes_in_round + decided.bytes > max_bytes;
@@ -170,7 +176,7 @@ impl Driver {
         self.note_published(&partition);
         let lease = self.parts.source.lease.load_full();
         self.tell(SourceCommand::Pause(vec![partition.clone()]));
-        if lease.partitions.contains(&partition) {
+        if lease.holds(&partition) {
             self.take_over(partition, lease, self.settings.backoff);
         } else {
             self.forget(&partition);
@@ -229,7 +235,7 @@ fn hints<'a>(lease: &Arc<Lease>, partitions: impl Iterator<Item = &'a mut Partit
     let hint = |state: &'a mut Partition| {
         let partition = state.key.partition.clone();
         let running: &mut Running = state.running()?;
-        if running.hinted >= running.decided || !lease.partitions.contains(&partition) {
+        if running.hinted >= running.decided || !lease.holds(&partition) {
             return None;
         }
         running.hinted = running.decided;

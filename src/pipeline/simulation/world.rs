@@ -44,8 +44,8 @@ pub struct World {
     pub chance: Chance,
     /// Workers that ended in a way of their own.
     pub ends: Vec<String>,
-    /// Deaths so far.
-    pub kills: usize,
+    /// What the workers are told about lost commits.
+    pub on_lost_commits: OnLostCommits,
     halts: Arc<Halts>,
     processes: u64,
 }
@@ -60,7 +60,7 @@ impl World {
             workers: Vec::new(),
             chance: Chance::new(seed.wrapping_add(2)),
             ends: Vec::new(),
-            kills: 0,
+            on_lost_commits: OnLostCommits::Halt,
             halts: Arc::default(),
             processes: 0,
         }
@@ -90,7 +90,12 @@ impl World {
             observer: self.halts.clone(),
         };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(Arc::new(settings(process.id)), parts, stop.clone(), CancellationToken::new()));
+        let task = tokio::spawn(run(
+            Arc::new(settings(process.id, self.on_lost_commits)),
+            parts,
+            stop.clone(),
+            CancellationToken::new(),
+        ));
         handle.set(task.abort_handle()).unwrap();
         self.workers.push(Worker { process, stop, task, budget });
     }
@@ -100,7 +105,6 @@ impl World {
         let worker = self.workers.swap_remove(index);
         worker.process.kill();
         worker.task.abort();
-        self.kills += 1;
     }
 
     /// Asks a worker to drain, and waits for its end.
@@ -120,7 +124,7 @@ impl World {
             if self.workers[index].task.is_finished() {
                 let worker = self.workers.swap_remove(index);
                 match worker.task.await {
-                    Err(error) if error.is_cancelled() => self.kills += 1,
+                    Err(error) if error.is_cancelled() => {}
                     Err(error) => self.ends.push(format!("{error}")),
                     Ok(ended) => self.ends.push(format!("{ended:?}")),
                 }
@@ -169,20 +173,21 @@ impl World {
     }
 }
 
-fn settings(process: u64) -> Settings {
+pub fn settings(process: u64, on_lost_commits: OnLostCommits) -> Settings {
     Settings {
         provenance: Provenance { pipeline: "p".into(), run: 1, function: "moody/1".into(), model: "".into(), config: "c".into() },
         mode: Mode::Both,
         output_topic: "out".into(),
         dead_letter_topic: "dead".into(),
         start: Start::Earliest,
-        on_lost_commits: OnLostCommits::Halt,
+        on_lost_commits,
         owner: process.to_string().into(),
         window: 20,
         decide_events: 9,
         record_bytes: 10_000,
         max_dead_share: 1.0,
         drain: Duration::from_secs(60),
+        store_patience: Duration::from_secs(20),
         backoff: Duration::from_millis(50),
     }
 }

@@ -189,6 +189,18 @@ fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
                 | RDKafkaErrorCode::InvalidRecord
         )
     );
+    match error.rdkafka_error_code() {
+        // The producer is dead: it must be rebuilt.
+        Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
+            return PublishError::Indefinite(format!("a record was not delivered: {error}"));
+        }
+        Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+            return PublishError::Fatal(format!(
+                "the broker refuses idempotent writes: {error}. Grant IdempotentWrite on the cluster."
+            ));
+        }
+        _ => {}
+    }
     if forever {
         PublishError::Impossible { partition: publication.partition.clone(), detail: error.to_string() }
     } else {
@@ -196,8 +208,8 @@ fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
     }
 }
 
-/// Aborts after `cause`. Only after a first delivery report: before it the broker may not know the transaction, and
-/// librdkafka takes its answer as fatal.
+/// Aborts after `cause`. Before a first delivery report the broker may not know the transaction, and librdkafka takes its
+/// answer as fatal: then the producer is given up, unless the records themselves were the cause.
 fn abort(producer: &Client, cause: PublishError) -> PublishError {
     if matches!(cause, PublishError::Indefinite(_)) {
         return cause;
@@ -205,7 +217,6 @@ fn abort(producer: &Client, cause: PublishError) -> PublishError {
     purge(producer);
     if producer.context().delivered.load(Ordering::Relaxed) == 0 {
         return match cause {
-            // Nothing reached the broker; the producer is rebuilt with the next round all the same.
             PublishError::Impossible { .. } => match producer.abort_transaction(CALL_TIMEOUT) {
                 Ok(()) => cause,
                 Err(error) => PublishError::Indefinite(format!("{cause}; and the abort failed: {error}")),

@@ -14,7 +14,7 @@ macro_rules! compare_and_set {
         r#"
 UPDATE millrace.stream_partition AS p
 SET next_offset = a.to_offset, fold_from = a.to_offset,
-    published_offset = greatest(p.published_offset, a.published),
+    published_offset = greatest(p.published_offset, least(a.published, a.to_offset)),
     event_time = greatest(p.event_time, to_timestamp(a.event_ms / 1000.0)),
     events = p.events + a.events, records = p.records + a.records, skipped = p.skipped + a.skipped, dead = p.dead + a.dead,
     idle_claims = CASE WHEN p.suspect_offset >= a.to_offset THEN p.idle_claims ELSE 0 END,

@@ -76,8 +76,7 @@ pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) ->
 pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) -> Result<Option<PartitionRow>, StoreError> {
     let text = format!(
         "UPDATE millrace.stream_partition SET claim = $5, epoch = epoch + 1, owner = $6, claimed_at = now(), \
-         idle_claims = CASE WHEN owner = $6 THEN 0 WHEN suspect_offset IS NULL THEN idle_claims + 1 ELSE idle_claims END, \
-         suspect_offset = CASE WHEN owner = $6 THEN NULL ELSE suspect_offset END \
+         idle_claims = idle_claims + (suspect_offset IS NULL AND owner IS DISTINCT FROM $6)::int \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(text))
@@ -109,10 +108,10 @@ pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<O
 }
 
 /// From here on the count tells how often this event was put in work alone: claims in between do not count against it.
-pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64) -> Result<bool, StoreError> {
+pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64, times: i32) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "UPDATE millrace.stream_partition \
-         SET idle_claims = CASE WHEN suspect_offset = $6 THEN idle_claims + 1 ELSE 1 END, suspect_offset = $6 \
+         SET idle_claims = $7, suspect_offset = $6 \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
     )
     .bind(&*key.pipeline)
@@ -121,17 +120,19 @@ pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64
     .bind(key.partition.partition)
     .bind(claim)
     .bind(offset)
+    .bind(times)
     .execute(pool)
     .await
     .map_err(map)?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Also a proof of life: who comes to this in good order was not killed by an event.
-pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64) -> Result<(), StoreError> {
+/// Whoever hands over in good order, or has published beyond the suspect, was not killed by it.
+pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64, handover: bool) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE millrace.stream_partition SET published_offset = greatest(published_offset, least($6, next_offset)), idle_claims = 0, \
-         suspect_offset = NULL WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
+        "UPDATE millrace.stream_partition SET published_offset = greatest(published_offset, least($6, next_offset)), \
+         idle_claims = CASE WHEN $7 OR suspect_offset IS NULL OR suspect_offset < $6 THEN 0 ELSE idle_claims END, \
+         suspect_offset = CASE WHEN $7 OR suspect_offset < $6 THEN NULL ELSE suspect_offset END WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
     )
     .bind(&*key.pipeline)
     .bind(key.run)
@@ -139,6 +140,7 @@ pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i
     .bind(key.partition.partition)
     .bind(claim)
     .bind(offset)
+    .bind(handover)
     .execute(pool)
     .await
     .map_err(map)?;

@@ -93,7 +93,7 @@ async fn a_suspect_is_condemned_by_its_second_death_and_its_neighbours_go_on() {
 }
 
 const NAMING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' \
-                      AND query LIKE '%SET idle_claims = CASE%'";
+                      AND query LIKE '%SET idle_claims = $%'";
 const DECIDING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' \
                         AND query LIKE '%WITH moved AS%'";
 const END_DECIDES: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
@@ -113,7 +113,7 @@ async fn an_event_that_kills_each_worker_ends_as_a_dead_letter() {
         .execute(
             "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN
-                 IF NEW.suspect_offset = 15 AND current_query() LIKE '%SET idle_claims = CASE%' THEN
+                 IF NEW.suspect_offset = 15 AND current_query() LIKE '%SET idle_claims = $%' THEN
                      PERFORM pg_sleep(2);
                  ELSIF NEW.next_offset > 15
                      AND NOT EXISTS (SELECT 1 FROM millrace.record WHERE \"offset\" = 15 AND kind = 'dead_letter') THEN

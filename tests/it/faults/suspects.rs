@@ -19,9 +19,9 @@ async fn a_decide_does_not_clear_a_suspect_above_it() {
     store.open("p", 1, Mode::Both, &[(input.clone(), 10)]).await.unwrap();
     let claim = Uuid::new_v4();
     store.claim(&key, claim, "a").await.unwrap();
-    assert!(store.suspect(&key, claim, 10).await.unwrap());
+    assert!(store.suspect(&key, claim, 10, 1).await.unwrap());
     // 10 is called; 11 is named and called while 10 is decided.
-    assert!(store.suspect(&key, claim, 11).await.unwrap());
+    assert!(store.suspect(&key, claim, 11, 1).await.unwrap());
     let ten = Advance {
         partition: input.clone(),
         claim,
