@@ -4,6 +4,7 @@ mod bad_inputs;
 mod deaths;
 mod fenced;
 mod kills;
+mod moves;
 mod outages;
 mod replies;
 mod slow_publish;

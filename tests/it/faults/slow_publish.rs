@@ -16,10 +16,10 @@ async fn a_partition_that_is_taken_again_waits_for_the_running_publish_round() {
     let stage = Stage::of(Plan { brokers: kafka.address(), session_ms: 30_000, ..Plan::default() }).await;
     let mut worker = stage.worker();
     let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
-    let sent = 30_000;
-    stage.send(0, sent);
-    let mut events = 0;
+    let (mut sent, mut events) = (0, 0);
     for _ in 0..2 {
+        stage.send(sent, sent + 30_000);
+        sent += 30_000;
         // In the middle of the work: a round is on its way, and what was read before suffices for more decides.
         stage.decided_at_least(events + 2_000).await;
         kafka.tell(&["freeze"]);
