@@ -76,10 +76,9 @@ impl Plan {
                     Some(begin) => begin,
                     None => bail!(
                         "{partition}: the group has no offset, and records of [{}, {}) may or may not have been published. Look with `millrace verify`, \
-                         then set the offset with `--published OFFSET --partition {}`, or choose another --from.",
+                         then set the offset with `--published auto`, or choose another --from.",
                         row.map_or(0, |row| row.published_offset),
-                        row.map_or(0, |row| row.next_offset),
-                        partition.partition
+                        row.map_or(0, |row| row.next_offset)
                     ),
                 },
             };
@@ -174,28 +173,29 @@ impl fmt::Display for Plan {
     }
 }
 
+/// A row that nobody has claimed.
+#[cfg(test)]
+pub fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
+    PartitionRow {
+        claim: uuid::Uuid::nil(),
+        epoch: 1,
+        owner: String::new(),
+        next_offset: p,
+        published_offset: q,
+        fold_from: p,
+        events: 0,
+        records: 0,
+        skipped: 0,
+        dead: 0,
+        idle_claims: 0,
+        suspect_offset: None,
+        mode,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
-
-    fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
-        PartitionRow {
-            claim: Uuid::nil(),
-            epoch: 1,
-            owner: String::new(),
-            next_offset: p,
-            published_offset: q,
-            fold_from: p,
-            events: 0,
-            records: 0,
-            skipped: 0,
-            dead: 0,
-            idle_claims: 0,
-            suspect_offset: None,
-            mode,
-        }
-    }
 
     /// Would catch: a start that skips what was decided and not published, or one outside of the log.
     #[test]

@@ -139,7 +139,7 @@ async fn in_order(
                 &at,
                 format!(
                     "the group has no committed offset, and records of [{q}, {p}) may or may not be published: offsets expired or were deleted. \
-                     Set it with `millrace adopt --published OFFSET`"
+                     Set it with `millrace adopt --published auto`"
                 ),
             );
         }

@@ -2,7 +2,7 @@
 
 mod counts;
 mod deep;
-mod reader;
+pub mod reader;
 mod report;
 mod tally;
 mod topics;

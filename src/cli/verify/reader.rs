@@ -1,11 +1,12 @@
 //! Reads a topic from its beginning to the end it had at the start, once, as `read_committed` readers see it.
 
 use crate::cli::kafka::Kafka;
+use crate::record::{ID_HEADER, RecordId};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -28,6 +29,18 @@ pub enum Next<'a> {
     /// Nothing at the moment.
     Idle,
     End,
+}
+
+/// The id that a record carries, when it is one of this pipeline.
+pub fn id_of(pipeline: &str, message: &BorrowedMessage<'_>) -> Option<RecordId> {
+    let value = header(message, ID_HEADER)?;
+    let id: RecordId = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (*id.pipeline == *pipeline).then_some(id)
+}
+
+/// The value of a header, the first of that name.
+pub fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
+    message.headers()?.iter().find(|header| header.key == name).and_then(|header| header.value)
 }
 
 /// Looks how far a topic goes, and waits until no open transaction stands below that.

@@ -3,13 +3,13 @@
 
 use super::Review;
 use super::counts::Reviewed;
-use super::reader::{Extent, Next, Reader, extent};
+use super::reader::{Extent, Next, Reader, extent, header, id_of};
 use super::report::Report;
 use super::tally::{Order, Place, Tally};
 use crate::config::Delivery;
-use crate::record::{ID_HEADER, Mode, RecordId, TRACEPARENT_HEADER};
+use crate::record::{Mode, RecordId, TRACEPARENT_HEADER};
 use crate::store::postgres::Row;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 
@@ -120,17 +120,14 @@ async fn read(
 
 /// The record, when its id is one of this pipeline.
 fn ours(pipeline: &str, message: &BorrowedMessage<'_>) -> Option<Seen> {
-    let headers = message.headers()?;
-    let header = |name: &str| headers.iter().find(|header| header.key == name).and_then(|header| header.value);
-    let id: RecordId = std::str::from_utf8(header(ID_HEADER)?).ok()?.parse().ok()?;
-    (*id.pipeline == *pipeline).then(|| Seen {
+    Some(Seen {
+        id: id_of(pipeline, message)?,
         out_partition: message.partition(),
         out_offset: message.offset(),
         key: message.key().map(<[u8]>::to_vec),
-        traceparent: header(TRACEPARENT_HEADER).map(<[u8]>::to_vec),
+        traceparent: header(message, TRACEPARENT_HEADER).map(<[u8]>::to_vec),
         // No digest for no value: it can equal none.
         digest: message.payload().map_or_else(Vec::new, |payload| Sha256::digest(payload).to_vec()),
-        id,
     })
 }
 
@@ -248,7 +245,7 @@ async fn missing(
     let mut found = again(review, extent, &wanted)?;
     for (input, range) in &wanted {
         let Some((one, _)) = published.get(input) else { continue };
-        let rows = review.store.ids(&one.key(&review.pipeline.name), topic, range.start, range.end).await?;
+        let rows = review.store.ids(&one.key(&review.pipeline.name), Some(topic), range.start, range.end).await?;
         let mut found = found.remove(input).unwrap_or_default();
         let id = |place: &Place| {
             format!("{}/{}/{}/{}/{}", review.pipeline.name, one.counted.run, one.counted.partition, place.0, place.1)

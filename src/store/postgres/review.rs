@@ -150,11 +150,17 @@ impl PostgresStore {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect::<Result<_, _>>().map_err(map)
     }
 
-    /// The ids (offset, n) of one partition's rows in [from, to) that are meant for one topic, in order.
-    pub async fn ids(&self, key: &PartitionKey, out_topic: &str, from: i64, to: i64) -> Result<Vec<(i64, i16)>, StoreError> {
+    /// The ids (offset, n) of one partition's rows in [from, to), in order: those that are meant for one topic, or all.
+    pub async fn ids(
+        &self,
+        key: &PartitionKey,
+        out_topic: Option<&str>,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<(i64, i16)>, StoreError> {
         let rows = sqlx::query(
             "SELECT \"offset\", n FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 \
-             AND out_topic = $5 AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
+             AND ($5::text IS NULL OR out_topic = $5) AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
         )
         .bind(&*key.pipeline)
         .bind(key.run)
