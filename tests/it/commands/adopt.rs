@@ -189,7 +189,13 @@ async fn after_the_offsets_are_gone_the_printed_command_doubles_nothing() {
 async fn auto_refuses_what_postgres_has_not_decided_and_an_offset_warns() {
     let stage = Stage::drained(200).await;
     stage.sql("UPDATE millrace.stream_partition SET published_offset = 90").await;
-    let warned = done(&stage, &["--published", "95", "--partition", "0"]).await;
+    (0..PARTITIONS).for_each(|partition| move_group(&stage, partition, 40));
+    let plan = done(&stage, &[]).await.json()["plan"].clone();
+    assert_eq!(plan["partitions"][0]["start"], 40);
+    assert!(plan["notes"].to_string().contains("[40, 90) of run 1 is done; its events get a second ending"), "{plan}");
+    (0..PARTITIONS).for_each(|partition| move_group(&stage, partition, 100));
+
+    let warned = adopt(&stage, &["--published", "95", "--partition", "0"]);
     assert!(warned.code == Some(0) && warned.out.contains("records of [95, 100) would be published twice"), "{warned:?}");
     assert_eq!(adopt(&stage, &["--published", "95"]).code, Some(2), "an offset is one partition's");
 
