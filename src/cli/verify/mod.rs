@@ -2,6 +2,7 @@
 
 mod counts;
 mod deep;
+mod missing;
 pub mod reader;
 mod report;
 mod tally;

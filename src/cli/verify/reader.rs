@@ -5,7 +5,7 @@ use crate::record::{ID_HEADER, RecordId};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub struct Extent {
 /// What the reader brings.
 pub enum Next<'a> {
     Record(BorrowedMessage<'a>),
-    /// Nothing at the moment.
+    /// Nothing at the moment; a broker that restarts is waited for.
     Idle,
     End,
 }
@@ -69,7 +69,33 @@ pub struct Reader {
     open: BTreeMap<i32, i64>,
     topic: String,
     heard: Instant,
+    /// What the client complained of since it heard anything.
+    trouble: Option<KafkaError>,
     bar: ProgressBar,
+}
+
+/// Whether a broker that restarts, or a leader that moves, may cause it.
+fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, FencedLeaderEpoch, LeaderNotAvailable, NetworkException,
+        NotLeaderForPartition, OperationTimedOut, RequestTimedOut, Resolve, UnknownLeaderEpoch, UnknownTopicOrPartition,
+    };
+    let (KafkaError::MessageConsumption(code) | KafkaError::Global(code)) = error else { return false };
+    matches!(
+        code,
+        AllBrokersDown
+            | BrokerNotAvailable
+            | BrokerTransportFailure
+            | FencedLeaderEpoch
+            | LeaderNotAvailable
+            | NetworkException
+            | NotLeaderForPartition
+            | OperationTimedOut
+            | RequestTimedOut
+            | Resolve
+            | UnknownLeaderEpoch
+            | UnknownTopicOrPartition
+    )
 }
 
 impl Reader {
@@ -98,7 +124,7 @@ impl Reader {
             ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {eta}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
-        Ok(Self { consumer, open, topic: extent.topic.clone(), heard: Instant::now(), bar })
+        Ok(Self { consumer, open, topic: extent.topic.clone(), heard: Instant::now(), trouble: None, bar })
     }
 
     pub fn next(&mut self) -> anyhow::Result<Next<'_>> {
@@ -107,21 +133,28 @@ impl Reader {
             return Ok(Next::End);
         }
         match block_in_place(|| self.consumer.poll(Duration::from_millis(100))) {
-            None if self.heard.elapsed() > PATIENCE => {
+            None | Some(Err(_)) if self.heard.elapsed() > PATIENCE => {
+                let trouble = self.trouble.as_ref().map_or_else(|| "they say nothing".to_owned(), ToString::to_string);
+                let left: Vec<&i32> = self.open.keys().collect();
                 bail!(
-                    "topic {} was not read to its end: the brokers say nothing any more; partitions left: {:?}",
-                    self.topic,
-                    self.open.keys()
+                    "topic {} was not read to its end, the brokers do not answer ({trouble}); partitions left: {left:?}",
+                    self.topic
                 )
             }
             None => Ok(Next::Idle),
             Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.heard = Instant::now();
                 self.open.remove(&partition);
+                Ok(Next::Idle)
+            }
+            Some(Err(error)) if passes(&error) => {
+                self.trouble = Some(error);
                 Ok(Next::Idle)
             }
             Some(Err(error)) => Err(error).with_context(|| format!("reading topic {}", self.topic)),
             Some(Ok(message)) => {
                 self.heard = Instant::now();
+                self.trouble = None;
                 self.bar.inc(1);
                 // What came after the start is for the next review.
                 match self.open.get(&message.partition()) {

@@ -9,10 +9,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "streams and records", include_str!("../../../migrations/0001_streams_and_records.sql")),
     (2, "roles", include_str!("../../../migrations/0002_roles.sql")),
     (3, "dead letter marks", include_str!("../../../migrations/0003_dead_letter_marks.sql")),
+    (4, "start offset", include_str!("../../../migrations/0004_start_offset.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
 /// Any number, as long as all migrations take the same.
 const LOCK: i64 = 0x6d69_6c6c_7261_6365;

@@ -26,8 +26,8 @@ impl PostgresStore {
         // Kafka is asked before the commit.
         sqlx::query("SET LOCAL idle_in_transaction_session_timeout = '60s'").execute(&mut *transaction).await.map_err(map)?;
         sqlx::query(
-            "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
-             SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, $3 \
+            "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
+             SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, s.start, $3 \
              FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start)",
         )
         .bind(pipeline)

@@ -49,8 +49,8 @@ pub async fn open(
     starts: &[(TopicPartition, i64)],
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
-         SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, $3 \
+        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
+         SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, s.start, $3 \
          FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start) ON CONFLICT DO NOTHING",
     )
     .bind(pipeline)
