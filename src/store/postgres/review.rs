@@ -1,4 +1,4 @@
-//! What `millrace verify` reads. Nothing here writes.
+//! What `millrace verify` and `millrace demo` read to compare. Nothing here writes.
 
 use super::PostgresStore;
 use super::errors::store_error;
@@ -31,6 +31,17 @@ pub struct Counted {
     pub beyond: i64,
     /// Lowest offset that has a row.
     pub lowest: Option<i64>,
+}
+
+/// How the events of a pipeline ended, counted from the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// Sum of `stream_partition.events`.
+    pub events: i64,
+    pub predictions: i64,
+    pub dead_letters: i64,
+    /// Events that have a row.
+    pub distinct_events: i64,
 }
 
 /// A row of `record` as a reader of the output topic would have to see it.
@@ -217,4 +228,30 @@ fn whole(pipeline: &str, row: &PgRow) -> Result<Row, sqlx::Error> {
         traceparent: row.try_get("traceparent")?,
         digest: row.try_get("digest")?,
     })
+}
+
+/// Counts the endings of a pipeline over all its runs.
+pub async fn endings(url: &str, pipeline: &str) -> Result<Endings, StoreError> {
+    use sqlx::Connection;
+    let mut connection = sqlx::PgConnection::connect(url).await.map_err(map)?;
+    let row = sqlx::query(
+        "SELECT (SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition WHERE pipeline = $1), \
+         count(*) FILTER (WHERE kind = 'prediction'), count(*) FILTER (WHERE kind = 'dead_letter'), \
+         count(DISTINCT (run, topic, partition, \"offset\")) FROM millrace.record WHERE pipeline = $1",
+    )
+    .bind(pipeline)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(map)?;
+    let read = || -> Result<Endings, sqlx::Error> {
+        Ok(Endings {
+            events: row.try_get(0)?,
+            predictions: row.try_get(1)?,
+            dead_letters: row.try_get(2)?,
+            distinct_events: row.try_get(3)?,
+        })
+    };
+    let endings = read().map_err(map);
+    connection.close().await.map_err(map)?;
+    endings
 }
