@@ -112,7 +112,10 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
                 .iter()
                 .map(|(partition, start)| (partition.clone(), Committed { offset: *start, records_total: Some(0) }))
                 .collect();
+            // The brokers refuse it when a worker is there.
             kafka.commit(&offsets)?;
+        } else {
+            nobody(&kafka, pipeline)?;
         }
         pending.commit().await.context("the group's offsets are set and the run is not there: run the same command again")?;
     }

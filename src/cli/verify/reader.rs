@@ -1,6 +1,6 @@
 //! Reads a topic from its beginning to the end it had at the start, once, as `read_committed` readers see it.
 
-use crate::cli::kafka::Kafka;
+use crate::cli::kafka::{Kafka, is_outage};
 use crate::record::{ID_HEADER, RecordId};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -74,28 +74,9 @@ pub struct Reader {
     bar: ProgressBar,
 }
 
-/// Whether a broker that restarts, or a leader that moves, may cause it.
+/// Whether it passes when the brokers are back; one that has just started may not know its topics yet.
 fn passes(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{
-        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, FencedLeaderEpoch, LeaderNotAvailable, NetworkException,
-        NotLeaderForPartition, OperationTimedOut, RequestTimedOut, Resolve, UnknownLeaderEpoch, UnknownTopicOrPartition,
-    };
-    let (KafkaError::MessageConsumption(code) | KafkaError::Global(code)) = error else { return false };
-    matches!(
-        code,
-        AllBrokersDown
-            | BrokerNotAvailable
-            | BrokerTransportFailure
-            | FencedLeaderEpoch
-            | LeaderNotAvailable
-            | NetworkException
-            | NotLeaderForPartition
-            | OperationTimedOut
-            | RequestTimedOut
-            | Resolve
-            | UnknownLeaderEpoch
-            | UnknownTopicOrPartition
-    )
+    is_outage(error) || error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
 }
 
 impl Reader {

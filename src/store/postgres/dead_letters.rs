@@ -1,7 +1,7 @@
 //! Dead letters for an operator: looked at, and marked.
 
 use super::PostgresStore;
-use super::errors::store_error;
+use super::errors::{Need, error_of};
 use crate::record::RecordId;
 use crate::store::StoreError;
 use sqlx::Row;
@@ -80,7 +80,7 @@ const FILTERED: &str = "WHERE r.kind = 'dead_letter' AND r.pipeline = $1 AND ($2
      ORDER BY r.decided_at DESC, r.run DESC, r.topic, r.partition, r.\"offset\" DESC, r.n LIMIT $6";
 
 fn map(error: sqlx::Error) -> StoreError {
-    store_error(&error)
+    error_of(Need::Reader, &error)
 }
 
 /// Ids as the parameters of an `unnest`.
@@ -182,7 +182,7 @@ impl PostgresStore {
         .bind(letters.iter().map(|(_, mark)| mark.map(|mark| mark.0)).collect::<Vec<_>>())
         .fetch_all(&self.pool)
         .await
-        .map_err(map)?;
+        .map_err(|error| error_of(Need::Owner, &error))?;
         rows.iter().map(|row| Ok((id(pipeline, row)?, Marked(row.try_get("mark")?)))).collect::<Result<_, _>>().map_err(map)
     }
 }

@@ -1,6 +1,6 @@
 //! Migrations: applied in order, once, each in a transaction of its own, under an advisory lock.
 
-use super::errors::store_error;
+use super::errors::{Need, error_of, store_error};
 use crate::store::StoreError;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -29,7 +29,7 @@ pub async fn migrate(url: &str) -> Result<usize, StoreError> {
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
-    let map = |error: sqlx::Error| store_error(&error);
+    let map = |error: sqlx::Error| error_of(Need::Migrate, &error);
     // The lock goes with the connection.
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(map)?;
     for statement in [

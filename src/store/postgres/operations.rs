@@ -1,4 +1,4 @@
-//! What an operator writes, outside of any claim. The worker's role has no part in it.
+//! What an operator writes, outside of any claim: the rows of a new run. It takes a worker's rights, and no more.
 
 use super::PostgresStore;
 use super::errors::store_error;

@@ -1,7 +1,7 @@
 //! What `millrace verify` and `millrace demo` read to compare. Nothing here writes.
 
 use super::PostgresStore;
-use super::errors::store_error;
+use super::errors::{Need, error_of};
 use crate::event::TopicPartition;
 use crate::record::{Mode, RecordId};
 use crate::store::{PartitionKey, StoreError};
@@ -56,7 +56,7 @@ pub struct Row {
 }
 
 fn map(error: sqlx::Error) -> StoreError {
-    store_error(&error)
+    error_of(Need::Reader, &error)
 }
 
 impl PostgresStore {

@@ -1,12 +1,13 @@
 //! `millrace adopt` after the halts that name it: the worker goes on, nothing is lost, and nothing is published twice.
 
-use super::stage::{Ended, PARTITIONS, Stage, id};
+use super::stage::{Ended, PARTITIONS, Stage, ended, id};
 use crate::support::{brokers, create_topic, delete_group, read_committed};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,32 @@ async fn a_changed_mode_needs_a_new_run() {
     stage.run_until(300).await;
     assert_clean(&stage);
     assert_eq!(stage.number("SELECT count(*) FROM millrace.record").await, 300, "each event ended once over all runs");
+}
+
+/// Would catch: a run that is started under a worker that came while it was being written; in mode `postgres` no broker refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_comes_at_the_last_moment_is_seen() {
+    let stage = Stage::new().await;
+    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    stage.send(0, 20);
+    stage.run_until(20).await;
+    assert_eq!(done(&stage, &[]).await.code, Some(0));
+    let mut holder = PgConnection::connect(&stage.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE millrace.stream_partition IN SHARE MODE").execute(&mut holder).await.unwrap();
+    let adopting = stage.start(&["adopt", "--yes"]);
+    stage.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 1).await;
+    let member: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", &stage.name).create().unwrap();
+    member.subscribe(&[&stage.name]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(4);
+    while member.fetch_group_list(Some(&stage.name), Duration::from_secs(2)).unwrap().groups()[0].members().is_empty() {
+        assert!(Instant::now() < deadline, "the member does not join");
+        member.poll(Duration::from_millis(50));
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    let refused = ended(adopting.wait_with_output().unwrap());
+    assert!(refused.code == Some(1) && refused.err.contains("stop the workers"), "{refused:?}");
+    assert_eq!(stage.number("SELECT max(run)::bigint FROM millrace.stream_partition").await, 1);
 }
 
 /// Would catch: a count that does not belong to the offset, an offset beyond P or below Q, and a worker that is still there.

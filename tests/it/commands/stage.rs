@@ -162,6 +162,11 @@ impl Stage {
         ended(self.command(args).output().unwrap())
     }
 
+    /// The same without a config.
+    pub fn without_config(&self, args: &[&str]) -> Ended {
+        ended(Command::new(env!("CARGO_BIN_EXE_millrace")).args(args).stdin(Stdio::null()).output().unwrap())
+    }
+
     /// Starts a command, to be waited for with `wait_with_output` and [`ended`].
     pub fn start(&self, args: &[&str]) -> Child {
         self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

@@ -158,7 +158,9 @@ async fn a_broker_that_restarts_is_waited_for() {
             let record = BaseRecord::<(), [u8]>::to(&topic).partition(n % 2).payload(&body);
             match producer.send(record) {
                 Ok(()) => break,
-                Err(_) => drop(producer.poll(Duration::from_millis(50))),
+                Err(_) => {
+                    producer.poll(Duration::from_millis(50));
+                }
             }
         }
     }
