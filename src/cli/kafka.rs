@@ -151,8 +151,8 @@ impl Kafka {
 pub fn is_outage(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, CoordinatorLoadInProgress, CoordinatorNotAvailable,
-        FencedLeaderEpoch, LeaderNotAvailable, NetworkException, NotLeaderForPartition, OperationTimedOut, RequestTimedOut,
-        Resolve, UnknownLeaderEpoch,
+        FencedLeaderEpoch, LeaderNotAvailable, NetworkException, NotCoordinator, NotLeaderForPartition, OperationTimedOut,
+        RequestTimedOut, Resolve, UnknownLeaderEpoch,
     };
     matches!(
         error.rdkafka_error_code(),
@@ -165,6 +165,7 @@ pub fn is_outage(error: &KafkaError) -> bool {
                 | FencedLeaderEpoch
                 | LeaderNotAvailable
                 | NetworkException
+                | NotCoordinator
                 | NotLeaderForPartition
                 | OperationTimedOut
                 | RequestTimedOut
