@@ -3,6 +3,8 @@ DO $$
 DECLARE name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['millrace_owner', 'millrace_worker', 'millrace_reader'] LOOP
+        -- Looked for first: who may not make roles may still use those that are there.
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN

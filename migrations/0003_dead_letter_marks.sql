@@ -24,3 +24,6 @@ WHERE r.kind = 'dead_letter';
 -- Marks are the owner's to write: a worker decides about events, and not about what people did.
 GRANT ALL ON millrace.dead_letter_mark TO millrace_owner;
 GRANT SELECT ON millrace.dead_letter_mark TO millrace_worker, millrace_reader;
+
+-- Dead letters are few among many rows.
+CREATE INDEX record_dead_letter ON millrace.record (pipeline, decided_at) WHERE kind = 'dead_letter';

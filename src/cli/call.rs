@@ -1,11 +1,12 @@
 //! `millrace call`: a function without a stream. JSON lines in, JSON lines out.
 
+use super::common::Usage;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::sentiment::Sentiment;
 use crate::function::{Function, offline};
 use crate::inference::{Encoder, Options};
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use serde_json::Value;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -50,9 +51,10 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
         "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?),
         "embed" => Arc::new(Embed::new(encoder(&args.model)?)),
         "copy" => {
-            Arc::new(Copy::new(&serde_json::from_str(&args.options).context("--options")?).map_err(|error| anyhow!(error))?)
+            let options = serde_json::from_str(&args.options).map_err(|error| Usage(format!("--options: {error}")))?;
+            Arc::new(Copy::new(&options).map_err(Usage)?)
         }
-        other => bail!("there is no function `{other}`; known: sentiment, embed, copy"),
+        other => return Err(Usage(format!("there is no function `{other}`; known: sentiment, embed, copy")).into()),
     })
 }
 

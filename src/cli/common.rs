@@ -4,8 +4,7 @@ use super::kafka::Kafka;
 use crate::config::{Config, Pipeline, nearest};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::worker::build::client_properties;
-use anyhow::Context;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Wrong usage: the command ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +24,16 @@ pub fn pipeline<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pipeli
     }
 }
 
+/// The database that the config names.
+pub fn database_url(config: &Config) -> Result<&SecretString, Usage> {
+    config.postgres.url.as_ref().ok_or_else(|| Usage("no database is named: set `url` under [postgres], or DATABASE_URL".into()))
+}
+
 /// Connects to the database; statements may run for `statement_timeout_ms`, whatever the config says.
 pub async fn store(config: &Config, statement_timeout_ms: u64) -> anyhow::Result<PostgresStore> {
-    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
     let settings =
         PostgresSettings { max_connections: 2, statement_timeout_ms, acquire_timeout_ms: config.postgres.acquire_timeout_ms };
-    Ok(PostgresStore::connect(url.expose_secret(), &settings).await?)
+    Ok(PostgresStore::connect(database_url(config)?.expose_secret(), &settings).await?)
 }
 
 /// Clients for a pipeline's group.

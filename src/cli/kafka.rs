@@ -10,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -144,6 +145,34 @@ impl Kafka {
         }
         Ok(settings)
     }
+}
+
+/// Whether brokers that are down, restart, or cannot be reached may cause it.
+pub fn is_outage(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, CoordinatorLoadInProgress, CoordinatorNotAvailable,
+        FencedLeaderEpoch, LeaderNotAvailable, NetworkException, NotCoordinator, NotLeaderForPartition, OperationTimedOut,
+        RequestTimedOut, Resolve, UnknownLeaderEpoch,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            AllBrokersDown
+                | BrokerNotAvailable
+                | BrokerTransportFailure
+                | CoordinatorLoadInProgress
+                | CoordinatorNotAvailable
+                | FencedLeaderEpoch
+                | LeaderNotAvailable
+                | NetworkException
+                | NotCoordinator
+                | NotLeaderForPartition
+                | OperationTimedOut
+                | RequestTimedOut
+                | Resolve
+                | UnknownLeaderEpoch
+        )
+    )
 }
 
 fn config(client: &[(String, String)]) -> ClientConfig {

@@ -1,8 +1,8 @@
 //! `millrace migrate`: brings the schema up to this program.
 
+use super::common;
 use crate::config::Config;
 use crate::store::postgres;
-use anyhow::Context;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,8 +20,7 @@ pub struct Args {
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let config = Config::load(&args.config, env)?;
-    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
-    let applied = postgres::migrate(url.expose_secret()).await?;
+    let applied = postgres::migrate(common::database_url(&config)?.expose_secret()).await?;
     println!("schema millrace is at version {} ({applied} applied now)", postgres::SCHEMA_VERSION);
     Ok(())
 }

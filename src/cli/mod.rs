@@ -14,6 +14,7 @@ mod verify;
 
 use crate::config::ConfigError;
 use crate::lifecycle::Exit;
+use crate::telemetry::TelemetryError;
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;
 
@@ -63,6 +64,14 @@ pub async fn run(cli: Cli) -> Exit {
     };
     result.unwrap_or_else(|error| {
         eprintln!("millrace: {error:#}");
-        if error.is::<ConfigError>() || error.is::<common::Usage>() { Exit::Usage } else { Exit::Failed }
+        if is_usage(&error) { Exit::Usage } else { Exit::Failed }
     })
+}
+
+/// Whether the one who called must change something first: words or config.
+fn is_usage(error: &anyhow::Error) -> bool {
+    let of_telemetry = error.downcast_ref::<TelemetryError>();
+    error.is::<ConfigError>()
+        || error.is::<common::Usage>()
+        || matches!(of_telemetry, Some(TelemetryError::Level { .. } | TelemetryError::Endpoint { .. }))
 }

@@ -1,5 +1,6 @@
 //! `millrace run`: the worker.
 
+use super::common;
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop};
 use crate::telemetry::Telemetry;
@@ -20,6 +21,7 @@ pub struct Args {
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
+    common::database_url(&config)?;
     let telemetry = Telemetry::start(&config.telemetry, env)?;
     let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, None).await;
     telemetry.flush().await;

@@ -155,9 +155,8 @@ pub async fn claim(
         None => {
             return Err(ClaimError::Halt(format!(
                 "{who}: the group has no committed offset any more, and records of [{q}, {p}) may or may not have been published. \
-                 Offsets expired or were deleted. Look at the output topic with `millrace verify`, stop the workers, and set the group's \
-                 offset with `millrace adopt --published OFFSET --partition {}`.",
-                partition.partition
+                 Offsets expired or were deleted. {}",
+                look_it_up(&key)
             )));
         }
         Some(k) => k,
@@ -165,10 +164,10 @@ pub async fn claim(
     let k = published.offset;
     if k < q && !without(Safety::MovedBack) {
         return Err(ClaimError::Halt(format!(
-            "{who}: the group's offset {k} is below {q}, which was published already: the offsets were moved back. Publishing again \
-             would double records. Stop the workers and set the group's offset with `millrace adopt --published {q} --partition {}`, or \
-             reprocess under a new run with `millrace adopt`.",
-            partition.partition
+            "{who}: the group's offset {k} is below {q}, and all below {q} was published, perhaps more: the offsets were moved back. \
+             Publishing from there would double records. {} To decide and publish all of it once more, under ids of their own, start a \
+             new run with `millrace adopt`.",
+            look_it_up(&key)
         )));
     }
     if p < k && without(Safety::LostCommits) {
@@ -193,9 +192,8 @@ pub async fn claim(
     let found = unpublished.len() as i64;
     let Some(below_k) = published.records_total else {
         return Err(ClaimError::Halt(format!(
-            "{who}: the group's offset {k} was not written by Millrace. Stop the workers and set it with `millrace adopt --published {k} \
-             --partition {}`, so that the count of records travels with it.",
-            partition.partition
+            "{who}: the group's offset {k} was not written by Millrace, so it does not tell what was published. {}",
+            look_it_up(&key)
         )));
     };
     if found != row.records - below_k && !without(Safety::CountRows) && !without(Safety::BringBack) {
@@ -206,6 +204,15 @@ pub async fn claim(
         )));
     }
     Ok(Claimed { claim, row, published, unpublished, turn })
+}
+
+/// What to do when the group does not tell how far a partition is published. The topics do; Q does not, being a late copy of K.
+fn look_it_up(key: &PartitionKey) -> String {
+    format!(
+        "Stop the workers, run `millrace verify` if in doubt, and set the group's offset by what the output holds with \
+         `millrace adopt --config FILE --pipeline {} --published auto`: it shows what it would do, and does it with --yes.",
+        key.pipeline
+    )
 }
 
 /// Stores where a new pipeline, or a new partition of an old one, begins: as a number.

@@ -9,12 +9,11 @@ mod operations;
 mod review;
 mod rows;
 
-pub use dead_letters::{DeadLetter, Filter, Mark};
+pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
 pub use migrate::{SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
-pub use review::{Counted, Row};
-pub use rows::{Endings, endings};
+pub use review::{Counted, Endings, Row, endings};
 
 use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
 use crate::event::TopicPartition;

@@ -3,5 +3,7 @@
 mod adopt;
 mod check;
 mod dead_letters;
+mod rights;
 mod stage;
+mod usage;
 mod verify;

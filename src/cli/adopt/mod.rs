@@ -1,5 +1,6 @@
 //! `millrace adopt`: the way out of a halt, by an operator who has looked.
 
+mod auto;
 mod plan;
 mod published;
 
@@ -21,7 +22,7 @@ const STATEMENT_TIMEOUT_MS: u64 = 600_000;
 /// No worker may be in the pipeline's group meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment                                  # shows a new run\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --from earliest --partition 3 --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published 1200 --partition 3 --yes\n\nExit codes: 0 done, or shown; 1 failed or refused; 2 wrong usage or config."
+    after_help = "Examples:\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment                                  # shows a new run\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --from earliest --partition 3 --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published auto --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published 1200 --partition 3 --yes\n\nExit codes: 0 done, or shown; 1 failed or refused; 2 wrong usage or config."
 )]
 pub struct Args {
     /// The config file.
@@ -34,7 +35,7 @@ pub struct Args {
     /// begins at the log's start.
     #[arg(long, value_enum, default_value_t = From::Committed, conflicts_with = "published")]
     from: From,
-    /// Takes --from for this partition alone; the others begin at `committed`.
+    /// Takes --from for this partition alone; the others begin at `committed`. With --published: this partition alone.
     #[arg(long)]
     partition: Option<i32>,
     /// The topic of --partition, for a pipeline with several.
@@ -43,9 +44,10 @@ pub struct Args {
     /// The number of the new run. Default: the newest in the database and 1.
     #[arg(long, conflicts_with = "published")]
     run: Option<i32>,
-    /// No new run: tell the group that all below this offset is published.
-    #[arg(long, value_name = "OFFSET", requires = "partition")]
-    published: Option<i64>,
+    /// No new run: tell the group how far it has published. `auto`: as far as the records in the output and dead-letter topics go.
+    /// OFFSET, of one --partition: all below it.
+    #[arg(long, value_name = "auto|OFFSET")]
+    published: Option<Published>,
     /// Do it.
     #[arg(long)]
     yes: bool,
@@ -62,16 +64,44 @@ pub enum From {
     Committed,
 }
 
+/// How far the current run is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    Auto,
+    Offset(i64),
+}
+
+impl std::str::FromStr for Published {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        text.parse().map(Self::Offset).map_err(|_| "write `auto` or an offset".to_owned())
+    }
+}
+
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
     let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
     let chosen = chosen(pipeline, &args)?;
+    if matches!(args.published, Some(Published::Offset(_))) && chosen.is_none() {
+        return Err(Usage("an offset is one partition's: name it with --partition, or write --published auto".into()).into());
+    }
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     let kafka = common::kafka(&config, pipeline)?;
     nobody(&kafka, pipeline)?;
-    if let (Some(offset), Some(partition)) = (args.published, &chosen) {
-        published::run(pipeline, &store, &kafka, partition, offset, &args).await?;
-        return Ok(Exit::Done);
+    match (args.published, &chosen) {
+        (Some(Published::Offset(offset)), Some(partition)) => {
+            published::run(pipeline, &store, &kafka, partition, offset, &args).await?;
+            return Ok(Exit::Done);
+        }
+        (Some(Published::Auto), chosen) => {
+            auto::run(pipeline, &store, &kafka, chosen.as_ref(), &args).await?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
     }
     let plan = Plan::make(pipeline, &store, &kafka, args.from, chosen.as_ref(), args.run).await?;
     if args.yes {
@@ -82,7 +112,10 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
                 .iter()
                 .map(|(partition, start)| (partition.clone(), Committed { offset: *start, records_total: Some(0) }))
                 .collect();
+            // The brokers refuse it when a worker is there.
             kafka.commit(&offsets)?;
+        } else {
+            nobody(&kafka, pipeline)?;
         }
         pending.commit().await.context("the group's offsets are set and the run is not there: run the same command again")?;
     }

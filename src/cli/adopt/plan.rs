@@ -76,10 +76,9 @@ impl Plan {
                     Some(begin) => begin,
                     None => bail!(
                         "{partition}: the group has no offset, and records of [{}, {}) may or may not have been published. Look with `millrace verify`, \
-                         then set the offset with `--published OFFSET --partition {}`, or choose another --from.",
+                         then set the offset with `--published auto`, or choose another --from.",
                         row.map_or(0, |row| row.published_offset),
-                        row.map_or(0, |row| row.next_offset),
-                        partition.partition
+                        row.map_or(0, |row| row.next_offset)
                     ),
                 },
             };
@@ -108,7 +107,7 @@ impl Plan {
         k: Option<Committed>,
         start: i64,
     ) -> anyhow::Result<()> {
-        let published = k.map_or(row.published_offset, |k| k.offset).min(row.next_offset);
+        let published = published(k, row);
         let key = PartitionKey { pipeline: self.pipeline.as_str().into(), run: newest, partition: partition.clone() };
         if row.mode == Mode::Both && published < row.next_offset {
             let rows = row.records - store.rows_below(&key, published).await?;
@@ -140,6 +139,11 @@ impl Plan {
     pub fn sets_offsets(&self) -> bool {
         self.mode == Mode::Both
     }
+}
+
+/// The offset below which all is published, as far as it is known: K, but never less than Q, which stays when K is moved back.
+fn published(k: Option<Committed>, row: &PartitionRow) -> i64 {
+    k.map_or(row.published_offset, |k| k.offset).max(row.published_offset).min(row.next_offset)
 }
 
 /// Where the work goes on: K, or P of a run in mode `postgres`. `None` when it is not known what was published.
@@ -174,28 +178,29 @@ impl fmt::Display for Plan {
     }
 }
 
+/// A row that nobody has claimed.
+#[cfg(test)]
+pub fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
+    PartitionRow {
+        claim: uuid::Uuid::nil(),
+        epoch: 1,
+        owner: String::new(),
+        next_offset: p,
+        published_offset: q,
+        fold_from: p,
+        events: 0,
+        records: 0,
+        skipped: 0,
+        dead: 0,
+        idle_claims: 0,
+        suspect_offset: None,
+        mode,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
-
-    fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
-        PartitionRow {
-            claim: Uuid::nil(),
-            epoch: 1,
-            owner: String::new(),
-            next_offset: p,
-            published_offset: q,
-            fold_from: p,
-            events: 0,
-            records: 0,
-            skipped: 0,
-            dead: 0,
-            idle_claims: 0,
-            suspect_offset: None,
-            mode,
-        }
-    }
 
     /// Would catch: a start that skips what was decided and not published, or one outside of the log.
     #[test]
@@ -211,5 +216,14 @@ mod tests {
             (start(k(5), None), start(k(101), None), start(k(100), None), start(None, None)),
             (Some(10), Some(10), Some(100), Some(10))
         );
+    }
+
+    /// Would catch: offsets that were moved back taken for what is published, so that a second ending goes unsaid.
+    #[test]
+    fn what_is_published_is_never_below_q() {
+        let k = |offset| Some(Committed { offset, records_total: None });
+        let row = row(30, 50, Mode::Both);
+        let at = |k| published(k, &row);
+        assert_eq!((at(k(10)), at(k(40)), at(k(60)), at(None)), (30, 40, 50, 30));
     }
 }

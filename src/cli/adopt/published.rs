@@ -1,4 +1,4 @@
-//! `--published`: how far the current run is published, with the count of records that travels with the offset.
+//! `--published OFFSET`: how far one partition of the current run is published, with the count of records that travels with the offset.
 
 use super::Args;
 use crate::cli::common::Usage;
@@ -24,6 +24,15 @@ struct SetOffset {
     records_below: i64,
     /// Rows that the next worker publishes.
     to_publish: i64,
+    warnings: Vec<String>,
+}
+
+/// The newest run of a pipeline.
+pub async fn current_run(pipeline: &Pipeline, store: &PostgresStore) -> anyhow::Result<i32> {
+    store
+        .current_run(&pipeline.name)
+        .await?
+        .with_context(|| format!("the database has no run of `{}`: start one, without --published", pipeline.name))
 }
 
 pub async fn run(
@@ -34,10 +43,7 @@ pub async fn run(
     offset: i64,
     args: &Args,
 ) -> anyhow::Result<()> {
-    let run = store
-        .current_run(&pipeline.name)
-        .await?
-        .with_context(|| format!("the database has no run of `{}`: start one, without --published", pipeline.name))?;
+    let run = current_run(pipeline, store).await?;
     let rows = store.partitions(&pipeline.name, run, &partition.topic).await?;
     let row = rows.into_iter().find_map(|(number, row)| (number == partition.partition).then_some(row)).with_context(|| {
         format!("run {run} has no row for {partition}: the next worker opens it, or start a new run, without --published")
@@ -56,6 +62,7 @@ pub async fn run(
     let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run, partition: partition.clone() };
     let records_below = store.rows_below(&key, offset).await?;
     let before = kafka.committed(std::slice::from_ref(partition))?.into_iter().find_map(|(_, k)| Some(k?.offset));
+    let warning = warning(q, p, before, offset, args.yes);
     if args.yes {
         kafka.commit(&[(partition.clone(), Committed { offset, records_total: Some(records_below) })])?;
     }
@@ -68,8 +75,32 @@ pub async fn run(
         offset,
         records_below,
         to_publish: row.records - records_below,
+        warnings: warning.into_iter().collect(),
     };
     super::show(&set, args)
+}
+
+/// What becomes of the records between the group's offset and the new one. All below Q is published whatever the group says.
+fn warning(q: i64, p: i64, before: Option<i64>, offset: i64, done: bool) -> Option<String> {
+    let Some(before) = before.map(|before| before.clamp(q, p)) else {
+        let (again, never) = if done { ("are", "go") } else { ("would be", "would go") };
+        return (q < p).then(|| {
+            format!(
+                "it is not known what of [{q}, {p}) is published: what is published of [{offset}, {p}) {again} published twice, what is not of [{q}, \
+                 {offset}) never {never} out; --published auto looks"
+            )
+        });
+    };
+    let (again, never) = if done { ("are", "never go") } else { ("would be", "would never go") };
+    match offset.cmp(&before) {
+        std::cmp::Ordering::Less => {
+            Some(format!("records of [{offset}, {before}) {again} published twice, where the group told the truth"))
+        }
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => {
+            Some(format!("rows of [{before}, {offset}) {never} out, unless they were published although the group does not tell"))
+        }
+    }
 }
 
 impl fmt::Display for SetOffset {
@@ -77,6 +108,24 @@ impl fmt::Display for SetOffset {
         let before = self.before.map_or("none".into(), |before| before.to_string());
         writeln!(f, "pipeline {} run {}: the group's offset of {}/{}", self.pipeline, self.run, self.topic, self.partition)?;
         writeln!(f, "  before {before}, now {}, with {} records below it", self.offset, self.records_below)?;
-        writeln!(f, "  {} rows are decided at or above it; the next worker publishes them", self.to_publish)
+        writeln!(f, "  {} rows are decided at or above it; the next worker publishes them", self.to_publish)?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "  WARNING: {warning}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::warning;
+
+    /// Would catch: a double or a loss without a word, and a false alarm below Q, where all is published.
+    #[test]
+    fn moving_the_offset_tells_what_becomes_of_the_records_between() {
+        let text = |before, offset, done| warning(90, 100, before, offset, done).unwrap_or_default();
+        assert!(text(Some(98), 95, false).starts_with("records of [95, 98) would be published twice"));
+        assert!(text(Some(98), 95, true).starts_with("records of [95, 98) are published twice"));
+        assert!(text(Some(92), 95, false).starts_with("rows of [92, 95) would never go out"));
+        assert!(text(Some(40), 95, true).starts_with("rows of [90, 95) never go out"));
+        assert!(text(None, 95, false).contains("[95, 100) would be published twice"));
+        assert_eq!((warning(90, 100, Some(40), 90, true), warning(100, 100, None, 100, true)), (None, None));
     }
 }

@@ -5,8 +5,11 @@ mod kafka;
 mod postgres;
 
 use super::common;
+use super::kafka::is_outage;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::Exit;
+use crate::store::StoreError;
+use rdkafka::error::KafkaError;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +17,7 @@ use std::path::PathBuf;
 /// Checks a config file: unknown keys, unsafe settings, names that lead nowhere. With --connect also brokers, topics, database, models.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace check --config deploy/millrace.toml\n  millrace check --config deploy/millrace.toml --connect --json\n\nExit codes: 0 good, 2 something is wrong."
+    after_help = "Examples:\n  millrace check --config deploy/millrace.toml\n  millrace check --config deploy/millrace.toml --connect --json\n\nExit codes: 0 good, 1 brokers or database do not answer, 2 something is wrong."
 )]
 pub struct Args {
     /// The config file.
@@ -34,6 +37,8 @@ enum Level {
     Good,
     /// Works, and could be better.
     Warning,
+    /// Brokers or database do not answer: nothing is known.
+    Away,
     /// `run` would fail, or halt.
     Wrong,
 }
@@ -59,11 +64,31 @@ impl Findings {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                self.add(Level::Wrong, about, format!("{error:#}"));
+                self.add(if is_away(&error) { Level::Away } else { Level::Wrong }, about, format!("{error:#}"));
                 None
             }
         }
     }
+
+    fn count(&self, level: Level) -> usize {
+        self.0.iter().filter(|finding| finding.level == level).count()
+    }
+
+    fn exit(&self) -> Exit {
+        match (self.count(Level::Wrong), self.count(Level::Away)) {
+            (0, 0) => Exit::Done,
+            (0, _) => Exit::Failed,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// Whether a service does not answer, in contrast to an answer that tells of a fault.
+fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<KafkaError>().is_some_and(is_outage)
+            || matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Transient(_)))
+    })
 }
 
 /// Prints the findings, one a line.
@@ -86,18 +111,19 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         Err(ConfigError::Invalid(wrong)) => wrong.into_iter().for_each(|text| findings.add(Level::Wrong, "config", text)),
         Err(error) => findings.add(Level::Wrong, "config", error.to_string()),
     }
-    let wrong = findings.0.iter().filter(|finding| finding.level == Level::Wrong).count();
+    let exit = findings.exit();
     if args.json {
-        common::print_json(&serde_json::json!({ "good": wrong == 0, "findings": findings.0 }))?;
+        common::print_json(&serde_json::json!({ "good": exit == Exit::Done, "findings": findings.0 }))?;
     } else {
         for finding in &findings.0 {
             let level = match finding.level {
                 Level::Good => "good   ",
                 Level::Warning => "warning",
+                Level::Away => "AWAY   ",
                 Level::Wrong => "WRONG  ",
             };
             println!("{level}  {}: {}", finding.about, finding.text);
         }
     }
-    Ok(if wrong == 0 { Exit::Done } else { Exit::Usage })
+    Ok(exit)
 }

@@ -35,7 +35,13 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// One line a dead letter, the newest first; never its payload.
-    List(Which),
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Those alone that nobody has dealt with.
+        #[arg(long)]
+        open: bool,
+    },
     /// One dead letter: reason, headers and key; the payload with --payload.
     Show {
         /// pipeline/run/topic/partition/offset/n
@@ -76,18 +82,25 @@ struct Which {
     /// Decided before this date or time.
     #[arg(long)]
     until: Option<String>,
-    /// At most so many.
-    #[arg(long, default_value_t = 100)]
-    limit: u32,
+    /// At most so many, the newest. Default: `list` shows 100, `redrive` takes all.
+    #[arg(long)]
+    limit: Option<u32>,
 }
 
+/// How many `list` shows.
+const LISTED: u32 = 100;
+
 impl Which {
+    fn narrows(&self) -> bool {
+        self.reason.is_some() || self.since.is_some() || self.until.is_some() || self.limit.is_some()
+    }
+
     fn filter(&self) -> Result<Filter, Usage> {
         Ok(Filter {
             reason: self.reason.clone(),
             since: self.since.as_deref().map(time).transpose()?,
             until: self.until.as_deref().map(time).transpose()?,
-            limit: self.limit.into(),
+            limit: self.limit.map(i64::from),
             ..Filter::default()
         })
     }
@@ -107,9 +120,14 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     match &args.command {
-        Command::List(which) => {
-            let letters = store.dead_letters(&pipeline.name, &which.filter()?).await?;
-            show::list(&letters, args.json)?;
+        Command::List { which, open } => {
+            let limit = which.limit.unwrap_or(LISTED);
+            let handling = open.then(|| "open".to_owned());
+            let filter = Filter { handling, limit: Some(i64::from(limit) + 1), ..which.filter()? };
+            let mut letters = store.dead_letters(&pipeline.name, &filter).await?;
+            let more = letters.len() > limit as usize;
+            letters.truncate(limit as usize);
+            show::list(&letters, more, args.json)?;
             Ok(Exit::Done)
         }
         Command::Show { id, payload } => {
@@ -118,22 +136,32 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             Ok(Exit::Done)
         }
         Command::Redrive { ids, which, again } => {
-            let letters = match (ids.is_empty(), &which.reason) {
-                (true, None) => return Err(Usage("name ids, or a --reason".into()).into()),
-                (true, Some(_)) => open(&store, pipeline, which, *again).await?,
-                (false, None) => by_id(&store, pipeline, ids).await?,
-                (false, Some(_)) => return Err(Usage("name ids or a --reason, not both".into()).into()),
+            let ids = match (ids.is_empty(), which.narrows()) {
+                (false, true) => {
+                    return Err(
+                        Usage("name ids, or say which ones by --reason, --since, --until and --limit, not both".into()).into()
+                    );
+                }
+                (false, false) => ids.clone(),
+                (true, _) if which.reason.is_none() => return Err(Usage("name ids, or a --reason".into()).into()),
+                (true, _) => open(&store, pipeline, which, *again).await?,
             };
-            redrive::run(&config, pipeline, &store, letters, *again, args.json).await
+            redrive::run(&config, pipeline, &store, ids, *again, args.json).await
         }
         Command::Discard { ids, note } => {
             let letters = by_id(&store, pipeline, ids).await?;
-            let ids: Vec<RecordId> = letters.iter().map(|letter| letter.id.clone()).collect();
-            let marked = store.mark(&pipeline.name, &ids, Mark::Discarded, &[Mark::Redriving], note.as_deref()).await?;
+            let open = |letter: &&DeadLetter| matches!(&*letter.handling, "open" | "redriving");
+            let wanted: Vec<_> = letters.iter().filter(open).map(|letter| (letter.id.clone(), letter.mark)).collect();
+            let marked = store.mark(&pipeline.name, &wanted, Mark::Discarded, note.as_deref()).await?;
             let mut exit = Exit::Done;
             for letter in &letters {
-                let done = marked.contains(&letter.id);
-                show::handled(&letter.id, if done { "discarded" } else { &letter.handling }, done, args.json)?;
+                let done = marked.iter().any(|(id, _)| *id == letter.id);
+                let handling = match (done, open(&letter)) {
+                    (true, _) => "discarded",
+                    (false, true) => "somebody else has dealt with it at this moment",
+                    (false, false) => &letter.handling,
+                };
+                show::handled(&letter.id, handling, done, args.json)?;
                 if !done {
                     exit = Exit::Failed;
                 }
@@ -143,15 +171,16 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     }
 }
 
-/// Those that nobody has dealt with, by filter; with `again` also those that were cut off.
-async fn open(store: &PostgresStore, pipeline: &Pipeline, which: &Which, again: bool) -> anyhow::Result<Vec<DeadLetter>> {
-    let mut letters = Vec::new();
+/// Those that nobody has dealt with, by filter; with `again` also those that were cut off. In the order of the log.
+async fn open(store: &PostgresStore, pipeline: &Pipeline, which: &Which, again: bool) -> anyhow::Result<Vec<RecordId>> {
+    let mut ids = Vec::new();
     for handling in if again { &["open", "redriving"][..] } else { &["open"] } {
         let filter = Filter { handling: Some((*handling).to_owned()), ..which.filter()? };
-        letters.extend(store.dead_letters(&pipeline.name, &filter).await?);
+        ids.extend(store.dead_letter_ids(&pipeline.name, &filter).await?);
     }
-    letters.truncate(which.limit as usize);
-    Ok(letters)
+    ids.truncate(which.limit.map_or(usize::MAX, |limit| limit as usize));
+    ids.sort();
+    Ok(ids)
 }
 
 /// All of these, in the order given; a failure when one is not there.
@@ -159,9 +188,8 @@ async fn by_id(store: &PostgresStore, pipeline: &Pipeline, ids: &[RecordId]) -> 
     if let Some(id) = ids.iter().find(|id| *id.pipeline != *pipeline.name) {
         return Err(Usage(format!("{id} is of another pipeline than `{}`; name it with --pipeline", pipeline.name)).into());
     }
-    let filter = Filter { ids: Some(ids.to_vec()), limit: ids.len() as i64, ..Filter::default() };
     let mut found: BTreeMap<RecordId, DeadLetter> =
-        store.dead_letters(&pipeline.name, &filter).await?.into_iter().map(|letter| (letter.id.clone(), letter)).collect();
+        store.dead_letters_by_id(&pipeline.name, ids).await?.into_iter().map(|letter| (letter.id.clone(), letter)).collect();
     ids.iter()
         .map(|id| found.remove(id).ok_or_else(|| anyhow::anyhow!("there is no dead letter {id}, or it is named twice")))
         .collect()

@@ -1,7 +1,7 @@
 //! Events of dead letters back into the input topic.
 //!
 //! Marked before they are written, so that two operators, or one who tries again, do not write an event twice without knowing: what
-//! stays `redriving` was cut off between the two.
+//! stays `redriving` was cut off between the two. Each mark replaces the one that was read, and no other.
 
 use super::show::handled;
 use crate::cli::common;
@@ -9,11 +9,12 @@ use crate::cli::kafka::Kafka;
 use crate::config::{Config, Pipeline};
 use crate::lifecycle::Exit;
 use crate::record::{Original, RecordId, decode_dead_letter};
-use crate::store::postgres::{DeadLetter, Mark, PostgresStore};
+use crate::store::postgres::{DeadLetter, Mark, Marked, PostgresStore};
 use anyhow::Context;
 use futures_util::future::join_all;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The dead letter that an event was driven from.
@@ -23,6 +24,8 @@ const COUNT_HEADER: &str = "millrace-redrive-count";
 /// Events that are marked, written, and marked as written, together.
 const CHUNK: usize = 500;
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is `redriving` for longer than this has been cut off: the wait for the queue, and for the brokers, and some more.
+const UNDER_WAY: Duration = Duration::from_secs(90);
 
 /// An event that can be written again.
 struct Again {
@@ -35,51 +38,95 @@ pub async fn run(
     config: &Config,
     pipeline: &Pipeline,
     store: &PostgresStore,
-    letters: Vec<DeadLetter>,
+    mut ids: Vec<RecordId>,
     again: bool,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let producer = producer(&common::kafka(config, pipeline)?)?;
-    let mut exit = Exit::Done;
-    let mut refuse = |id: &RecordId, why: &str| {
-        exit = Exit::Failed;
-        eprintln!("millrace: {id}: {why}");
-    };
-    let mut events = Vec::new();
-    for letter in letters {
-        match (readable(&letter), &*letter.handling) {
-            (_, "redriving") if !again => refuse(
-                &letter.id,
-                "its redrive was cut off, so it may stand in the input topic already: look for the header millrace-redriven-from there, then \
-                 --again, or discard it",
-            ),
-            (_, handling @ ("redriven" | "discarded")) => refuse(&letter.id, &format!("it was {handling} already")),
-            (Ok(event), _) => events.push(event),
-            (Err(why), _) => refuse(&letter.id, &why),
-        }
+    let mut redrive =
+        Redrive { pipeline, store, producer: producer(&common::kafka(config, pipeline)?)?, again, json, exit: Exit::Done };
+    ids.sort();
+    if let Some(twice) = ids.windows(2).find(|two| two[0] == two[1]) {
+        return Err(common::Usage(format!("{} is named twice", twice[0])).into());
     }
-    // In the order of the log.
-    events.sort_by(|a, b| a.id.cmp(&b.id));
-    let over: &[Mark] = if again { &[Mark::Redriving] } else { &[] };
-    for chunk in events.chunks(CHUNK) {
-        let ids: Vec<RecordId> = chunk.iter().map(|event| event.id.clone()).collect();
-        let marked = store.mark(&pipeline.name, &ids, Mark::Redriving, over, None).await?;
-        let (ours, others): (Vec<&Again>, Vec<&Again>) = chunk.iter().partition(|event| marked.contains(&event.id));
-        others.iter().for_each(|event| refuse(&event.id, "somebody else deals with it at this moment"));
-        let mut written = Vec::new();
-        for (event, result) in ours.iter().zip(join_all(ours.iter().map(|event| write(&producer, event))).await) {
-            match result {
-                Ok(()) => written.push(event.id.clone()),
-                Err(why) => refuse(&event.id, &format!("{why}; it stays `redriving`: see to the cause, then --again")),
+    for chunk in ids.chunks(CHUNK) {
+        redrive.chunk(super::by_id(store, pipeline, chunk).await?).await?;
+    }
+    Ok(redrive.exit)
+}
+
+struct Redrive<'a> {
+    pipeline: &'a Pipeline,
+    store: &'a PostgresStore,
+    producer: FutureProducer,
+    again: bool,
+    json: bool,
+    exit: Exit,
+}
+
+impl Redrive<'_> {
+    fn refuse(&mut self, id: &RecordId, why: &str) {
+        self.exit = Exit::Failed;
+        eprintln!("millrace: {id}: {why}");
+    }
+
+    async fn chunk(&mut self, letters: Vec<DeadLetter>) -> anyhow::Result<()> {
+        let mut events = Vec::new();
+        for letter in letters {
+            match takes(&letter, self.again) {
+                Ok(event) => events.push((event, letter.mark)),
+                Err(why) => self.refuse(&letter.id, &why),
             }
         }
-        store
-            .mark(&pipeline.name, &written, Mark::Redriven, &[Mark::Redriving], None)
+        let wanted: Vec<(RecordId, Option<Marked>)> = events.iter().map(|(event, mark)| (event.id.clone(), *mark)).collect();
+        let marked: BTreeMap<RecordId, Marked> =
+            self.store.mark(&self.pipeline.name, &wanted, Mark::Redriving, None).await?.into_iter().collect();
+        let (ours, others): (Vec<Again>, Vec<Again>) =
+            events.into_iter().map(|(event, _)| event).partition(|event| marked.contains_key(&event.id));
+        for event in others {
+            self.refuse(&event.id, "somebody else deals with it at this moment");
+        }
+        let results = join_all(ours.iter().map(|event| write(&self.producer, event))).await;
+        let mut written = Vec::new();
+        for (event, result) in ours.iter().zip(results) {
+            match result {
+                Ok(()) => written.push((event.id.clone(), marked.get(&event.id).copied())),
+                Err(why) => self.refuse(&event.id, &format!("{why}; it stays `redriving`: see to the cause, then --again")),
+            }
+        }
+        let done = self
+            .store
+            .mark(&self.pipeline.name, &written, Mark::Redriven, None)
             .await
             .context("events were written to the input topic, and they could not be marked: they stay `redriving`")?;
-        written.iter().try_for_each(|id| handled(id, Mark::Redriven.as_str(), true, json))?;
+        for (id, _) in &written {
+            if done.iter().any(|(of, _)| of == id) {
+                handled(id, Mark::Redriven.as_str(), true, self.json)?;
+            } else {
+                self.refuse(
+                    id,
+                    "it was written to the input topic, and somebody else has marked it meanwhile: see `dead-letters show`",
+                );
+            }
+        }
+        Ok(())
     }
-    Ok(exit)
+}
+
+/// The event, when it may be written now.
+fn takes(letter: &DeadLetter, again: bool) -> Result<Again, String> {
+    match &*letter.handling {
+        handling @ ("redriven" | "discarded") => Err(format!("it was {handling} already")),
+        "redriving" if !again => Err(
+            "its redrive was cut off, so it may stand in the input topic already: look for the header millrace-redriven-from there, then \
+             --again, or discard it"
+                .into(),
+        ),
+        "redriving" if letter.mark_age_s.is_some_and(|age| age < UNDER_WAY.as_secs_f64()) => Err(format!(
+            "its redrive began less than {} s ago and may be under way; wait, then --again",
+            UNDER_WAY.as_secs()
+        )),
+        _ => readable(letter),
+    }
 }
 
 /// The event as it came, or why it cannot be written again.

@@ -6,14 +6,17 @@ use crate::store::postgres::DeadLetter;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-pub fn list(letters: &[DeadLetter], json: bool) -> anyhow::Result<()> {
+pub fn list(letters: &[DeadLetter], more: bool, json: bool) -> anyhow::Result<()> {
     if json {
+        if more {
+            eprintln!("millrace: there are more: see --limit");
+        }
         return letters.iter().try_for_each(|letter| print_json(&summary(letter)));
     }
     let width = letters.iter().map(|letter| letter.id.to_string().len()).max().unwrap_or(0);
     for letter in letters {
-        let (reason, field) = (letter.reason.as_deref().unwrap_or("-"), letter.field.as_deref().unwrap_or("-"));
-        let detail = letter.detail.as_deref().unwrap_or("-");
+        let text = |text: &Option<String>| escaped(text.as_deref().unwrap_or("-"));
+        let (reason, field, detail) = (text(&letter.reason), text(&letter.field), text(&letter.detail));
         println!(
             "{:width$}  {}  {:9}  {reason:16}  {field}  {detail}",
             letter.id.to_string(),
@@ -21,7 +24,7 @@ pub fn list(letters: &[DeadLetter], json: bool) -> anyhow::Result<()> {
             letter.handling
         );
     }
-    println!("{} dead letters", letters.len());
+    println!("{} dead letters{}", letters.len(), if more { ", and there are more: see --limit" } else { "" });
     Ok(())
 }
 
@@ -37,8 +40,8 @@ pub fn one(letter: &DeadLetter, payload: bool, json: bool) -> anyhow::Result<()>
     for (name, value) in out.as_object().into_iter().flatten() {
         match value {
             Value::Null => {}
-            Value::String(text) => println!("{name:14} {text}"),
-            other => println!("{name:14} {other}"),
+            Value::String(text) => println!("{name:14} {}", escaped(text)),
+            other => println!("{name:14} {}", escaped(&other.to_string())),
         }
     }
     if let Err(cause) = original {
@@ -89,11 +92,35 @@ fn of_event(original: &Original, payload: bool) -> Vec<(String, Value)> {
     fields
 }
 
+/// Without what a terminal obeys: an event comes from anybody.
+fn escaped(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// Text as text, other bytes as base64.
 fn readable(bytes: Option<&[u8]>) -> Value {
     match bytes.map(std::str::from_utf8) {
         None => Value::Null,
         Some(Ok(text)) => text.into(),
         Some(Err(_)) => json!({ "base64": STANDARD.encode(bytes.unwrap_or_default()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    /// Would catch: an event that writes to the operator's terminal, or turns the text around.
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(escaped("a\u{1b}[2Jb\nc\u{9b}d\u{202e}"), "a\\u{1b}[2Jb\\nc\\u{9b}d\\u{202e}");
+        assert_eq!(escaped("Größe \"1\" \\ 语"), "Größe \"1\" \\ 语");
     }
 }

@@ -1,7 +1,7 @@
 //! Inputs are endings: what each partition's row counts, what its rows say, and where P, K and Q stand.
 
 use super::Review;
-use super::report::Report;
+use super::report::{Report, Standing};
 use crate::event::TopicPartition;
 use crate::publisher::Committed;
 use crate::record::Mode;
@@ -48,10 +48,18 @@ pub async fn compare(review: &Review<'_>, report: &mut Report) -> anyhow::Result
     for counted in all {
         add_up(pipeline, &counted, report);
         let current = Some(counted.run) == newest;
+        let k = |at: &BTreeMap<TopicPartition, Option<Committed>>| at.get(&counted.partition).copied().flatten();
         if current {
             within_log(review, &counted, report)?;
+            report.standing.push(Standing {
+                topic: counted.partition.topic.to_string(),
+                partition: counted.partition.partition,
+                next_offset: counted.next_offset,
+                published_offset: counted.published_offset,
+                group_offset: k(&after).map(|k| k.offset),
+                highest: None,
+            });
         }
-        let k = |at: &BTreeMap<TopicPartition, Option<Committed>>| at.get(&counted.partition).copied().flatten();
         let published = match (counted.mode, current) {
             (Mode::Postgres, _) => None,
             (Mode::Both, true) => Some(in_order(review, &counted, k(&before), k(&after), report).await?),
@@ -139,7 +147,7 @@ async fn in_order(
                 &at,
                 format!(
                     "the group has no committed offset, and records of [{q}, {p}) may or may not be published: offsets expired or were deleted. \
-                     Set it with `millrace adopt --published OFFSET`"
+                     Set it with `millrace adopt --published auto`"
                 ),
             );
         }

@@ -2,7 +2,8 @@
 
 mod counts;
 mod deep;
-mod reader;
+mod missing;
+pub mod reader;
 mod report;
 mod tally;
 mod topics;

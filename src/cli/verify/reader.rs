@@ -1,11 +1,12 @@
 //! Reads a topic from its beginning to the end it had at the start, once, as `read_committed` readers see it.
 
-use crate::cli::kafka::Kafka;
+use crate::cli::kafka::{Kafka, is_outage};
+use crate::record::{ID_HEADER, RecordId};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,9 +26,21 @@ pub struct Extent {
 /// What the reader brings.
 pub enum Next<'a> {
     Record(BorrowedMessage<'a>),
-    /// Nothing at the moment.
+    /// Nothing at the moment; a broker that restarts is waited for.
     Idle,
     End,
+}
+
+/// The id that a record carries, when it is one of this pipeline.
+pub fn id_of(pipeline: &str, message: &BorrowedMessage<'_>) -> Option<RecordId> {
+    let value = header(message, ID_HEADER)?;
+    let id: RecordId = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (*id.pipeline == *pipeline).then_some(id)
+}
+
+/// The value of a header, the first of that name.
+pub fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
+    message.headers()?.iter().find(|header| header.key == name).and_then(|header| header.value)
 }
 
 /// Looks how far a topic goes, and waits until no open transaction stands below that.
@@ -56,7 +69,14 @@ pub struct Reader {
     open: BTreeMap<i32, i64>,
     topic: String,
     heard: Instant,
+    /// What the client complained of since it heard anything.
+    trouble: Option<KafkaError>,
     bar: ProgressBar,
+}
+
+/// Whether it passes when the brokers are back; one that has just started may not know its topics yet.
+fn passes(error: &KafkaError) -> bool {
+    is_outage(error) || error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
 }
 
 impl Reader {
@@ -85,7 +105,7 @@ impl Reader {
             ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {eta}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
-        Ok(Self { consumer, open, topic: extent.topic.clone(), heard: Instant::now(), bar })
+        Ok(Self { consumer, open, topic: extent.topic.clone(), heard: Instant::now(), trouble: None, bar })
     }
 
     pub fn next(&mut self) -> anyhow::Result<Next<'_>> {
@@ -94,21 +114,28 @@ impl Reader {
             return Ok(Next::End);
         }
         match block_in_place(|| self.consumer.poll(Duration::from_millis(100))) {
-            None if self.heard.elapsed() > PATIENCE => {
+            None | Some(Err(_)) if self.heard.elapsed() > PATIENCE => {
+                let trouble = self.trouble.as_ref().map_or_else(|| "they say nothing".to_owned(), ToString::to_string);
+                let left: Vec<&i32> = self.open.keys().collect();
                 bail!(
-                    "topic {} was not read to its end: the brokers say nothing any more; partitions left: {:?}",
-                    self.topic,
-                    self.open.keys()
+                    "topic {} was not read to its end, the brokers do not answer ({trouble}); partitions left: {left:?}",
+                    self.topic
                 )
             }
             None => Ok(Next::Idle),
             Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.heard = Instant::now();
                 self.open.remove(&partition);
+                Ok(Next::Idle)
+            }
+            Some(Err(error)) if passes(&error) => {
+                self.trouble = Some(error);
                 Ok(Next::Idle)
             }
             Some(Err(error)) => Err(error).with_context(|| format!("reading topic {}", self.topic)),
             Some(Ok(message)) => {
                 self.heard = Instant::now();
+                self.trouble = None;
                 self.bar.inc(1);
                 // What came after the start is for the next review.
                 match self.open.get(&message.partition()) {

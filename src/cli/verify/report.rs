@@ -15,6 +15,19 @@ pub struct Difference {
     pub text: String,
 }
 
+/// Where a partition of the newest run stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    pub topic: String,
+    pub partition: i32,
+    /// P, Q, and K.
+    pub next_offset: i64,
+    pub published_offset: i64,
+    pub group_offset: Option<i64>,
+    /// The highest offset that a record in the topics names.
+    pub highest: Option<i64>,
+}
+
 /// One pipeline's summary.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -38,6 +51,8 @@ pub struct Report {
     pub repeated: u64,
     /// Events counted in the input topics, with `--deep`.
     pub input_events: Option<u64>,
+    /// The partitions of the newest run.
+    pub standing: Vec<Standing>,
     pub notes: Vec<String>,
     /// How many differences of each kind.
     pub differences: BTreeMap<&'static str, u64>,
@@ -60,6 +75,14 @@ impl Report {
         *count += 1;
         if *count == 1 {
             self.first.push(Difference { kind, at: at.to_string(), text: text.into() });
+        }
+    }
+
+    /// A record with this offset stands in a topic.
+    pub fn seen(&mut self, run: i32, topic: &str, partition: i32, highest: Option<i64>) {
+        let standing = self.standing.iter_mut().find(|one| one.topic == topic && one.partition == partition);
+        if let Some(standing) = standing.filter(|_| self.run == Some(run)) {
+            standing.highest = standing.highest.max(highest);
         }
     }
 
@@ -89,6 +112,7 @@ impl fmt::Display for Report {
         if let Some(events) = self.input_events {
             writeln!(f, "  {events} events counted in the input topics")?;
         }
+        self.table(f)?;
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
         }
@@ -96,6 +120,20 @@ impl fmt::Display for Report {
             let lead = if number == 0 { "first difference: " } else { "" };
             let count = self.differences.get(difference.kind).copied().unwrap_or(1);
             writeln!(f, "  {lead}{} at {} ({count} of this kind): {}", difference.kind, difference.at, difference.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.standing.iter().map(|one| format!("{}/{}", one.topic, one.partition)).collect();
+        let Some(width) = names.iter().map(String::len).max().map(|width| width.max("partition".len())) else { return Ok(()) };
+        let or_none = |number: Option<i64>| number.map_or("none".to_owned(), |number| number.to_string());
+        writeln!(f, "  {:width$} {:>12} {:>12} {:>12} {:>12}", "partition", "P", "Q", "K", "published")?;
+        for (name, one) in names.iter().zip(&self.standing) {
+            let (k, highest) = (or_none(one.group_offset), or_none(one.highest));
+            writeln!(f, "  {name:width$} {:>12} {:>12} {k:>12} {highest:>12}", one.next_offset, one.published_offset)?;
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
-//! Rows are records: each record of this pipeline in its topics against its row, and each row that must be published against
-//! the records.
+//! Rows are records: each record of this pipeline in its topics against its row. What no record tells of is found in `missing`.
 
 use super::Review;
 use super::counts::Reviewed;
-use super::reader::{Extent, Next, Reader, extent};
+use super::missing::missing;
+use super::reader::{Extent, Next, Reader, extent, header, id_of};
 use super::report::Report;
-use super::tally::{Order, Place, Tally};
+use super::tally::{Order, Tally};
 use crate::config::Delivery;
-use crate::record::{ID_HEADER, Mode, RecordId, TRACEPARENT_HEADER};
+use crate::record::{Mode, RecordId, TRACEPARENT_HEADER};
 use crate::store::postgres::Row;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,10 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 const BATCH: usize = 2_000;
 
 /// Run, input topic and input partition.
-type Input = (i32, String, i32);
-
-/// How often each id of one input partition was seen.
-type Times = BTreeMap<Place, u64>;
+pub type Input = (i32, String, i32);
 
 /// A record of this pipeline, as far as it is compared.
 struct Seen {
@@ -38,17 +35,25 @@ pub async fn compare(review: &Review<'_>, partitions: &[Reviewed], report: &mut 
     if published.is_empty() && review.pipeline.mode == Mode::Postgres {
         return Ok(());
     }
-    let mut topics = review.store.out_topics(&review.pipeline.name).await?;
+    let named = review.store.out_topics(&review.pipeline.name).await?;
+    let mut topics = named.clone();
     topics.extend([review.pipeline.output_topic(), review.pipeline.dead_letter_topic()]);
     topics.sort();
     topics.dedup();
     for topic in topics {
         if review.kafka.partition_count(&topic)?.is_none() {
-            report.differs("topic_missing", &topic, "rows name this topic, and it is not there or this user may not see it");
+            if named.contains(&topic) {
+                report.differs("topic_missing", &topic, "rows name this topic, and it is not there or this user may not see it");
+            } else {
+                report.note(format!("the topic {topic} is not there, or this user may not see it; no row names it"));
+            }
             continue;
         }
         let extent = extent(review.kafka, &topic).await?;
         let tallies = read(review, &published, &extent, report).await?;
+        for ((run, input, partition), tally) in &tallies {
+            report.seen(*run, input, *partition, tally.highest().map(|place| place.0));
+        }
         beyond_k(review, &published, &tallies, report)?;
         missing(review, &published, &extent, tallies, report).await?;
     }
@@ -99,7 +104,7 @@ async fn read(
                 let input = (seen.id.run, seen.id.topic.to_string(), seen.id.partition);
                 // A partition without a row: its rows are orphans, or it was opened a moment ago.
                 let Some(tally) = tallies.get_mut(&input) else { continue };
-                match tally.add(seen.out_partition, (seen.id.offset, seen.id.n), repeats) {
+                match tally.add(seen.out_partition, (seen.id.offset, seen.id.n)) {
                     Order::Ascending => {}
                     Order::NotAfter(_) if repeats => report.repeated += 1,
                     Order::NotAfter(last) => {
@@ -120,17 +125,14 @@ async fn read(
 
 /// The record, when its id is one of this pipeline.
 fn ours(pipeline: &str, message: &BorrowedMessage<'_>) -> Option<Seen> {
-    let headers = message.headers()?;
-    let header = |name: &str| headers.iter().find(|header| header.key == name).and_then(|header| header.value);
-    let id: RecordId = std::str::from_utf8(header(ID_HEADER)?).ok()?.parse().ok()?;
-    (*id.pipeline == *pipeline).then(|| Seen {
+    Some(Seen {
+        id: id_of(pipeline, message)?,
         out_partition: message.partition(),
         out_offset: message.offset(),
         key: message.key().map(<[u8]>::to_vec),
-        traceparent: header(TRACEPARENT_HEADER).map(<[u8]>::to_vec),
+        traceparent: header(message, TRACEPARENT_HEADER).map(<[u8]>::to_vec),
         // No digest for no value: it can equal none.
         digest: message.payload().map_or_else(Vec::new, |payload| Sha256::digest(payload).to_vec()),
-        id,
     })
 }
 
@@ -207,85 +209,4 @@ fn beyond_k(
         }
     }
     Ok(())
-}
-
-/// Rows below K that no record tells of, and ids that are there twice. Where the tallies differ, a second pass finds the first.
-async fn missing(
-    review: &Review<'_>,
-    published: &BTreeMap<Input, (&Reviewed, i64)>,
-    extent: &Extent,
-    tallies: BTreeMap<Input, Tally>,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let topic = &extent.topic;
-    let cut: Vec<i32> = extent.partitions.iter().filter(|(_, (low, _))| *low > 0).map(|(partition, _)| *partition).collect();
-    if !cut.is_empty() {
-        report.note(format!(
-            "the beginning of {topic} is gone in partitions {cut:?} (retention): what is missing there cannot be told, the rest was compared"
-        ));
-    }
-    let compacted = review
-        .kafka
-        .settings(topic)
-        .await
-        .is_ok_and(|settings| settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")));
-    if compacted {
-        report.note(format!("{topic} is compacted: records that are missing there cannot be told"));
-        return Ok(());
-    }
-    let mut wanted: BTreeMap<Input, std::ops::Range<i64>> = BTreeMap::new();
-    for (input, tally) in &tallies {
-        let (Some((one, _)), Some(floor)) = (published.get(input), tally.floor(&cut)) else { continue };
-        let (low, width, below) = tally.grid();
-        let rows = review.store.buckets(&one.key(&review.pipeline.name), topic, low, width, below).await?;
-        if let Some(range) = tally.differs(&rows, floor) {
-            wanted.insert(input.clone(), range);
-        }
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut found = again(review, extent, &wanted)?;
-    for (input, range) in &wanted {
-        let Some((one, _)) = published.get(input) else { continue };
-        let rows = review.store.ids(&one.key(&review.pipeline.name), topic, range.start, range.end).await?;
-        let mut found = found.remove(input).unwrap_or_default();
-        let id = |place: &Place| {
-            format!("{}/{}/{}/{}/{}", review.pipeline.name, one.counted.run, one.counted.partition, place.0, place.1)
-        };
-        for place in &rows {
-            match found.remove(place) {
-                None => report.differs("record_missing", id(place), format!(
-                    "its row is below the group's offset, and {topic} does not hold the record: it was removed, the topic was made again, or offsets \
-                     were moved forward"
-                )),
-                Some(1) => {}
-                Some(times) => report.differs("record_doubled", id(place), format!("{topic} holds it {times} times")),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The second pass: how often each id of these ranges is there.
-fn again(
-    review: &Review<'_>,
-    extent: &Extent,
-    wanted: &BTreeMap<Input, std::ops::Range<i64>>,
-) -> anyhow::Result<BTreeMap<Input, Times>> {
-    let mut found: BTreeMap<Input, Times> = BTreeMap::new();
-    let mut reader = Reader::open(review.kafka, extent, "looking again at")?;
-    loop {
-        match reader.next()? {
-            Next::End => return Ok(found),
-            Next::Idle => {}
-            Next::Record(message) => {
-                let Some(seen) = ours(&review.pipeline.name, &message) else { continue };
-                let input = (seen.id.run, seen.id.topic.to_string(), seen.id.partition);
-                if wanted.get(&input).is_some_and(|range| range.contains(&seen.id.offset)) {
-                    *found.entry(input).or_default().entry((seen.id.offset, seen.id.n)).or_default() += 1;
-                }
-            }
-        }
-    }
 }

@@ -2,8 +2,40 @@
 
 use crate::store::StoreError;
 
-/// Maps by SQLSTATE class. The texts of Postgres about data may quote it, so only their code goes on.
+/// Whose work a statement is: it decides which role is missing when Postgres refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Opens, claims and decides.
+    Worker,
+    /// Looks.
+    Reader,
+    /// Marks dead letters.
+    Owner,
+    /// Makes the schema and its roles.
+    Migrate,
+}
+
+impl Need {
+    fn text(self) -> &'static str {
+        match self {
+            Need::Worker => "The user needs the role millrace_worker",
+            Need::Reader => "The user needs the role millrace_reader, or millrace_worker",
+            Need::Owner => "The user needs the role millrace_owner, which marks dead letters; a worker's may not",
+            Need::Migrate => {
+                "`millrace migrate` needs the owner of the database, or of the schema `millrace` where there is one; and CREATEROLE, unless \
+                 somebody makes the roles millrace_owner, millrace_worker and millrace_reader before"
+            }
+        }
+    }
+}
+
+/// What a worker's statement met.
 pub fn store_error(error: &sqlx::Error) -> StoreError {
+    error_of(Need::Worker, error)
+}
+
+/// Maps by SQLSTATE class. The texts of Postgres about data may quote it, so only their code goes on.
+pub fn error_of(need: Need, error: &sqlx::Error) -> StoreError {
     let sqlx::Error::Database(database) = error else {
         return match error {
             sqlx::Error::Configuration(cause) => {
@@ -25,8 +57,11 @@ pub fn store_error(error: &sqlx::Error) -> StoreError {
         Some("28" | "3D") => {
             StoreError::Fatal(format!("Postgres refuses the login: {}. Check user, password and database.", database.message()))
         }
+        Some("42") if code == "42501" => {
+            StoreError::Fatal(format!("Postgres refuses it: {} (SQLSTATE {code}). {}.", database.message(), need.text()))
+        }
         Some("42" | "3F") => StoreError::Fatal(format!(
-            "Postgres refuses the statement: {} (SQLSTATE {code}). Run `millrace migrate`, and check that the user has the role millrace_worker.",
+            "Postgres does not know the statement: {} (SQLSTATE {code}). Run `millrace migrate`.",
             database.message()
         )),
         _ => StoreError::Fatal(format!("Postgres: SQLSTATE {code} {}", database.message())),

@@ -1,7 +1,7 @@
 //! What the connected user may do to the tables.
 
 use super::PostgresStore;
-use super::errors::store_error;
+use super::errors::{Need, error_of};
 use crate::store::StoreError;
 use sqlx::Row;
 
@@ -40,7 +40,7 @@ impl PostgresStore {
         .bind(PRIVILEGES.iter().map(|(_, privilege, _)| *privilege).collect::<Vec<_>>())
         .fetch_all(&self.pool)
         .await
-        .map_err(|error| store_error(&error))?;
+        .map_err(|error| error_of(Need::Reader, &error))?;
         let grant =
             |(row, (table, privilege, needed)): (&sqlx::postgres::PgRow, &(&str, &str, bool))| -> Result<Grant, sqlx::Error> {
                 Ok(Grant {
@@ -51,6 +51,6 @@ impl PostgresStore {
                     needed: *needed,
                 })
             };
-        rows.iter().zip(PRIVILEGES).map(grant).collect::<Result<_, _>>().map_err(|error| store_error(&error))
+        rows.iter().zip(PRIVILEGES).map(grant).collect::<Result<_, _>>().map_err(|error| error_of(Need::Reader, &error))
     }
 }

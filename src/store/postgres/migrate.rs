@@ -1,6 +1,6 @@
 //! Migrations: applied in order, once, each in a transaction of its own, under an advisory lock.
 
-use super::errors::store_error;
+use super::errors::{Need, error_of, store_error};
 use crate::store::StoreError;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -9,10 +9,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "streams and records", include_str!("../../../migrations/0001_streams_and_records.sql")),
     (2, "roles", include_str!("../../../migrations/0002_roles.sql")),
     (3, "dead letter marks", include_str!("../../../migrations/0003_dead_letter_marks.sql")),
+    (4, "start offset", include_str!("../../../migrations/0004_start_offset.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
 /// Any number, as long as all migrations take the same.
 const LOCK: i64 = 0x6d69_6c6c_7261_6365;
@@ -28,7 +29,7 @@ pub async fn migrate(url: &str) -> Result<usize, StoreError> {
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
-    let map = |error: sqlx::Error| store_error(&error);
+    let map = |error: sqlx::Error| error_of(Need::Migrate, &error);
     // The lock goes with the connection.
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(map)?;
     for statement in [

@@ -1,4 +1,4 @@
-//! What an operator writes, outside of any claim. The worker's role has no part in it.
+//! What an operator writes, outside of any claim: the rows of a new run. It takes a worker's rights, and no more.
 
 use super::PostgresStore;
 use super::errors::store_error;
@@ -26,8 +26,8 @@ impl PostgresStore {
         // Kafka is asked before the commit.
         sqlx::query("SET LOCAL idle_in_transaction_session_timeout = '60s'").execute(&mut *transaction).await.map_err(map)?;
         sqlx::query(
-            "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
-             SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, $3 \
+            "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
+             SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, s.start, $3 \
              FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start)",
         )
         .bind(pipeline)

@@ -1,7 +1,7 @@
-//! What `millrace verify` reads. Nothing here writes.
+//! What `millrace verify` and `millrace demo` read to compare. Nothing here writes.
 
 use super::PostgresStore;
-use super::errors::store_error;
+use super::errors::{Need, error_of};
 use crate::event::TopicPartition;
 use crate::record::{Mode, RecordId};
 use crate::store::{PartitionKey, StoreError};
@@ -14,6 +14,8 @@ pub struct Counted {
     pub run: i32,
     pub partition: TopicPartition,
     pub mode: Mode,
+    /// Where the run began; not known of partitions that an early version opened.
+    pub start_offset: Option<i64>,
     /// P and Q.
     pub next_offset: i64,
     pub published_offset: i64,
@@ -31,6 +33,17 @@ pub struct Counted {
     pub lowest: Option<i64>,
 }
 
+/// How the events of a pipeline ended, counted from the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// Sum of `stream_partition.events`.
+    pub events: i64,
+    pub predictions: i64,
+    pub dead_letters: i64,
+    /// Events that have a row.
+    pub distinct_events: i64,
+}
+
 /// A row of `record` as a reader of the output topic would have to see it.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -43,14 +56,14 @@ pub struct Row {
 }
 
 fn map(error: sqlx::Error) -> StoreError {
-    store_error(&error)
+    error_of(Need::Reader, &error)
 }
 
 impl PostgresStore {
     /// Every partition of a pipeline, of all its runs, with its rows counted in the same statement.
     pub async fn counted(&self, pipeline: &str) -> Result<Vec<Counted>, StoreError> {
         let rows = sqlx::query(
-            "SELECT p.run, p.topic, p.partition, p.mode, p.next_offset, p.published_offset, p.events, p.records, p.skipped, p.dead, \
+            "SELECT p.run, p.topic, p.partition, p.mode, p.start_offset, p.next_offset, p.published_offset, p.events, p.records, p.skipped, p.dead, \
              count(r.n) AS rows, count(*) FILTER (WHERE r.kind = 'dead_letter') AS dead_rows, \
              count(DISTINCT r.\"offset\") AS events_with_rows, count(*) FILTER (WHERE r.\"offset\" >= p.next_offset) AS beyond, \
              min(r.\"offset\") AS lowest \
@@ -123,7 +136,7 @@ impl PostgresStore {
     }
 
     /// Rows of one partition below `below` that are meant for one topic, in buckets of `width` offsets from `low` on:
-    /// bucket, number of rows, and a sum that tells which offsets they were.
+    /// bucket, number of rows, and the sum of their hashes, which tells which ones they were.
     pub async fn buckets(
         &self,
         key: &PartitionKey,
@@ -133,7 +146,11 @@ impl PostgresStore {
         below: i64,
     ) -> Result<Vec<(i64, i64, i64)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT (\"offset\" - $6) / $7 AS bucket, count(*), sum((\"offset\" - $6) % $7 + n)::bigint FROM millrace.record \
+            // The mixing is that of the tallies in `verify`, 32 bits in a bigint.
+            "SELECT (\"offset\" - $6) / $7 AS bucket, count(*), sum((c.x >> 16) # c.x)::bigint FROM millrace.record r, \
+             LATERAL (SELECT ((\"offset\" & 4294967295) + n::bigint * 2654435761) & 4294967295 AS x) a, \
+             LATERAL (SELECT (((a.x >> 16) # a.x) * 73244475) & 4294967295 AS x) b, \
+             LATERAL (SELECT (((b.x >> 16) # b.x) * 73244475) & 4294967295 AS x) c \
              WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND out_topic = $5 AND \"offset\" < $8 GROUP BY 1",
         )
         .bind(&*key.pipeline)
@@ -150,11 +167,17 @@ impl PostgresStore {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect::<Result<_, _>>().map_err(map)
     }
 
-    /// The ids (offset, n) of one partition's rows in [from, to) that are meant for one topic, in order.
-    pub async fn ids(&self, key: &PartitionKey, out_topic: &str, from: i64, to: i64) -> Result<Vec<(i64, i16)>, StoreError> {
+    /// The ids (offset, n) of one partition's rows in [from, to), in order: those that are meant for one topic, or all.
+    pub async fn ids(
+        &self,
+        key: &PartitionKey,
+        out_topic: Option<&str>,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<(i64, i16)>, StoreError> {
         let rows = sqlx::query(
             "SELECT \"offset\", n FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 \
-             AND out_topic = $5 AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
+             AND ($5::text IS NULL OR out_topic = $5) AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
         )
         .bind(&*key.pipeline)
         .bind(key.run)
@@ -175,6 +198,7 @@ fn counted(row: &PgRow) -> Result<Counted, sqlx::Error> {
         run: row.try_get("run")?,
         partition: TopicPartition::new(row.try_get::<&str, _>("topic")?, row.try_get("partition")?),
         mode: if row.try_get::<&str, _>("mode")? == "postgres" { Mode::Postgres } else { Mode::Both },
+        start_offset: row.try_get("start_offset")?,
         next_offset: row.try_get("next_offset")?,
         published_offset: row.try_get("published_offset")?,
         events: row.try_get("events")?,
@@ -204,4 +228,30 @@ fn whole(pipeline: &str, row: &PgRow) -> Result<Row, sqlx::Error> {
         traceparent: row.try_get("traceparent")?,
         digest: row.try_get("digest")?,
     })
+}
+
+/// Counts the endings of a pipeline over all its runs.
+pub async fn endings(url: &str, pipeline: &str) -> Result<Endings, StoreError> {
+    use sqlx::Connection;
+    let mut connection = sqlx::PgConnection::connect(url).await.map_err(map)?;
+    let row = sqlx::query(
+        "SELECT (SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition WHERE pipeline = $1), \
+         count(*) FILTER (WHERE kind = 'prediction'), count(*) FILTER (WHERE kind = 'dead_letter'), \
+         count(DISTINCT (run, topic, partition, \"offset\")) FROM millrace.record WHERE pipeline = $1",
+    )
+    .bind(pipeline)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(map)?;
+    let read = || -> Result<Endings, sqlx::Error> {
+        Ok(Endings {
+            events: row.try_get(0)?,
+            predictions: row.try_get(1)?,
+            dead_letters: row.try_get(2)?,
+            distinct_events: row.try_get(3)?,
+        })
+    };
+    let endings = read().map_err(map);
+    connection.close().await.map_err(map)?;
+    endings
 }

@@ -49,8 +49,8 @@ pub async fn open(
     starts: &[(TopicPartition, i64)],
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
-         SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, $3 \
+        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
+         SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, s.start, $3 \
          FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start) ON CONFLICT DO NOTHING",
     )
     .bind(pipeline)
@@ -195,41 +195,4 @@ fn record(row: &PgRow) -> Result<Record, StoreError> {
         })
     };
     read().map_err(map)
-}
-
-/// How the events of a pipeline ended, counted from the rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Endings {
-    /// Sum of `stream_partition.events`.
-    pub events: i64,
-    pub predictions: i64,
-    pub dead_letters: i64,
-    /// Events that have a row.
-    pub distinct_events: i64,
-}
-
-/// Counts the endings of a pipeline over all its runs.
-pub async fn endings(url: &str, pipeline: &str) -> Result<Endings, StoreError> {
-    use sqlx::Connection;
-    let mut connection = sqlx::PgConnection::connect(url).await.map_err(map)?;
-    let row = sqlx::query(
-        "SELECT (SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition WHERE pipeline = $1), \
-         count(*) FILTER (WHERE kind = 'prediction'), count(*) FILTER (WHERE kind = 'dead_letter'), \
-         count(DISTINCT (run, topic, partition, \"offset\")) FROM millrace.record WHERE pipeline = $1",
-    )
-    .bind(pipeline)
-    .fetch_one(&mut connection)
-    .await
-    .map_err(map)?;
-    let read = || -> Result<Endings, sqlx::Error> {
-        Ok(Endings {
-            events: row.try_get(0)?,
-            predictions: row.try_get(1)?,
-            dead_letters: row.try_get(2)?,
-            distinct_events: row.try_get(3)?,
-        })
-    };
-    let endings = read().map_err(map);
-    connection.close().await.map_err(map)?;
-    endings
 }

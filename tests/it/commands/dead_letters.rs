@@ -1,10 +1,11 @@
 //! `millrace dead-letters`: events end again after a redrive, each once, and marks hold.
 
-use super::stage::{Ended, Stage};
+use super::stage::{Ended, Stage, ended};
 use crate::support::{read_committed, store};
 use millrace::record::RecordId;
-use millrace::store::postgres::Mark;
+use millrace::store::postgres::{Mark, Marked};
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use std::str::FromStr;
 
 fn letters(stage: &Stage, args: &[&str]) -> Ended {
@@ -67,7 +68,7 @@ async fn what_was_cut_off_truncated_or_discarded_is_not_written() {
     let id = |offset: i64| format!("{name}/1/{name}/1/{offset}/0", name = stage.name);
     let (half, cut, dropped) = (id(3), id(8), id(13));
     let key = "pipeline, run, topic, partition, \"offset\", n";
-    stage.sql(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action) SELECT {key}, 'redriving' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
+    stage.sql(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action, at) SELECT {key}, 'redriving', now() - interval '1 hour' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
     stage.sql("UPDATE millrace.record SET value = (left(value::text, -1) || ',\"payload_truncated\":true}')::json WHERE partition = 1 AND \"offset\" = 8").await;
     let discarded = letters(&stage, &["discard", &dropped, "--note", "a test"]);
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
@@ -85,21 +86,76 @@ async fn what_was_cut_off_truncated_or_discarded_is_not_written() {
     assert_eq!(letters(&stage, &["discard", &dropped]).code, Some(1));
     assert_eq!(letters(&stage, &["redrive", "another/1/in/0/0/0"]).code, Some(2));
     assert_eq!(letters(&stage, &["redrive"]).code, Some(2));
+    for narrowed in [["--since", "2020-01-01"], ["--until", "2020-01-01"], ["--limit", "1"], ["--reason", "missing_field"]] {
+        let refused = letters(&stage, &[&["redrive", &half], &narrowed[..]].concat());
+        assert!(refused.code == Some(2) && refused.err.contains("not both"), "{refused:?}");
+    }
     assert_eq!(read_committed(&stage.name).len(), before);
     assert_eq!(letters(&stage, &["redrive", &half, "--again"]).code, Some(0));
     assert_eq!(read_committed(&stage.name).len(), before + 1);
 }
 
-/// Would catch: two operators who both write the same event.
+/// Would catch: two operators who both write the same event, and a mark over one that was set after the look.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_at_once_one_gets_the_mark() {
+async fn a_mark_replaces_the_one_that_was_read_and_no_other() {
     let stage = Stage::new().await;
     let store = store(&stage.url).await;
-    let ids = vec![RecordId::from_str("p/1/in/0/5/0").unwrap()];
-    let mark = |over: &'static [Mark]| store.mark("p", &ids, Mark::Redriving, over, None);
-    let (first, second) = tokio::join!(mark(&[]), mark(&[]));
-    assert_eq!(first.unwrap().len() + second.unwrap().len(), 1);
-    assert_eq!(mark(&[Mark::Redriving]).await.unwrap(), ids);
+    let id = RecordId::from_str("p/1/in/0/5/0").unwrap();
+    let mark = |read: Option<Marked>, mark| {
+        let (store, id) = (&store, id.clone());
+        async move {
+            let marked = store.mark("p", &[(id, read)], mark, None).await.unwrap();
+            marked.first().map(|(_, mark)| *mark)
+        }
+    };
+    let (first, second) = tokio::join!(mark(None, Mark::Redriving), mark(None, Mark::Redriving));
+    assert_eq!(first.iter().chain(&second).count(), 1);
+    let read = first.or(second);
+    let (again, too) = tokio::join!(mark(read, Mark::Redriving), mark(read, Mark::Redriving));
+    assert_eq!(again.iter().chain(&too).count(), 1, "the second does not find the mark that it read");
+    assert_eq!(mark(read, Mark::Redriven).await, None, "who was too late does not tell that it is done");
+    let discarded = mark(again.or(too), Mark::Discarded).await;
+    assert!(discarded.is_some());
+    assert_eq!(mark(again.or(too), Mark::Redriven).await, None, "a discard holds");
+}
+
+/// Would catch: an event that two `--again` at once write twice, and one of them that says it has done what it has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_again_at_once_one_writes() {
+    let stage = Stage::drained(20).await;
+    let id = format!("{name}/1/{name}/1/3/0", name = stage.name);
+    let key = "pipeline, run, topic, partition, \"offset\", n";
+    stage.sql(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action) SELECT {key}, 'redriving' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
+    let early = letters(&stage, &["redrive", &id, "--again"]);
+    assert!(early.code == Some(1) && early.err.contains("may be under way"), "{early:?}");
+    stage.sql("UPDATE millrace.dead_letter_mark SET at = now() - interval '1 hour'").await;
+
+    let before = read_committed(&stage.name).len();
+    let mut holder = PgConnection::connect(&stage.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM millrace.dead_letter_mark FOR UPDATE").execute(&mut holder).await.unwrap();
+    let both: Vec<_> = (0..2).map(|_| stage.start(&["dead-letters", "redrive", &id, "--again"])).collect();
+    stage.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 2).await;
+    sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    let mut both: Vec<Ended> = both.into_iter().map(|child| ended(child.wait_with_output().unwrap())).collect();
+    both.sort_by_key(|ended| ended.code);
+    assert_eq!((both[0].code, both[1].code), (Some(0), Some(1)), "{both:?}");
+    assert!(both[0].out.contains("redriven") && !both[1].out.contains("redriven"), "{both:?}");
+    assert_eq!(read_committed(&stage.name).len(), before + 1);
+}
+
+/// Would catch: a redrive by reason that takes the newest hundred without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_by_reason_takes_all() {
+    let stage = Stage::drained(1_100).await;
+    let listed = letters(&stage, &["list"]);
+    assert!(listed.out.contains("100 dead letters, and there are more"), "{listed:?}");
+    let some = letters(&stage, &["redrive", "--reason", "missing_field", "--limit", "3", "--json"]);
+    assert_eq!((some.code, lines(&some).len()), (Some(0), 3), "{some:?}");
+    assert_eq!(lines(&letters(&stage, &["list", "--open", "--limit", "1000", "--json"])).len(), 107);
+    let all = letters(&stage, &["redrive", "--reason", "missing_field", "--json"]);
+    assert_eq!((all.code, lines(&all).len()), (Some(0), 107), "{all:?}");
+    assert!(lines(&letters(&stage, &["list", "--open", "--json"])).is_empty());
+    assert_eq!(lines(&letters(&stage, &["list", "--json"])).len(), 100);
 }
 
 /// Would catch: a worker that can hide what it could not score.

@@ -1,13 +1,13 @@
 //! A pipeline that has run and was drained, and the commands on it.
 
-use crate::support::{Seen, brokers, create_topic, database, unique};
+use crate::support::{Seen, brokers, create_topic_at, database, unique};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub const PARTITIONS: i32 = 2;
@@ -16,6 +16,7 @@ const SOON: Duration = Duration::from_secs(60);
 pub struct Stage {
     pub name: String,
     pub url: String,
+    pub brokers: String,
     folder: tempfile::TempDir,
 }
 
@@ -37,11 +38,16 @@ impl Ended {
 impl Stage {
     /// Topics, a database, a config.
     pub async fn new() -> Self {
+        Self::at(&brokers()).await
+    }
+
+    /// The same on another Kafka.
+    pub async fn at(brokers: &str) -> Self {
         let name = unique("ops");
         for topic in [name.clone(), format!("{name}.out"), format!("{name}.dead")] {
-            create_topic(&topic, PARTITIONS).await;
+            create_topic_at(brokers, &topic, PARTITIONS).await;
         }
-        let stage = Self { url: database().await, folder: tempfile::tempdir().unwrap(), name };
+        let stage = Self { url: database().await, brokers: brokers.to_owned(), folder: tempfile::tempdir().unwrap(), name };
         let text = format!(
             r#"
             [kafka]
@@ -62,7 +68,6 @@ impl Stage {
             fields = ["amount"]
             score = "amount / 100"
             "#,
-            brokers = brokers(),
             url = stage.url,
             name = stage.name,
         );
@@ -97,7 +102,7 @@ impl Stage {
 
     /// Transactions `from..to`, spread over the partitions; every tenth is not one.
     pub fn send(&self, from: i64, to: i64) {
-        let producer = producer();
+        let producer = producer(&self.brokers);
         for n in from..to {
             let amount = if n % 10 == 7 { String::new() } else { format!("\"amount\":{n},") };
             let time = 1_760_000_000_000i64 + n;
@@ -154,9 +159,17 @@ impl Stage {
 
     /// Runs a command to its end.
     pub fn millrace(&self, args: &[&str]) -> Ended {
-        let output = self.command(args).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        ended(self.command(args).output().unwrap())
+    }
+
+    /// The same without a config.
+    pub fn without_config(&self, args: &[&str]) -> Ended {
+        ended(Command::new(env!("CARGO_BIN_EXE_millrace")).args(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Starts a command, to be waited for with `wait_with_output` and [`ended`].
+    pub fn start(&self, args: &[&str]) -> Child {
+        self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub async fn sql(&self, statement: &str) -> u64 {
@@ -175,13 +188,18 @@ impl Stage {
     }
 }
 
-fn producer() -> BaseProducer {
-    ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
+pub fn producer(brokers: &str) -> BaseProducer {
+    ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
+}
+
+pub fn ended(output: Output) -> Ended {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// Writes records as they were seen, into `topic`, each to the same partition.
 pub fn write(topic: &str, records: &[Seen]) {
-    let producer = producer();
+    let producer = producer(&brokers());
     for seen in records {
         let headers = seen
             .headers

@@ -1,12 +1,15 @@
 //! `millrace verify` says clean only where it is, and names the first thing that is not.
 
-use super::stage::{Ended, Stage, id, write};
-use crate::support::{brokers, create_topic, read_committed};
+use super::stage::{self, Ended, Stage, id, write};
+use crate::support::services::{Kind, Service};
+use crate::support::{Seen, brokers, create_topic, read_committed};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 fn verify(stage: &Stage, more: &[&str]) -> Ended {
     let args: Vec<&str> = ["verify", "--json"].iter().chain(more).copied().collect();
@@ -36,6 +39,11 @@ async fn a_drained_pipeline_is_clean() {
     assert_eq!(report["unpublished"], 0);
     let text = stage.millrace(&["verify"]);
     assert!(text.code == Some(0) && text.out.contains("clean") && text.out.contains("400 records compared"), "{text:?}");
+    let rows: Vec<Vec<&str>> = text.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    for partition in ["0", "1"] {
+        let name = format!("{}/{partition}", stage.name);
+        assert!(rows.contains(&vec![name.as_str(), "200", "200", "200", "199"]), "P, Q, K and the highest: {text:?}");
+    }
     assert_eq!(stage.millrace(&["verify", "--pipeline", "nobody"]).code, Some(2));
 }
 
@@ -89,6 +97,80 @@ async fn at_least_once_may_repeat() {
     write(&topic, &records[10..20]);
     let ended = verify(&stage, &[]);
     assert_eq!((ended.code, ended.json()["repeated"].as_i64()), (Some(0), Some(10)), "{ended:?}");
+    // Without a key it comes again anywhere.
+    let elsewhere: Vec<Seen> =
+        records[20..25].iter().cloned().map(|seen| Seen { partition: 1 - seen.partition, ..seen }).collect();
+    write(&topic, &elsewhere);
+    let ended = verify(&stage, &[]);
+    assert_eq!((ended.code, ended.json()["repeated"].as_i64()), (Some(0), Some(15)), "{ended:?}");
+    // A row that is meant for this topic too, and is not there.
+    let of = "partition = 1 AND \"offset\" = 48";
+    assert_eq!(stage.sql(&format!("UPDATE millrace.record SET out_topic = '{topic}' WHERE {of}")).await, 1);
+    assert_found(&verify(&stage, &[]), "record_missing", &format!("{name}/1/{name}/1/48/0", name = stage.name));
+}
+
+/// Would catch: a topic that nobody has needed yet told as a fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_has_decided_nothing_is_clean_without_its_topics() {
+    let stage = Stage::new().await;
+    stage.change_config(&format!("{}.out", stage.name), "not-there");
+    let ended = verify(&stage, &[]);
+    assert!(ended.code == Some(0) && ended.out.contains("not-there is not there"), "{ended:?}");
+}
+
+/// Would catch: events that were lost before the first row, and a start that is taken for a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_knows_where_a_run_began() {
+    let stage = Stage::drained(100).await;
+    stage.send(100, 120);
+    let adopted = stage.millrace(&["adopt", "--from", "latest", "--yes"]);
+    assert_eq!(adopted.code, Some(0), "{adopted:?}");
+    stage.send(120, 200);
+    stage.run_until(180).await;
+    let ended = verify(&stage, &["--deep"]);
+    assert_eq!((ended.code, &ended.json()["notes"]), (Some(0), &serde_json::json!([])), "{ended:?}");
+
+    // As if the first event had never come.
+    stage.sql("DELETE FROM millrace.record WHERE run = 2 AND partition = 0 AND \"offset\" = 60").await;
+    stage
+        .sql("UPDATE millrace.stream_partition SET events = events - 1, records = records - 1 WHERE run = 2 AND partition = 0")
+        .await;
+    let ended = verify(&stage, &["--deep"]);
+    assert_found(&ended, "input_count", &format!("{name}/2/{name}/0", name = stage.name));
+    stage.sql("UPDATE millrace.stream_partition SET start_offset = NULL").await;
+    let ended = verify(&stage, &["--deep"]);
+    assert!(ended.json()["differences"].get("input_count").is_none(), "{ended:?}");
+    assert!(ended.out.contains("61 events stand before its first row"), "{ended:?}");
+}
+
+/// Would catch: a review that ends with the first broker that restarts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_is_waited_for() {
+    let kafka = Service::up(Kind::Kafka);
+    let stage = Stage::at(&kafka.address()).await;
+    stage.send(0, 5_000);
+    stage.run_until(5_000).await;
+    // More than a client fetches ahead, so that the broker is needed after the first rows were looked up.
+    let producer = stage::producer(&stage.brokers);
+    let (topic, body) = (format!("{}.out", stage.name), [b'x'; 200]);
+    for n in 0..800_000 {
+        loop {
+            let record = BaseRecord::<(), [u8]>::to(&topic).partition(n % 2).payload(&body);
+            match producer.send(record) {
+                Ok(()) => break,
+                Err(_) => {
+                    producer.poll(Duration::from_millis(50));
+                }
+            }
+        }
+    }
+    producer.flush(Duration::from_secs(60)).unwrap();
+    let review = stage.start(&["verify", "--json"]);
+    stage.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CROSS JOIN LATERAL (SELECT * FROM millrace.record%' AND pid <> pg_backend_pid()", 1).await;
+    kafka.tell(&["kill"]);
+    kafka.tell(&["start"]);
+    let ended = stage::ended(review.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.json()["foreign"].as_i64()), (Some(0), Some(800_000)), "{ended:?}");
 }
 
 /// Would catch: a comparison of ids alone, or of counts alone.
@@ -158,4 +240,29 @@ async fn a_missing_record_is_named_and_retention_is_not_taken_for_one() {
     let ended = verify(&stage, &[]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("retention"), "{ended:?}");
+    let ended = verify(&stage, &[]);
+    assert!(ended.out.contains(&format!("not compared whether {copy} misses records up to offset")), "{ended:?}");
+}
+
+/// Would catch: a look for what is missing that ends without a word, since a partition without a beginning holds none of an input.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_compared_is_said() {
+    let stage = Stage::drained(100).await;
+    let (out, copy) = (format!("{}.out", stage.name), format!("{}.copy", stage.name));
+    create_topic(&copy, 3).await;
+    let records = read_committed(&out);
+    let foreign = Seen { partition: 2, headers: Vec::new(), ..records[0].clone() };
+    write(&copy, &[&records[..], &[foreign]].concat());
+    stage.change_config(&out, &copy);
+    stage.sql(&format!("UPDATE millrace.record SET out_topic = '{copy}' WHERE kind = 'prediction'")).await;
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let mut upto = TopicPartitionList::new();
+    upto.add_partition_offset(&copy, 2, Offset::Offset(1)).unwrap();
+    admin.delete_records(&upto, &AdminOptions::new()).await.unwrap();
+    let ended = verify(&stage, &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for (partition, number) in [(0, 50), (1, 40)] {
+        let text = format!("{}/{partition}: not compared whether {copy} misses any of its {number} records", stage.name);
+        assert!(ended.out.contains(&text), "{text}: {ended:?}");
+    }
 }
