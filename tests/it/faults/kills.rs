@@ -3,6 +3,7 @@
 use crate::support::load::Load;
 use crate::support::reader::Watcher;
 use crate::support::stage::{Stage, Worker};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,4 +41,11 @@ async fn kill_9_of_one_of_three_workers_again_and_again_loses_and_doubles_nothin
     for worker in &mut workers {
         assert!(worker.is_running(), "{}", worker.log());
     }
+    // As an operator would look, beside the running workers.
+    let config = stage.config();
+    let verify =
+        Command::new(env!("CARGO_BIN_EXE_millrace")).args(["verify", "--deep", "--config"]).arg(config).output().unwrap();
+    let said = String::from_utf8_lossy(&verify.stdout);
+    assert_eq!(verify.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&verify.stderr));
+    println!("{kills} kills, {sent} events\n{said}");
 }
