@@ -7,7 +7,7 @@ mod metrics;
 mod otlp;
 mod spans;
 
-pub use metrics::{Metric, Metrics};
+pub use metrics::{Metric, Metrics, PartitionGauges};
 pub use spans::{Slice, Span, Spans, traced};
 
 use crate::config;

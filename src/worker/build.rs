@@ -9,7 +9,7 @@ use crate::function::embed::Embed;
 use crate::function::sentiment::Sentiment;
 use crate::function::{CallError, Function, offline};
 use crate::inference::Registry;
-use crate::pipeline::{Observer, Parts, Settings};
+use crate::pipeline::{Decode, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
@@ -39,15 +39,34 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
     })
 }
 
-/// Checks the topics and builds the rest.
+/// A pipeline that could be built, and has not joined its group yet.
+pub struct Prepared {
+    pub settings: Arc<Settings>,
+    pub store: Arc<dyn Store>,
+    pub publisher: Arc<dyn Publisher>,
+    function: Arc<dyn Function>,
+    source: KafkaSourceSettings,
+    decode: Arc<Decode>,
+    budget: Budget,
+}
+
+impl Prepared {
+    /// Joins the group.
+    pub fn spawn(self, observer: Arc<dyn Observer>) -> anyhow::Result<(Arc<Settings>, Parts)> {
+        let Self { settings, store, publisher, function, source, decode, budget } = self;
+        let parts = Parts { source: kafka::spawn(source)?, store, publisher, function, decode, budget, observer };
+        Ok((settings, parts))
+    }
+}
+
+/// Checks the topics and builds all but the source: a neighbour that cannot be built must not end a pipeline that runs.
 pub async fn pipeline(
     config: &Config,
     of: &Pipeline,
     function: Arc<dyn Function>,
     store: Arc<dyn Store>,
     budget: Budget,
-    observer: Arc<dyn Observer>,
-) -> anyhow::Result<(Arc<Settings>, Parts)> {
+) -> anyhow::Result<Prepared> {
     let client = client_properties(config);
     let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
     // A process number alone comes again: in a container it is always 1.
@@ -96,19 +115,18 @@ pub async fn pipeline(
         drain: Duration::from_secs(25),
         backoff: Duration::from_millis(50),
     });
-    let source = kafka::spawn(KafkaSourceSettings {
+    let source = KafkaSourceSettings {
         group: of.name.clone(),
         topics: of.topic.clone(),
         client,
         batch_max: 1_000,
         channel_capacity: 8,
         revoke_wait: Duration::from_secs(3),
-    })?;
+    };
     let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     let decode = move |raw| decoder.decode(raw);
-    let parts = Parts { source, store, publisher: Arc::new(publisher), function, decode: Arc::new(decode), budget, observer };
-    Ok((settings, parts))
+    Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, source, decode: Arc::new(decode), budget })
 }
 
 /// What to look at when Kafka does not answer. librdkafka does not always say that it was the certificate or the password.

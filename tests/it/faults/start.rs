@@ -1,7 +1,10 @@
 //! A worker whose neighbours are not there when it starts.
 
 use crate::support::stage::{Stage, Worker};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::net::TcpListener;
+use std::time::Duration;
 
 /// An address of loopback at which nothing listens.
 fn nobody() -> String {
@@ -29,4 +32,20 @@ async fn without_postgres_the_start_fails_and_says_so() {
     let url = format!("postgres://postgres@{}/nowhere", nobody());
     stage.reconfigure(&stage.url, &url);
     ends_and_names(&mut stage.worker(), "Postgres");
+}
+
+/// Would catch: a pipeline that joins its group, and may claim partitions, before its neighbours could be built.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_that_cannot_be_built_leaves_the_others_unstarted() {
+    let stage = Stage::new("").await;
+    let mut text = std::fs::read_to_string(stage.config()).unwrap();
+    text.push_str(
+        "\n[[pipeline]]\nname = \"bad\"\ntopic = \"there-is-no-such-topic\"\nevent = \"transaction\"\nfunction = \"copy\"\n",
+    );
+    std::fs::write(stage.config(), text).unwrap();
+    ends_and_names(&mut stage.worker(), "there-is-no-such-topic");
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &stage.brokers).create().unwrap();
+    let groups = consumer.fetch_group_list(Some(&stage.name), Duration::from_secs(30)).unwrap();
+    let joined: Vec<&str> = groups.groups().iter().map(|group| group.state()).filter(|state| *state != "Dead").collect();
+    assert!(joined.is_empty(), "the good pipeline has joined its group: {joined:?}");
 }
