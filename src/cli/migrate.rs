@@ -21,7 +21,7 @@ pub struct Args {
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let config = Config::load(&args.config, env)?;
     let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
-    let applied = postgres::migrate(url.expose_secret()).await?;
-    println!("schema millrace is at version {} ({applied} applied now)", postgres::SCHEMA_VERSION);
+    let done = postgres::migrate(url.expose_secret()).await?;
+    println!("schema millrace is at version {} ({} applied now)", done.version, done.applied);
     Ok(())
 }

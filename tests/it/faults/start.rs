@@ -49,3 +49,26 @@ async fn a_neighbour_that_cannot_be_built_leaves_the_others_unstarted() {
     let joined: Vec<&str> = groups.groups().iter().map(|group| group.state()).filter(|state| *state != "Dead").collect();
     assert!(joined.is_empty(), "the good pipeline has joined its group: {joined:?}");
 }
+
+/// Would catch: an old worker that is refused after a newer `migrate` in a rolling deploy, and one that goes on when a migration has
+/// taken away what it uses; a `migrate` that tells its own version instead of the database's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_refused_only_when_it_says_so() {
+    let stage = Stage::new("").await;
+    let newer = "INSERT INTO millrace.migration (version, name, digest) VALUES (1000, 'of a newer program', '')";
+    stage.execute(newer).await;
+    let mut worker = stage.worker();
+    stage.send(0, 10);
+    stage.decided(10).await;
+    worker.drain();
+    let migrate = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let output = command.arg("migrate").arg("--config").arg(stage.config()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(migrate(), "schema millrace is at version 1000 (0 applied now)\n");
+    stage.execute("UPDATE millrace.migration SET min_compatible = 999 WHERE version = 1000").await;
+    ends_and_names(&mut stage.worker(), "works with programs from version 999 on");
+    stage.execute("DELETE FROM millrace.migration WHERE version > 2").await;
+    ends_and_names(&mut stage.worker(), "run `millrace migrate`");
+}
