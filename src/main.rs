@@ -1,7 +1,7 @@
 //! Parse, run the command, say how it ended.
 
 use clap::Parser;
-use millrace::{cli, inference};
+use millrace::{cli, inference, telemetry};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Before any thread exists.
     inference::limit_threads();
+    telemetry::hide_panic_messages();
     let arguments = cli::Cli::parse();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {

@@ -153,7 +153,14 @@ pub fn client_properties(config: &Config) -> Vec<(String, String)> {
     let named = [("sasl.mechanism", &kafka.sasl_mechanism), ("sasl.username", &kafka.username)];
     client.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
     client.extend(kafka.password.iter().map(|password| ("sasl.password".to_owned(), password.expose_secret().to_owned())));
-    client.extend(kafka.ca_file.iter().map(|path| ("ssl.ca.location".to_owned(), path.display().to_string())));
+    let key_password = kafka.key_password.iter().map(|password| password.expose_secret().to_owned());
+    client.extend(key_password.map(|password| ("ssl.key.password".to_owned(), password)));
+    let files = [
+        ("ssl.ca.location", &kafka.ca_file),
+        ("ssl.certificate.location", &kafka.cert_file),
+        ("ssl.key.location", &kafka.key_file),
+    ];
+    client.extend(files.into_iter().filter_map(|(name, path)| Some((name.to_owned(), path.as_ref()?.display().to_string()))));
     client.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
     client
 }

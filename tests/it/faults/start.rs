@@ -1,5 +1,6 @@
 //! A worker whose neighbours are not there when it starts.
 
+use crate::process::Process;
 use crate::support::stage::{Stage, Worker};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -48,6 +49,14 @@ async fn a_neighbour_that_cannot_be_built_leaves_the_others_unstarted() {
     let groups = consumer.fetch_group_list(Some(&stage.name), Duration::from_secs(30)).unwrap();
     let joined: Vec<&str> = groups.groups().iter().map(|group| group.state()).filter(|state| *state != "Dead").collect();
     assert!(joined.is_empty(), "the good pipeline has joined its group: {joined:?}");
+}
+
+/// Would catch: a worker that has nothing to do and says that all went well.
+#[test]
+fn without_a_pipeline_the_start_is_wrong_usage() {
+    let mut process = Process::start("[admin]\nlisten = \"127.0.0.1:0\"", &[("DATABASE_URL", "postgres://nobody")]);
+    assert_eq!(process.end(), Some(2), "{}", process.log());
+    assert!(process.log().contains("has no [[pipeline]]"), "{}", process.log());
 }
 
 /// Would catch: an old worker that is refused after a newer `migrate` in a rolling deploy, and one that goes on when a migration has
