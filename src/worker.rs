@@ -1,6 +1,7 @@
 //! Composition root: builds the rooms from the config, owns the tasks, says how it all ended.
 
 pub(crate) mod build;
+mod functions;
 mod hindrance;
 mod neighbours;
 mod status;
@@ -37,7 +38,7 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
         move || status::gauges(&board)
     }));
     let registry = Registry::new(Options::default());
-    let functions = Arc::new(build::Functions::default());
+    let functions = Arc::new(functions::Functions::default());
     let listener = tokio::net::TcpListener::bind(config.admin.listen)
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
@@ -65,7 +66,7 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
     for of_pipeline in &config.pipeline {
         let function =
             build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        functions.add(function.clone());
+        functions.add(&of_pipeline.name, function.clone());
         built.push((of_pipeline, function));
     }
     readiness.release(MODELS);

@@ -1,13 +1,12 @@
 //! From one section of the config to the parts of a pipeline.
 
-use crate::admin::{ApiError, FunctionApi};
 use crate::config::{self, Config, Delivery, Pipeline, Security};
 use crate::event::Decoder;
 use crate::flow::Budget;
+use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::sentiment::Sentiment;
-use crate::function::{CallError, Function, offline};
 use crate::inference::Registry;
 use crate::pipeline::{Decode, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
@@ -16,13 +15,8 @@ use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
 use crate::store::Store;
 use anyhow::{Context, anyhow};
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
 
 /// Builds the function of a pipeline; a model is loaded and warm when this returns.
 pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Arc<dyn Function>> {
@@ -163,56 +157,4 @@ pub fn client_properties(config: &Config) -> Vec<(String, String)> {
     client.extend(files.into_iter().filter_map(|(name, path)| Some((name.to_owned(), path.as_ref()?.display().to_string()))));
     client.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
     client
-}
-
-/// The functions of this worker's pipelines, for HTTP: the same objects that score the streams.
-#[derive(Default)]
-pub struct Functions {
-    by_name: RwLock<BTreeMap<String, Arc<dyn Function>>>,
-}
-
-impl Functions {
-    pub fn add(&self, function: Arc<dyn Function>) {
-        let name = function.spec().name.to_owned();
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, function);
-    }
-}
-
-impl FunctionApi for Functions {
-    fn list(&self) -> Value {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        by_name.values().map(|function| json!({ "name": function.spec().name, "model": function.spec().model, "version": function.spec().version })).collect()
-    }
-
-    fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>> {
-        async move {
-            let function = self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-            let Some(function) = function else {
-                let known: Vec<String> = self.by_name.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-                let message = format!("there is no function `{name}` here; known: {}", known.join(", "));
-                return Err(ApiError { status: 404, kind: "not_found", message, param: Some("name".into()) });
-            };
-            let inputs = match input.get("inputs") {
-                Some(Value::Array(inputs)) => inputs.clone(),
-                Some(one) => vec![one.clone()],
-                None => {
-                    let message = "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}".to_owned();
-                    return Err(ApiError { status: 400, kind: "invalid_request", message, param: Some("inputs".into()) });
-                }
-            };
-            let spec = function.spec();
-            if inputs.len() > spec.limits.slice {
-                let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
-                return Err(ApiError { status: 413, kind: "too_large", message, param: Some("inputs".into()) });
-            }
-            match offline::call(&*function, &inputs).await {
-                Ok(outputs) => Ok(json!({ "outputs": outputs, "model": spec.model })),
-                Err(CallError::Transient(cause)) => {
-                    Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None })
-                }
-                Err(error) => Err(ApiError { status: 500, kind: "internal", message: error.to_string(), param: None }),
-            }
-        }
-        .boxed()
-    }
 }
