@@ -100,6 +100,9 @@ impl Observer for Watch {
 
     fn status(&self, partitions: Vec<PartitionView>, budget_bytes: usize) {
         self.telemetry.metrics.budget_used(budget_bytes);
+        if let Some(also) = &self.also {
+            also.status(partitions.clone(), budget_bytes);
+        }
         let wrong = self.hindrance().look(&partitions, Instant::now());
         match wrong.is_empty() {
             true => self.readiness.clear(&self.pipeline),

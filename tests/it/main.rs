@@ -2,6 +2,7 @@
 
 mod arrows;
 mod commands;
+mod demo;
 mod faults;
 mod inference;
 mod kafka;
