@@ -8,6 +8,7 @@ mod inference;
 mod kafka;
 mod process;
 mod run;
+mod scripts;
 mod store;
 mod support;
 mod telemetry;

@@ -141,7 +141,9 @@ fn find_programs(env: &BTreeMap<String, String>) -> anyhow::Result<PathBuf> {
     let installed = env.get("MILLRACE_POSTGRES_INSTALLED").map_or("/usr/lib/postgresql", String::as_str);
     let on_path = || std::env::split_paths(env.get("PATH")?).find(has);
     let cache = env.get("MILLRACE_CACHE").map(PathBuf::from);
-    let cache = cache.or_else(|| env.get("HOME").map(|home| Path::new(home).join(".cache/millrace")));
+    // Root's home is closed to the user nobody, as whom the server runs then.
+    let shared = effective_root().then(|| PathBuf::from("/var/cache/millrace"));
+    let cache = cache.or(shared).or_else(|| env.get("HOME").map(|home| Path::new(home).join(".cache/millrace")));
     bins(Path::new(installed)).or_else(on_path).or_else(|| bins(&cache?)).context(
         "PostgreSQL is not installed (no `pg_ctl` and `initdb` under /usr/lib/postgresql or on the PATH). Install it, for example with \
          `apt-get install postgresql`, fetch it with `deploy/local/setup.sh --postgres-only`, or give the demo a database: \
