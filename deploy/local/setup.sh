@@ -48,7 +48,9 @@ fetch_postgres() {
   echo "setup: fetching PostgreSQL $version" >&2
   mkdir -p "$postgres_cache"
   fresh=$(mktemp -d "$postgres_cache/fresh.XXXXXX")
-  fetch unpack -Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-linux-$machine:$version" -DoutputDirectory="$fresh/jar" || return
+  # Maven leaves its marks where it runs.
+  (cd "$fresh" && fetch unpack -Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-linux-$machine:$version" \
+    -DoutputDirectory="$fresh/jar") || return
   mkdir "$fresh/postgres"
   tar -xJf "$fresh"/jar/postgres-*.txz -C "$fresh/postgres" || return
   chmod -R a+rX "$fresh"
