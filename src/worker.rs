@@ -1,6 +1,10 @@
 //! Composition root: builds the rooms from the config, owns the tasks, says how it all ended.
 
 pub(crate) mod build;
+mod functions;
+mod hindrance;
+mod neighbours;
+mod status;
 mod watch;
 
 use crate::admin::{self, AdminState, Liveness, Readiness, StatusBoard};
@@ -13,7 +17,7 @@ use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::telemetry::Instruments;
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +28,17 @@ const MODELS: &str = "models";
 ///
 /// `also` sees what the pipelines do, beside metrics and status.
 pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Option<Arc<dyn Observer>>) -> anyhow::Result<Exit> {
-    let (liveness, readiness, board) =
-        (Arc::new(Liveness::default()), Arc::new(Readiness::new([DATABASE, MODELS])), Arc::new(StatusBoard::default()));
+    let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
+    let latches = config.pipeline.iter().map(|pipeline| latch(&pipeline.name));
+    let latches: Vec<String> = [DATABASE.to_owned(), MODELS.to_owned()].into_iter().chain(latches).collect();
+    let readiness = Arc::new(Readiness::new(latches.iter().map(String::as_str)));
+    let (liveness, board) = (Arc::new(Liveness::default()), Arc::new(StatusBoard::default()));
+    telemetry.metrics.follow_partitions(Arc::new({
+        let board = board.clone();
+        move || status::gauges(&board)
+    }));
     let registry = Registry::new(Options::default());
-    let functions = Arc::new(build::Functions::default());
+    let functions = Arc::new(functions::Functions::default());
     let listener = tokio::net::TcpListener::bind(config.admin.listen)
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
@@ -55,24 +66,50 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
     for of_pipeline in &config.pipeline {
         let function =
             build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        functions.add(function.clone());
+        functions.add(&of_pipeline.name, function.clone());
         built.push((of_pipeline, function));
     }
     readiness.release(MODELS);
 
-    // Groups are joined only now, with every model loaded.
+    // Groups are joined only now, with every model loaded and every pipeline built.
     let budget = Budget::new(config.memory.budget_bytes);
-    let mut running = JoinSet::new();
+    let mut prepared = Vec::new();
     for (of_pipeline, function) in built {
-        let watch = watch::Watch::new(&of_pipeline.name, telemetry.clone(), board.clone(), also.clone());
-        let (settings, parts) = build::pipeline(&config, of_pipeline, function, store.clone(), budget.clone(), Arc::new(watch))
-            .await
-            .with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        let (name, stop) = (settings.provenance.pipeline.clone(), stop.clone());
-        let polled = parts.source.polled_at_ms.clone();
-        tokio::spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
+        let one = build::pipeline(&config, of_pipeline, function, store.clone(), budget.clone()).await;
+        prepared.push(one.with_context(|| format!("pipeline `{}`", of_pipeline.name))?);
+    }
+    let (mut running, mut watching) = (JoinSet::new(), JoinSet::new());
+    for one in prepared {
+        let name = one.settings.provenance.pipeline.clone();
+        let ends = Arc::new(neighbours::Ends::default());
+        let watch = watch::Watch {
+            pipeline: name.to_string(),
+            telemetry: telemetry.clone(),
+            board: board.clone(),
+            readiness: readiness.clone(),
+            ends: ends.clone(),
+            also: also.clone(),
+            hindrance: Mutex::default(),
+        };
+        let (settings, parts) = one.spawn(Arc::new(watch)).with_context(|| format!("pipeline `{name}`"))?;
+        let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
+        watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
+        let looked_at = (board.clone(), readiness.clone());
+        watching.spawn(watch::first_assignment(name.clone(), latch(&name), lease.clone(), looked_at, closing.clone()));
+        let kafka = (settings.output_topic.to_string(), parts.publisher.clone(), lease, ends);
+        watching.spawn(neighbours::follow_kafka(settings.clone(), kafka, readiness.clone(), closing.clone()));
+        watching.spawn(neighbours::follow_postgres(settings.clone(), parts.store.clone(), readiness.clone(), closing.clone()));
         running.spawn(async move { (name, pipeline::run(settings, parts, stop.drain, stop.abort).await) });
     }
+    watching.spawn({
+        let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());
+        async move {
+            tokio::select! {
+                () = drain.cancelled() => readiness.block("worker", "it drains and will end"),
+                () = closing.cancelled() => {}
+            }
+        }
+    });
     let mut exit = Exit::Done;
     while let Some(ended) = running.join_next().await {
         let (name, ended) = ended.context("a pipeline's task ended badly")?;
@@ -80,12 +117,24 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
         if of_pipeline != Exit::Done {
             // One pipeline that ended by itself ends the worker, so that whoever runs it notices.
             stop.drain.cancel();
-            exit = if exit == Exit::Done { of_pipeline } else { exit };
         }
+        exit = worse(exit, of_pipeline);
     }
     closing.cancel();
+    while watching.join_next().await.is_some() {}
     server.await.context("the admin server's task ended badly")?.context("the admin server failed")?;
     Ok(exit)
+}
+
+/// A halt is what must not be overlooked: whoever starts the worker again changes nothing by that.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let rank = |exit: &Exit| match exit {
+        Exit::Done => 0,
+        Exit::NotDrained => 1,
+        Exit::Failed | Exit::Usage => 2,
+        Exit::Halted => 3,
+    };
+    if rank(&other) > rank(&one) { other } else { one }
 }
 
 fn report(name: &str, ended: Ended) -> Exit {

@@ -28,15 +28,27 @@ start() {
   exit 1
 }
 
+# Whether the stored number is still this folder's Kafka: a number comes again, and somebody else's process must not be touched.
+is_ours() {
+  [ -e "$dir/kafka.pid" ] && grep -zqxF -- "$dir/server.properties" "/proc/$(cat "$dir/kafka.pid")/cmdline" 2>/dev/null
+}
+
+# Sends a signal to this folder's Kafka.
+tell() {
+  if ! is_ours; then
+    echo "kafka.sh: no Kafka of $dir is running" >&2
+    return 1
+  fi
+  kill "$1" "$(cat "$dir/kafka.pid")"
+}
+
 # Ends the broker, by force when it takes longer than 15 s, and waits until it is gone.
 stop() {
-  local pid
-  [ -e "$dir/kafka.pid" ] || return 0
-  pid=$(cat "$dir/kafka.pid")
-  if kill "$1" "$pid" 2>/dev/null; then
-    kill -CONT "$pid" 2>/dev/null || true
-    for _ in $(seq 150); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    if kill -0 "$pid" 2>/dev/null; then kill -KILL "$pid"; fi
+  if is_ours; then
+    tell "$1"
+    tell -CONT 2>/dev/null || true
+    for _ in $(seq 150); do is_ours || break; sleep 0.1; done
+    if is_ours; then tell -KILL; fi
   fi
   rm -f "$dir/kafka.pid"
 }
@@ -90,8 +102,8 @@ PROPERTIES
   start) start ;;
   stop) stop -TERM ;;
   kill) stop -KILL ;;
-  freeze) kill -STOP "$(cat "$dir/kafka.pid")" ;;
-  thaw) kill -CONT "$(cat "$dir/kafka.pid")" ;;
+  freeze) tell -STOP ;;
+  thaw) tell -CONT ;;
   *)
     echo "kafka.sh: unknown action $action" >&2
     exit 2

@@ -7,19 +7,20 @@ action=${1:?usage: postgres.sh up|start|stop DIR [MODE]}
 dir=$(cd "${2:?usage: postgres.sh up|start|stop DIR [MODE]}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/free_port.sh"
+. "$here/find_postgres.sh"
 
 # Postgres refuses root, so it runs as nobody then, in a folder that nobody can reach.
 as=()
 if [ "$(id -u)" = 0 ]; then as=(setpriv --reuid=nobody --regid=nogroup --clear-groups env HOME=/tmp); fi
 
 if [ "$action" = up ]; then
-  pg_bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1) || pg_bin=$(dirname "$(command -v pg_ctl)")
+  pg_bin=$(postgres_bin)
+  echo "$pg_bin" >"$dir/postgres.bin"
   pg_dir=$(mktemp -d /tmp/millrace-postgres.XXXXXX)
+  echo "$pg_dir" >"$dir/postgres.dir"
   [ -d "$dir/tls" ] || "$here/certificates.sh" "$dir/tls"
   install -m 600 "$dir/tls/server.key" "$dir/tls/server.pem" "$pg_dir"
   if [ "$(id -u)" = 0 ]; then chown nobody:nogroup "$pg_dir" "$pg_dir"/server.*; fi
-  echo "$pg_dir" >"$dir/postgres.dir"
-  echo "$pg_bin" >"$dir/postgres.bin"
   free_port >"$dir/postgres.port"
   cd "$pg_dir"
   if ! "${as[@]}" "$pg_bin/initdb" -D "$pg_dir/data" -U postgres --auth=trust -E UTF8 --locale=C --no-instructions >"$dir/initdb.log" 2>&1; then

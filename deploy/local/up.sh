@@ -10,16 +10,24 @@ if [ -e "$dir/env" ]; then
   echo "up: services of $dir are up already (or were not taken down: down.sh $dir)" >&2
   exit 1
 fi
+# What is half up when this ends is taken down again.
+up=
+end() {
+  trap '' INT TERM HUP
+  [ -n "$up" ] || "$here/down.sh" "$dir"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 "$here/setup.sh" >/dev/null
-if ! { "$here/postgres.sh" up "$dir" && "$here/kafka.sh" up "$dir"; }; then
-  "$here/down.sh" "$dir"
-  exit 1
-fi
+"$here/postgres.sh" up "$dir"
+"$here/kafka.sh" up "$dir"
 cat >"$dir/env" <<ENV
 export MILLRACE_KAFKA__BROKERS=$(cat "$dir/kafka.brokers")
 export MILLRACE_LOCAL_TLS_BROKERS=$(cat "$dir/kafka.tls-brokers")
 export MILLRACE_LOCAL_TLS_DIR=$dir/tls
 export DATABASE_URL=$(cat "$dir/postgres.url")
 ENV
+up=1
 cat "$dir/env"
 echo "# in a shell: . $1/env"

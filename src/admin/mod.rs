@@ -18,12 +18,13 @@ pub struct PartitionStatus {
     pub next_offset: Option<i64>,
     /// K: all below is published.
     pub committed_offset: Option<i64>,
-    /// Q: the late copy of K.
-    pub published_offset: Option<i64>,
     /// One past the newest record of the log.
     pub end_offset: Option<i64>,
+    /// Events between P and the end of the log.
+    pub lag_undecided: Option<i64>,
+    /// P - K.
+    pub lag_unpublished: Option<i64>,
     pub epoch: Option<i64>,
-    pub owner: Option<String>,
     /// Why it stopped and what to do.
     pub halted: Option<String>,
 }
@@ -36,6 +37,10 @@ impl StatusBoard {
     /// Replaces what is known of a pipeline; partitions are named `topic/partition`.
     pub fn replace(&self, pipeline: &str, partitions: BTreeMap<String, PartitionStatus>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline.into(), partitions);
+    }
+
+    pub fn of(&self, pipeline: &str) -> BTreeMap<String, PartitionStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(pipeline).cloned().unwrap_or_default()
     }
 
     pub fn snapshot(&self) -> BTreeMap<String, BTreeMap<String, PartitionStatus>> {

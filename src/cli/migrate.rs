@@ -20,7 +20,7 @@ pub struct Args {
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let config = Config::load(&args.config, env)?;
-    let applied = postgres::migrate(common::database_url(&config)?.expose_secret()).await?;
-    println!("schema millrace is at version {} ({applied} applied now)", postgres::SCHEMA_VERSION);
+    let done = postgres::migrate(common::database_url(&config)?.expose_secret()).await?;
+    println!("schema millrace is at version {} ({} applied now)", done.version, done.applied);
     Ok(())
 }

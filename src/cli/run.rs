@@ -1,6 +1,6 @@
 //! `millrace run`: the worker.
 
-use super::common;
+use super::common::{self, Usage};
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop};
 use crate::telemetry::Telemetry;
@@ -22,6 +22,11 @@ pub struct Args {
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
     common::database_url(&config)?;
+    if config.pipeline.is_empty() {
+        let path = args.config.display();
+        let what = format!("{path} has no [[pipeline]], so there is nothing to run: add one, as deploy/millrace.toml shows");
+        return Err(Usage(what).into());
+    }
     let telemetry = Telemetry::start(&config.telemetry, env)?;
     let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, None).await;
     telemetry.flush().await;

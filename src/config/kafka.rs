@@ -22,11 +22,20 @@ pub struct Kafka {
     pub password_file: Option<std::path::PathBuf>,
     /// PEM file of the authorities that sign the brokers' certificates. Default: the system's.
     pub ca_file: Option<std::path::PathBuf>,
+    /// PEM file of this client's certificate, for brokers that ask for one.
+    pub cert_file: Option<std::path::PathBuf>,
+    /// PEM file of its private key.
+    pub key_file: Option<std::path::PathBuf>,
+    /// Password of the private key; better from `key_password_file` or `MILLRACE_KAFKA__KEY_PASSWORD`.
+    pub key_password: Option<SecretString>,
+    /// File whose trimmed content is that password.
+    pub key_password_file: Option<std::path::PathBuf>,
     /// Name of this instance, unique among the live workers: in Kubernetes the pod's name in a StatefulSet. With it a worker
     /// that was killed and comes back ends at once the transaction that it left open; without it (default) the next owner
     /// waits up to 10 s for the broker to do so. Two live workers of one name fence each other again and again.
     pub instance: Option<String>,
-    /// Raw librdkafka properties, except those that the delivery protocol owns.
+    /// Raw librdkafka properties, except secrets and those that the delivery protocol owns. `client.id` is
+    /// `MILLRACE_KAFKA__PROPERTIES__CLIENT_ID` in the environment.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -40,6 +49,10 @@ impl Default for Kafka {
             password: None,
             password_file: None,
             ca_file: None,
+            cert_file: None,
+            key_file: None,
+            key_password: None,
+            key_password_file: None,
             instance: None,
             properties: BTreeMap::new(),
         }
@@ -94,4 +107,14 @@ pub const OWNED_PROPERTIES: &[&str] = &[
     "retries",
     "transaction.timeout.ms",
     "transactional.id",
+];
+
+/// Properties that hold a secret, by the start of their name, and what to write instead: what stands in `properties` is shown.
+pub const SECRET_PROPERTIES: &[(&str, &str)] = &[
+    ("sasl.password", "use `password_file`, or MILLRACE_KAFKA__PASSWORD"),
+    ("sasl.username", "use `username`"),
+    ("sasl.oauthbearer.", "tokens are not supported yet; use SCRAM with `sasl_mechanism`, `username` and `password_file`"),
+    ("ssl.key.password", "use `key_password_file`, or MILLRACE_KAFKA__KEY_PASSWORD"),
+    ("ssl.key.pem", "write the key to a file and name it with `key_file`"),
+    ("ssl.keystore.", "use `cert_file`, `key_file` and `key_password_file`"),
 ];

@@ -1,5 +1,6 @@
 //! One section a file; defaults, units, validation. Reads a file and an environment that it is given, nothing else.
 
+mod explain;
 mod kafka;
 mod overlay;
 mod pipeline;
@@ -7,7 +8,8 @@ mod postgres;
 mod service;
 mod validate;
 
-pub use kafka::{Kafka, OWNED_PROPERTIES, Security};
+use explain::explain;
+pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
 pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
@@ -58,16 +60,17 @@ impl Config {
 
     /// Parses without reading files and without validating; `place` is named in errors.
     pub fn parse(text: &str, place: &str, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let error = |cause: toml::de::Error, place: &str| ConfigError::Parse { place: place.into(), text: explain(&cause) };
-        let mut table: toml::Table = toml::from_str(text).map_err(|cause| error(cause, place))?;
-        let changed = overlay::apply(&mut table, env);
+        let error = |place: String, text: String| ConfigError::Parse { place, text };
+        let in_file = |cause: toml::de::Error| error(place.into(), explain(&cause, Some(text)));
+        let mut table: toml::Table = toml::from_str(text).map_err(in_file)?;
+        let changed = overlay::apply(&mut table, env).map_err(|text| error("the environment".into(), text))?;
         if changed.is_empty() {
-            return toml::from_str(text).map_err(|cause| error(cause, place));
+            return toml::from_str(text).map_err(in_file);
         }
-        table.try_into().map_err(|cause| match toml::from_str::<Config>(text) {
-            // The file alone is at fault: its error shows the line.
-            Err(in_file) if explain(&in_file).ends_with(explain(&cause).trim()) => error(in_file, place),
-            _ => error(cause, &format!("{place} with {}", changed.join(", "))),
+        table.try_into().map_err(|cause: toml::de::Error| match toml::from_str::<Config>(text) {
+            // The file alone is at fault: its error knows the line.
+            Err(of_file) if of_file.message() == cause.message() => in_file(of_file),
+            _ => error(format!("{place} with {}", changed.join(", ")), explain(&cause, None)),
         })
     }
 
@@ -96,25 +99,15 @@ impl Config {
         if let (None, Some(file)) = (&self.kafka.password, &self.kafka.password_file) {
             self.kafka.password = Some(read(&base.join(file))?.trim().into());
         }
+        if let (None, Some(file)) = (&self.kafka.key_password, &self.kafka.key_password_file) {
+            self.kafka.key_password = Some(read(&base.join(file))?.trim().into());
+        }
         Ok(())
     }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.into(), cause })
-}
-
-/// The error with line and caret, and the nearest known key when a key is unknown.
-fn explain(cause: &toml::de::Error) -> String {
-    let mut text = cause.to_string();
-    let mut quoted = cause.message().split('`').skip(1).step_by(2);
-    if cause.message().starts_with("unknown ")
-        && let Some(word) = quoted.next()
-        && let Some(name) = nearest(word, quoted)
-    {
-        text.push_str(&format!("did you mean `{name}`?\n"));
-    }
-    text
 }
 
 #[cfg(test)]

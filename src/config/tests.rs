@@ -85,3 +85,66 @@ fn the_digest_follows_the_pipeline_and_secrets_stay_hidden() {
     let config = parse("[postgres]\nurl = \"postgres://u:hunter2@h/d\"\n").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
+
+/// Would catch: an error that shows the line it is about, a value in a message, a place that is not told.
+#[test]
+fn errors_tell_the_place_and_never_what_stands_there() {
+    let cases = [
+        ("[kafka]\npassword = 4711\n", "line 2, `password`: invalid type: integer, expected"),
+        ("[postgres]\nurl = [\"4711\"]\n", "line 2, `url`: invalid type"),
+        ("[postgres]\nmax_connections = \"4711\"\n", "line 2, `max_connections`: invalid type: string, expected u32"),
+        ("[kafka]\npassword = 4711-x\n", "line 2"),
+        ("[kafka]\npassword = \"4711\n", "line 2"),
+        ("[kafka]\npasword = \"4711\"\n", "did you mean `password`?"),
+    ];
+    for (text, part) in cases {
+        for env in [env(&[]), env(&[("MILLRACE_ADMIN__BODY_BYTES", "5000000")])] {
+            let said = Config::parse(text, "t", &env).unwrap_err().to_string();
+            assert!(said.contains(part) && !said.contains("4711"), "{text}: {said}");
+        }
+    }
+    let env = env(&[("MILLRACE_POSTGRES__MAX_CONNECTIONS", "many")]);
+    let said = Config::parse("", "t", &env).unwrap_err().to_string();
+    assert!(said.contains("MILLRACE_POSTGRES__MAX_CONNECTIONS") && said.contains("`postgres.max_connections`"), "{said}");
+}
+
+/// Would catch: a secret that is kept where it is shown.
+#[test]
+fn secrets_have_their_own_keys() {
+    for name in ["sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret", "ssl.key.pem"] {
+        let found = parse(&format!("[kafka.properties]\n\"{name}\" = \"x\"\n{SMALL}")).unwrap().findings().join("\n");
+        assert!(found.contains(name) && found.contains("no place for a secret"), "{name}: {found}");
+    }
+    let keys = "[kafka]\nkey_password = \"hunter2\"\ncert_file = \"c\"\nkey_file = \"k\"\n";
+    let config = parse(&format!("{keys}{SMALL}")).unwrap();
+    assert!(config.findings().is_empty() && !format!("{config:?}").contains("hunter2"));
+    let half = parse(&format!("[kafka]\ncert_file = \"c\"\n{SMALL}")).unwrap().findings().join("");
+    assert!(half.contains("belong together"), "{half}");
+}
+
+/// Would catch: a variable that is dropped without a word, a number where text is wanted, a property that cannot be named.
+#[test]
+fn every_variable_of_a_section_leads_somewhere() {
+    let file = format!("[models.starter]\npath = \"m\"\n[kafka]\n{SMALL}");
+    let leads = |name: &str, value: &str| Config::parse(&file, "t", &env(&[(name, value)]));
+    let nowhere = [
+        ("MILLRACE_PIPELINE__B__MODE", "there is no pipeline \"b\", there are: a; did you mean \"a\"?"),
+        ("MILLRACE_PIPELINE__MODE", "there is no pipeline \"mode\""),
+        ("MILLRACE_PIPELINE__7__MODE", "there is no pipeline"),
+        ("MILLRACE_PIPELINE__A", "it names no field"),
+        ("MILLRACE_MODELS__STARTR__PATH", "did you mean \"starter\"?"),
+        ("MILLRACE_KAFKA__BROKER", "did you mean `brokers`?"),
+        ("MILLRACE_KAFKA____BROKERS", "is empty"),
+        ("MILLRACE_KAFKA__PROPERTIES__CLIENT__ID", "properties"),
+    ];
+    for (name, part) in nowhere {
+        let said = leads(name, "both").unwrap_err().to_string();
+        assert!(said.contains(name) && said.contains(part), "{name}: {said}");
+    }
+    let text = |name: &str, value: &str| leads(name, value).unwrap();
+    assert_eq!(text("MILLRACE_KAFKA__INSTANCE", "0").kafka.instance.as_deref(), Some("0"));
+    assert_eq!(text("MILLRACE_KAFKA__PASSWORD", "[1]").kafka.password.unwrap().expose_secret(), "[1]");
+    assert_eq!(text("MILLRACE_KAFKA__PROPERTIES__CLIENT_ID", "7").kafka.properties["client.id"], "7");
+    assert_eq!(text("MILLRACE_PIPELINE__0__OUTPUT_TOPIC", "12").pipeline[0].output_topic.as_deref(), Some("12"));
+    assert_eq!(text("MILLRACE_PIPELINE__A__TOPIC", "[\"x\", \"y\"]").pipeline[0].topic, ["x", "y"]);
+}

@@ -1,6 +1,6 @@
 //! What a config may not say, with what to do about it.
 
-use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, Security};
+use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, SECRET_PROPERTIES, Security};
 use std::collections::BTreeSet;
 
 /// Functions that can be named, and whether each needs a model.
@@ -26,6 +26,14 @@ pub fn findings(config: &Config) -> Vec<String> {
             ));
         }
     }
+    for name in config.kafka.properties.keys() {
+        if let Some((_, instead)) = SECRET_PROPERTIES.iter().find(|(start, _)| name.starts_with(start)) {
+            found.push(format!("[kafka.properties] {name}: no place for a secret; {instead}"));
+        }
+    }
+    if config.kafka.cert_file.is_some() != config.kafka.key_file.is_some() {
+        found.push("[kafka] cert_file and key_file belong together; name both or neither".into());
+    }
     if config.kafka.brokers.trim().is_empty() {
         found.push("[kafka] brokers is empty; write host:port, or set MILLRACE_KAFKA__BROKERS".into());
     }
@@ -35,7 +43,7 @@ pub fn findings(config: &Config) -> Vec<String> {
     if let Some(url) = &config.telemetry.otlp_endpoint
         && let Err(what) = http_url(url)
     {
-        found.push(format!("[telemetry] otlp_endpoint = {url:?}: {what}"));
+        found.push(format!("[telemetry] otlp_endpoint: {what}"));
     }
     if !(0.0..=1.0).contains(&config.telemetry.sample_ratio) {
         found.push(format!("[telemetry] sample_ratio = {} is no share; write 0 to 1", config.telemetry.sample_ratio));

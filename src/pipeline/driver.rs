@@ -2,14 +2,12 @@
 //! before it has finished, up to a cap. There is no commit interval.
 //!
 //! `membership` hears the source · `claims` takes partitions over and halts them · `compute` calls the function ·
-//! `decide` moves P · `publish` moves K · `lag` knows the ends of the logs ·
-//! `drain` minds idle partitions and the end.
+//! `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
 
 mod claims;
 mod compute;
 mod decide;
 mod drain;
-mod lag;
 mod membership;
 mod publish;
 
@@ -25,7 +23,6 @@ use crate::source::SourceCommand;
 use decide::DecideDone;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lag::EndDone;
 use publish::{PublishDone, PublishRound};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -69,10 +66,6 @@ struct Driver {
     slices: JoinSet<SliceDone>,
     decide: Option<BoxFuture<'static, DecideDone>>,
     publish: Option<PublishRound>,
-    /// The end of a partition's log, asked for so that the lag is known while it grows.
-    end: Option<BoxFuture<'static, EndDone>>,
-    end_not_before: Instant,
-    last_asked: Option<TopicPartition>,
     /// Offsets of mode `postgres` on their way to the group.
     hint: Option<BoxFuture<'static, ()>>,
     hint_not_before: Instant,
@@ -125,9 +118,6 @@ impl Driver {
             slices: JoinSet::new(),
             decide: None,
             publish: None,
-            end: None,
-            end_not_before: now,
-            last_asked: None,
             hint: None,
             hint_not_before: now,
             named: BTreeMap::new(),
@@ -156,7 +146,6 @@ impl Driver {
             self.start_decide();
             self.start_publish();
             self.start_hint();
-            self.ask_end();
             if let Some(ended) = self.ended() {
                 return self.leave(ended).await;
             }
@@ -168,7 +157,6 @@ impl Driver {
                 done = round(&mut self.decide) => { self.decide = None; self.on_decide(done); }
                 done = published(&mut self.publish) => { self.publish = None; self.on_publish(done); }
                 () = round(&mut self.hint) => self.hint = None,
-                done = round(&mut self.end) => { self.end = None; self.on_end(done); }
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
                     Ok(done) => self.on_slice(done),
                     Err(error) => self.failed = Some(format!("a slice task ended badly: {error}")),

@@ -264,9 +264,6 @@ pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError>
 
 fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // A dead worker is missed after the shortest session that brokers allow by default; librdkafka sends heartbeats on a
-    // thread of its own, so a busy pipeline misses none.
-    config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
     // A pause throws away what was fetched ahead, so little is.
     config
         .set("queued.max.messages.kbytes", "4096")
@@ -275,6 +272,9 @@ fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
         .set("fetch.max.bytes", "8388608");
     let classic = !settings.client.iter().any(|(name, value)| name == "group.protocol" && value == "consumer");
     if classic {
+        // A dead worker is missed after the shortest session that brokers allow by default; librdkafka sends heartbeats on a
+        // thread of its own, so a busy pipeline misses none.
+        config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
         config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky");
     }
     for (name, value) in &settings.client {

@@ -11,7 +11,7 @@ mod rows;
 
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
-pub use migrate::{SCHEMA_VERSION, migrate};
+pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use review::{Counted, Endings, Row, endings};
 
@@ -59,7 +59,7 @@ fn connect_options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOp
 }
 
 impl PostgresStore {
-    /// Connects and checks that the schema is the one this program writes.
+    /// Connects and checks that the schema is one this program can work with.
     pub async fn connect(url: &str, settings: &PostgresSettings) -> Result<Self, StoreError> {
         let options = connect_options(url, settings)?;
         let pool = PgPoolOptions::new()
@@ -68,13 +68,7 @@ impl PostgresStore {
             .connect_with(options.clone())
             .await
             .map_err(|error| store_error(&error))?;
-        let found = migrate::version(&pool).await?;
-        if found != SCHEMA_VERSION {
-            let what = if found < SCHEMA_VERSION { "older: run `millrace migrate`" } else { "newer: run a newer millrace" };
-            return Err(StoreError::Fatal(format!(
-                "the schema `millrace` has version {found} and this program needs {SCHEMA_VERSION}; it is {what}."
-            )));
-        }
+        migrate::check(&pool).await?;
         Ok(Self { pool, options })
     }
 }

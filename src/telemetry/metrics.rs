@@ -2,11 +2,13 @@
 
 use super::TelemetryError;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry::metrics::{AsyncInstrument, Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The names that dashboards rely on: `millrace_<noun>_<unit>`.
@@ -25,6 +27,7 @@ pub enum Metric {
     Halts,
     LagUndecided,
     LagUnpublished,
+    Partitions,
     BudgetBytes,
 }
 
@@ -44,6 +47,7 @@ impl Metric {
             Metric::Halts => "millrace_halts_total",
             Metric::LagUndecided => "millrace_lag_undecided_events",
             Metric::LagUnpublished => "millrace_lag_unpublished_events",
+            Metric::Partitions => "millrace_partitions",
             Metric::BudgetBytes => "millrace_budget_used_bytes",
         }
     }
@@ -52,10 +56,27 @@ impl Metric {
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 const EVENTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
 
+/// States of a held partition: a gauge of each is there even when it is 0.
+const STATES: [&str; 3] = ["claiming", "running", "halted"];
+
+/// A partition that is held now; a lag that is not known is not shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionGauges {
+    pub topic: String,
+    pub partition: i32,
+    pub state: String,
+    pub undecided: Option<i64>,
+    pub unpublished: Option<i64>,
+}
+
+/// Reads what is held, by pipeline.
+type Held = dyn Fn() -> BTreeMap<String, Vec<PartitionGauges>> + Send + Sync;
+
 /// The instruments; share it in an `Arc`.
 pub struct Metrics {
     registry: Registry,
     provider: SdkMeterProvider,
+    meter: Meter,
     consumed: Counter<u64>,
     predictions: Counter<u64>,
     skipped: Counter<u64>,
@@ -67,8 +88,6 @@ pub struct Metrics {
     call: Histogram<f64>,
     retries: Counter<u64>,
     halts: Counter<u64>,
-    undecided: Gauge<i64>,
-    unpublished: Gauge<i64>,
     budget: Gauge<u64>,
     messaging: Messaging,
 }
@@ -117,8 +136,6 @@ impl Metrics {
             call: histogram(&meter, Metric::CallDuration, SECONDS),
             retries: counter(&meter, Metric::Retries),
             halts: counter(&meter, Metric::Halts),
-            undecided: meter.i64_gauge(Metric::LagUndecided.name()).build(),
-            unpublished: meter.i64_gauge(Metric::LagUnpublished.name()).build(),
             budget: meter.u64_gauge(Metric::BudgetBytes.name()).build(),
             messaging: Messaging {
                 consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
@@ -130,6 +147,7 @@ impl Metrics {
                     .build(),
             },
             provider,
+            meter,
         })
     }
 
@@ -186,11 +204,32 @@ impl Metrics {
         self.halts.add(1, &[label("pipeline", pipeline), label("reason", reason)]);
     }
 
-    /// Events between the end of the log and P, and between P and K.
-    pub fn lag(&self, pipeline: &str, topic: &str, partition: i32, undecided: i64, unpublished: i64) {
-        let labels = [label("pipeline", pipeline), label("topic", topic), KeyValue::new("partition", i64::from(partition))];
-        self.undecided.record(undecided, &labels);
-        self.unpublished.record(unpublished, &labels);
+    /// Lag and number of the partitions: read when somebody looks, so that one that has moved away is not told of any more.
+    pub fn follow_partitions(&self, held: Arc<Held>) {
+        self.lag(Metric::LagUndecided, &held, |partition| partition.undecided);
+        self.lag(Metric::LagUnpublished, &held, |partition| partition.unpublished);
+        let observe = move |observer: &dyn AsyncInstrument<i64>| {
+            for (pipeline, partitions) in held() {
+                for state in STATES {
+                    let count = partitions.iter().filter(|partition| partition.state == state).count();
+                    observer.observe(count as i64, &[label("pipeline", &pipeline), label("state", state)]);
+                }
+            }
+        };
+        self.meter.i64_observable_gauge(Metric::Partitions.name()).with_callback(observe).build();
+    }
+
+    fn lag(&self, metric: Metric, held: &Arc<Held>, of: fn(&PartitionGauges) -> Option<i64>) {
+        let held = held.clone();
+        let observe = move |observer: &dyn AsyncInstrument<i64>| {
+            for (pipeline, partitions) in held() {
+                for (partition, lag) in partitions.iter().filter_map(|partition| Some((partition, of(partition)?))) {
+                    let number = KeyValue::new("partition", i64::from(partition.partition));
+                    observer.observe(lag, &[label("pipeline", &pipeline), label("topic", &partition.topic), number]);
+                }
+            }
+        };
+        self.meter.i64_observable_gauge(metric.name()).with_callback(observe).build();
     }
 
     pub fn budget_used(&self, bytes: usize) {
@@ -229,10 +268,39 @@ fn histogram(meter: &Meter, metric: Metric, bounds: &[f64]) -> Histogram<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    /// Would catch: a partition that has moved away and is told of for ever, a halted one that is not counted.
+    #[test]
+    fn only_what_is_held_now_is_told() {
+        let (metrics, moved) = (Metrics::new().unwrap(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+        let held = moved.clone();
+        metrics.follow_partitions(Arc::new(move || {
+            let one = |partition, state: &str| PartitionGauges {
+                topic: "in".into(),
+                partition,
+                state: state.into(),
+                undecided: Some(7),
+                unpublished: None,
+            };
+            let first = (!held.load(std::sync::atomic::Ordering::Relaxed)).then(|| one(0, "running"));
+            [("p".to_owned(), first.into_iter().chain([one(1, "halted")]).collect())].into()
+        }));
+        let of = |partition| format!("millrace_lag_undecided_events{{partition=\"{partition}\",pipeline=\"p\",topic=\"in\"}} 7");
+        let text = metrics.render().unwrap();
+        assert!(text.contains(&of(0)) && text.contains(&of(1)), "{text}");
+        assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"halted\"} 1"), "{text}");
+        moved.store(true, std::sync::atomic::Ordering::Relaxed);
+        let text = metrics.render().unwrap();
+        assert!(!text.contains(&of(0)) && text.contains(&of(1)), "{text}");
+        assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"running\"} 0"), "{text}");
+        assert!(!text.contains("unpublished"), "{text}");
+    }
+
     /// Would catch: a renamed series, a suffix twice or not at all, a label of the SDK's own.
     #[test]
     fn metrics_read_under_their_names() {
-        let metrics = super::Metrics::new().unwrap();
+        let metrics = Metrics::new().unwrap();
         metrics.consumed("p", 3);
         metrics.dead("p", "poison", 1);
         metrics.decided("p", 0.003);

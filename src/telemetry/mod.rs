@@ -5,9 +5,11 @@
 mod logs;
 mod metrics;
 mod otlp;
+mod panics;
 mod spans;
 
-pub use metrics::{Metric, Metrics};
+pub use metrics::{Metric, Metrics, PartitionGauges};
+pub use panics::hide_panic_messages;
 pub use spans::{Slice, Span, Spans, traced};
 
 use crate::config;
@@ -27,8 +29,8 @@ pub enum TelemetryError {
     LogsStarted(String),
     #[error("metrics: {0}")]
     Metrics(String),
-    #[error("{name} = {value:?}: {what}")]
-    Endpoint { name: String, value: String, what: String },
+    #[error("{name}: {what}")]
+    Endpoint { name: String, what: String },
     #[error("OTLP cannot be set up: {0}")]
     Otlp(String),
 }
@@ -63,7 +65,7 @@ impl Telemetry {
         let (otlp, reader) = otlp::Otlp::start(&endpoints, config.sample_ratio, env)?;
         let metrics = Arc::new(Metrics::with_push(reader, otlp.resource())?);
         logs::start(config, Some(otlp.logger_provider()))?;
-        tracing::info!(collector = endpoints.traces, "Logs, metrics and traces go out over OTLP.");
+        tracing::info!(collector = otlp::origin(&endpoints.traces), "Logs, metrics and traces go out over OTLP.");
         Ok(Self { instruments: Instruments { metrics, spans: otlp.spans() }, otlp: Some(otlp) })
     }
 

@@ -5,6 +5,7 @@ mod collector;
 use super::{Spans, TelemetryError};
 use crate::config;
 use collector::Collector;
+pub use collector::origin;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One URL a signal.
+/// One URL a signal. A URL may hold a token: no log shows more than its [`origin`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Endpoints {
     pub traces: String,
@@ -38,18 +39,18 @@ impl Endpoints {
             let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.to_uppercase());
             // As the standard has it: a signal's own URL is taken as it is, the common one gets the signal's path.
             match of_env(&own).filter(|_| config.otlp_endpoint.is_none()) {
-                Some(value) => checked(&own, value, value.clone()),
-                None => checked(name, base, format!("{}/v1/{signal}", base.trim_end_matches('/'))),
+                Some(value) => checked(&own, value.clone()),
+                None => checked(name, format!("{}/v1/{signal}", base.trim_end_matches('/'))),
             }
         };
         Ok(Some(Self { traces: signal("traces")?, metrics: signal("metrics")?, logs: signal("logs")? }))
     }
 }
 
-fn checked(name: &str, value: &str, url: String) -> Result<String, TelemetryError> {
+fn checked(name: &str, url: String) -> Result<String, TelemetryError> {
     match config::http_url(&url) {
         Ok(()) => Ok(url),
-        Err(what) => Err(TelemetryError::Endpoint { name: name.into(), value: value.into(), what }),
+        Err(what) => Err(TelemetryError::Endpoint { name: name.into(), what }),
     }
 }
 
@@ -145,6 +146,14 @@ mod tests {
     fn find(endpoint: Option<&str>, env: &[(&str, &str)]) -> Result<Option<Endpoints>, TelemetryError> {
         let config = config::Telemetry { otlp_endpoint: endpoint.map(Into::into), ..config::Telemetry::default() };
         Endpoints::find(&config, &env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+    }
+
+    /// Would catch: a token of a URL in a log line or an error.
+    #[test]
+    fn no_more_than_the_origin_of_a_url_is_told() {
+        assert_eq!(origin("https://user:hunter2@collector.example:4318/base?key=hunter2"), "https://collector.example:4318");
+        let error = find(Some("ftp://user:hunter2@collector"), &[]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     /// Would catch: a blocking client made inside a runtime, TLS without a provider; both panic.

@@ -1,28 +1,22 @@
 //! From one section of the config to the parts of a pipeline.
 
-use crate::admin::{ApiError, FunctionApi};
 use crate::config::{self, Config, Delivery, Pipeline, Security};
 use crate::event::Decoder;
 use crate::flow::Budget;
+use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::sentiment::Sentiment;
-use crate::function::{CallError, Function, offline};
 use crate::inference::Registry;
-use crate::pipeline::{Observer, Parts, Settings};
+use crate::pipeline::{Decode, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
 use crate::store::Store;
 use anyhow::{Context, anyhow};
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
 
 /// Builds the function of a pipeline; a model is loaded and warm when this returns.
 pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Arc<dyn Function>> {
@@ -39,15 +33,34 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
     })
 }
 
-/// Checks the topics and builds the rest.
+/// A pipeline that could be built, and has not joined its group yet.
+pub struct Prepared {
+    pub settings: Arc<Settings>,
+    pub store: Arc<dyn Store>,
+    pub publisher: Arc<dyn Publisher>,
+    function: Arc<dyn Function>,
+    source: KafkaSourceSettings,
+    decode: Arc<Decode>,
+    budget: Budget,
+}
+
+impl Prepared {
+    /// Joins the group.
+    pub fn spawn(self, observer: Arc<dyn Observer>) -> anyhow::Result<(Arc<Settings>, Parts)> {
+        let Self { settings, store, publisher, function, source, decode, budget } = self;
+        let parts = Parts { source: kafka::spawn(source)?, store, publisher, function, decode, budget, observer };
+        Ok((settings, parts))
+    }
+}
+
+/// Checks the topics and builds all but the source: a neighbour that cannot be built must not end a pipeline that runs.
 pub async fn pipeline(
     config: &Config,
     of: &Pipeline,
     function: Arc<dyn Function>,
     store: Arc<dyn Store>,
     budget: Budget,
-    observer: Arc<dyn Observer>,
-) -> anyhow::Result<(Arc<Settings>, Parts)> {
+) -> anyhow::Result<Prepared> {
     let client = client_properties(config);
     let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
     // A process number alone comes again: in a container it is always 1.
@@ -97,19 +110,18 @@ pub async fn pipeline(
         store_patience: Duration::from_millis(config.postgres.statement_timeout_ms) + Duration::from_secs(5),
         backoff: Duration::from_millis(50),
     });
-    let source = kafka::spawn(KafkaSourceSettings {
+    let source = KafkaSourceSettings {
         group: of.name.clone(),
         topics: of.topic.clone(),
         client,
         batch_max: 1_000,
         channel_capacity: 8,
         revoke_wait: Duration::from_secs(3),
-    })?;
+    };
     let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     let decode = move |raw| decoder.decode(raw);
-    let parts = Parts { source, store, publisher: Arc::new(publisher), function, decode: Arc::new(decode), budget, observer };
-    Ok((settings, parts))
+    Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, source, decode: Arc::new(decode), budget })
 }
 
 /// What to look at when Kafka does not answer. librdkafka does not always say that it was the certificate or the password.
@@ -136,59 +148,14 @@ pub fn client_properties(config: &Config) -> Vec<(String, String)> {
     let named = [("sasl.mechanism", &kafka.sasl_mechanism), ("sasl.username", &kafka.username)];
     client.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
     client.extend(kafka.password.iter().map(|password| ("sasl.password".to_owned(), password.expose_secret().to_owned())));
-    client.extend(kafka.ca_file.iter().map(|path| ("ssl.ca.location".to_owned(), path.display().to_string())));
+    let key_password = kafka.key_password.iter().map(|password| password.expose_secret().to_owned());
+    client.extend(key_password.map(|password| ("ssl.key.password".to_owned(), password)));
+    let files = [
+        ("ssl.ca.location", &kafka.ca_file),
+        ("ssl.certificate.location", &kafka.cert_file),
+        ("ssl.key.location", &kafka.key_file),
+    ];
+    client.extend(files.into_iter().filter_map(|(name, path)| Some((name.to_owned(), path.as_ref()?.display().to_string()))));
     client.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
     client
-}
-
-/// The functions of this worker's pipelines, for HTTP: the same objects that score the streams.
-#[derive(Default)]
-pub struct Functions {
-    by_name: RwLock<BTreeMap<String, Arc<dyn Function>>>,
-}
-
-impl Functions {
-    pub fn add(&self, function: Arc<dyn Function>) {
-        let name = function.spec().name.to_owned();
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, function);
-    }
-}
-
-impl FunctionApi for Functions {
-    fn list(&self) -> Value {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        by_name.values().map(|function| json!({ "name": function.spec().name, "model": function.spec().model, "version": function.spec().version })).collect()
-    }
-
-    fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>> {
-        async move {
-            let function = self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-            let Some(function) = function else {
-                let known: Vec<String> = self.by_name.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-                let message = format!("there is no function `{name}` here; known: {}", known.join(", "));
-                return Err(ApiError { status: 404, kind: "not_found", message, param: Some("name".into()) });
-            };
-            let inputs = match input.get("inputs") {
-                Some(Value::Array(inputs)) => inputs.clone(),
-                Some(one) => vec![one.clone()],
-                None => {
-                    let message = "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}".to_owned();
-                    return Err(ApiError { status: 400, kind: "invalid_request", message, param: Some("inputs".into()) });
-                }
-            };
-            let spec = function.spec();
-            if inputs.len() > spec.limits.slice {
-                let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
-                return Err(ApiError { status: 413, kind: "too_large", message, param: Some("inputs".into()) });
-            }
-            match offline::call(&*function, &inputs).await {
-                Ok(outputs) => Ok(json!({ "outputs": outputs, "model": spec.model })),
-                Err(CallError::Transient(cause)) => {
-                    Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None })
-                }
-                Err(error) => Err(ApiError { status: 500, kind: "internal", message: error.to_string(), param: None }),
-            }
-        }
-        .boxed()
-    }
 }

@@ -1,27 +1,36 @@
 //! What the pipelines tell, turned into metrics and status.
 
-use crate::admin::{Liveness, PartitionStatus, StatusBoard};
+use super::hindrance::Hindrance;
+use super::neighbours::Ends;
+use super::status::status_of;
+use crate::admin::{Liveness, Readiness, StatusBoard};
 use crate::event::TopicPartition;
 use crate::function::{Input, Spec};
 use crate::pipeline::{Observer, PartitionView};
 use crate::record::{Kind, Record, TRACEPARENT_HEADER};
+use crate::source::Lease;
 use crate::telemetry::{Instruments, Slice, Span};
-use std::sync::Arc;
+use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// One pipeline's observer.
 pub struct Watch {
-    pipeline: String,
-    telemetry: Instruments,
-    board: Arc<StatusBoard>,
-    also: Option<Arc<dyn Observer>>,
+    pub pipeline: String,
+    pub telemetry: Instruments,
+    pub board: Arc<StatusBoard>,
+    pub readiness: Arc<Readiness>,
+    pub ends: Arc<Ends>,
+    /// Sees what this one sees.
+    pub also: Option<Arc<dyn Observer>>,
+    pub hindrance: Mutex<Hindrance>,
 }
 
 impl Watch {
-    pub fn new(pipeline: &str, telemetry: Instruments, board: Arc<StatusBoard>, also: Option<Arc<dyn Observer>>) -> Self {
-        Self { pipeline: pipeline.to_owned(), telemetry, board, also }
+    fn hindrance(&self) -> MutexGuard<'_, Hindrance> {
+        self.hindrance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,6 +53,9 @@ impl Observer for Watch {
 
     fn retried(&self, stage: &'static str) {
         self.telemetry.metrics.retried(&self.pipeline, stage);
+        if matches!(stage, "decide" | "publish") {
+            self.hindrance().failed(stage, Instant::now());
+        }
     }
 
     fn rejected(&self, code: &'static str) {
@@ -76,6 +88,9 @@ impl Observer for Watch {
 
     fn round_ended(&self, stage: &'static str, partitions: usize, seconds: f64, done: bool) {
         let name = if stage == "decide" { "millrace.decide" } else { "millrace.publish" };
+        if done {
+            self.hindrance().went_well(stage);
+        }
         self.telemetry.spans.round(name, &self.pipeline, partitions, seconds, done);
     }
 
@@ -85,34 +100,43 @@ impl Observer for Watch {
 
     fn status(&self, partitions: Vec<PartitionView>, budget_bytes: usize) {
         self.telemetry.metrics.budget_used(budget_bytes);
-        for view in &partitions {
-            if let Some(end) = view.end_offset {
-                let unpublished = view.published_offset.map_or(0, |published| (end - published).max(0));
-                self.telemetry.metrics.lag(
-                    &self.pipeline,
-                    &view.topic,
-                    view.partition,
-                    (end - view.next_offset).max(0),
-                    unpublished,
-                );
-            }
+        if let Some(also) = &self.also {
+            also.status(partitions.clone(), budget_bytes);
         }
-        self.board.replace(&self.pipeline, partitions.into_iter().map(status_of).collect());
+        let wrong = self.hindrance().look(&partitions, Instant::now());
+        match wrong.is_empty() {
+            true => self.readiness.clear(&self.pipeline),
+            false => self.readiness.block(&self.pipeline, &wrong.join("; ")),
+        }
+        let before = self.board.of(&self.pipeline);
+        let statuses = partitions.into_iter().map(|view| {
+            let partition = TopicPartition::new(view.topic.as_str(), view.partition);
+            let name = format!("{}/{}", view.topic, view.partition);
+            let status = status_of(view, self.ends.of(&partition), before.get(&name));
+            (name, status)
+        });
+        self.board.replace(&self.pipeline, statuses.collect());
     }
 }
 
-fn status_of(view: PartitionView) -> (String, PartitionStatus) {
-    let known = view.state == "running";
-    let status = PartitionStatus {
-        state: view.state.to_owned(),
-        next_offset: known.then_some(view.next_offset),
-        committed_offset: view.published_offset,
-        end_offset: view.end_offset,
-        epoch: known.then_some(view.epoch),
-        halted: view.reason,
-        ..PartitionStatus::default()
-    };
-    (format!("{}/{}", view.topic, view.partition), status)
+/// Releases `latch` once the group has given a first assignment, which may be empty, and all of it is claimed or halted.
+pub async fn first_assignment(
+    pipeline: Arc<str>,
+    latch: String,
+    lease: Arc<ArcSwap<Lease>>,
+    (board, readiness): (Arc<StatusBoard>, Arc<Readiness>),
+    closing: CancellationToken,
+) {
+    while tokio::time::timeout(Duration::from_millis(250), closing.cancelled()).await.is_err() {
+        let (lease, board) = (lease.load_full(), board.of(&pipeline));
+        let settled = |partition: &TopicPartition| {
+            let status = board.get(&format!("{}/{}", partition.topic, partition.partition));
+            status.is_some_and(|status| status.state != "claiming")
+        };
+        if lease.number > 0 && lease.partitions.keys().all(settled) {
+            return readiness.release(&latch);
+        }
+    }
 }
 
 /// Keeps `/livez` honest: it follows the poll thread, not this task.

@@ -39,21 +39,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "train" => &["inference"],
         "pipeline" => &["config", "event", "record", "flow", "function", "source", "store", "publisher", "telemetry", "twin"],
         "telemetry" => &["config"],
-        "admin" => &[
-            "event",
-            "record",
-            "config",
-            "flow",
-            "source",
-            "store",
-            "publisher",
-            "inference",
-            "function",
-            "train",
-            "pipeline",
-            "telemetry",
-            "lifecycle",
-        ],
+        "admin" => &["telemetry"],
         _ => return None,
     })
 }

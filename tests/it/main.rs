@@ -2,11 +2,13 @@
 
 mod arrows;
 mod commands;
+mod demo;
 mod faults;
 mod inference;
 mod kafka;
 mod process;
 mod run;
+mod scripts;
 mod store;
 mod support;
 mod telemetry;

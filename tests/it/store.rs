@@ -85,7 +85,8 @@ async fn rows(store: &PostgresStore, partition: i32) -> Vec<Record> {
 #[tokio::test]
 async fn a_second_migration_changes_nothing() {
     let url = empty_database().await;
-    assert_eq!((migrate(&url).await.unwrap(), migrate(&url).await.unwrap()), (SCHEMA_VERSION as usize, 0));
+    let applied = (migrate(&url).await.unwrap().applied, migrate(&url).await.unwrap().applied);
+    assert_eq!(applied, (SCHEMA_VERSION as usize, 0));
     store(&url).await;
 }
 

@@ -13,9 +13,11 @@ use postgres::PrivatePostgres;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use view::View;
 
@@ -25,6 +27,10 @@ const PARTITIONS: i32 = 4;
 const BAD_EVERY: u64 = 97;
 /// The mock keeps 5 MiB a partition: far more than this many messages of the sample. The generator waits above it.
 const MOST_AHEAD: u64 = 5_000;
+
+const CANNOT_SHOW: &str = "\
+What this cannot show: the mock has no transactions, no fencing, no real log and no second worker, so publishing is at least once
+here. Exactly-once publishing, rebalances and recovery need a real Kafka; `make test` runs them against one.";
 
 /// Plays real chat messages through the whole path for some seconds, and checks that each has exactly one ending.
 #[derive(Debug, clap::Args)]
@@ -44,32 +50,36 @@ pub struct Args {
     model: String,
 }
 
-pub async fn run(args: Args, env: &std::collections::BTreeMap<String, String>) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    let stop = Stop::on_signals().context("signals cannot be heard")?;
+    let mut closed = signal(SignalKind::hangup()).context("signals cannot be heard")?;
+    let drain = stop.drain.clone();
+    tokio::spawn(async move {
+        closed.recv().await;
+        drain.cancel();
+    });
     println!("Millrace demo: Kafka (a mock inside this process) -> sentiment model -> Postgres and an output topic.");
     let (private, url) = match env.get("DATABASE_URL") {
         Some(url) => (None, url.clone()),
         None => {
             println!("Starting a private PostgreSQL ...");
-            let server = PrivatePostgres::start().await?;
+            let env = env.clone();
+            let server =
+                tokio::task::spawn_blocking(move || PrivatePostgres::start(&env)).await.context("its start ended badly")??;
             let url = server.url();
             (Some(server), url)
         }
     };
-    let result = play(&args, &url).await;
+    let result = play(&args, &url, &stop).await;
     match private {
-        Some(server) if args.keep => {
-            println!(
-                "\nPostgres stays up. Look around:\n  psql '{url}' -c 'SELECT label, count(*) FROM millrace.sentiments GROUP BY 1'"
-            );
-            println!("Stop it with:\n  {}", server.stop_line());
-        }
-        Some(server) => server.stop().await?,
+        Some(server) if args.keep => println!("\n{}", server.keep()),
+        Some(server) => server.stop()?,
         None => {}
     }
     result
 }
 
-async fn play(args: &Args, url: &str) -> anyhow::Result<Exit> {
+async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
     let cluster = MockCluster::new(1).context("the mock cluster did not start")?;
     for topic in ["chat", "sentiments", "chat-dead"] {
         cluster.create_topic(topic, PARTITIONS, 1).with_context(|| format!("the mock topic {topic} cannot be made"))?;
@@ -81,7 +91,7 @@ async fn play(args: &Args, url: &str) -> anyhow::Result<Exit> {
         r#"
         [kafka]
         brokers = "{brokers}"
-        properties = {{ "group.protocol" = "consumer", "fetch.wait.max.ms" = "20" }}
+        properties = {{ "fetch.wait.max.ms" = "20" }}
         [postgres]
         url = "{url}"
         [admin]
@@ -101,33 +111,44 @@ async fn play(args: &Args, url: &str) -> anyhow::Result<Exit> {
         "#,
         model = args.model,
     );
-    let config = Config::parse(&text, "the demo's config", &std::collections::BTreeMap::new())?;
+    let config = Config::parse(&text, "the demo's config", &BTreeMap::new())?;
     crate::store::postgres::migrate(url).await?;
     println!("Loading the model ...");
-    let (view, stop, generated) = (Arc::new(View::default()), Stop::default(), Arc::new(Generated::default()));
+    let (view, generated) = (Arc::new(View::default()), Arc::new(Generated::default()));
     let worker = tokio::spawn(worker::run(
         config,
         Instruments::local()?,
         stop.clone(),
         Some(view.clone() as Arc<dyn crate::pipeline::Observer>),
     ));
+    println!("Joining the group: the mock gives its partitions after some seconds ...");
+    while view.running() < PARTITIONS as usize && !worker.is_finished() && !stop.drain.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let shown = CancellationToken::new();
     let drawing = tokio::spawn({
         let (view, generated, shown, seconds) = (view.clone(), generated.clone(), shown.clone(), args.seconds);
         async move { view.show(|| generated.sent.load(Ordering::Relaxed), seconds, shown).await }
     });
-    let sending = generate(args, &brokers, &view, &generated, &worker).await;
+    let sending = generate(args, &brokers, (&view, &generated), &worker, &stop.drain).await;
     // All is sent: wait until all is decided and published, at most a minute.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let sent = generated.sent.load(Ordering::Relaxed);
-    while sending.is_ok() && view.published() < sent && tokio::time::Instant::now() < deadline && !worker.is_finished() {
+    let waits = || !worker.is_finished() && !stop.drain.is_cancelled() && tokio::time::Instant::now() < deadline;
+    while sending.is_ok() && view.published() < sent && waits() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     shown.cancel();
     drawing.await.context("the view ended badly")?;
+    let interrupted = stop.drain.is_cancelled();
     stop.drain.cancel();
     let exit = worker.await.context("the worker ended badly")??;
     sending?;
+    if interrupted {
+        println!("\nStopped by a signal after {sent} events; what was in work is finished. There is no summary of a part.");
+        println!("{CANNOT_SHOW}");
+        return Ok(exit);
+    }
     summary(&name, url, &generated, &view).await.map(|complete| if complete { exit } else { Exit::Failed })
 }
 
@@ -141,9 +162,9 @@ struct Generated {
 async fn generate(
     args: &Args,
     brokers: &str,
-    view: &View,
-    generated: &Generated,
+    (view, generated): (&View, &Generated),
     worker: &tokio::task::JoinHandle<anyhow::Result<Exit>>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let producer: BaseProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -155,7 +176,7 @@ async fn generate(
     let total = args.seconds * args.rate;
     let mut tick = tokio::time::interval(Duration::from_millis(10));
     let started = tokio::time::Instant::now();
-    while generated.sent.load(Ordering::Relaxed) < total && !worker.is_finished() {
+    while generated.sent.load(Ordering::Relaxed) < total && !worker.is_finished() && !stop.is_cancelled() {
         tick.tick().await;
         producer.poll(Duration::ZERO);
         let due = ((started.elapsed().as_secs_f64() * args.rate as f64) as u64).min(total);
@@ -216,9 +237,6 @@ async fn summary(pipeline: &str, url: &str, generated: &Generated, view: &View) 
         println!("  {label}: {count}");
     }
     println!("  every event has exactly one ending: {}", if complete { "yes" } else { "NO" });
-    println!(
-        "What this cannot show: the mock cluster has no transactions, no fencing and no real log. Exactly-once publishing, rebalances and \
-         recovery need a real Kafka; `make test` runs them against one."
-    );
+    println!("{CANNOT_SHOW}");
     Ok(complete)
 }

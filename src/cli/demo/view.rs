@@ -20,7 +20,7 @@ struct Seen {
     last: VecDeque<String>,
     /// Append to committed row, milliseconds.
     latency_ms: Vec<f64>,
-    partitions: Vec<PartitionView>,
+    running: usize,
 }
 
 /// Collects what the pipeline tells.
@@ -47,6 +47,11 @@ impl View {
         self.seen().decided
     }
 
+    /// Partitions that are claimed.
+    pub fn running(&self) -> usize {
+        self.seen().running
+    }
+
     pub fn published(&self) -> u64 {
         self.seen().published
     }
@@ -64,7 +69,9 @@ impl View {
         let terminal = std::io::stdout().is_terminal();
         let (period, started) = (if terminal { Duration::from_millis(500) } else { Duration::from_secs(5) }, Instant::now());
         let (mut drawn, mut before) = (0, (started, 0));
-        while tokio::time::timeout(period, done.cancelled()).await.is_err() {
+        let mut ended = false;
+        while !ended {
+            ended = tokio::time::timeout(period, done.cancelled()).await.is_ok();
             let (now, decided) = (Instant::now(), self.decided());
             let rate = (decided - before.1) as f64 / (now - before.0).as_secs_f64();
             before = (now, decided);
@@ -74,9 +81,12 @@ impl View {
                 self.line(sent(), rate, started.elapsed())
             };
             let mut out = std::io::stdout().lock();
-            if terminal && drawn > 0 {
-                write!(out, "\x1b[{drawn}A\x1b[J").ok();
-            }
+            let text = match terminal {
+                // Drawn over the last one, which has no more lines than it had line ends: long lines are cut, not wrapped.
+                true if drawn > 0 => format!("\x1b[{drawn}A\x1b[J\x1b[?7l{text}\x1b[?7h"),
+                true => format!("\x1b[?7l{text}\x1b[?7h"),
+                false => text,
+            };
             drawn = text.lines().count();
             write!(out, "{text}").and_then(|()| out.flush()).ok();
         }
@@ -99,7 +109,7 @@ impl View {
         let (p50, p99) = p50_p99(&seen.latency_ms).unwrap_or_default();
         let mut text = String::new();
         let bar = "█".repeat((30 * elapsed.as_secs() / seconds.max(1)).min(30) as usize);
-        writeln!(text, "  {bar:░<30} {} of {seconds} s", elapsed.as_secs()).ok();
+        writeln!(text, "  {bar:░<30} {} of {seconds} s", elapsed.as_secs().min(seconds)).ok();
         writeln!(
             text,
             "  rate {rate:>6.0}/s   sent {sent}   decided {}   published {}   lag {}",
@@ -128,7 +138,7 @@ impl Observer for View {
         *self.seen().dead.entry(code).or_default() += 1;
     }
 
-    fn decided(&self, _: &TopicPartition, records: &[Record], _: f64, timestamps_ms: &[i64]) {
+    fn decided(&self, partition: &TopicPartition, records: &[Record], _: f64, timestamps_ms: &[i64]) {
         let now = jiff::Timestamp::now().as_millisecond();
         let mut seen = self.seen();
         seen.decided += timestamps_ms.len() as u64;
@@ -136,12 +146,8 @@ impl Observer for View {
         for record in records.iter().filter(|record| record.kind == Kind::Prediction) {
             let label = record.label.as_deref().unwrap_or("none");
             *seen.labels.entry(label.to_owned()).or_default() += 1;
-            // The demo's own sample messages, never a user's payload.
-            let text = serde_json::from_str::<serde_json::Value>(&record.value)
-                .ok()
-                .and_then(|value| Some(value.get("id")?.as_str()?.to_owned()));
-            let score = record.score.unwrap_or_default();
-            seen.last.push_back(format!("{label:>10} {score:.3}  {}", text.unwrap_or_default()));
+            let position = format!("chat, partition {}, offset {}", partition.partition, record.offset);
+            seen.last.push_back(format!("{label:>10} {:.3}  {position}", record.score.unwrap_or_default()));
             if seen.last.len() > LAST_MESSAGES {
                 seen.last.pop_front();
             }
@@ -153,6 +159,6 @@ impl Observer for View {
     }
 
     fn status(&self, partitions: Vec<PartitionView>, _: usize) {
-        self.seen().partitions = partitions;
+        self.seen().running = partitions.iter().filter(|partition| partition.state == "running").count();
     }
 }

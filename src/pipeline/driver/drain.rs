@@ -36,17 +36,12 @@ impl Driver {
         if let Some(reason) = self.failed.take() {
             return Some(Ended::Failed(reason));
         }
-        let mut first = None;
-        let all_halted = !self.partitions.is_empty()
-            && self.partitions.values().all(|state| match &state.phase {
-                Phase::Halted(reason) => {
-                    first.get_or_insert_with(|| reason.clone());
-                    true
-                }
-                _ => false,
-            });
-        if all_halted {
-            return first.map(Ended::Halted);
+        let halted = self.partitions.values().find_map(|state| match &state.phase {
+            Phase::Halted(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        if self.partitions.values().all(|state| matches!(state.phase, Phase::Halted(_))) && halted.is_some() {
+            return halted.map(Ended::Halted);
         }
         let deadline = self.draining?;
         let lease = self.parts.source.lease.load();
@@ -57,19 +52,20 @@ impl Driver {
                 let ours = lease.holds(&state.key.partition);
                 state.running().is_none_or(|running| running.is_settled() || !ours)
             });
-        if settled {
-            Some(Ended::Drained)
-        } else if Instant::now() >= deadline {
-            Some(Ended::Abandoned)
-        } else {
-            None
+        let late = Instant::now() >= deadline;
+        match halted {
+            // Whoever starts the worker again must know that a partition stands still.
+            Some(reason) if settled || late => Some(Ended::Halted(reason)),
+            None if settled => Some(Ended::Drained),
+            None if late => Some(Ended::Abandoned),
+            _ => None,
         }
     }
 
     /// Notes Q, leaves the group, and waits a bounded while for the source to say so.
     pub(super) async fn leave(mut self, ended: Ended) -> Ended {
         self.slices.abort_all();
-        if ended == Ended::Drained {
+        if matches!(ended, Ended::Drained | Ended::Halted(_)) {
             for state in self.partitions.values_mut() {
                 let key = state.key.clone();
                 if let Some(running) = state.running() {

@@ -5,6 +5,7 @@ use crate::store::StoreError;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
 
+/// Version, name, text. A migration that contracts also goes into [`CONTRACTING`].
 const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "streams and records", include_str!("../../../migrations/0001_streams_and_records.sql")),
     (2, "roles", include_str!("../../../migrations/0002_roles.sql")),
@@ -15,11 +16,23 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
 /// The version this program writes.
 pub const SCHEMA_VERSION: i32 = 4;
 
+/// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
+const CONTRACTING: &[(i32, i32)] = &[];
+
 /// Any number, as long as all migrations take the same.
 const LOCK: i64 = 0x6d69_6c6c_7261_6365;
 
-/// Applies what is new, and returns how many that were.
-pub async fn migrate(url: &str) -> Result<usize, StoreError> {
+/// What a migration came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Migrations applied now.
+    pub applied: usize,
+    /// Version of the schema that is there now; a newer program may have raised it above this one's.
+    pub version: i32,
+}
+
+/// Applies what is new.
+pub async fn migrate(url: &str) -> Result<Migrated, StoreError> {
     let mut connection = PgConnection::connect(url).await.map_err(|error| store_error(&error))?;
     let applied = apply(&mut connection).await;
     if let Err(error) = connection.close().await {
@@ -28,7 +41,7 @@ pub async fn migrate(url: &str) -> Result<usize, StoreError> {
     applied
 }
 
-async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
+async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
     let map = |error: sqlx::Error| error_of(Need::Migrate, &error);
     // The lock goes with the connection.
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(map)?;
@@ -36,6 +49,7 @@ async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
         "CREATE SCHEMA IF NOT EXISTS millrace",
         "CREATE TABLE IF NOT EXISTS millrace.migration (version integer PRIMARY KEY, name text NOT NULL, digest text NOT NULL, \
          applied_at timestamptz NOT NULL DEFAULT now())",
+        "ALTER TABLE millrace.migration ADD COLUMN IF NOT EXISTS min_compatible integer NOT NULL DEFAULT 1",
     ] {
         sqlx::query(statement).execute(&mut *connection).await.map_err(map)?;
     }
@@ -58,30 +72,55 @@ async fn apply(connection: &mut PgConnection) -> Result<usize, StoreError> {
         }
         let mut transaction = connection.begin().await.map_err(map)?;
         sqlx::raw_sql(*text).execute(&mut *transaction).await.map_err(map)?;
-        sqlx::query("INSERT INTO millrace.migration (version, name, digest) VALUES ($1, $2, $3)")
+        sqlx::query("INSERT INTO millrace.migration (version, name, digest, min_compatible) VALUES ($1, $2, $3, $4)")
             .bind(version)
             .bind(name)
             .bind(&digest)
+            .bind(CONTRACTING.iter().find(|(of, _)| of == version).map_or(1, |(_, oldest)| *oldest))
             .execute(&mut *transaction)
             .await
             .map_err(map)?;
         transaction.commit().await.map_err(map)?;
         applied += 1;
     }
-    Ok(applied)
+    Ok(Migrated { applied, version: version(&mut *connection).await? })
+}
+
+/// Refuses a schema that this program cannot work with. A newer one is fine until a migration has taken away what this program
+/// uses: so workers that restart in a rolling deploy go on beside those that are newer.
+pub async fn check(pool: &PgPool) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await.map_err(|error| store_error(&error))?;
+    let found = version(&mut connection).await?;
+    let unfit = |what: String| StoreError::Fatal(format!("the schema `millrace` has version {found} and {what}."));
+    if found < SCHEMA_VERSION {
+        return Err(unfit(format!("this program needs {SCHEMA_VERSION}: run `millrace migrate`")));
+    }
+    if found > SCHEMA_VERSION {
+        let oldest: i32 = sqlx::query_scalar("SELECT coalesce(max(min_compatible), 1) FROM millrace.migration")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        if oldest > SCHEMA_VERSION {
+            return Err(unfit(format!(
+                "works with programs from version {oldest} on, this one has {SCHEMA_VERSION}: run a newer millrace"
+            )));
+        }
+        tracing::warn!(found, ours = SCHEMA_VERSION, "The schema is newer than this program, and still works with it.");
+    }
+    Ok(())
 }
 
 /// Version of the schema that is there; 0 without one.
-pub async fn version(pool: &PgPool) -> Result<i32, StoreError> {
+async fn version(connection: &mut PgConnection) -> Result<i32, StoreError> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('millrace.migration') IS NOT NULL")
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await
         .map_err(|error| store_error(&error))?;
     if !there {
         return Ok(0);
     }
     sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM millrace.migration")
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await
         .map_err(|error| store_error(&error))
 }

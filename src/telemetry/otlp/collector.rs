@@ -72,6 +72,6 @@ fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Scheme, host and port.
-fn origin(url: &str) -> String {
+pub fn origin(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
 }

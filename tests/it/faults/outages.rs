@@ -2,9 +2,11 @@
 
 use crate::support::http;
 use crate::support::load::Load;
+use crate::support::produce;
 use crate::support::reader::Watcher;
 use crate::support::services::{Kind, Service};
-use crate::support::stage::{Plan, Stage, Worker};
+use crate::support::stage::{Plan, SOON, Stage, Worker};
+use rdkafka::producer::{BaseRecord, Producer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -36,7 +38,20 @@ async fn endures(worker: &mut Worker, admin: &str, bound: usize, what: &str) {
     }
 }
 
-/// Would catch: an error of a connection that ends the worker; a decide that was interrupted and is taken as failed; a pool or
+/// Waits until `/readyz` answers so.
+async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (status, body) = http::get(admin, "/readyz").await;
+        if status == wanted {
+            return body;
+        }
+        assert!(Instant::now() < deadline, "/readyz stays at {status}: {body}; log:\n{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Would catch: `/readyz` that follows the start alone, or that needs work in hand to see who is away; an error of a connection that ends the worker; a decide that was interrupted and is taken as failed; a pool or
 /// a producer that does not come back by itself; a poll thread that stands still with Postgres; work in hand without a bound.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_and_kafka_may_die_and_come_back_under_load() {
@@ -49,6 +64,7 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     let stage = Arc::new(Stage::of(Plan { sections: "[memory]\nbudget_bytes = 4_194_304", ..plan }).await);
     let mut worker = stage.worker();
     let admin = worker.admin();
+    readyz(&mut worker, &admin, 200).await;
     let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
     let load = Load::start(&stage, 0, 300);
     stage.decided_at_least(600).await;
@@ -64,13 +80,19 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     stage.padding.store(0, Ordering::Relaxed);
     let load = Load::start(&stage, sent + 10_000, 300);
     endures(&mut worker, &admin, bound, "Postgres").await;
+    let why = readyz(&mut worker, &admin, 503).await;
+    assert!(why.contains("Postgres") || why.contains("decide"), "{why}");
     postgres.tell(&["start"]);
+    readyz(&mut worker, &admin, 200).await;
     let before = stage.events().await;
     stage.decided_at_least(before + 600).await;
 
     kafka.tell(&["kill"]);
     endures(&mut worker, &admin, bound, "Kafka").await;
+    let why = readyz(&mut worker, &admin, 503).await;
+    assert!(why.contains("Kafka") || why.contains("publish"), "{why}");
     kafka.tell(&["start"]);
+    readyz(&mut worker, &admin, 200).await;
     let before = stage.events().await;
     stage.decided_at_least(before + 600).await;
 
@@ -81,4 +103,63 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     watcher.ends_with(sent).await;
     assert!(worker.is_running(), "{}", worker.log());
     worker.drain();
+}
+
+/// Would catch: `/readyz` that waits for partitions which the group never gives, and one that is ready before they are claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_given_nothing_is_ready() {
+    let stage = Stage::of(Plan { partitions: 1, ..Plan::default() }).await;
+    let (mut first, mut second) = (stage.worker(), stage.worker());
+    for worker in [&mut first, &mut second] {
+        let admin = worker.admin();
+        readyz(worker, &admin, 200).await;
+    }
+    let held =
+        async |worker: &Worker| http::get(&worker.admin(), "/metrics").await.1.matches("millrace_lag_undecided_events{").count();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while held(&first).await + held(&second).await != 1 {
+        assert!(Instant::now() < deadline, "one partition has one lag; log:\n{}", stage.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for worker in [&mut first, &mut second] {
+        worker.drain();
+    }
+}
+
+/// Would catch: a halted partition that nobody sees: a lag that stands still, a worker that is ready, an exit code that says all is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_partition_is_seen_until_the_end() {
+    let stage = Stage::of(Plan { partitions: 2, options: "max_dead_share = 0.5", ..Plan::default() }).await;
+    let mut worker = stage.worker();
+    let admin = worker.admin();
+    readyz(&mut worker, &admin, 200).await;
+    let send = |range: std::ops::Range<i64>| {
+        for n in range {
+            produce(&stage.name, 0, None, format!("{{ {n}").as_bytes());
+        }
+    };
+    // A window of the share is 1,000 events: all of them dead.
+    let producer = stage.producer();
+    for n in 0..1_200 {
+        let body = format!("{{ {n}");
+        producer.send(BaseRecord::<str, str>::to(&stage.name).partition(0).payload(&body)).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+    let why = readyz(&mut worker, &admin, 503).await;
+    assert!(why.contains("is halted"), "{why}");
+    let lag = async || {
+        let (_, metrics) = http::get(&admin, "/metrics").await;
+        assert!(metrics.contains("state=\"halted\"} 1"), "{metrics}");
+        let line = metrics.lines().find(|line| line.starts_with("millrace_lag_undecided_events{partition=\"0\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<i64>().ok())
+    };
+    let before = lag().await;
+    send(0..5);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while lag().await.zip(before).is_none_or(|(now, before)| now < before + 5) {
+        assert!(Instant::now() < deadline, "the lag of the halted partition stands at {before:?}; log:\n{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.signal("-TERM");
+    assert_eq!(worker.end().code(), Some(3), "{}", worker.log());
 }

@@ -1,0 +1,110 @@
+//! The functions of this worker's pipelines, for HTTP: the same objects that score the streams.
+
+use crate::admin::{ApiError, FunctionApi};
+use crate::function::{CallError, Function, offline};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Functions by the name of their pipeline. A request names a pipeline, or a function that is the same in all that run it.
+#[derive(Default)]
+pub struct Functions {
+    by_pipeline: RwLock<BTreeMap<String, Arc<dyn Function>>>,
+}
+
+impl Functions {
+    pub fn add(&self, pipeline: &str, function: Arc<dyn Function>) {
+        self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), function);
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<dyn Function>, ApiError> {
+        let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = all.get(name) {
+            return Ok(function.clone());
+        }
+        let of_name: Vec<(&str, &Arc<dyn Function>)> = all
+            .iter()
+            .filter(|(_, function)| function.spec().name == name)
+            .map(|(pipeline, of)| (pipeline.as_str(), of))
+            .collect();
+        let refused = |status, kind, message| Err(ApiError { status, kind, message, param: Some("name".into()) });
+        match of_name[..] {
+            [(_, only)] => Ok(only.clone()),
+            [] => {
+                let known: Vec<String> = all.iter().map(|(pipeline, of)| format!("{pipeline} ({})", of.spec().name)).collect();
+                let message = format!("there is no pipeline or function `{name}` here; known: {}", known.join(", "));
+                refused(404, "not_found", message)
+            }
+            _ => {
+                let pipelines: Vec<&str> = of_name.iter().map(|(pipeline, _)| *pipeline).collect();
+                let message = format!("several pipelines run `{name}`; name one of them: {}", pipelines.join(", "));
+                refused(409, "ambiguous", message)
+            }
+        }
+    }
+}
+
+impl FunctionApi for Functions {
+    fn list(&self) -> Value {
+        let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        let one = |(pipeline, function): (&String, &Arc<dyn Function>)| {
+            let spec = function.spec();
+            json!({ "pipeline": pipeline, "name": spec.name, "model": spec.model, "version": spec.version })
+        };
+        all.iter().map(one).collect()
+    }
+
+    fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>> {
+        async move {
+            let function = self.find(name)?;
+            let refused = |status, kind, message| ApiError { status, kind, message, param: Some("inputs".into()) };
+            let inputs = match input.get("inputs") {
+                Some(Value::Array(inputs)) => inputs.clone(),
+                Some(one) => vec![one.clone()],
+                None => {
+                    let message = "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}".to_owned();
+                    return Err(refused(400, "invalid_request", message));
+                }
+            };
+            let spec = function.spec();
+            if inputs.len() > spec.limits.slice {
+                let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
+                return Err(refused(413, "too_large", message));
+            }
+            match offline::call(&*function, &inputs).await {
+                Ok(outputs) => Ok(json!({ "outputs": outputs, "model": spec.model })),
+                Err(CallError::Transient(cause)) => {
+                    Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None })
+                }
+                Err(error) => Err(ApiError { status: 500, kind: "internal", message: error.to_string(), param: None }),
+            }
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::copy::Copy;
+
+    /// Would catch: the last of two pipelines answering for both, a pipeline that cannot be named, a guess where nobody can know.
+    #[tokio::test]
+    async fn a_pipeline_is_named_and_a_shared_function_is_not_guessed() {
+        let functions = Functions::default();
+        let copy = |field: &str| Arc::new(Copy::new(json!({ "fields": [field] }).as_object().unwrap()).unwrap());
+        functions.add("one", copy("a"));
+        let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] })).await;
+        assert_eq!(ask("copy").await.unwrap()["outputs"], ask("one").await.unwrap()["outputs"]);
+        functions.add("two", copy("b"));
+        let (one, two) = (ask("one").await.unwrap().to_string(), ask("two").await.unwrap().to_string());
+        assert!(one.contains("\"a\":1") && two.contains("\"b\":2"), "{one} {two}");
+        let error = ask("copy").await.unwrap_err();
+        assert_eq!((error.status, error.kind), (409, "ambiguous"));
+        assert!(error.message.ends_with("one, two"), "{error}");
+        assert_eq!(ask("three").await.unwrap_err().status, 404);
+        assert_eq!(functions.list()[1]["pipeline"], "two");
+    }
+}

@@ -1,0 +1,86 @@
+//! What keeps a pipeline from being ready: stages that fail again and again, partitions that wait or are halted.
+
+use crate::pipeline::PartitionView;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A failure that lasts longer is in the way.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// A stage that has not failed for so long, and has had nothing to do, is well again.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Since when what goes wrong has gone wrong. Time is an argument.
+#[derive(Debug, Default)]
+pub struct Hindrance {
+    /// First and last failure of each stage since it last went well.
+    failing: BTreeMap<&'static str, (Instant, Instant)>,
+    claiming: BTreeMap<(String, i32), Instant>,
+}
+
+impl Hindrance {
+    pub fn failed(&mut self, stage: &'static str, now: Instant) {
+        self.failing.entry(stage).or_insert((now, now)).1 = now;
+    }
+
+    pub fn went_well(&mut self, stage: &'static str) {
+        self.failing.remove(stage);
+    }
+
+    /// What is in the way now, in words.
+    pub fn look(&mut self, views: &[PartitionView], now: Instant) -> Vec<String> {
+        let old = std::mem::take(&mut self.claiming);
+        let claiming = views.iter().filter(|view| view.state == "claiming").map(|view| (view.topic.clone(), view.partition));
+        self.claiming = claiming.map(|name| (name.clone(), old.get(&name).copied().unwrap_or(now))).collect();
+        // Without partitions there is nothing to decide or publish, and nobody to say that it went well.
+        self.failing.retain(|_, (_, last)| !views.is_empty() && now.saturating_duration_since(*last) < FORGOTTEN);
+        let lasts = |since: &Instant| now.saturating_duration_since(*since) > PATIENCE;
+        let halted = views.iter().filter(|view| view.state == "halted");
+        let halted = halted.map(|view| format!("{}/{} is halted, /status says why", view.topic, view.partition));
+        let waiting = self.claiming.iter().filter(|(_, since)| lasts(since));
+        let waiting = waiting.map(|((topic, partition), _)| format!("{topic}/{partition} is not claimed yet"));
+        let failing = self.failing.iter().filter(|(_, (first, _))| lasts(first));
+        halted.chain(waiting).chain(failing.map(|(stage, _)| format!("{stage} fails and is tried again"))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(state: &'static str) -> PartitionView {
+        PartitionView {
+            topic: "in".into(),
+            partition: 0,
+            state,
+            next_offset: 0,
+            published_offset: None,
+            end_offset: None,
+            epoch: 0,
+            events: 0,
+            records: 0,
+            skipped: 0,
+            dead: 0,
+            undecided: 0,
+            paused: false,
+            reason: None,
+        }
+    }
+
+    /// Would catch: one failure that makes a worker unready, a stage that never recovers, a claim or a halt that nobody sees.
+    #[test]
+    fn what_lasts_is_in_the_way_until_it_goes_well() {
+        let (mut hindrance, start) = (Hindrance::default(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        hindrance.failed("decide", start);
+        assert!(hindrance.look(&[view("running")], later(2)).is_empty());
+        hindrance.failed("decide", later(4));
+        assert_eq!(hindrance.look(&[view("running")], later(4)), ["decide fails and is tried again"]);
+        hindrance.went_well("decide");
+        assert!(hindrance.look(&[view("running")], later(5)).is_empty());
+        assert!(hindrance.look(&[view("claiming")], later(5)).is_empty());
+        assert_eq!(hindrance.look(&[view("claiming")], later(9)), ["in/0 is not claimed yet"]);
+        assert_eq!(hindrance.look(&[view("halted")], later(9)), ["in/0 is halted, /status says why"]);
+        hindrance.failed("publish", later(9));
+        assert!(hindrance.look(&[], later(20)).is_empty(), "nothing is held, so nothing fails");
+    }
+}
