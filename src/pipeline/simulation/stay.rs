@@ -1,11 +1,11 @@
-//! One stay of a partition, told step by step: what was decided under it does not go out under a later one.
+//! One stay of a partition, told step by step: nothing of it gets into another one.
 
 use super::function::{Moody, decode};
 use super::world::settings;
 use crate::config::OnLostCommits;
 use crate::event::TopicPartition;
 use crate::flow::Budget;
-use crate::pipeline::{Parts, run};
+use crate::pipeline::{Ended, Parts, run};
 use crate::publisher::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
 use crate::source::memory::Cluster;
 use crate::source::{Lease, LogBounds, SourceCommand, SourceEvent, SourceHandle};
@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Refuses every round as stale, and writes down the leases that were tried.
@@ -51,45 +52,80 @@ impl Publisher for Refusing {
     }
 }
 
+/// A worker whose source is told by hand.
+struct Told {
+    partition: TopicPartition,
+    cluster: Arc<Cluster>,
+    database: Arc<Database>,
+    publisher: Arc<Refusing>,
+    in_force: Arc<ArcSwap<Lease>>,
+    events: mpsc::Sender<SourceEvent>,
+    worker: JoinHandle<Ended>,
+}
+
+impl Told {
+    /// Five events wait; the partition is claimed and its start was asked for.
+    async fn start() -> Self {
+        let partition = TopicPartition::new("in", 0);
+        let (cluster, process) = (Cluster::new(1, std::slice::from_ref(&partition)), Arc::new(Process::default()));
+        for _ in 0..5 {
+            cluster.append(&partition, "one");
+        }
+        let (events, heard) = mpsc::channel(16);
+        let (commands, mut obeyed) = mpsc::unbounded_channel();
+        let lease = lease(&partition, 1);
+        let in_force = Arc::new(ArcSwap::from(lease.clone()));
+        let (publisher, database) = (Arc::new(Refusing::default()), Database::new(1));
+        let parts = Parts {
+            source: SourceHandle { events: heard, commands, lease: in_force.clone(), polled_at_ms: Arc::default() },
+            store: Arc::new(MemoryStore { database: database.clone(), process: process.clone() }),
+            publisher: publisher.clone(),
+            function: Arc::new(Moody::new(cluster.clone(), process, Arc::default())),
+            decode: Arc::new(decode),
+            budget: Budget::new(1 << 20),
+            observer: Arc::new(()),
+        };
+        let settings = Arc::new(settings(1, OnLostCommits::Halt));
+        let worker = tokio::spawn(run(settings, parts, CancellationToken::new(), CancellationToken::new()));
+        events.send(SourceEvent::Assigned { lease, partitions: vec![partition.clone()] }).await.unwrap();
+        while !matches!(obeyed.recv().await, Some(SourceCommand::Start { .. })) {}
+        Self { partition, cluster, database, publisher, in_force, events, worker }
+    }
+
+    /// The source has obeyed, and reads from the beginning.
+    async fn started(&self) {
+        self.events.send(SourceEvent::Started { partition: self.partition.clone(), offset: 0 }).await.unwrap();
+        self.events.send(SourceEvent::Records(self.cluster.events(&self.partition))).await.unwrap();
+    }
+}
+
+/// A lease that holds the partition since itself.
+fn lease(partition: &TopicPartition, number: u64) -> Arc<Lease> {
+    Arc::new(Lease { number, partitions: BTreeMap::from([(partition.clone(), number)]), metadata: None })
+}
+
 /// The leases under which a partition was tried, when it went and came back before the pipeline heard of it. The lease in
 /// force holds it again, with a generation that Kafka accepts; another worker may have published it in between.
 pub async fn leases_tried() -> Vec<u64> {
-    let partition = TopicPartition::new("in", 0);
-    let lease =
-        |number, since| Arc::new(Lease { number, partitions: BTreeMap::from([(partition.clone(), since)]), metadata: None });
-    let (cluster, process) = (Cluster::new(1, std::slice::from_ref(&partition)), Arc::new(Process::default()));
-    for _ in 0..5 {
-        cluster.append(&partition, "one");
-    }
-    let (events, heard) = mpsc::channel(16);
-    let (commands, mut obeyed) = mpsc::unbounded_channel();
-    let in_force = Arc::new(ArcSwap::from(lease(1, 1)));
-    let publisher = Arc::new(Refusing::default());
-    let parts = Parts {
-        source: SourceHandle { events: heard, commands, lease: in_force.clone(), polled_at_ms: Arc::default() },
-        store: Arc::new(MemoryStore { database: Database::new(1), process: process.clone() }),
-        publisher: publisher.clone(),
-        function: Arc::new(Moody::new(cluster.clone(), process, Arc::default())),
-        decode: Arc::new(decode),
-        budget: Budget::new(1 << 20),
-        observer: Arc::new(()),
-    };
-    let settings = Arc::new(settings(1, OnLostCommits::Halt));
-    let worker = tokio::spawn(run(settings, parts, CancellationToken::new(), CancellationToken::new()));
-    events.send(SourceEvent::Assigned { lease: lease(1, 1), partitions: vec![partition.clone()] }).await.unwrap();
-    let offset = loop {
-        if let Some(SourceCommand::Start { offset, .. }) = obeyed.recv().await {
-            break offset;
-        }
-    };
-    events.send(SourceEvent::Started { partition: partition.clone(), offset }).await.unwrap();
-    events.send(SourceEvent::Records(cluster.events(&partition))).await.unwrap();
-    let tried = || publisher.0.lock().unwrap().clone();
+    let told = Told::start().await;
+    told.started().await;
+    let tried = || told.publisher.0.lock().unwrap().clone();
     while tried().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    in_force.store(lease(3, 3));
+    told.in_force.store(lease(&told.partition, 3));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    worker.abort();
+    told.worker.abort();
     tried()
+}
+
+/// How many of the five events are decided, when records that were read in an earlier stay still come before the start.
+pub async fn decided_after_stale_records() -> i64 {
+    let told = Told::start().await;
+    let stale = told.cluster.events(&told.partition).split_off(3);
+    told.events.send(SourceEvent::Records(stale)).await.unwrap();
+    told.started().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    told.worker.abort();
+    told.database.tables().rows[&told.partition].events
 }

@@ -171,12 +171,14 @@ impl Inner {
         });
         let options = serde_json::json!({ "fields": ["amount"], "score": "amount / 100" });
         let decoder = Decoder::new(EventKind::Transaction, Fields::default(), Limits::default());
+        #[expect(clippy::result_large_err, reason = "the shape of `Decode`")]
+        let decode = move |raw| decoder.decode(raw);
         let parts = Parts {
             source: source.unwrap(),
             store: Arc::new(HeldStore(Arc::new(store(&stage.url).await), claiming.clone())),
             publisher: Arc::new(HeldPublisher(publisher.unwrap(), publishing.clone())),
             function: Arc::new(Copy::new(options.as_object().unwrap()).unwrap()),
-            decode: Arc::new(move |raw| decoder.decode(raw)),
+            decode: Arc::new(decode),
             budget: Budget::new(32 << 20),
             observer: Arc::new(()),
         };
