@@ -23,7 +23,7 @@ async fn rows(connection: &mut PgConnection) -> Anyhow<Vec<Row>> {
 }
 
 fn is_of(owner: Option<&str>, worker: &Worker) -> bool {
-    owner.is_some_and(|owner| owner.ends_with(&format!("/{}", worker.pid())))
+    owner.is_some_and(|owner| owner.contains(&format!("/{}/", worker.pid())))
 }
 
 /// Waits until the living workers hold all partitions, each at least one, and every partition moves.

@@ -53,13 +53,13 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
-    /// Events and records in hand, over all pipelines, bytes. Default 32 MiB. Polling pauses at full and resumes at half.
+    /// Events and records in hand, over all pipelines, bytes. Default 64 MiB. Polling pauses at full and resumes at half.
     pub budget_bytes: usize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { budget_bytes: 32 << 20 }
+        Self { budget_bytes: 64 << 20 }
     }
 }
 
