@@ -12,9 +12,9 @@ fi
 postgres_bin() {
   local found
   if [ -n "${MILLRACE_POSTGRES_BIN:-}" ]; then echo "$MILLRACE_POSTGRES_BIN"; return; fi
-  found=$(compgen -G "${MILLRACE_POSTGRES_INSTALLED:-/usr/lib/postgresql}/*/bin/pg_ctl" | sort -V | tail -n 1) || true
-  [ -n "$found" ] || found=$(command -v pg_ctl) || true
-  [ -n "$found" ] || found=$(compgen -G "$postgres_cache/postgres-*/bin/pg_ctl" | sort -V | tail -n 1) || true
+  found=$(compgen -G "${MILLRACE_POSTGRES_INSTALLED:-/usr/lib/postgresql}/*/bin/pg_ctl" | sort -V | tail -n 1) || found=
+  [ -n "$found" ] || found=$(command -v pg_ctl) || found=
+  [ -n "$found" ] || found=$(compgen -G "$postgres_cache/postgres-*/bin/pg_ctl" | sort -V | tail -n 1) || found=
   [ -n "$found" ] || return 1
   dirname "$found"
 }

@@ -46,7 +46,7 @@ tell() {
 stop() {
   if is_ours; then
     tell "$1"
-    tell -CONT 2>/dev/null || true
+    if is_ours; then tell -CONT 2>/dev/null || :; fi # It may be frozen, or gone by now.
     for _ in $(seq 150); do is_ours || break; sleep 0.1; done
     if is_ours; then tell -KILL; fi
   fi

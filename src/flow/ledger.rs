@@ -110,6 +110,11 @@ impl Ledger {
         Some(bytes)
     }
 
+    /// Whether there is a finished prefix to take.
+    pub fn is_ready(&self) -> bool {
+        self.slots.front().is_some_and(|head| head.ending.is_some())
+    }
+
     /// Takes the longest finished prefix, at most `max_events` and `max_bytes` long (one event may be larger); `None` when
     /// the head is still open.
     pub fn take_prefix(&mut self, max_events: usize, max_bytes: usize) -> Option<Prefix> {

@@ -157,7 +157,10 @@ impl Caller {
     fn ending(&self, input: &Input, outcome: Outcome) -> Ending {
         let event = &input.event;
         match outcome {
-            Outcome::Skip(_) => Ending::Skipped,
+            Outcome::Skip(reason) => {
+                self.observer.skipped(reason);
+                Ending::Skipped
+            }
             Outcome::Reject(rejection) => self.dead(&event.raw, &rejection),
             Outcome::Emit(predictions) => {
                 let mut records = Vec::with_capacity(predictions.len());
@@ -309,6 +312,9 @@ mod tests {
                 let score = |text| if text == "nan" { f64::NAN } else { 0.5 };
                 Ok(texts()
                     .map(|text| {
+                        if text == "quiet" {
+                            return Outcome::Skip("said_so");
+                        }
                         Outcome::Emit(vec![Prediction {
                             key: None,
                             fields: serde_json::Map::new(),
@@ -388,5 +394,23 @@ mod tests {
             }
         }
         assert_eq!(ended.iter().filter(|event| matches!(event.ending, Ending::Dead(_))).count(), 4);
+    }
+
+    #[derive(Default)]
+    struct Skips(std::sync::Mutex<Vec<&'static str>>);
+
+    impl Observer for Skips {
+        fn skipped(&self, reason: &'static str) {
+            self.0.lock().unwrap().push(reason);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_skipped_event_is_told_with_its_reason() {
+        let skips = Arc::new(Skips::default());
+        let caller = Caller { observer: skips.clone(), ..caller() };
+        let ended = caller.run(vec![item(0, "one"), item(1, "quiet")], None).await.expect("the slice comes to its end");
+        assert!(matches!(ended[0].ending, Ending::Emitted(_)) && matches!(ended[1].ending, Ending::Skipped));
+        assert_eq!(*skips.0.lock().unwrap(), ["said_so"]);
     }
 }

@@ -16,7 +16,7 @@ pub struct PartitionView {
     pub next_offset: i64,
     /// K: next offset to publish, `None` in mode `postgres`.
     pub published_offset: Option<i64>,
-    /// End of the log, once it was reached or asked for.
+    /// End of the log, as the source told when it was reached last.
     pub end_offset: Option<i64>,
     pub epoch: i64,
     pub events: i64,
@@ -30,6 +30,28 @@ pub struct PartitionView {
     pub reason: Option<String>,
 }
 
+impl PartitionView {
+    /// A partition of which nothing is known but its state.
+    pub fn new(partition: &TopicPartition, state: &'static str) -> Self {
+        Self {
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
+            state,
+            next_offset: -1,
+            published_offset: None,
+            end_offset: None,
+            epoch: 0,
+            events: 0,
+            records: 0,
+            skipped: 0,
+            dead: 0,
+            undecided: 0,
+            paused: false,
+            reason: None,
+        }
+    }
+}
+
 /// All methods have empty bodies: watch what you need. They are called from the pipeline's own task and must not block.
 pub trait Observer: Send + Sync {
     fn received(&self, _events: usize) {}
@@ -40,6 +62,8 @@ pub trait Observer: Send + Sync {
     fn called(&self, _events: usize, _seconds: f64) {}
     fn retried(&self, _stage: &'static str) {}
     fn rejected(&self, _code: &'static str) {}
+    /// A function had nothing to say about an event.
+    fn skipped(&self, _reason: &'static str) {}
     /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.
     fn decided(&self, _partition: &TopicPartition, _records: &[Record], _seconds: f64, _timestamps_ms: &[i64]) {}
     fn published(&self, _records: usize, _seconds: f64) {}

@@ -177,22 +177,7 @@ impl Partition {
     }
 
     pub fn view(&self, mode: Mode) -> PartitionView {
-        let mut view = PartitionView {
-            topic: self.key.partition.topic.to_string(),
-            partition: self.key.partition.partition,
-            state: "claiming",
-            next_offset: -1,
-            published_offset: None,
-            end_offset: None,
-            epoch: 0,
-            events: 0,
-            records: 0,
-            skipped: 0,
-            dead: 0,
-            undecided: 0,
-            paused: false,
-            reason: None,
-        };
+        let mut view = PartitionView::new(&self.key.partition, "claiming");
         match &self.phase {
             Phase::Claiming => {}
             Phase::Halted(reason) => {

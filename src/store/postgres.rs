@@ -4,6 +4,7 @@ mod dead_letters;
 mod decide;
 mod errors;
 mod grants;
+mod keyed;
 mod migrate;
 mod operations;
 mod review;

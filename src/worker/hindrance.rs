@@ -46,24 +46,10 @@ impl Hindrance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::TopicPartition;
 
     fn view(state: &'static str) -> PartitionView {
-        PartitionView {
-            topic: "in".into(),
-            partition: 0,
-            state,
-            next_offset: 0,
-            published_offset: None,
-            end_offset: None,
-            epoch: 0,
-            events: 0,
-            records: 0,
-            skipped: 0,
-            dead: 0,
-            undecided: 0,
-            paused: false,
-            reason: None,
-        }
+        PartitionView::new(&TopicPartition::new("in", 0), state)
     }
 
     /// Would catch: one failure that makes a worker unready, a stage that never recovers, a claim or a halt that nobody sees.

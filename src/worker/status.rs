@@ -46,23 +46,14 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::TopicPartition;
 
     fn view(state: &'static str) -> PartitionView {
         PartitionView {
-            topic: "in".into(),
-            partition: 3,
-            state,
             next_offset: 70,
             published_offset: Some(60),
             end_offset: Some(80),
-            epoch: 1,
-            events: 0,
-            records: 0,
-            skipped: 0,
-            dead: 0,
-            undecided: 0,
-            paused: false,
-            reason: None,
+            ..PartitionView::new(&TopicPartition::new("in", 3), state)
         }
     }
 

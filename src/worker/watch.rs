@@ -65,6 +65,10 @@ impl Observer for Watch {
         }
     }
 
+    fn skipped(&self, reason: &'static str) {
+        self.telemetry.metrics.skipped(&self.pipeline, reason, 1);
+    }
+
     fn decided(&self, partition: &TopicPartition, records: &[Record], seconds: f64, timestamps_ms: &[i64]) {
         self.telemetry.metrics.decided(&self.pipeline, seconds);
         let predictions = records.iter().filter(|record| record.kind == Kind::Prediction).count();

@@ -3,6 +3,7 @@
 use super::{Driver, current};
 use crate::event::{Position, TopicPartition};
 use crate::flow::Prefix;
+use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::record::{self, Chunk, Kind};
 use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
@@ -40,6 +41,11 @@ pub(super) struct DecideDone {
 impl Driver {
     pub(super) fn start_decide(&mut self) {
         if self.decide.is_some() || Instant::now() < self.decide_not_before {
+            return;
+        }
+        // Looked at in every turn of the loop: mostly there is nothing to do.
+        let ready = |running: &mut Running| running.deciding.is_some() || running.ledger.is_ready();
+        if !self.partitions.values_mut().filter_map(Partition::running).any(ready) {
             return;
         }
         let (mut round, mut ids, mut halts) = (Vec::new(), Vec::new(), Vec::new());

@@ -52,6 +52,9 @@ impl Driver {
         if self.publish.is_some() || self.settings.mode != Mode::Both || Instant::now() < self.publish_not_before {
             return;
         }
+        if !self.partitions.values_mut().filter_map(Partition::running).any(|running| !running.queue.is_empty()) {
+            return;
+        }
         let lease = self.parts.source.lease.load_full();
         if self.refused_lease.is_some_and(|(refused, again)| lease.number <= refused && Instant::now() < again) {
             return;

@@ -2,6 +2,7 @@
 
 use super::PostgresStore;
 use super::errors::{Need, error_of};
+use super::keyed::id_columns;
 use crate::record::RecordId;
 use crate::store::StoreError;
 use sqlx::Row;
@@ -83,21 +84,6 @@ fn map(error: sqlx::Error) -> StoreError {
     error_of(Need::Reader, &error)
 }
 
-/// Ids as the parameters of an `unnest`.
-type Columns<'a> = (Vec<i32>, Vec<&'a str>, Vec<i32>, Vec<i64>, Vec<i16>);
-
-fn columns<'a>(ids: impl IntoIterator<Item = &'a RecordId>) -> Columns<'a> {
-    let mut columns = Columns::default();
-    for id in ids {
-        columns.0.push(id.run);
-        columns.1.push(&id.topic);
-        columns.2.push(id.partition);
-        columns.3.push(id.offset);
-        columns.4.push(id.n);
-    }
-    columns
-}
-
 impl PostgresStore {
     /// The dead letters of a pipeline, the newest first.
     pub async fn dead_letters(&self, pipeline: &str, filter: &Filter) -> Result<Vec<DeadLetter>, StoreError> {
@@ -126,7 +112,7 @@ impl PostgresStore {
 
     /// The dead letters with these ids, all of one pipeline, in no order; ids without one are left out.
     pub async fn dead_letters_by_id(&self, pipeline: &str, ids: &[RecordId]) -> Result<Vec<DeadLetter>, StoreError> {
-        let (runs, topics, partitions, offsets, ns) = columns(ids);
+        let (runs, topics, partitions, offsets, ns) = id_columns(ids);
         // The limit keeps it at one look into the key's index an id, whatever the planner knows about the table.
         let text = format!(
             "SELECT {COLUMNS} \
@@ -156,7 +142,7 @@ impl PostgresStore {
         mark: Mark,
         note: Option<&str>,
     ) -> Result<Vec<(RecordId, Marked)>, StoreError> {
-        let (runs, topics, partitions, offsets, ns) = columns(letters.iter().map(|(id, _)| id));
+        let (runs, topics, partitions, offsets, ns) = id_columns(letters.iter().map(|(id, _)| id));
         let rows = sqlx::query(
             "WITH i AS (SELECT * FROM unnest($4::int[], $5::text[], $6::int[], $7::bigint[], $8::smallint[], $9::bigint[]) \
                  AS i (run, topic, partition, \"offset\", n, mark)), \

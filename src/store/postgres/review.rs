@@ -2,6 +2,7 @@
 
 use super::PostgresStore;
 use super::errors::{Need, error_of};
+use super::keyed::{BindKey, id_columns};
 use crate::event::TopicPartition;
 use crate::record::{Mode, RecordId};
 use crate::store::{PartitionKey, StoreError};
@@ -94,10 +95,7 @@ impl PostgresStore {
         sqlx::query_scalar(
             "SELECT count(*) FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" < $5",
         )
-        .bind(&*key.pipeline)
-        .bind(key.run)
-        .bind(&*key.partition.topic)
-        .bind(key.partition.partition)
+        .bind_key(key)
         .bind(offset)
         .fetch_one(&self.pool)
         .await
@@ -115,6 +113,7 @@ impl PostgresStore {
 
     /// The rows with these ids, all of one pipeline, in no order; ids without a row are left out.
     pub async fn rows_by_id(&self, pipeline: &str, ids: &[&RecordId]) -> Result<Vec<Row>, StoreError> {
+        let (runs, topics, partitions, offsets, ns) = id_columns(ids.iter().copied());
         let rows = sqlx::query(
             // The limit keeps it at one look into the key's index an id, whatever the planner knows about the table.
             "SELECT i.run, i.topic, i.partition, i.\"offset\", i.n, r.out_topic, r.key, r.headers ->> 'traceparent' AS traceparent, \
@@ -124,11 +123,11 @@ impl PostgresStore {
              AND r.partition = i.partition AND r.\"offset\" = i.\"offset\" AND r.n = i.n LIMIT 1) r",
         )
         .bind(pipeline)
-        .bind(ids.iter().map(|id| id.run).collect::<Vec<_>>())
-        .bind(ids.iter().map(|id| &*id.topic).collect::<Vec<_>>())
-        .bind(ids.iter().map(|id| id.partition).collect::<Vec<_>>())
-        .bind(ids.iter().map(|id| id.offset).collect::<Vec<_>>())
-        .bind(ids.iter().map(|id| id.n).collect::<Vec<_>>())
+        .bind(runs)
+        .bind(topics)
+        .bind(partitions)
+        .bind(offsets)
+        .bind(ns)
         .fetch_all(&self.pool)
         .await
         .map_err(map)?;
@@ -153,10 +152,7 @@ impl PostgresStore {
              LATERAL (SELECT (((b.x >> 16) # b.x) * 73244475) & 4294967295 AS x) c \
              WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND out_topic = $5 AND \"offset\" < $8 GROUP BY 1",
         )
-        .bind(&*key.pipeline)
-        .bind(key.run)
-        .bind(&*key.partition.topic)
-        .bind(key.partition.partition)
+        .bind_key(key)
         .bind(out_topic)
         .bind(low)
         .bind(width)
@@ -179,10 +175,7 @@ impl PostgresStore {
             "SELECT \"offset\", n FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 \
              AND ($5::text IS NULL OR out_topic = $5) AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
         )
-        .bind(&*key.pipeline)
-        .bind(key.run)
-        .bind(&*key.partition.topic)
-        .bind(key.partition.partition)
+        .bind_key(key)
         .bind(out_topic)
         .bind(from)
         .bind(to)

@@ -1,6 +1,7 @@
 //! The small statements: claim, read, open, note, bring back.
 
 use super::errors::store_error;
+use super::keyed::BindKey;
 use crate::event::TopicPartition;
 use crate::record::{Mode, Record};
 use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
@@ -79,16 +80,8 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
          idle_claims = idle_claims + (suspect_offset IS NULL AND owner IS DISTINCT FROM $6)::int \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(&*key.pipeline)
-        .bind(key.run)
-        .bind(&*key.partition.topic)
-        .bind(key.partition.partition)
-        .bind(claim)
-        .bind(owner)
-        .fetch_optional(pool)
-        .await
-        .map_err(map)?;
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(text)).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
@@ -96,14 +89,7 @@ pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<O
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 FOR SHARE"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(&*key.pipeline)
-        .bind(key.run)
-        .bind(&*key.partition.topic)
-        .bind(key.partition.partition)
-        .fetch_optional(executor)
-        .await
-        .map_err(map)?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind_key(key).fetch_optional(executor).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
@@ -114,10 +100,7 @@ pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64
          SET idle_claims = $7, suspect_offset = $6 \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
     )
-    .bind(&*key.pipeline)
-    .bind(key.run)
-    .bind(&*key.partition.topic)
-    .bind(key.partition.partition)
+    .bind_key(key)
     .bind(claim)
     .bind(offset)
     .bind(times)
@@ -132,12 +115,10 @@ pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i
     sqlx::query(
         "UPDATE millrace.stream_partition SET published_offset = greatest(published_offset, least($6, next_offset)), \
          idle_claims = CASE WHEN $7 OR suspect_offset IS NULL OR suspect_offset < $6 THEN 0 ELSE idle_claims END, \
-         suspect_offset = CASE WHEN $7 OR suspect_offset < $6 THEN NULL ELSE suspect_offset END WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
+         suspect_offset = CASE WHEN $7 OR suspect_offset < $6 THEN NULL ELSE suspect_offset END \
+         WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5",
     )
-    .bind(&*key.pipeline)
-    .bind(key.run)
-    .bind(&*key.partition.topic)
-    .bind(key.partition.partition)
+    .bind_key(key)
     .bind(claim)
     .bind(offset)
     .bind(handover)
@@ -161,10 +142,7 @@ pub async fn records(
          FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5 AND \"offset\" < $6 \
          AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9",
     )
-    .bind(&*key.pipeline)
-    .bind(key.run)
-    .bind(&*key.partition.topic)
-    .bind(key.partition.partition)
+    .bind_key(key)
     .bind(from)
     .bind(to)
     .bind(after_offset)
