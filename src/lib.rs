@@ -7,6 +7,8 @@
 //! - [`event`]: what comes in: positions, raw events, decoding.
 //! - [`record`]: what goes out and is stored: predictions, dead letters, their encoding.
 //! - [`flow`]: ledger, slices, memory budget; time is an argument.
+//! - [`state`]: folds over the events of a log: windows, counters, histories.
+//! - [`scoring`]: models over rows of features: trees, linear models, small nets, rules; their explanations.
 //! - [`source`], [`store`], [`publisher`]: Kafka in, Postgres, Kafka out; the seams to the outside.
 //! - [`inference`]: tokeniser, weights, networks, the model threads.
 //! - [`function`]: one file a task function.
@@ -26,7 +28,9 @@ pub mod lifecycle;
 pub mod pipeline;
 pub mod publisher;
 pub mod record;
+pub mod scoring;
 pub mod source;
+pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod train;

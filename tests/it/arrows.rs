@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 18] = [
     "event",
     "record",
     "config",
     "flow",
+    "state",
+    "scoring",
     "source",
     "store",
     "publisher",
@@ -31,13 +33,15 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "config" => &["event", "record"],
         "flow" => &["event", "record"],
         "twin" => &[],
+        "state" => &["event", "record", "config"],
+        "scoring" => &["config"],
         "source" => &["event", "twin"],
         "store" => &["event", "record", "config", "twin"],
         "publisher" => &["event", "record", "source", "twin"],
         "inference" => &["config"],
-        "function" => &["event", "record", "inference", "config"],
+        "function" => &["event", "record", "inference", "config", "state", "scoring"],
         "train" => &["inference"],
-        "pipeline" => &["config", "event", "record", "flow", "function", "source", "store", "publisher", "telemetry", "twin"],
+        "pipeline" => &["config", "event", "record", "flow", "state", "function", "source", "store", "publisher", "telemetry", "twin"],
         "telemetry" => &["config"],
         "admin" => &["telemetry"],
         _ => return None,

@@ -1,0 +1,5 @@
+//! What a pipeline remembers of each key: folds over the events of one log, erased to bytes here and known by type nowhere else.
+
+mod fold;
+
+pub use fold::{At, Features, Fold, Keys, Stored, StoredError};
