@@ -6,6 +6,7 @@ pub mod check;
 mod common;
 mod dead_letters;
 mod demo;
+mod eval;
 mod kafka;
 mod migrate;
 mod run;
@@ -44,6 +45,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Look at dead letters, send them through again, or put them aside.
     DeadLetters(dead_letters::Args),
+    /// How good a function is, on a file, through the code that runs on the stream.
+    Eval(eval::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -57,6 +60,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &env).await,
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
+        Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
         Command::Verify(args) => verify::run(args, &env).await,

@@ -5,6 +5,7 @@ mod kafka;
 mod overlay;
 mod pipeline;
 mod postgres;
+pub mod recommend;
 mod service;
 mod validate;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     pub models: BTreeMap<String, Model>,
     pub pipeline: Vec<Pipeline>,
+    /// Signals of the function `recommend`, and of `millrace eval recommend`.
+    pub recommend: Option<recommend::Recommend>,
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.

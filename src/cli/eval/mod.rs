@@ -1,0 +1,27 @@
+//! `millrace eval`: how good a function is, on a file, through the code that runs on the stream.
+
+mod input;
+mod metrics;
+mod protocols;
+mod recommend;
+
+use crate::lifecycle::Exit;
+use std::collections::BTreeMap;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Recommendation lists, by the protocols of the literature.
+    Recommend(recommend::Args),
+}
+
+pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    match args.what {
+        What::Recommend(args) => recommend::run(&args, env),
+    }
+}

@@ -1,0 +1,108 @@
+//! What `[recommend]` may not say, with what to do about it.
+
+use super::{Recommend, Scope};
+use crate::config::nearest;
+use std::collections::BTreeSet;
+
+pub fn findings(config: &Recommend) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut say = |text: String| found.push(format!("[recommend] {text}"));
+    if !(1..=1_000_000).contains(&config.entries) {
+        say(format!("entries = {}: write 1 to 1,000,000", config.entries));
+    }
+    if config.history.items == 0 || config.history.items > 1_000 {
+        say(format!("history.items = {}: write 1 to 1,000", config.history.items));
+    }
+    for (kind, weight) in &config.kinds {
+        if !(weight.is_finite() && *weight > 0.0) {
+            say(format!("kinds.{kind} = {weight}: write a number above 0; what counts for nothing belongs into `dislikes`"));
+        }
+        if config.dislikes.contains(kind) || ["impression", "item", "request"].contains(&kind.as_str()) {
+            say(format!("kinds.{kind}: this kind has its own meaning and no weight; remove it"));
+        }
+    }
+    let names = config.signals();
+    let mut seen = BTreeSet::new();
+    for name in &names {
+        if !seen.insert(name) {
+            say(format!("two signals are called {name:?}; rename one"));
+        }
+    }
+    for signal in &config.popularity {
+        if signal.half_life.is_some() && signal.window.is_some() {
+            say(format!("popularity {:?} has both a half_life and a window; keep one", signal.name));
+        }
+        if signal.scope == Scope::Category && config.affinity.is_none() {
+            say(format!("popularity {:?} by category needs [recommend.affinity]; declare it", signal.name));
+        }
+    }
+    if let Some(trending) = &config.trending {
+        if trending.short >= trending.long {
+            say("trending.short is not shorter than trending.long; swap them".into());
+        }
+        if !(trending.prior.is_finite() && trending.prior > 0.0) {
+            say(format!("trending.prior = {}: write a number above 0", trending.prior));
+        }
+    }
+    if let Some(ctr) = &config.ctr
+        && !(ctr.prior.is_finite() && ctr.prior > 0.0)
+    {
+        say(format!("ctr.prior = {}: write a number above 0", ctr.prior));
+    }
+    for signal in &config.covisit {
+        let name = &signal.name;
+        let needed = signal.window.max(signal.last);
+        if signal.window == 0 || signal.last == 0 {
+            say(format!("covisit {name:?}: window and last are at least 1"));
+        }
+        if needed > config.history.items {
+            say(format!("covisit {name:?} looks back {needed} events, history.items keeps {}; raise it", config.history.items));
+        }
+        let powers = [signal.distance_power, signal.row_power, signal.popularity_power, signal.shrink];
+        if powers.iter().any(|power| !(power.is_finite() && *power >= 0.0)) {
+            say(format!("covisit {name:?}: powers and shrink are numbers from 0 on"));
+        }
+        if !(signal.power.is_finite() && signal.power > 0.0 && signal.recency_events.is_finite() && signal.recency_events > 0.0) {
+            say(format!("covisit {name:?}: power and recency_events are numbers above 0"));
+        }
+        if signal.within_session && config.session.is_none() {
+            say(format!("covisit {name:?} within sessions needs [recommend.session]; declare it"));
+        }
+    }
+    if let Some(signal) = &config.session_neighbours {
+        if config.session.is_none() {
+            say("session_neighbours needs [recommend.session]; declare it".into());
+        }
+        if signal.length > config.history.items || signal.last > config.history.items {
+            say(format!("session_neighbours.length and .last are at most history.items = {}; raise that", config.history.items));
+        }
+        if signal.sessions == 0 || signal.neighbours == 0 || signal.last == 0 || signal.length == 0 {
+            say("session_neighbours: sessions, neighbours, last and length are at least 1".into());
+        }
+        if !(signal.rarity.is_finite() && signal.rarity >= 0.0) {
+            say(format!("session_neighbours.rarity = {}: write a number from 0 on", signal.rarity));
+        }
+    }
+    if let Some(interest) = &config.interest
+        && !(1..=4096).contains(&interest.dimensions)
+    {
+        say(format!("interest.dimensions = {}: write 1 to 4,096", interest.dimensions));
+    }
+    for (place, name) in (config.blend.weights.keys().map(|name| ("weights", name)))
+        .chain(config.blend.fallback.iter().map(|name| ("fallback", name)))
+    {
+        if !names.contains(&name.as_str()) {
+            let near = nearest(name, names.iter().copied()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            say(format!("blend.{place}: no signal is called {name:?}, there are: {}{near}", names.join(", ")));
+        }
+    }
+    for (name, weight) in &config.blend.weights {
+        if !(weight.is_finite() && *weight >= 0.0) {
+            say(format!("blend.weights.{name} = {weight}: write a number from 0 on"));
+        }
+    }
+    if !(1..=1_000).contains(&config.blend.items) {
+        say(format!("blend.items = {}: write 1 to 1,000", config.blend.items));
+    }
+    found
+}

@@ -1,0 +1,204 @@
+//! Counts of items, and their order. Fading keeps the order, so it is changed by events alone.
+
+use super::bytes::{Part, Read, parts};
+use super::forward::Forward;
+use super::id::{Id, Map};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// What stands behind an item in a ranking.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Tally {
+    pub weight: Forward,
+    pub events: u32,
+}
+parts!(Tally { weight, events });
+
+/// A taking that a window still sees.
+#[derive(Debug, Clone, PartialEq)]
+struct Taken {
+    at_ms: i64,
+    weight: f64,
+    item: Id,
+}
+parts!(Taken { at_ms, weight, item });
+
+/// How a ranking forgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Fades by half in so many milliseconds; `None`: never.
+    Decay(Option<i64>),
+    /// Sees the last so many milliseconds.
+    Window(i64),
+}
+
+impl Memory {
+    pub fn growth(self, time_ms: i64) -> Forward {
+        match self {
+            Self::Decay(half_life_ms) => Forward::growth(time_ms, half_life_ms),
+            Self::Window(_) => Forward::of(1.0),
+        }
+    }
+}
+
+/// Items by weight.
+#[derive(Debug, Clone, Default)]
+pub struct Ranking {
+    tallies: Map<Tally>,
+    /// Of a window: what it sees, oldest first.
+    taken: Vec<Taken>,
+    /// Of `taken`, how many at its front are gone already; they are cleared away in bulk.
+    gone: usize,
+    newest_ms: i64,
+    pub truncated: bool,
+    /// The tallies by weight: derived, never written.
+    order: BTreeSet<(Forward, Reverse<Id>)>,
+}
+
+impl Ranking {
+    pub fn take(&mut self, item: &Id, weight: f64, at_ms: i64, memory: Memory, most: usize) {
+        if let Memory::Window(window_ms) = memory {
+            self.newest_ms = if self.tallies.is_empty() { at_ms } else { self.newest_ms.max(at_ms) };
+            self.expire(self.newest_ms - window_ms);
+            if at_ms <= self.newest_ms - window_ms {
+                return;
+            }
+            let place = self.taken.partition_point(|taken| taken.at_ms <= at_ms).max(self.gone);
+            self.taken.insert(place, Taken { at_ms, weight, item: item.clone() });
+            if self.taken.len() - self.gone > most {
+                self.truncated = true;
+                self.drop_oldest();
+            }
+        }
+        self.change(item, |tally| {
+            tally.weight.add(weight, memory.growth(at_ms));
+            tally.events += 1;
+        });
+        while self.tallies.len() > most {
+            self.truncated = true;
+            let Some((_, Reverse(weakest))) = self.order.first().cloned() else { break };
+            self.change(&weakest, |tally| *tally = Tally::default());
+        }
+    }
+
+    /// Forgets what a window no longer sees.
+    fn expire(&mut self, until_ms: i64) {
+        while self.taken.get(self.gone).is_some_and(|taken| taken.at_ms <= until_ms) {
+            self.drop_oldest();
+        }
+        if self.gone * 2 > self.taken.len() {
+            self.taken.drain(..self.gone);
+            self.gone = 0;
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Taken { weight, item, .. } = self.taken[self.gone].clone();
+        self.gone += 1;
+        self.change(&item, |tally| {
+            tally.weight = Forward::of(tally.weight.at(Forward::of(1.0)) - weight);
+            tally.events = tally.events.saturating_sub(1);
+            if tally.events == 0 {
+                *tally = Tally::default();
+            }
+        });
+    }
+
+    fn change(&mut self, item: &Id, change: impl FnOnce(&mut Tally)) {
+        let tally = self.tallies.entry(item.clone()).or_default();
+        let before = tally.weight;
+        change(tally);
+        let after = *tally;
+        if !before.is_zero() {
+            self.order.remove(&(before, Reverse(item.clone())));
+        }
+        if after.events == 0 {
+            self.tallies.remove(item);
+        } else {
+            self.order.insert((after.weight, Reverse(item.clone())));
+        }
+    }
+
+    /// The ranking at a time from its newest event on.
+    pub fn sight(&self, time_ms: i64, memory: Memory) -> Sight<'_> {
+        let mut lost = Map::default();
+        if let Memory::Window(window_ms) = memory {
+            let gone = self.taken[self.gone..].iter().take_while(|taken| taken.at_ms <= time_ms - window_ms);
+            for Taken { weight, item, .. } in gone {
+                let entry: &mut (f64, u32) = lost.entry(item.clone()).or_default();
+                *entry = (entry.0 + weight, entry.1 + 1);
+            }
+        }
+        Sight { ranking: self, growth: memory.growth(time_ms), lost }
+    }
+
+    /// How often an item came, whenever that was; for rankings that never fade.
+    pub fn events_of(&self, item: &Id) -> u32 {
+        self.tallies.get(item).map_or(0, |tally| tally.events)
+    }
+
+    pub fn len(&self) -> usize {
+        self.tallies.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tallies.is_empty()
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.tallies.len() * 130 + self.taken.capacity() * size_of::<Taken>()
+    }
+}
+
+/// A ranking looked at: faded, and without what its window has lost since the newest event.
+pub struct Sight<'a> {
+    ranking: &'a Ranking,
+    growth: Forward,
+    lost: Map<(f64, u32)>,
+}
+
+impl<'a> Sight<'a> {
+    /// Weight and events of an item.
+    pub fn of(&self, item: &Id) -> (f64, u32) {
+        self.ranking.tallies.get(item).map_or((0.0, 0), |tally| self.now(item, tally))
+    }
+
+    fn now(&self, item: &Id, tally: &Tally) -> (f64, u32) {
+        let weight = tally.weight.at(self.growth);
+        match self.lost.get(item) {
+            Some((_, events)) if *events >= tally.events => (0.0, 0),
+            Some((lost, events)) => (weight - lost, tally.events - events),
+            None => (weight, tally.events),
+        }
+    }
+
+    /// The heaviest that are allowed; equal ones by name.
+    pub fn best(&self, most: usize, allowed: impl Fn(&Id) -> bool) -> Vec<(&'a Id, f64)> {
+        let order = self.ranking.order.iter().rev().map(|(_, Reverse(item))| item).filter(|item| allowed(item));
+        // What the window has lost may have stood before anything else.
+        let mut best: Vec<(&'a Id, f64)> =
+            order.take(most + self.lost.len()).map(|item| (item, self.of(item).0)).filter(|(_, weight)| *weight > 0.0).collect();
+        if !self.lost.is_empty() {
+            best.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+        }
+        best.truncate(most);
+        best
+    }
+}
+
+impl Part for Ranking {
+    fn write(&self, into: &mut Vec<u8>) {
+        self.tallies.write(into);
+        let seen = &self.taken[self.gone..];
+        seen.len().write(into);
+        seen.iter().for_each(|taken| taken.write(into));
+        self.newest_ms.write(into);
+        self.truncated.write(into);
+    }
+    fn read(from: &mut &[u8]) -> Read<Self> {
+        let tallies = Map::<Tally>::read(from)?;
+        let (taken, newest_ms, truncated) = (Vec::read(from)?, i64::read(from)?, bool::read(from)?);
+        let order = tallies.iter().map(|(item, tally)| (tally.weight, Reverse(item.clone()))).collect();
+        Ok(Self { tallies, taken, gone: 0, newest_ms, truncated, order })
+    }
+}
