@@ -1,5 +1,6 @@
 //! A fold over a log with all its states in memory: for evaluation and tests. Nothing is evicted.
 
+use super::recommend::QuickBuild;
 use super::{At, Features, Fold, Keys};
 use crate::event::{Event, Rejection};
 use std::collections::HashMap;
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 /// The states of every key, by type.
 pub struct InMemory<F: Fold> {
     fold: F,
-    places: HashMap<Box<str>, usize>,
+    places: HashMap<Box<str>, usize, QuickBuild>,
     states: Vec<F::State>,
 }
 
@@ -20,7 +21,7 @@ pub struct Seen<'a, F: Fold> {
 
 impl<F: Fold> InMemory<F> {
     pub fn new(fold: F) -> Self {
-        Self { fold, places: HashMap::new(), states: Vec::new() }
+        Self { fold, places: HashMap::default(), states: Vec::new() }
     }
 
     pub fn fold(&self) -> &F {

@@ -141,3 +141,81 @@ pub fn newest_sessions(taken: Vec<Taken>) -> (Vec<Taken>, Vec<Taken>) {
     let (test, train): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|event| first[&event.user] >= cut_ms);
     (train.into_iter().filter(|event| event.time_ms < cut_ms).collect(), test)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(config: &str) -> Evaluation<'static> {
+        let config = toml::from_str(config).unwrap();
+        Evaluation { states: InMemory::new(RecommendFold::new(&config)), metrics: Metrics::default(), progress: &|| () }
+    }
+
+    fn taken(rows: &[(&str, &str)]) -> Vec<Taken> {
+        let one = |(number, (user, item)): (usize, &(&str, &str))| Taken {
+            user: (*user).into(),
+            item: (*item).into(),
+            time_ms: number as i64 * 1_000,
+            kind: "click".into(),
+        };
+        rows.iter().enumerate().map(one).collect()
+    }
+
+    const POPULAR: &str = "popularity = [{ name = 'p' }]\nblend = { weights = { p = 1.0 }, filter_seen = false }";
+    const NEXT: &str = "covisit = [{ name = 'n' }]\nsession = {}\nblend = { weights = { n = 1.0 }, filter_seen = false }";
+
+    /// Would catch a leak: an event that is folded before it is asked for would be foreseen.
+    #[test]
+    fn an_event_is_asked_for_before_it_is_folded() {
+        let mut all_new = evaluation(POPULAR);
+        all_new.prequential(&taken(&[("u", "a"), ("v", "b"), ("w", "c")]), 0.0).unwrap();
+        assert_eq!((all_new.metrics.means().support, all_new.metrics.means().hit_rate_20), (3, 0.0));
+        let mut again = evaluation(POPULAR);
+        again.prequential(&taken(&[("u", "a"), ("v", "a"), ("w", "b"), ("x", "b")]), 0.0).unwrap();
+        // The second a stands first, the second b second.
+        assert_eq!(again.metrics.means().mrr_20, (1.0 + 0.5) / 4.0);
+    }
+
+    /// Would catch a leak: the last two items of a user, or those of users before, in what is known of items.
+    #[test]
+    fn leave_one_out_knows_the_folded_part_alone() {
+        let rows = [("u", "a"), ("u", "b"), ("u", "c"), ("v", "a"), ("v", "b"), ("v", "c"), ("w", "b"), ("w", "a")];
+        for (split, foreseen) in [(Split::Test, 0.0), (Split::Valid, 0.0)] {
+            let mut evaluation = evaluation(NEXT);
+            evaluation.leave_one_out(&taken(&rows), split, None).unwrap();
+            let means = evaluation.metrics.means();
+            assert_eq!((means.support, means.hit_rate_20), (2, foreseen), "{split:?}");
+        }
+        // A third user who took b and c before, all folded but the end.
+        let mut more = rows.to_vec();
+        more.extend([("x", "b"), ("x", "c"), ("x", "y"), ("x", "z")]);
+        let mut evaluation = evaluation(NEXT);
+        evaluation.leave_one_out(&taken(&more), Split::Test, None).unwrap();
+        assert_eq!(evaluation.metrics.means().hit_rate_20, 2.0 / 3.0);
+    }
+
+    /// Would catch test sessions that teach each other, or know the item that is asked for.
+    #[test]
+    fn test_sessions_change_nothing_but_themselves() {
+        let train = taken(&[("s", "a"), ("s", "b")]);
+        let mut evaluation = evaluation(NEXT);
+        evaluation.sessions(&train, &taken(&[("t", "a"), ("t", "b"), ("t", "c"), ("s", "b"), ("s", "c")])).unwrap();
+        let means = evaluation.metrics.means();
+        // b after a is known; c after b never is.
+        assert_eq!((means.support, means.hit_rate_20), (3, 1.0 / 3.0));
+    }
+
+    /// Would catch negatives that hold what the user took, or change from run to run.
+    #[test]
+    fn negatives_come_from_the_seed() {
+        let rows: Vec<(String, String)> = (0..300).map(|n| (format!("u{}", n / 6), format!("i{}", n * n % 97))).collect();
+        let rows: Vec<(&str, &str)> = rows.iter().map(|(user, item)| (user.as_str(), item.as_str())).collect();
+        let run = |seed| {
+            let mut evaluation = evaluation(POPULAR);
+            evaluation.leave_one_out(&taken(&rows), Split::Test, Some((20, seed))).unwrap();
+            evaluation.metrics
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
+}

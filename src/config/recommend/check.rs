@@ -1,6 +1,6 @@
 //! What `[recommend]` may not say, with what to do about it.
 
-use super::{Recommend, Scope};
+use super::{Recommend, Scope, Span};
 use crate::config::nearest;
 use std::collections::BTreeSet;
 
@@ -19,6 +19,11 @@ pub fn findings(config: &Recommend) -> Vec<String> {
         }
         if config.dislikes.contains(kind) || ["impression", "item", "request"].contains(&kind.as_str()) {
             say(format!("kinds.{kind}: this kind has its own meaning and no weight; remove it"));
+        }
+    }
+    for (place, half_life) in half_lives(config) {
+        if half_life.ms() < 60_000 {
+            say(format!("{place} = {half_life}: a half-life is at least a minute"));
         }
     }
     let names = config.signals();
@@ -101,8 +106,25 @@ pub fn findings(config: &Recommend) -> Vec<String> {
             say(format!("blend.weights.{name} = {weight}: write a number from 0 on"));
         }
     }
+    if let Some(events) = config.blend.fade_events
+        && !(events.is_finite() && events > 0.0)
+    {
+        say(format!("blend.fade_events = {events}: write a number above 0"));
+    }
     if !(1..=1_000).contains(&config.blend.items) {
         say(format!("blend.items = {}: write 1 to 1,000", config.blend.items));
     }
     found
+}
+
+/// Every half-life, with its place.
+fn half_lives(config: &Recommend) -> Vec<(String, Span)> {
+    let popularity = config.popularity.iter().map(|signal| (format!("popularity {:?} half_life", signal.name), signal.half_life));
+    let covisit = config.covisit.iter().map(|signal| (format!("covisit {:?} half_life", signal.name), signal.half_life));
+    let trending = config.trending.iter().map(|signal| ("trending.short".to_owned(), Some(signal.short)));
+    let ctr = config.ctr.iter().map(|signal| ("ctr.half_life".to_owned(), signal.half_life));
+    let affinity = config.affinity.iter().map(|signal| ("affinity.half_life".to_owned(), Some(signal.half_life)));
+    let interest = config.interest.iter().map(|signal| ("interest.half_life".to_owned(), Some(signal.half_life)));
+    let all = popularity.chain(covisit).chain(trending).chain(ctr).chain(affinity).chain(interest);
+    all.filter_map(|(place, half_life)| Some((place, half_life?))).collect()
 }

@@ -4,7 +4,7 @@ use super::id::Id;
 use super::ranking::Sight;
 use super::score::{self, Scores};
 use super::view::View;
-use crate::config::recommend::Scope;
+use crate::config::recommend::{Popularity, Recommend, Scope};
 
 /// Candidates that a ranking over all items brings in. Below them nothing can be among the best so many of a list.
 const CANDIDATES: usize = 200;
@@ -71,11 +71,15 @@ pub struct Blend<'a> {
 impl<'a> Blend<'a> {
     pub fn new(view: &View<'a>) -> Self {
         let config = view.config();
-        let weigh = |name: &&str| config.blend.weights.get(*name).copied().filter(|weight| *weight > 0.0);
+        let events = view.user.map_or(0.0, |user| user.events as f64);
+        let faded = config.blend.fade_events.map_or(1.0, |half| half / (half + events));
+        let weigh = |name: &&str| {
+            let weight = config.blend.weights.get(*name).copied().filter(|weight| *weight > 0.0);
+            weight.map(|weight| if of_all_items(config, name) { weight * faded } else { weight })
+        };
         let parts: Vec<Part<'a>> = config.signals().iter().filter_map(|name| part(view, name, weigh(name)?)).collect();
-        let personal =
-            parts.iter().any(|part| matches!(part.source, Source::Scores(_)) && part.name != "trending" && part.best > 0.0);
-        if personal || !needs_past(view) {
+        let personal = parts.iter().any(|part| !of_all_items(config, part.name) && part.best > 0.0);
+        if personal || !needs_past(config) {
             let scored = rank(view, &parts);
             return Self { parts, scored, fallback: None };
         }
@@ -98,12 +102,14 @@ impl<'a> Blend<'a> {
 }
 
 /// Whether the weights name a signal of the user's own.
-fn needs_past(view: &View<'_>) -> bool {
-    let config = view.config();
-    let global = |name: &str| {
-        name == "trending" || config.popularity.iter().any(|signal| signal.name == name && signal.scope == Scope::Global)
-    };
-    config.blend.weights.iter().any(|(name, weight)| *weight > 0.0 && !global(name))
+fn needs_past(config: &Recommend) -> bool {
+    config.blend.weights.iter().any(|(name, weight)| *weight > 0.0 && !of_all_items(config, name))
+}
+
+/// Whether a signal says the same to everybody.
+fn of_all_items(config: &Recommend, name: &str) -> bool {
+    let global = |signal: &Popularity| signal.name == name && signal.scope == Scope::Global;
+    name == "trending" || config.popularity.iter().any(global)
 }
 
 /// What the signal of that name says; places count within its kind, as declared.

@@ -68,6 +68,15 @@ impl Part for usize {
     }
 }
 
+impl Part for i32 {
+    fn write(&self, into: &mut Vec<u8>) {
+        i64::from(*self).write(into);
+    }
+    fn read(from: &mut &[u8]) -> Read<Self> {
+        i32::try_from(i64::read(from)?).map_err(|_| StoredError("a number is too large"))
+    }
+}
+
 impl Part for bool {
     fn write(&self, into: &mut Vec<u8>) {
         into.push(u8::from(*self));
@@ -126,11 +135,12 @@ impl Part for Box<str> {
 impl Part for Forward {
     fn write(&self, into: &mut Vec<u8>) {
         let (exponent, mantissa) = self.parts();
-        exponent.write(into);
+        i64::from(exponent).write(into);
         mantissa.write(into);
     }
     fn read(from: &mut &[u8]) -> Read<Self> {
         let (exponent, mantissa) = (i64::read(from)?, f64::read(from)?);
+        let exponent = i32::try_from(exponent).map_err(|_| StoredError("a sum is too large"))?;
         Forward::from_parts(exponent, mantissa).ok_or(StoredError("a sum is not normal"))
     }
 }

@@ -120,7 +120,7 @@ struct Payload<'a> {
     #[serde(default)]
     ttl_s: Option<i64>,
     #[serde(default)]
-    vector: Option<Vec<f32>>,
+    vector: Option<Vec<f64>>,
     #[serde(borrow, default)]
     model: Option<Cow<'a, str>>,
 }
@@ -215,11 +215,11 @@ fn vector(config: &Recommend, payload: &Payload<'_>) -> Result<Option<Vec<f32>>,
         let detail = format!("the vector has {} dimensions, expected {}", vector.len(), interest.dimensions);
         return Err(Rejection::new("wrong_dimension", detail).at("vector"));
     }
-    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
     if !(length.is_finite() && length > 0.0) {
         return Err(Rejection::new("not_finite", "the vector has no finite length above 0").at("vector"));
     }
-    Ok(Some(vector.iter().map(|x| (f64::from(*x) / length) as f32).collect()))
+    Ok(Some(vector.iter().map(|x| (x / length) as f32).collect()))
 }
 
 /// Looks again at a text that did not parse, and names the field.

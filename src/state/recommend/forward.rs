@@ -7,13 +7,13 @@ use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
 /// `2^(time / half-life)` at its own time: events may come in any order, and of two sums the larger stays the larger.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Forward {
-    exponent: i64,
+    exponent: i32,
     mantissa: f64,
 }
 
 impl Default for Forward {
     fn default() -> Self {
-        Self { exponent: i64::MIN, mantissa: 0.0 }
+        Self { exponent: i32::MIN, mantissa: 0.0 }
     }
 }
 
@@ -36,7 +36,8 @@ impl Forward {
     pub fn growth(time_ms: i64, half_life_ms: Option<i64>) -> Self {
         let Some(half_life_ms) = half_life_ms else { return Self { exponent: 0, mantissa: 1.0 } };
         let fraction = time_ms.rem_euclid(half_life_ms) as f64 / half_life_ms as f64;
-        Self::normal(exp2_fraction(fraction), time_ms.div_euclid(half_life_ms))
+        // A half-life is a minute at least and a time is before 2100: this fits.
+        Self::normal(exp2_fraction(fraction), time_ms.div_euclid(half_life_ms) as i32)
     }
 
     /// A plain number, positive or zero.
@@ -44,12 +45,12 @@ impl Forward {
         Self::normal(value, 0)
     }
 
-    pub fn from_parts(exponent: i64, mantissa: f64) -> Option<Self> {
-        let zero = mantissa == 0.0 && exponent == i64::MIN;
+    pub fn from_parts(exponent: i32, mantissa: f64) -> Option<Self> {
+        let zero = mantissa == 0.0 && exponent == i32::MIN;
         (zero || (1.0..2.0).contains(&mantissa)).then_some(Self { exponent, mantissa })
     }
 
-    pub fn parts(self) -> (i64, f64) {
+    pub fn parts(self) -> (i32, f64) {
         (self.exponent, self.mantissa)
     }
 
@@ -65,7 +66,10 @@ impl Forward {
             *self = large;
             return;
         }
-        *self = Self::normal(large.mantissa + small.mantissa * power_of_two(small.exponent - large.exponent), large.exponent);
+        *self = Self::normal(
+            large.mantissa + small.mantissa * power_of_two(small.exponent.saturating_sub(large.exponent)),
+            large.exponent,
+        );
     }
 
     /// The decayed sum as it stands at the time of `growth`.
@@ -76,7 +80,7 @@ impl Forward {
         self.mantissa / growth.mantissa * power_of_two(self.exponent.saturating_sub(growth.exponent))
     }
 
-    fn normal(value: f64, exponent: i64) -> Self {
+    fn normal(value: f64, exponent: i32) -> Self {
         if value <= 0.0 {
             return Self::default();
         }
@@ -86,14 +90,14 @@ impl Forward {
 }
 
 /// `value = mantissa * 2^shift`, for positive values; those too small to be normal are far below any weight.
-fn split(value: f64) -> (f64, i64) {
+fn split(value: f64) -> (f64, i32) {
     let bits = value.to_bits();
-    let shift = (bits >> 52) as i64 - 1023;
+    let shift = (bits >> 52) as i32 - 1023;
     (f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52)), shift)
 }
 
 /// Zero below what a normal number can hold, infinity above.
-pub fn power_of_two(exponent: i64) -> f64 {
+pub fn power_of_two(exponent: i32) -> f64 {
     match exponent {
         ..-1022 => 0.0,
         -1022..=1023 => f64::from_bits(((exponent + 1023) as u64) << 52),
@@ -115,7 +119,7 @@ fn exp2_fraction(x: f64) -> f64 {
 }
 
 pub fn exp2(x: f64) -> f64 {
-    exp2_fraction(x - x.floor()) * power_of_two(x.floor() as i64)
+    exp2_fraction(x - x.floor()) * power_of_two(x.floor() as i32)
 }
 
 /// Natural logarithm of a positive number.
@@ -130,7 +134,7 @@ pub fn ln(x: f64) -> f64 {
     for n in (0..=11).rev() {
         sum = sum * z * z + 1.0 / f64::from(2 * n + 1);
     }
-    shift as f64 * LN_2 + 2.0 * z * sum
+    f64::from(shift) * LN_2 + 2.0 * z * sum
 }
 
 /// `x^power` for a positive x; exact where the power is 0, a half or 1.
@@ -161,13 +165,13 @@ mod tests {
     /// Would catch a half-life that is another time constant, and decay that depends on when it is looked at.
     #[test]
     fn a_weight_counts_half_after_its_half_life() {
-        let growth = |time_ms| Forward::growth(time_ms, Some(1000));
+        let growth = |time_ms| Forward::growth(time_ms, Some(60_000));
         let mut sum = Forward::default();
         sum.add(8.0, growth(1_700_000_000_000));
-        assert_eq!(sum.at(growth(1_700_000_001_000)), 4.0);
-        sum.add(1.0, growth(1_700_000_001_500));
+        assert_eq!(sum.at(growth(1_700_000_060_000)), 4.0);
+        sum.add(1.0, growth(1_700_000_090_000));
         let expected = 8.0 / 4.0 + 0.5f64.sqrt();
-        assert!((sum.at(growth(1_700_000_002_000)) - expected).abs() < 1e-14);
+        assert!((sum.at(growth(1_700_000_120_000)) - expected).abs() < 1e-14);
         assert_eq!(sum.at(growth(1_900_000_000_000)), 0.0);
     }
 

@@ -4,22 +4,24 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Longest name that needs no allocation, bytes.
-const INLINE: usize = 22;
+const INLINE: usize = 14;
 
 /// A name. Ordered by its bytes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Id(Repr);
 
-#[derive(Clone)]
+/// Short ones are filled up with zeros, so equal names are equal here.
+#[derive(Clone, PartialEq, Eq)]
 enum Repr {
     Short(u8, [u8; INLINE]),
-    Long(Box<str>),
+    /// Boxed twice, so that a name takes 16 bytes.
+    Long(Box<Box<str>>),
 }
 
 impl Id {
     pub fn new(text: &str) -> Self {
         if text.len() > INLINE {
-            return Self(Repr::Long(text.into()));
+            return Self(Repr::Long(Box::new(text.into())));
         }
         let mut bytes = [0; INLINE];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
@@ -42,7 +44,7 @@ impl Id {
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
             Repr::Short(..) => 0,
-            Repr::Long(text) => text.len(),
+            Repr::Long(text) => text.len() + size_of::<Box<str>>(),
         }
     }
 }
@@ -52,14 +54,6 @@ impl std::fmt::Debug for Id {
         self.as_str().fmt(f)
     }
 }
-
-impl PartialEq for Id {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for Id {}
 
 impl PartialOrd for Id {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {

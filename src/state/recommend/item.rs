@@ -35,13 +35,12 @@ impl Row {
             Some(pair) => pair,
             None => self.pairs.entry(other.clone()).or_default(),
         };
-        pair.weight.add(weight, growth);
-        pair.events += 1;
+        pair.take(weight, growth);
         self.sum.add(weight, growth);
         // An eighth more than the cap before the weakest go: they are looked for seldom.
         if self.pairs.len() > most + most / 8 {
             self.truncated = true;
-            let mut weights: Vec<(Forward, Id)> = self.pairs.iter().map(|(id, pair)| (pair.weight, id.clone())).collect();
+            let mut weights: Vec<(Forward, Id)> = self.pairs.iter().map(|(id, pair)| (pair.weight(), id.clone())).collect();
             weights.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
             for (_, weakest) in &weights[..self.pairs.len() - most] {
                 self.pairs.remove(weakest);
@@ -101,7 +100,7 @@ impl Item {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        let rows: usize = self.rows.iter().map(|row| 48 + row.pairs.capacity() * 56).sum();
+        let rows: usize = self.rows.iter().map(|row| 48 + row.pairs.capacity() * 38).sum();
         let sittings: usize = self.sittings.iter().map(|sitting| 72 + sitting.items.capacity() * size_of::<Id>()).sum();
         let vector = |meta: &Meta| meta.vector.as_ref().map_or(0, |vector| vector.len() * 4);
         let meta = self.meta.as_ref().map_or(0, |meta| 120 + vector(meta) + meta.categories.len() * size_of::<Id>());

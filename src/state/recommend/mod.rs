@@ -23,7 +23,7 @@ mod view;
 pub use answer::FEATURES;
 pub use blend::{Blend, Fallback, Scored};
 pub use facts::Facts;
-pub use id::Id;
+pub use id::{Id, QuickBuild};
 pub use state::State;
 pub use step::RecommendFold;
 pub use view::View;

@@ -6,13 +6,46 @@ use super::id::{Id, Map};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-/// What stands behind an item in a ranking.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// A weight, and how many events stand behind it.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tally {
-    pub weight: Forward,
-    pub events: u32,
+    exponent: i32,
+    events: u32,
+    mantissa: f64,
 }
-parts!(Tally { weight, events });
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::of(Forward::default(), 0)
+    }
+}
+
+impl Tally {
+    fn of(weight: Forward, events: u32) -> Self {
+        let (exponent, mantissa) = weight.parts();
+        Self { exponent, events, mantissa }
+    }
+
+    pub fn weight(&self) -> Forward {
+        Forward::from_parts(self.exponent, self.mantissa).unwrap_or_default()
+    }
+
+    pub fn take(&mut self, weight: f64, growth: Forward) {
+        let mut sum = self.weight();
+        sum.add(weight, growth);
+        *self = Self::of(sum, self.events + 1);
+    }
+}
+
+impl Part for Tally {
+    fn write(&self, into: &mut Vec<u8>) {
+        self.weight().write(into);
+        self.events.write(into);
+    }
+    fn read(from: &mut &[u8]) -> Read<Self> {
+        Ok(Self::of(Forward::read(from)?, u32::read(from)?))
+    }
+}
 
 /// A taking that a window still sees.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,10 +103,7 @@ impl Ranking {
                 self.drop_oldest();
             }
         }
-        self.change(item, |tally| {
-            tally.weight.add(weight, memory.growth(at_ms));
-            tally.events += 1;
-        });
+        self.change(item, |tally| tally.take(weight, memory.growth(at_ms)));
         while self.tallies.len() > most {
             self.truncated = true;
             let Some((_, Reverse(weakest))) = self.order.first().cloned() else { break };
@@ -96,17 +126,14 @@ impl Ranking {
         let Taken { weight, item, .. } = self.taken[self.gone].clone();
         self.gone += 1;
         self.change(&item, |tally| {
-            tally.weight = Forward::of(tally.weight.at(Forward::of(1.0)) - weight);
-            tally.events = tally.events.saturating_sub(1);
-            if tally.events == 0 {
-                *tally = Tally::default();
-            }
+            let rest = Forward::of(tally.weight().at(Forward::of(1.0)) - weight);
+            *tally = if tally.events > 1 { Tally::of(rest, tally.events - 1) } else { Tally::default() };
         });
     }
 
     fn change(&mut self, item: &Id, change: impl FnOnce(&mut Tally)) {
         let tally = self.tallies.entry(item.clone()).or_default();
-        let before = tally.weight;
+        let before = tally.weight();
         change(tally);
         let after = *tally;
         if !before.is_zero() {
@@ -115,7 +142,7 @@ impl Ranking {
         if after.events == 0 {
             self.tallies.remove(item);
         } else {
-            self.order.insert((after.weight, Reverse(item.clone())));
+            self.order.insert((after.weight(), Reverse(item.clone())));
         }
     }
 
@@ -130,19 +157,6 @@ impl Ranking {
             }
         }
         Sight { ranking: self, growth: memory.growth(time_ms), lost }
-    }
-
-    /// How often an item came, whenever that was; for rankings that never fade.
-    pub fn events_of(&self, item: &Id) -> u32 {
-        self.tallies.get(item).map_or(0, |tally| tally.events)
-    }
-
-    pub fn len(&self) -> usize {
-        self.tallies.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.tallies.is_empty()
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -164,7 +178,7 @@ impl<'a> Sight<'a> {
     }
 
     fn now(&self, item: &Id, tally: &Tally) -> (f64, u32) {
-        let weight = tally.weight.at(self.growth);
+        let weight = tally.weight().at(self.growth);
         match self.lost.get(item) {
             Some((_, events)) if *events >= tally.events => (0.0, 0),
             Some((lost, events)) => (weight - lost, tally.events - events),
@@ -198,7 +212,7 @@ impl Part for Ranking {
     fn read(from: &mut &[u8]) -> Read<Self> {
         let tallies = Map::<Tally>::read(from)?;
         let (taken, newest_ms, truncated) = (Vec::read(from)?, i64::read(from)?, bool::read(from)?);
-        let order = tallies.iter().map(|(item, tally)| (tally.weight, Reverse(item.clone()))).collect();
+        let order = tallies.iter().map(|(item, tally)| (tally.weight(), Reverse(item.clone()))).collect();
         Ok(Self { tallies, taken, gone: 0, newest_ms, truncated, order })
     }
 }

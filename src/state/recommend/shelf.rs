@@ -15,8 +15,8 @@ parts!(Card { item, vector });
 
 #[derive(Debug, Clone, Default)]
 pub struct Shelf {
-    /// All events of an item, and how many items there are.
-    pub counts: Ranking,
+    /// All events of an item.
+    pub counts: Map<u64>,
     /// As the popularities of this scope are declared; then short and long of the trend.
     pub rankings: Vec<Ranking>,
     pub events: u64,
@@ -34,6 +34,24 @@ pub struct Shelf {
 parts!(Shelf { counts, rankings, events, newest_ms, sessions, taken, impressions, withheld, catalogue, truncated });
 
 impl Shelf {
+    pub fn count(&mut self, item: &Id, most: usize) {
+        match self.counts.get_mut(item) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.insert(item.clone(), 1);
+            }
+        }
+        // An eighth more than the cap before the rarest go: they are looked for seldom.
+        if self.counts.len() > most + most / 8 {
+            self.truncated = true;
+            let mut counts: Vec<(u64, Id)> = self.counts.iter().map(|(id, count)| (*count, id.clone())).collect();
+            counts.sort_unstable();
+            for (_, rarest) in &counts[..counts.len() - most] {
+                self.counts.remove(rarest);
+            }
+        }
+    }
+
     pub fn ranking(&mut self, number: usize) -> &mut Ranking {
         if self.rankings.len() <= number {
             self.rankings.resize_with(number + 1, Ranking::default);
@@ -75,8 +93,8 @@ impl Shelf {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        let rankings: usize = self.rankings.iter().chain([&self.counts]).map(Ranking::heap_bytes).sum();
+        let rankings: usize = self.rankings.iter().map(Ranking::heap_bytes).sum();
         let vectors: usize = self.catalogue.iter().map(|card| size_of::<Card>() + card.vector.len() * 4).sum();
-        rankings + vectors + self.withheld.capacity() * 44
+        rankings + vectors + self.withheld.capacity() * 28 + self.counts.capacity() * 28
     }
 }

@@ -168,7 +168,9 @@ impl RecommendFold {
         let (Some(item), most) = (&facts.item, self.config.entries) else { return };
         match (&facts.deed, &facts.meta) {
             (Deed::Take(weight), _) => {
-                shelf.counts.take(item, 1.0, facts.time_ms, Memory::Decay(None), most);
+                if !category {
+                    shelf.count(item, most);
+                }
                 for (number, memory) in memories.iter().enumerate() {
                     shelf.ranking(number).take(item, *weight, facts.time_ms, *memory, most);
                 }

@@ -32,7 +32,7 @@ parts!(Visit { number, start_ms, end_ms, events });
 /// The decayed sum of the vectors of what a user took: `sum * 2^exponent`, so that it need not be touched to fade.
 #[derive(Debug, Clone, Default)]
 pub struct Taste {
-    pub exponent: i64,
+    pub exponent: i32,
     pub sum: Vec<f64>,
     pub events: u64,
     pub newest_ms: i64,
@@ -159,7 +159,7 @@ impl User {
 
     pub fn heap_bytes(&self) -> usize {
         self.past.capacity() * size_of::<Past>()
-            + (self.seen.capacity() + self.hidden.capacity() + self.affinity.capacity()) * 44
+            + (self.seen.capacity() + self.hidden.capacity() + self.affinity.capacity()) * 30
             + self.taste.as_ref().map_or(0, |taste| taste.sum.len() * 8)
     }
 }

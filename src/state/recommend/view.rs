@@ -67,7 +67,7 @@ impl<'a> View<'a> {
 
     /// All events of an item.
     pub fn count(&self, item: &Id) -> f64 {
-        self.global.map_or(0.0, |shelf| f64::from(shelf.counts.events_of(item)))
+        self.global.and_then(|shelf| shelf.counts.get(item)).map_or(0.0, |count| *count as f64)
     }
 
     /// Whether an item may stand in the user's list.

@@ -19,7 +19,7 @@ pub fn covisit<'a>(view: &View<'a>, number: usize) -> Scores<'a> {
         let recency = exp2(-(steps as f64) / signal.recency_events);
         let factor = recency / pow((size + signal.shrink).max(f64::MIN_POSITIVE), signal.row_power * signal.power);
         for (other, pair) in &row.pairs {
-            let weight = pair.weight.at(growth);
+            let weight = pair.weight().at(growth);
             if weight > 0.0 {
                 *scores.entry(other).or_default() += factor * pow(weight, signal.power);
             }
