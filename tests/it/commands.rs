@@ -3,6 +3,7 @@
 mod adopt;
 mod check;
 mod dead_letters;
+mod eval;
 mod rights;
 mod stage;
 mod usage;

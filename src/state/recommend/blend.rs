@@ -95,7 +95,7 @@ impl<'a> Blend<'a> {
         Self { parts, scored, fallback: Some(fallback) }
     }
 
-    /// The score of any item, allowed or not.
+    /// The score of an item that is allowed; of another what all agree on at most.
     pub fn of(&self, item: &Id) -> f64 {
         self.parts.iter().map(|part| part.of(item)).sum()
     }
@@ -136,8 +136,9 @@ fn part<'a>(view: &View<'a>, name: &str, weight: f64) -> Option<Part<'a>> {
     }
 }
 
-fn scores<'a>(view: &View<'a>, name: &'a str, weight: f64, scores: Scores<'a>) -> Part<'a> {
-    let best = scores.iter().filter(|(item, _)| view.allows(item)).map(|(_, score)| *score).fold(0.0, f64::max);
+fn scores<'a>(view: &View<'a>, name: &'a str, weight: f64, mut scores: Scores<'a>) -> Part<'a> {
+    scores.retain(|item, _| view.allows(item));
+    let best = scores.values().copied().fold(0.0, f64::max);
     Part { name, weight, best, source: Source::Scores(scores) }
 }
 
@@ -153,7 +154,7 @@ fn rank<'a>(view: &View<'a>, parts: &[Part<'a>]) -> Vec<Scored<'a>> {
         }
     }
     let mut scored: Vec<Scored<'a>> = Vec::with_capacity(candidates.len());
-    for item in candidates.into_keys().filter(|item| view.allows(item)) {
+    for item in candidates.into_keys() {
         let (mut score, mut most, mut reason) = (0.0, 0.0, "");
         for part in parts {
             let said = part.of(item);
