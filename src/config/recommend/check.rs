@@ -106,11 +106,6 @@ pub fn findings(config: &Recommend) -> Vec<String> {
             say(format!("blend.weights.{name} = {weight}: write a number from 0 on"));
         }
     }
-    if let Some(events) = config.blend.fade_events
-        && !(events.is_finite() && events > 0.0)
-    {
-        say(format!("blend.fade_events = {events}: write a number above 0"));
-    }
     if !(1..=1_000).contains(&config.blend.items) {
         say(format!("blend.items = {}: write 1 to 1,000", config.blend.items));
     }

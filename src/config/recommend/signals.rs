@@ -195,8 +195,9 @@ pub struct Blend {
     pub items: usize,
     /// Signal to weight. Each signal's scores are divided by its best one first.
     pub weights: BTreeMap<String, f64>,
-    /// Events of a user after which rankings over all items weigh half of what they weigh for a new one. Default: they never fade.
-    pub fade_events: Option<f64>,
+    /// The weight of a popularity over all items is multiplied by the share of the last thousand events, about, that were among its
+    /// ten best: where the crowd foresees little it says little. Default false.
+    pub earned: bool,
     /// For users whose own signals say nothing, in this order. Default: the popularities as declared.
     pub fallback: Vec<String>,
     /// Leave out what the user has seen. Default true.
@@ -212,7 +213,7 @@ impl Default for Blend {
         Self {
             items: 20,
             weights: BTreeMap::new(),
-            fade_events: None,
+            earned: false,
             fallback: Vec::new(),
             filter_seen: true,
             exclude: Vec::new(),

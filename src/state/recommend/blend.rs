@@ -71,13 +71,13 @@ pub struct Blend<'a> {
 impl<'a> Blend<'a> {
     pub fn new(view: &View<'a>) -> Self {
         let config = view.config();
-        let events = view.user.map_or(0.0, |user| user.events as f64);
-        let faded = config.blend.fade_events.map_or(1.0, |half| half / (half + events));
-        let weigh = |name: &&str| {
-            let weight = config.blend.weights.get(*name).copied().filter(|weight| *weight > 0.0);
-            weight.map(|weight| if of_all_items(config, name) { weight * faded } else { weight })
-        };
-        let parts: Vec<Part<'a>> = config.signals().iter().filter_map(|name| part(view, name, weigh(name)?)).collect();
+        let weigh = |name: &&str| config.blend.weights.get(*name).copied().filter(|weight| *weight > 0.0);
+        let mut parts: Vec<Part<'a>> = config.signals().iter().filter_map(|name| part(view, name, weigh(name)?)).collect();
+        for part in parts.iter_mut().filter(|_| config.blend.earned) {
+            if let Source::Ranking(ranking) = &part.source {
+                part.weight *= ranking.foresight();
+            }
+        }
         let personal = parts.iter().any(|part| !of_all_items(config, part.name) && part.best > 0.0);
         if personal || !needs_past(config) {
             let scored = rank(view, &parts);

@@ -56,6 +56,9 @@ struct Taken {
 }
 parts!(Taken { at_ms, weight, item });
 
+/// Events over which a ranking is judged.
+const FORESIGHT_EVENTS: u32 = 1_000;
+
 /// How a ranking forgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
@@ -84,12 +87,18 @@ pub struct Ranking {
     gone: usize,
     newest_ms: i64,
     pub truncated: bool,
+    /// Share of the last events that were among the ten best before they came, and over how many it is the mean.
+    foresight: f64,
+    asked: u32,
     /// The tallies by weight: derived, never written.
     order: BTreeSet<(Forward, Reverse<Id>)>,
 }
 
 impl Ranking {
     pub fn take(&mut self, item: &Id, weight: f64, at_ms: i64, memory: Memory, most: usize) {
+        let foreseen = self.order.iter().rev().take(10).any(|(_, Reverse(best))| best == item);
+        self.asked = (self.asked + 1).min(FORESIGHT_EVENTS);
+        self.foresight += (f64::from(u8::from(foreseen)) - self.foresight) / f64::from(self.asked);
         if let Memory::Window(window_ms) = memory {
             self.newest_ms = if self.tallies.is_empty() { at_ms } else { self.newest_ms.max(at_ms) };
             self.expire(self.newest_ms - window_ms);
@@ -177,6 +186,11 @@ impl<'a> Sight<'a> {
         self.ranking.tallies.get(item).map_or((0.0, 0), |tally| self.now(item, tally))
     }
 
+    /// How often the ten best were right of late.
+    pub fn foresight(&self) -> f64 {
+        self.ranking.foresight
+    }
+
     fn now(&self, item: &Id, tally: &Tally) -> (f64, u32) {
         let weight = tally.weight().at(self.growth);
         match self.lost.get(item) {
@@ -208,11 +222,14 @@ impl Part for Ranking {
         seen.iter().for_each(|taken| taken.write(into));
         self.newest_ms.write(into);
         self.truncated.write(into);
+        self.foresight.write(into);
+        self.asked.write(into);
     }
     fn read(from: &mut &[u8]) -> Read<Self> {
         let tallies = Map::<Tally>::read(from)?;
         let (taken, newest_ms, truncated) = (Vec::read(from)?, i64::read(from)?, bool::read(from)?);
+        let (foresight, asked) = (f64::read(from)?, u32::read(from)?);
         let order = tallies.iter().map(|(item, tally)| (tally.weight(), Reverse(item.clone()))).collect();
-        Ok(Self { tallies, taken, gone: 0, newest_ms, truncated, order })
+        Ok(Self { tallies, taken, gone: 0, newest_ms, truncated, foresight, asked, order })
     }
 }

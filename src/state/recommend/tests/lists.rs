@@ -99,3 +99,18 @@ fn a_cap_that_cuts_is_told() {
     let cut = (0..6).map(|number| world.take(0.1, "v", &number.to_string()).truncated).last();
     assert_eq!(cut, Some(true));
 }
+
+/// Would catch a crowd that is listened to where it is never right, or not where it is.
+#[test]
+fn the_crowd_weighs_as_much_as_it_was_right() {
+    let settings = "popularity = [{ name = 'crowd' }]\ncovisit = [{ name = 'next' }]\n\
+                    blend = { weights = { next = 1.0, crowd = 100.0 }, earned = true }";
+    for (repeats, first) in [(1, "after"), (30, "item 0")] {
+        let mut world = World::new(settings);
+        (0..60).for_each(|number| drop(world.take(0.0, &format!("u{number}"), &format!("item {}", number / repeats))));
+        world.take(0.1, "p", "root");
+        world.take(0.2, "p", "after");
+        world.take(0.3, "q", "root");
+        assert_eq!(world.list(0.4, "q")[0], first, "{repeats}");
+    }
+}
