@@ -104,10 +104,11 @@ fn a_cap_that_cuts_is_told() {
 #[test]
 fn the_crowd_weighs_as_much_as_it_was_right() {
     let settings = "popularity = [{ name = 'crowd' }]\ncovisit = [{ name = 'next' }]\n\
-                    blend = { weights = { next = 1.0, crowd = 100.0 }, earned = true }";
+                    blend = { weights = { next = 1.0, crowd = 10.0 }, earned = true }";
     for (repeats, first) in [(1, "after"), (30, "item 0")] {
         let mut world = World::new(settings);
         (0..60).for_each(|number| drop(world.take(0.0, &format!("u{number}"), &format!("item {}", number / repeats))));
+        world.take(0.0, "v", "item 0");
         world.take(0.1, "p", "root");
         world.take(0.2, "p", "after");
         world.take(0.3, "q", "root");

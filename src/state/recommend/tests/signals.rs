@@ -178,6 +178,7 @@ fn like_sessions_say_what_comes_next() {
     let scored: Vec<(&str, f64)> = blend.scored.iter().map(|scored| (scored.item.as_str(), scored.score * 3.0)).collect();
     assert_eq!(scored.iter().map(|(item, _)| *item).collect::<Vec<_>>(), ["a", "d", "c", "x"]);
     assert!((blend.of(&Id::new("d")) / blend.of(&Id::new("c")) - 2.5 / 1.5).abs() < 1e-12);
+    assert!((blend.of(&Id::new("a")) / blend.of(&Id::new("d")) - 3.0 / 2.5).abs() < 1e-12);
     assert_eq!(blend.of(&Id::new("b")), 0.0);
     assert_eq!(event.event_time_ms, START + (0.7 * HOUR as f64) as i64);
 }
