@@ -15,6 +15,12 @@ use uuid::Uuid;
 
 /// Most records in one round over all partitions.
 const ROUND_RECORDS: usize = 20_000;
+/// Rounds at the same time, each over partitions that no other has: while one waits for a reply or for the disk, the other
+/// writes. `benches/copy_pipeline` shows what the second is worth.
+const ROUNDS: usize = 2;
+/// Another round begins when this part of what a partition may bring has gathered, and a round of so many leaves half of the
+/// partitions to the other; less is not worth a commit of its own.
+const ANOTHER_PART: usize = 20;
 /// Most bytes that one partition brings to a round.
 const PREFIX_BYTES: usize = 16 << 20;
 /// Timestamps that Postgres and people can read: from 1970 to the year 9999. A producer may write any number into a record.
@@ -40,22 +46,36 @@ pub(super) struct DecideDone {
 
 impl Driver {
     pub(super) fn start_decide(&mut self) {
-        if self.decide.is_some() || Instant::now() < self.decide_not_before {
+        let alone = self.solo_rounds > 0 && !self.decides.is_empty();
+        if self.decides.len() >= ROUNDS || alone || Instant::now() < self.decide_not_before {
             return;
         }
         // Looked at in every turn of the loop: mostly there is nothing to do.
-        let ready = |running: &mut Running| running.deciding.is_some() || running.ledger.is_ready();
-        if !self.partitions.values_mut().filter_map(Partition::running).any(ready) {
+        let finished = |running: &mut Running| match &running.deciding {
+            _ if running.in_round => 0,
+            Some(prefix) => prefix.events.len(),
+            None if running.ledger.is_ready() => running.ledger.finished(),
+            None => 0,
+        };
+        let finished: Vec<usize> = self.partitions.values_mut().filter_map(Partition::running).map(finished).collect();
+        let another = self.settings.decide_events.div_ceil(ANOTHER_PART);
+        if finished.iter().sum::<usize>() < if self.decides.is_empty() { 1 } else { another } {
             return;
         }
+        let half = finished.len().div_ceil(ROUNDS);
         let (mut round, mut ids, mut halts) = (Vec::new(), Vec::new(), Vec::new());
         let (mut records_in_round, mut bytes_in_round) = (0, 0);
         for partition in self.turns(self.last_decided.as_ref()) {
             let Some(state) = self.partitions.get_mut(&partition) else { continue };
             let incarnation = state.incarnation;
             let Some(running) = state.running() else { continue };
-            if records_in_round >= ROUND_RECORDS || bytes_in_round >= ROUND_BYTES || (self.solo_rounds > 0 && !round.is_empty()) {
+            let full = records_in_round >= ROUND_RECORDS || bytes_in_round >= ROUND_BYTES;
+            let shared = round.len() >= half && records_in_round >= another;
+            if full || shared || (self.solo_rounds > 0 && !round.is_empty()) {
                 break;
+            }
+            if running.in_round {
+                continue;
             }
             if running.deciding.is_none() {
                 let Some(prefix) = running.ledger.take_prefix(running.decide_cap, PREFIX_BYTES) else { continue };
@@ -68,6 +88,7 @@ impl Driver {
                 running.deciding = Some(prefix);
             }
             let Some(prefix) = &running.deciding else { continue };
+            running.in_round = true;
             records_in_round += prefix.records.len();
             bytes_in_round += prefix.bytes;
             ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
@@ -98,7 +119,7 @@ impl Driver {
         }
         self.last_decided = ids.last().map(|(partition, ..)| partition.clone());
         let (store, settings) = (self.parts.store.clone(), self.settings.clone());
-        self.decide = Some(
+        self.decides.push(
             async move {
                 let started = Instant::now();
                 let result = store.decide(&settings.provenance, &round).await;
@@ -126,6 +147,11 @@ impl Driver {
     }
 
     pub(super) fn on_decide(&mut self, done: DecideDone) {
+        for (partition, incarnation, ..) in &done.round {
+            if let Some(running) = current(&mut self.partitions, partition, *incarnation) {
+                running.in_round = false;
+            }
+        }
         self.parts.observer.round_ended("decide", done.round.len(), done.seconds, done.result.is_ok());
         let moved = match done.result {
             Ok(moved) => {

@@ -46,7 +46,7 @@ impl Driver {
         let deadline = self.draining?;
         let lease = self.parts.source.lease.load();
         let settled = self.slices.is_empty()
-            && self.decide.is_none()
+            && self.decides.is_empty()
             && self.publish.is_none()
             && self.partitions.values_mut().all(|state| {
                 let ours = lease.holds(&state.key.partition);

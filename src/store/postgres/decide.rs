@@ -34,12 +34,12 @@ mod copy;
 const DECIDE: &str = concat!(
     "WITH moved AS (",
     compare_and_set!(),
-    r#"RETURNING p.topic, p.partition
+    r#"RETURNING p.topic, p.partition, p.stream
 ), written AS (
     INSERT INTO millrace.record
-        (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score)
+        (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score, stream)
     SELECT $1, $2, moved.topic, moved.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
-           $24, $25, $26, r.label, r.score
+           $24, $25, $26, r.label, r.score, moved.stream
     FROM unnest($14::int[], $15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::text[],
                 $22::text[], $23::float8[])
          AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score)

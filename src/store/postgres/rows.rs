@@ -1,7 +1,7 @@
 //! The small statements: claim, read, open, note, bring back.
 
 use super::errors::store_error;
-use super::keyed::BindKey;
+use super::keyed::{BindKey, stream};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Record};
 use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
@@ -138,9 +138,12 @@ pub async fn records(
 ) -> Result<Vec<Record>, StoreError> {
     let (after_offset, after_n) = after.unwrap_or((i64::MIN, 0));
     let rows = sqlx::query(
-        "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, score \
-         FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5 AND \"offset\" < $6 \
-         AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9",
+        concat!(
+            "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, \
+             score FROM millrace.record WHERE stream = ",
+            stream!(),
+            " AND \"offset\" >= $5 AND \"offset\" < $6 AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9"
+        ),
     )
     .bind_key(key)
     .bind(from)
