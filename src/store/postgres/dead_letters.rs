@@ -99,7 +99,7 @@ impl PostgresStore {
 
     async fn filtered(&self, columns: &str, pipeline: &str, filter: &Filter) -> Result<Vec<PgRow>, sqlx::Error> {
         let text = format!("SELECT {columns} FROM millrace.record r {WITH_MARKS} {FILTERED}");
-        sqlx::query(sqlx::AssertSqlSafe(text))
+        sqlx::query(&text)
             .bind(pipeline)
             .bind(&filter.reason)
             .bind(&filter.handling)
@@ -121,7 +121,7 @@ impl PostgresStore {
              CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.stream = p.stream AND r.\"offset\" = i.\"offset\" \
              AND r.n = i.n AND r.kind = 'dead_letter' LIMIT 1) r {WITH_MARKS}"
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        let rows = sqlx::query(&text)
             .bind(pipeline)
             .bind(runs)
             .bind(topics)

@@ -70,7 +70,7 @@ pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) ->
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 ORDER BY partition"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
+    let rows = sqlx::query(&text).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
     rows.iter().map(|row| Ok((row.try_get("partition")?, partition_row(row)?))).collect::<Result<_, sqlx::Error>>().map_err(map)
 }
 
@@ -81,7 +81,7 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
     let row =
-        sqlx::query(sqlx::AssertSqlSafe(text)).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
+        sqlx::query(&text).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
@@ -89,7 +89,7 @@ pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<O
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 FOR SHARE"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind_key(key).fetch_optional(executor).await.map_err(map)?;
+    let row = sqlx::query(&text).bind_key(key).fetch_optional(executor).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 

@@ -174,17 +174,17 @@ impl Stage {
 
     pub async fn sql(&self, statement: &str) -> u64 {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap().rows_affected()
     }
 
     pub async fn number(&self, query: &str) -> i64 {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
     }
 
     pub async fn text(&self, query: &str) -> String {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
     }
 }
 

@@ -66,7 +66,7 @@ async fn empty_database_at(server: &str) -> String {
     let options = PgConnectOptions::from_str(server).unwrap();
     let name = unique("t");
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(&format!("CREATE DATABASE {name}")).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     options.database(&name).to_url_lossy().to_string()
 }
