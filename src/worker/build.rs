@@ -25,10 +25,11 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         let model = config.models.get(name).with_context(|| format!("there is no section [models.{name}]"))?;
         Ok::<_, anyhow::Error>(registry.encoder(name, &model.path, model.digest.as_deref())?)
     };
+    let options = &pipeline.options;
     Ok(match pipeline.function.as_str() {
-        "sentiment" => Arc::new(Sentiment::new(encoder()?)?),
-        "embed" => Arc::new(Embed::new(encoder()?)),
-        "copy" => Arc::new(Copy::new(&pipeline.options).map_err(|error| anyhow!(error))?),
+        "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
+        "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
+        "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
         other => return Err(anyhow!("there is no function `{other}`")),
     })
 }
