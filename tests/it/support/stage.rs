@@ -5,7 +5,7 @@ use super::{Seen, brokers, create_topic_at, database_at, postgres, read_committe
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,12 +141,14 @@ impl Stage {
     }
 
     /// One number out of the stage's database.
-    pub async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&mut self.connect().await).await.unwrap()
+    pub async fn number(&self, query: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connect().await).await.unwrap()
     }
 
-    pub async fn execute(&self, statement: &'static str) {
-        sqlx::raw_sql(statement).execute(&mut self.connect().await).await.unwrap();
+    /// Returns the number of rows that it touched.
+    pub async fn execute(&self, statement: &str) -> u64 {
+        let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut self.connect().await).await;
+        done.unwrap().rows_affected()
     }
 
     pub fn worker(&self) -> Worker {
@@ -209,10 +211,10 @@ impl Stage {
     }
 
     /// Waits until the query's number is at least `wanted`, and returns it.
-    pub async fn wait_for(&self, query: &'static str, wanted: i64) -> i64 {
+    pub async fn wait_for(&self, query: &str, wanted: i64) -> i64 {
         let (deadline, mut connection) = (Instant::now() + SOON, self.connect().await);
         loop {
-            let found: i64 = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+            let found: i64 = sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap();
             if found >= wanted {
                 return found;
             }
