@@ -173,8 +173,18 @@ impl Store for MemoryStore {
         .boxed()
     }
 
-    fn partitions<'a>(&'a self, _: &'a str, _: i32, _: &'a str) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
-        self.statement(|tables| Ok(tables.rows.iter().map(|(of, row)| (of.partition, row.clone())).collect())).boxed()
+    fn partitions<'a>(
+        &'a self,
+        _: &'a str,
+        _: i32,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
+        let topic = topic.to_owned();
+        self.statement(move |tables| {
+            let of_topic = tables.rows.iter().filter(|(of, _)| *of.topic == *topic);
+            Ok(of_topic.map(|(of, row)| (of.partition, row.clone())).collect())
+        })
+        .boxed()
     }
 
     fn claim<'a>(
