@@ -71,6 +71,7 @@ async fn a_wrong_digest_is_found() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/sentiment-en");
     stage.reconfigure("event = \"transaction\"", "event = \"chat_message\"\nmodel = \"starter\"");
     stage.reconfigure("function = \"copy\"", "function = \"sentiment\"");
+    stage.reconfigure("fields = [\"amount\"], score = \"amount / 100\"", "max_text_tokens = 100");
     stage.reconfigure("[[pipeline]]", &format!("[models.starter]\npath = \"{model}\"\n[[pipeline]]"));
     let ended = check(&stage);
     assert!(ended.code == Some(0) && ended.out.contains("function sentiment answers with model starter@"), "{ended:?}");

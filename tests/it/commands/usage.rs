@@ -48,6 +48,7 @@ async fn check_ends_with_1_when_a_service_is_down_and_2_when_something_is_wrong(
     kafka.tell(&["stop"]);
     let ended = check();
     assert!(ended.code == Some(1) && away(&ended, "kafka") && !away(&ended, "postgres"), "{ended:?}");
+    assert!(ended.out.contains("tried security.protocol `plaintext`"), "{ended:?}");
     stage.reconfigure("amount / 100", "amount / (");
     let ended = check();
     assert_eq!(ended.code, Some(2), "both: what is wrong counts: {ended:?}");
