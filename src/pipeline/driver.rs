@@ -78,6 +78,8 @@ struct Driver {
     named: BTreeMap<TopicPartition, (i64, i32)>,
     /// Partitions whose claim found a contradiction, which a second claim must confirm.
     doubted: BTreeSet<TopicPartition>,
+    /// Events whose records Postgres refused, and what it said: they are read again, and become dead letters with their bytes.
+    refused: BTreeMap<TopicPartition, (i64, String)>,
     /// Revocations and claims that wait for the running publish round; dropping one lets it go on.
     after_round: Vec<oneshot::Sender<()>>,
     /// No publish round before this.
@@ -129,6 +131,7 @@ impl Driver {
             hint_not_before: now,
             named: BTreeMap::new(),
             doubted: BTreeSet::new(),
+            refused: BTreeMap::new(),
             after_round: Vec::new(),
             publish_not_before: now,
             refused_lease: None,

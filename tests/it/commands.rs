@@ -4,6 +4,5 @@ mod adopt;
 mod check;
 mod dead_letters;
 mod rights;
-mod stage;
 mod usage;
 mod verify;

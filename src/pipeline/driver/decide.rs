@@ -10,6 +10,7 @@ use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -252,22 +253,42 @@ impl Driver {
                 running.ledger.restore(prefix);
                 continue;
             }
-            if prefix.events.len() == 1 {
-                if prefix.records.iter().any(|record| record.kind == Kind::DeadLetter) {
+            if let [event] = prefix.events[..] {
+                let offset = event.offset;
+                let letter = prefix.records.iter().find(|record| record.kind == Kind::DeadLetter);
+                if letter.is_some_and(record::is_bare) {
                     self.failed =
-                        Some(format!("{partition}: Postgres refuses even the dead letter of offset {}: {detail}", prefix.from));
+                        Some(format!("{partition}: Postgres refuses even the dead letter of offset {offset}: {detail}"));
                     return;
                 }
-                tracing::warn!(%partition, offset = prefix.from, detail, "Postgres refuses the record of an event; the event becomes a dead letter.");
-                self.parts.observer.rejected("refused_by_store");
-                let position =
-                    Position { topic: partition.topic.clone(), partition: partition.partition, offset: prefix.events[0].offset };
+                if letter.is_none() {
+                    running.ledger.restore(prefix);
+                    self.meet_again(partition, offset, detail);
+                    continue;
+                }
+                tracing::warn!(%partition, offset, detail, "Postgres refuses the dead letter of an event; it goes without the event's bytes.");
+                let position = Position { topic: partition.topic.clone(), partition: partition.partition, offset };
                 let letter = record::refused(&self.settings.provenance, &position, &self.settings.dead_letter_topic, detail);
                 prefix.records = Arc::new(vec![letter]);
             }
             running.decide_cap = (prefix.events.len() / 2).max(1);
             running.ledger.restore(prefix);
         }
+    }
+
+    /// The bytes of an event whose record is refused are gone: the partition is claimed again, which reads the log from P on, and
+    /// this time the event is a dead letter from the start.
+    fn meet_again(&mut self, partition: TopicPartition, offset: i64, detail: &str) {
+        tracing::warn!(%partition, offset, detail, "Postgres refuses the record of an event; it is read again and becomes a dead letter.");
+        if self.draining.is_some() {
+            // The next owner finds it at P. What was decided before it is still published.
+            if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                running.decide_cap = 0;
+            }
+            return;
+        }
+        self.refused.insert(partition.clone(), (offset, detail.to_owned()));
+        self.reclaim(partition, Duration::ZERO);
     }
 
     pub(super) fn decided(&mut self, partition: &TopicPartition, incarnation: u64, seconds: f64) {
@@ -277,6 +298,9 @@ impl Driver {
         let events = prefix.events.len();
         running.share = share_with(running.share, &prefix);
         running.decided = prefix.to;
+        if self.refused.get(partition).is_some_and(|(refused, _)| *refused < prefix.to) {
+            self.refused.remove(partition);
+        }
         running.named = running.named.filter(|named| *named >= prefix.to);
         running.events += events as i64;
         running.skipped += prefix.skipped;

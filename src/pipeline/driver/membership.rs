@@ -87,6 +87,7 @@ impl Driver {
             self.note(partition, true);
             self.forget(partition);
             self.doubted.remove(partition);
+            self.refused.remove(partition);
         }
         if partitions.iter().any(|partition| self.is_publishing(partition)) {
             self.after_round.push(done);
@@ -131,6 +132,8 @@ impl Driver {
             let offset = raw.position.offset;
             let rejected = if running.condemned == Some(offset) && !without(Safety::Condemn) {
                 Some((raw, Rejection::new("kills_process", "the process died twice while this event was in work alone")))
+            } else if let Some((_, detail)) = self.refused.get(&partition).filter(|(refused, _)| *refused == offset) {
+                Some((raw, Rejection::new("refused_by_store", detail.as_str())))
             } else {
                 match (self.parts.decode)(raw) {
                     Ok(event) => {

@@ -72,7 +72,7 @@ async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
             None => {}
         }
         let mut transaction = connection.begin().await.map_err(map)?;
-        sqlx::raw_sql(*text).execute(&mut *transaction).await.map_err(map)?;
+        sqlx::raw_sql(text).execute(&mut *transaction).await.map_err(map)?;
         sqlx::query("INSERT INTO millrace.migration (version, name, digest, min_compatible) VALUES ($1, $2, $3, $4)")
             .bind(version)
             .bind(name)

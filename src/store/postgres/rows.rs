@@ -80,8 +80,7 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
          idle_claims = idle_claims + (suspect_offset IS NULL AND owner IS DISTINCT FROM $6)::int \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
-    let row =
-        sqlx::query(&text).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
+    let row = sqlx::query(&text).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
