@@ -53,10 +53,9 @@ SELECT topic, partition FROM moved
 /// Attempts when Postgres says that this round and another stood in each other's way.
 const DEADLOCK_ATTEMPTS: usize = 3;
 
-/// Rows from which on COPY costs less than the statement over arrays: about even at 2,000, 0.5 of the time at 8,000 and 0.75 at
-/// 20,000, on a busy machine (`benches/decide.rs`). A short one is a loss over TCP: it took 44 ms, since its end waits for a delayed
-/// acknowledgement and the client library does not turn Nagle's algorithm off.
-const COPY_FROM: usize = 3_000;
+/// Rows from which on the round goes by COPY: the two are about even from 400 to 2,000 rows, COPY is ahead above
+/// (`benches/decide.rs`).
+const COPY_FROM: usize = 2_000;
 
 pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
     let mut attempt = 1;
