@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let options = PgConnectOptions::from_str(&url)?;
     let name = format!("bench_{}", Uuid::new_v4().simple());
     let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+    sqlx::raw_sql(&format!("CREATE DATABASE {name}")).execute(&mut connection).await?;
     let url = options.database(&name).to_url_lossy().to_string();
     migrate(&url).await?;
     let settings = PostgresSettings { max_connections: 4, statement_timeout_ms: 30_000, acquire_timeout_ms: 5_000 };

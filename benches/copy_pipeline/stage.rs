@@ -114,7 +114,7 @@ pub async fn database() -> Anyhow<String> {
     let options = PgConnectOptions::from_str(&std::env::var("DATABASE_URL").context("DATABASE_URL")?)?;
     let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
     let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+    sqlx::raw_sql(&format!("CREATE DATABASE {name}")).execute(&mut connection).await?;
     connection.close().await?;
     let url = options.database(&name).to_url_lossy().to_string();
     millrace::store::postgres::migrate(&url).await?;

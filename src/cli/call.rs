@@ -47,13 +47,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
+    let options = serde_json::from_str(&args.options).map_err(|error| Usage(format!("--options: {error}")))?;
     Ok(match args.function.as_str() {
-        "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?),
-        "embed" => Arc::new(Embed::new(encoder(&args.model)?)),
-        "copy" => {
-            let options = serde_json::from_str(&args.options).map_err(|error| Usage(format!("--options: {error}")))?;
-            Arc::new(Copy::new(&options).map_err(Usage)?)
-        }
+        "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?.with(&options).map_err(Usage)?),
+        "embed" => Arc::new(Embed::new(encoder(&args.model)?).with(&options).map_err(Usage)?),
+        "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
         other => return Err(Usage(format!("there is no function `{other}`; known: sentiment, embed, copy")).into()),
     })
 }

@@ -72,7 +72,7 @@ impl Kafka {
     /// Number of brokers.
     pub fn brokers(&self) -> anyhow::Result<usize> {
         let metadata = block_in_place(|| self.committed.fetch_metadata(Some("__consumer_offsets"), CALL_TIMEOUT))
-            .context("no broker answers; look at [kafka] brokers, security and the network")?;
+            .context("no broker answers")?;
         Ok(metadata.brokers().len())
     }
 

@@ -59,6 +59,33 @@ impl Default for Kafka {
     }
 }
 
+impl Kafka {
+    /// What was tried and what to look at when Kafka does not answer. librdkafka does not always say that it was the certificate
+    /// or the password. No secret is in it.
+    pub fn no_answer(&self) -> String {
+        let encrypted = matches!(self.security, Security::Ssl | Security::SaslSsl);
+        let authenticated = matches!(self.security, Security::SaslPlaintext | Security::SaslSsl);
+        let named = |value: &Option<String>| value.as_ref().map_or("none".to_owned(), |value| format!("`{value}`"));
+        let mut tried = format!("security.protocol `{}`", self.security.as_str());
+        let mut check = "the address".to_owned();
+        if encrypted {
+            let ca = self.ca_file.as_ref().map_or("the system's".to_owned(), |file| format!("`{}`", file.display()));
+            tried += &format!(", CA file {ca}");
+            if let Some(file) = &self.cert_file {
+                tried += &format!(", client certificate `{}`", file.display());
+            }
+            check += ", that this port speaks TLS, that `ca_file` has signed the broker's certificate";
+        } else {
+            check += ", that this port does not ask for TLS";
+        }
+        if authenticated {
+            tried += &format!(", mechanism {}, user {}", named(&self.sasl_mechanism), named(&self.username));
+            check += ", `sasl_mechanism`, `username` and the password";
+        }
+        format!("Kafka does not answer at {}; tried {tried}; check {check}", self.brokers)
+    }
+}
+
 /// How the connection to a broker is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]

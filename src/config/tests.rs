@@ -11,6 +11,29 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, "test.toml", &env(&[]))
 }
 
+/// Would catch: an operator who is not told which authority, mechanism or user was tried, a password in a text.
+#[test]
+fn a_kafka_that_does_not_answer_is_told_with_what_was_tried() {
+    let kafka = Kafka {
+        brokers: "k:9093".into(),
+        security: Security::SaslSsl,
+        sasl_mechanism: Some("SCRAM-SHA-512".into()),
+        username: Some("someone".into()),
+        password: Some("secret-word".to_owned().into()),
+        ca_file: Some("/etc/ca.pem".into()),
+        ..Kafka::default()
+    };
+    let text = kafka.no_answer();
+    for part in
+        ["k:9093", "`sasl_ssl`", "CA file `/etc/ca.pem`", "mechanism `SCRAM-SHA-512`", "user `someone`", "check", "the password"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("secret-word"), "{text}");
+    let plain = Kafka::default().no_answer();
+    assert!(plain.contains("`plaintext`") && !plain.contains("CA file") && !plain.contains("mechanism"), "{plain}");
+}
+
 #[test]
 fn the_shipped_sample_loads() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/millrace.toml");

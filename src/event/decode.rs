@@ -5,6 +5,7 @@ use super::{Event, RawEvent, Rejection};
 use crate::config::{EventKind, Fields, Limits};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Turns raw events of one pipeline into events.
 #[derive(Debug, Clone)]
@@ -22,6 +23,20 @@ pub(super) struct Parts<'a> {
     pub text: Option<Cow<'a, str>>,
 }
 
+/// Id, key, time and text of an event.
+type Owned = (Box<str>, Option<Box<str>>, i64, Option<Box<str>>);
+
+/// A panic while one event is decoded is that event's end, as in a function's call, and nobody else's.
+#[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
+fn guarded(raw: RawEvent, parts: impl FnOnce(&RawEvent) -> Result<Owned, Rejection>) -> Result<Event, (RawEvent, Rejection)> {
+    // What is looked at is not changed, so that no half of a change is left behind.
+    match catch_unwind(AssertUnwindSafe(|| parts(&raw))) {
+        Ok(Ok((id, key, event_time_ms, text))) => Ok(Event { raw, id, key, event_time_ms, text }),
+        Ok(Err(rejection)) => Err((raw, rejection)),
+        Err(_panic) => Err((raw, Rejection::new("poison", "decoding fails on this event: it panicked"))),
+    }
+}
+
 impl Decoder {
     pub fn new(kind: EventKind, fields: Fields, limits: Limits) -> Self {
         Self { kind, fields, limits }
@@ -30,14 +45,10 @@ impl Decoder {
     /// The event, or the raw one with the reason why it is none.
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     pub fn decode(&self, raw: RawEvent) -> Result<Event, (RawEvent, Rejection)> {
-        match self.parts(&raw) {
-            Ok((id, key, event_time_ms, text)) => Ok(Event { raw, id, key, event_time_ms, text }),
-            Err(rejection) => Err((raw, rejection)),
-        }
+        guarded(raw, |raw| self.parts(raw))
     }
 
-    #[expect(clippy::type_complexity, reason = "the owned fields of an event, in its order")]
-    fn parts(&self, raw: &RawEvent) -> Result<(Box<str>, Option<Box<str>>, i64, Option<Box<str>>), Rejection> {
+    fn parts(&self, raw: &RawEvent) -> Result<Owned, Rejection> {
         let bytes = raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
         let text = self.admit(bytes)?;
         let parts = match self.kind {
@@ -254,6 +265,26 @@ mod tests {
         let t = br#"{"id":12,"account":"a","amount":"1","currency":"EUR","time":1}"#;
         assert_eq!(decode(EventKind::Transaction, t).unwrap_err().field.as_deref(), Some("amount"));
         assert_eq!(decode(EventKind::Json, b"{}").unwrap_err().field.as_deref(), Some("a.id"));
+    }
+
+    /// Would catch: a panic that ends the pipeline, or that takes the event's bytes or its neighbours along.
+    #[test]
+    fn a_panic_is_the_dead_letter_of_its_event_alone() {
+        let decoder = Decoder::new(EventKind::Json, Fields::default(), Limits::default());
+        let ended = [0, 1, 2].map(|offset| {
+            let position = Position { topic: "t".into(), partition: 1, offset };
+            let payload = Some(format!("{{\"n\":{offset}}}").into_bytes().into());
+            let raw = RawEvent { position, timestamp_ms: 5, key: None, payload, headers: vec![] };
+            let ended = guarded(raw, |raw| {
+                assert_ne!(raw.position.offset, 1, "secret");
+                decoder.parts(raw)
+            });
+            ended.map_err(|(raw, rejection)| (raw.payload, rejection))
+        });
+        assert!(ended[0].is_ok() && ended[2].is_ok());
+        let (payload, rejection) = ended[1].as_ref().unwrap_err();
+        assert_eq!((rejection.code, payload.as_deref()), ("poison", Some(&b"{\"n\":1}"[..])));
+        assert!(!rejection.to_string().contains("secret"), "{rejection}");
     }
 
     proptest::proptest! {

@@ -28,6 +28,8 @@ pub struct Ledger {
     next: i64,
     bytes: usize,
     slots: VecDeque<Slot>,
+    /// Slots that have their ending.
+    finished: usize,
 }
 
 /// An event of a prefix.
@@ -56,7 +58,7 @@ pub struct Prefix {
 impl Ledger {
     /// `next` is P.
     pub fn new(next: i64) -> Self {
-        Self { next, bytes: 0, slots: VecDeque::new() }
+        Self { next, bytes: 0, slots: VecDeque::new(), finished: 0 }
     }
 
     /// Events read and not yet taken for deciding.
@@ -107,12 +109,18 @@ impl Ledger {
         slot.bytes += bytes;
         self.bytes += bytes;
         slot.ending = Some(ending);
+        self.finished += 1;
         Some(bytes)
     }
 
     /// Whether there is a finished prefix to take.
     pub fn is_ready(&self) -> bool {
         self.slots.front().is_some_and(|head| head.ending.is_some())
+    }
+
+    /// Events that have their ending, wherever they stand.
+    pub fn finished(&self) -> usize {
+        self.finished
     }
 
     /// Takes the longest finished prefix, at most `max_events` and `max_bytes` long (one event may be larger); `None` when
@@ -163,6 +171,7 @@ impl Ledger {
             }
         }
         self.bytes -= prefix.bytes;
+        self.finished -= finished;
         self.next = prefix.to;
         prefix.records = Arc::new(records);
         prefix
@@ -173,6 +182,7 @@ impl Ledger {
         debug_assert_eq!(prefix.to, self.next, "only the newest prefix can be put back");
         self.next = prefix.from;
         self.bytes += prefix.bytes;
+        self.finished += prefix.events.len();
         let mut records = Arc::unwrap_or_clone(prefix.records);
         for Decided { offset, timestamp_ms, bytes } in prefix.events.into_iter().rev() {
             let mut of_event = records.split_off(records.partition_point(|record| record.offset < offset));
@@ -278,7 +288,7 @@ mod tests {
                 records.extend(prefix.records.iter().map(|record| (record.offset, record.n)));
                 seen.extend(prefix.events.iter().map(|event| event.offset));
             }
-            prop_assert_eq!(ledger.bytes(), 0);
+            prop_assert_eq!((ledger.bytes(), ledger.finished()), (0, 0));
             prop_assert_eq!(records, (0..60).flat_map(|offset| (0..emitted(offset)).map(move |n| (offset, n))).collect::<Vec<_>>());
             prop_assert_eq!(seen, (0..60).collect::<Vec<_>>());
         }

@@ -1,6 +1,6 @@
 //! `embed`: a text as a vector of length 1, such that near texts have near vectors.
 
-use super::texts::{Asked, call_error, rounded};
+use super::texts::{Asked, TextOptions, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
 use futures_util::future::BoxFuture;
@@ -17,13 +17,20 @@ const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duratio
 pub struct Embed {
     spec: Spec,
     encoder: Arc<Encoder>,
+    options: TextOptions,
 }
 
 impl Embed {
     /// Uses an open model.
     pub fn new(encoder: Arc<Encoder>) -> Self {
         let spec = Spec { name: NAME, version: VERSION, model: encoder.id().to_owned(), limits: LIMITS };
-        Self { spec, encoder }
+        Self { spec, encoder, options: TextOptions::default() }
+    }
+
+    /// With the pipeline's options; the error says what to change.
+    pub fn with(mut self, options: &Map<String, Value>) -> Result<Self, String> {
+        self.options = TextOptions::of(NAME, options)?;
+        Ok(self)
     }
 
     /// Opens a model folder under the folder's own name. Blocks while it reads.
@@ -35,14 +42,14 @@ impl Embed {
 
     /// Embeds texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
     pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(texts.iter().map(|t| Some(*t)));
+        let mut asked = Asked::new(&self.options, texts.iter().map(|t| Some(*t)));
         let answers = self.encoder.answer_blocking(Head::Embed, asked.take_texts()).map_err(call_error)?;
         asked.outcomes(answers, |answer| predict(&answer))
     }
 
     /// The same inside a Tokio runtime. `None` is an input without a text.
     pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(texts.iter().copied());
+        let mut asked = Asked::new(&self.options, texts.iter().copied());
         let answers = self.encoder.answer(Head::Embed, asked.take_texts()).await.map_err(call_error)?;
         asked.outcomes(answers, |answer| predict(&answer))
     }

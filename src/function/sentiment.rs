@@ -1,6 +1,6 @@
 //! `sentiment`: which label of a fine-tuned sequence classifier fits a text, and how sure the model is.
 
-use super::texts::{Asked, call_error, rounded};
+use super::texts::{Asked, TextOptions, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
 use futures_util::future::BoxFuture;
@@ -17,6 +17,7 @@ const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duratio
 pub struct Sentiment {
     spec: Spec,
     encoder: Arc<Encoder>,
+    options: TextOptions,
     labels: Vec<String>,
 }
 
@@ -29,7 +30,13 @@ impl Sentiment {
             return Err(InferenceError::Unsupported { path: encoder.id().into(), cause });
         };
         let spec = Spec { name: NAME, version: VERSION, model: encoder.id().to_owned(), limits: LIMITS };
-        Ok(Self { spec, encoder, labels })
+        Ok(Self { spec, encoder, options: TextOptions::default(), labels })
+    }
+
+    /// With the pipeline's options; the error says what to change.
+    pub fn with(mut self, options: &Map<String, Value>) -> Result<Self, String> {
+        self.options = TextOptions::of(NAME, options)?;
+        Ok(self)
     }
 
     /// Opens a model folder under the folder's own name. Blocks while it reads.
@@ -41,14 +48,14 @@ impl Sentiment {
 
     /// Scores texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
     pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(texts.iter().map(|t| Some(*t)));
+        let mut asked = Asked::new(&self.options, texts.iter().map(|t| Some(*t)));
         let answers = self.encoder.answer_blocking(Head::Classify, asked.take_texts()).map_err(call_error)?;
         asked.outcomes(answers, |answer| predict(&self.labels, &answer))
     }
 
     /// The same inside a Tokio runtime. `None` is an input without a text.
     pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(texts.iter().copied());
+        let mut asked = Asked::new(&self.options, texts.iter().copied());
         let answers = self.encoder.answer(Head::Classify, asked.take_texts()).await.map_err(call_error)?;
         asked.outcomes(answers, |answer| predict(&self.labels, &answer))
     }

@@ -3,6 +3,68 @@
 use super::{CallError, Outcome, Prediction};
 use crate::event::Rejection;
 use crate::inference::{Answer, InferenceError};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Options of the functions that score a text.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextOptions {
+    /// A text that is longer than the model sees is cut, and its prediction says `truncated`; one of more tokens than this is
+    /// rejected. Counted before anything is tokenised: words and marks, at least one token each, and bytes, of which an English
+    /// token has about five. Default 20,000.
+    pub max_text_tokens: usize,
+}
+
+/// Bytes that a token may have on average.
+const BYTES_A_TOKEN: usize = 5;
+
+impl Default for TextOptions {
+    fn default() -> Self {
+        Self { max_text_tokens: 20_000 }
+    }
+}
+
+impl TextOptions {
+    /// Reads the options of a function; the error says what to change.
+    pub fn of(function: &str, options: &Map<String, Value>) -> Result<Self, String> {
+        let options: Self =
+            serde_json::from_value(Value::Object(options.clone())).map_err(|cause| format!("{function}: options: {cause}"))?;
+        match options.max_text_tokens {
+            0 => Err(format!("{function}: options: `max_text_tokens` must be at least 1")),
+            _ => Ok(options),
+        }
+    }
+
+    fn check(&self, text: &str) -> Option<Rejection> {
+        let (max, bytes) = (self.max_text_tokens, self.max_text_tokens.saturating_mul(BYTES_A_TOKEN));
+        let found = if text.len() > bytes {
+            format!("{} bytes", text.len())
+        } else if text.len() > max && more_pieces(text, max) {
+            format!("more than {max} words and marks")
+        } else {
+            return None;
+        };
+        let detail = format!("{found}; the limit `max_text_tokens` is {max} tokens, {bytes} bytes at most");
+        Some(Rejection::new("text_too_long", detail).at("text"))
+    }
+}
+
+/// Whether a text has more than `max` words and marks. Every one costs a token or more; scripts that are written without blanks
+/// cost one a character.
+fn more_pieces(text: &str, max: usize) -> bool {
+    let (mut pieces, mut in_word) = (0, false);
+    for character in text.chars() {
+        let of_word = character.is_alphanumeric() && character < '\u{2e80}';
+        let begins = if of_word { !in_word } else { !character.is_whitespace() };
+        in_word = of_word;
+        pieces += usize::from(begins);
+        if pieces > max {
+            return true;
+        }
+    }
+    false
+}
 
 /// The inputs of a call: the texts to score, and for each input whether it has one.
 pub struct Asked {
@@ -11,7 +73,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    pub fn new<'a>(inputs: impl Iterator<Item = Option<&'a str>>) -> Self {
+    pub fn new<'a>(options: &TextOptions, inputs: impl Iterator<Item = Option<&'a str>>) -> Self {
         let mut asked = Self { texts: Vec::new(), refusals: Vec::new() };
         for input in inputs {
             let refusal = match input {
@@ -20,8 +82,11 @@ impl Asked {
                     Some(Rejection::new("empty_text", "the text is empty or only white space").at("text"))
                 }
                 Some(text) => {
-                    asked.texts.push(text.to_owned());
-                    None
+                    let refusal = options.check(text);
+                    if refusal.is_none() {
+                        asked.texts.push(text.to_owned());
+                    }
+                    refusal
                 }
             };
             asked.refusals.push(refusal);
@@ -58,5 +123,35 @@ pub fn call_error(error: InferenceError) -> CallError {
     match error {
         InferenceError::Poison(cause) => CallError::Poison(cause),
         other => CallError::Fatal(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a text of very many tokens that is let through because its words are short, long, marks, or not divided by
+    /// blanks; one within the limit that is refused.
+    #[test]
+    fn a_text_beyond_the_limit_is_refused_however_it_is_written() {
+        let refused = |options: &TextOptions, text: &str| options.check(text).map(|rejection| rejection.code);
+        let default = TextOptions::default();
+        for long in ["a ", "!", "word ", "中", "ab.", "Σίσυφος "] {
+            assert_eq!(refused(&default, &long.repeat(100_000)), Some("text_too_long"), "{long:?}");
+        }
+        assert_eq!(refused(&default, &"zxq".repeat(34_000)), Some("text_too_long"), "one word of very many tokens");
+        for short in ["word ".repeat(20_000), "中".repeat(20_000), "a.".repeat(10_000), " ".repeat(90_000) + "x"] {
+            assert_eq!(refused(&default, &short), None, "{:.10}", short);
+        }
+        let two = TextOptions::of("f", serde_json::json!({ "max_text_tokens": 2 }).as_object().unwrap()).unwrap();
+        assert_eq!((refused(&two, "a b"), refused(&two, "a b c"), refused(&two, "naïve x")), (None, Some("text_too_long"), None));
+    }
+
+    #[test]
+    fn options_that_are_none_are_refused() {
+        for (wrong, named) in [("{\"max_tokens\": 2}", "max_tokens"), ("{\"max_text_tokens\": 0}", "max_text_tokens")] {
+            let error = TextOptions::of("embed", &serde_json::from_str(wrong).unwrap()).unwrap_err();
+            assert!(error.starts_with("embed: options:") && error.contains(named), "{error}");
+        }
     }
 }

@@ -35,6 +35,9 @@ use tokio_util::sync::CancellationToken;
 /// How often Q is written on an idle partition, the status is told, and paused work is looked at again.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How long a full budget only keeps the source waiting. After that partitions are paused, which throws away what was fetched ahead.
+const HOLD: Duration = Duration::from_millis(500);
+
 /// Runs one pipeline until `stop` (drain) or `abort` (now), or until going on is pointless.
 pub async fn run(settings: Arc<Settings>, parts: Parts, stop: CancellationToken, abort: CancellationToken) -> Ended {
     let driver = Driver::new(settings, parts);
@@ -64,7 +67,8 @@ struct Driver {
     room: Room,
     claims: FuturesUnordered<BoxFuture<'static, ClaimDone>>,
     slices: JoinSet<SliceDone>,
-    decide: Option<BoxFuture<'static, DecideDone>>,
+    /// Rounds on their way to Postgres, over partitions of their own.
+    decides: FuturesUnordered<BoxFuture<'static, DecideDone>>,
     publish: Option<PublishRound>,
     /// Offsets of mode `postgres` on their way to the group.
     hint: Option<BoxFuture<'static, ()>>,
@@ -74,6 +78,8 @@ struct Driver {
     named: BTreeMap<TopicPartition, (i64, i32)>,
     /// Partitions whose claim found a contradiction, which a second claim must confirm.
     doubted: BTreeSet<TopicPartition>,
+    /// Events whose records Postgres refused, and what it said: they are read again, and become dead letters with their bytes.
+    refused: BTreeMap<TopicPartition, (i64, String)>,
     /// Revocations and claims that wait for the running publish round; dropping one lets it go on.
     after_round: Vec<oneshot::Sender<()>>,
     /// No publish round before this.
@@ -92,6 +98,9 @@ struct Driver {
     /// Rounds that still carry one partition each, to find out whose data Postgres refuses.
     solo_rounds: u32,
     draining: Option<Instant>,
+    /// Since when the budget has been full, while nothing is paused for it.
+    full_since: Option<Instant>,
+    /// Everything is paused until half of the budget is free.
     full: bool,
     failed: Option<String>,
 }
@@ -116,12 +125,13 @@ impl Driver {
             room,
             claims: FuturesUnordered::new(),
             slices: JoinSet::new(),
-            decide: None,
+            decides: FuturesUnordered::new(),
             publish: None,
             hint: None,
             hint_not_before: now,
             named: BTreeMap::new(),
             doubted: BTreeSet::new(),
+            refused: BTreeMap::new(),
             after_round: Vec::new(),
             publish_not_before: now,
             refused_lease: None,
@@ -133,6 +143,7 @@ impl Driver {
             decide_failures: 0,
             solo_rounds: 0,
             draining: None,
+            full_since: None,
             full: false,
             failed: None,
         }
@@ -154,7 +165,7 @@ impl Driver {
                 biased;
                 () = stop.cancelled(), if self.draining.is_none() => self.start_drain(),
                 Some(done) = self.claims.next(), if !self.claims.is_empty() => self.on_claim(done),
-                done = round(&mut self.decide) => { self.decide = None; self.on_decide(done); }
+                Some(done) = self.decides.next(), if !self.decides.is_empty() => self.on_decide(done),
                 done = published(&mut self.publish) => { self.publish = None; self.on_publish(done); }
                 () = round(&mut self.hint) => self.hint = None,
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
@@ -162,7 +173,7 @@ impl Driver {
                     Err(error) => self.failed = Some(format!("a slice task ended badly: {error}")),
                 },
                 _ = tick.tick() => self.on_tick(),
-                event = self.parts.source.events.recv() => match event {
+                event = self.parts.source.events.recv(), if !self.holds() => match event {
                     Some(event) => self.on_source(event),
                     None => self.failed = Some("the source ended without being asked".into()),
                 },

@@ -59,6 +59,8 @@ pub struct Running {
     pub in_call: usize,
     /// Taken from the ledger and on its way to Postgres.
     pub deciding: Option<Prefix>,
+    /// Whether `deciding` is in a round that has not come back.
+    pub in_round: bool,
     /// Most events in the next decide: halves when Postgres refuses the data, until the event is known.
     pub decide_cap: usize,
     pub queue: VecDeque<Decided>,
@@ -119,6 +121,7 @@ impl Running {
             buffer: Buffer::default(),
             in_call: 0,
             deciding: None,
+            in_round: false,
             decide_cap: window,
             queue: VecDeque::new(),
             publishing: 0,

@@ -178,7 +178,7 @@ impl Publisher for MemoryPublisher {
         .boxed()
     }
 
-    fn partition_count<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<i32, PublishError>> {
-        async move { Ok(self.cluster.partition_count()) }.boxed()
+    fn partition_count<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<i32, PublishError>> {
+        async move { Ok(self.cluster.partition_count(topic)) }.boxed()
     }
 }

@@ -9,7 +9,7 @@ mod text;
 pub use chunk::Chunk;
 pub use encode::{Original, RESERVED, dead_letter, decode_dead_letter, fits, prediction};
 pub use id::RecordId;
-pub use refused::refused;
+pub use refused::{is_bare, refused};
 
 use std::sync::Arc;
 

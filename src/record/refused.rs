@@ -1,10 +1,13 @@
-//! The dead letter of an event whose record Postgres would not hold.
+//! The last resort: the dead letter of an event of which Postgres would not hold the dead letter either.
+//!
+//! An event whose prediction is refused is read again, and its dead letter keeps key, headers and payload as every other. Only
+//! when that letter is refused too is there nothing of the event that may be written: any part of it may be what is refused.
 
 use super::{Kind, Provenance, Record};
 use crate::event::Position;
 use std::sync::Arc;
 
-/// Without its payload, which is gone by then, and says so; it still stands in the input topic at the position given.
+/// Without the event's bytes, and says so; they still stand in the input topic at the position given.
 pub fn refused(provenance: &Provenance, position: &Position, out_topic: &Arc<str>, detail: &str) -> Record {
     let value = serde_json::json!({
         "id": super::record_id(&provenance.pipeline, provenance.run, &position.topic, position.partition, position.offset, 0),
@@ -30,4 +33,9 @@ pub fn refused(provenance: &Provenance, position: &Position, out_topic: &Arc<str
         label: None,
         score: None,
     }
+}
+
+/// Whether a dead letter is such a one: nothing smaller can be written. Every other has its reason as label.
+pub fn is_bare(letter: &Record) -> bool {
+    letter.kind == Kind::DeadLetter && letter.label.is_none()
 }

@@ -110,8 +110,8 @@ impl Cluster {
         LogBounds { low: 0, high }
     }
 
-    pub fn partition_count(&self) -> i32 {
-        self.state().logs.len() as i32
+    pub fn partition_count(&self, topic: &str) -> i32 {
+        self.state().logs.keys().filter(|partition| &*partition.topic == topic).count() as i32
     }
 
     /// A process joins the group.

@@ -2,7 +2,7 @@
 
 use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
 use crate::event::TopicPartition;
-use crate::record::{Mode, Provenance, Record};
+use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,6 +15,8 @@ use uuid::Uuid;
 const TROUBLE: u32 = 3;
 /// A record with this label is refused, as a text that Postgres cannot hold.
 pub const REFUSED_LABEL: &str = "refused";
+/// So is a dead letter that holds the event `stubborn`.
+const REFUSED_BYTES: &str = "\"c3R1YmJvcm4=\"";
 
 /// The tables.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +90,11 @@ impl MemoryStore {
 
 impl Tables {
     fn decide(&mut self, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
-        if round.iter().any(|advance| advance.records.iter().any(|record| record.label.as_deref() == Some(REFUSED_LABEL))) {
+        let refused = |record: &Record| {
+            record.label.as_deref() == Some(REFUSED_LABEL)
+                || record.kind == Kind::DeadLetter && record.value.contains(REFUSED_BYTES)
+        };
+        if round.iter().any(|advance| advance.records.iter().any(refused)) {
             return Err(StoreError::Data("SQLSTATE 22021".into()));
         }
         let mut moved = Vec::new();
@@ -167,8 +173,18 @@ impl Store for MemoryStore {
         .boxed()
     }
 
-    fn partitions<'a>(&'a self, _: &'a str, _: i32, _: &'a str) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
-        self.statement(|tables| Ok(tables.rows.iter().map(|(of, row)| (of.partition, row.clone())).collect())).boxed()
+    fn partitions<'a>(
+        &'a self,
+        _: &'a str,
+        _: i32,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
+        let topic = topic.to_owned();
+        self.statement(move |tables| {
+            let of_topic = tables.rows.iter().filter(|(of, _)| *of.topic == *topic);
+            Ok(of_topic.map(|(of, row)| (of.partition, row.clone())).collect())
+        })
+        .boxed()
     }
 
     fn claim<'a>(

@@ -1,6 +1,6 @@
 //! From one section of the config to the parts of a pipeline.
 
-use crate::config::{self, Config, Delivery, Pipeline, Security};
+use crate::config::{Config, Delivery, Pipeline};
 use crate::event::Decoder;
 use crate::flow::Budget;
 use crate::function::Function;
@@ -25,10 +25,11 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         let model = config.models.get(name).with_context(|| format!("there is no section [models.{name}]"))?;
         Ok::<_, anyhow::Error>(registry.encoder(name, &model.path, model.digest.as_deref())?)
     };
+    let options = &pipeline.options;
     Ok(match pipeline.function.as_str() {
-        "sentiment" => Arc::new(Sentiment::new(encoder()?)?),
-        "embed" => Arc::new(Embed::new(encoder()?)),
-        "copy" => Arc::new(Copy::new(&pipeline.options).map_err(|error| anyhow!(error))?),
+        "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
+        "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
+        "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
         other => return Err(anyhow!("there is no function `{other}`")),
     })
 }
@@ -83,7 +84,7 @@ pub async fn pipeline(
     for topic in &topics {
         publisher.partition_count(topic).await.map_err(|error| match error {
             PublishError::Fatal(_) => anyhow!(error),
-            _ => anyhow!(error).context(no_answer(&config.kafka)),
+            _ => anyhow!(error).context(config.kafka.no_answer()),
         })?;
     }
     let run = store.current_run(&of.name).await?.unwrap_or(1);
@@ -122,19 +123,6 @@ pub async fn pipeline(
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     let decode = move |raw| decoder.decode(raw);
     Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, source, decode: Arc::new(decode), budget })
-}
-
-/// What to look at when Kafka does not answer. librdkafka does not always say that it was the certificate or the password.
-fn no_answer(kafka: &config::Kafka) -> String {
-    let encrypted = matches!(kafka.security, Security::Ssl | Security::SaslSsl);
-    let authenticated = matches!(kafka.security, Security::SaslPlaintext | Security::SaslSsl);
-    format!(
-        "Kafka does not answer at {} over `{}`; check the address{}{}",
-        kafka.brokers,
-        kafka.security.as_str(),
-        if encrypted { ", that this port speaks TLS, that `ca_file` has signed the broker's certificate" } else { "" },
-        if authenticated { ", `sasl_mechanism`, `username` and the password" } else { "" },
-    )
 }
 
 /// librdkafka properties that all clients share.

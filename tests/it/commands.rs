@@ -5,6 +5,5 @@ mod check;
 mod dead_letters;
 mod eval;
 mod rights;
-mod stage;
 mod usage;
 mod verify;

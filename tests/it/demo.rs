@@ -85,3 +85,97 @@ fn a_demo_that_fails_leaves_nothing_either() {
     assert!(code == Some(1) && said.contains("no room"), "{code:?} {said}");
     assert!(left(temporary.path()).is_empty(), "{:?} is left", left(temporary.path()));
 }
+
+/// What stands on an 80-column terminal after `bytes`: plain text, line ends, cursor up, erase to the end.
+fn screen(bytes: &str) -> Vec<String> {
+    let (mut lines, mut row) = (vec![String::new()], 0usize);
+    let mut rest = bytes;
+    while let Some(first) = rest.chars().next() {
+        rest = &rest[first.len_utf8()..];
+        match first {
+            '\r' => {}
+            '\n' => {
+                row += 1;
+                lines.resize(lines.len().max(row + 1), String::new());
+            }
+            '\u{1b}' => {
+                let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                match rest.as_bytes()[end] {
+                    b'A' => row = row.saturating_sub(rest[1..end].parse().unwrap()),
+                    b'J' => lines.drain(row + 1..).for_each(drop),
+                    _ => {}
+                }
+                if rest.as_bytes()[end] == b'J' {
+                    lines[row].clear();
+                }
+                rest = &rest[end + 1..];
+            }
+            other => lines[row].push(other),
+        }
+    }
+    lines
+}
+
+/// The summary, as both ways of showing end with it.
+fn assert_summary(lines: &[String]) {
+    let find = |text: &str| {
+        let found: Vec<&String> = lines.iter().filter(|line| line.contains(text)).collect();
+        assert_eq!(found.len(), 1, "{text:?} stands {} times in {lines:#?}", found.len());
+        found[0].clone()
+    };
+    for text in ["are played again and again", "sentiment               ", "bad on purpose          ", "What this cannot show"] {
+        find(text);
+    }
+    assert!(find("from append to committed row").contains("p99"), "{lines:#?}");
+    assert!(find("every event has exactly one ending").ends_with("yes"), "{lines:#?}");
+    for (what, code) in [
+        ("half a JSON document", "invalid_json"),
+        ("no text", "missing_field"),
+        ("a number as text", "wrong_type"),
+        ("lists 40 deep", "too_deep"),
+    ] {
+        let line = find(what);
+        let words: Vec<&str> = line[what.len() + 4..].split_whitespace().collect();
+        let [sent, "dead", "letter", reason, ended] = words[..] else { panic!("{line}") };
+        assert_eq!((sent, reason), (ended, format!("`{code}`").as_str()), "{line}");
+    }
+    let shares: Vec<u32> = lines
+        .iter()
+        .filter(|line| line.starts_with("    ") && line.ends_with(" %"))
+        .map(|line| line.split_whitespace().rev().nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert!(!shares.is_empty() && (99..=101).contains(&shares.iter().sum::<u32>()), "{lines:#?}");
+    for line in lines {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
+    }
+}
+
+/// Would catch: a line told twice, a summary that leaves out a latency, the shares or how a bad event ended, a line too wide.
+#[test]
+fn the_summary_tells_how_everything_ended() {
+    let temporary = folder();
+    let mut child = demo(temporary.path()).args(["--seconds", "6", "--rate", "100"]).spawn().unwrap();
+    let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
+    let (code, said) = end(child);
+    assert_eq!(code, Some(0), "{lines:#?} {said}");
+    assert_summary(&lines);
+    let at = |line: &String| line.split_once(" s  sent ").map(|(at, _)| at.trim().parse::<u64>().unwrap());
+    let told: Vec<u64> = lines.iter().filter_map(at).collect();
+    assert!(told[0] >= 5 && told.windows(2).all(|pair| pair[1] - pair[0] >= 5), "the last line is told twice: {lines:#?}");
+}
+
+/// Would catch: a screen that creeps up and eats what stands above it, labels without a heading.
+#[test]
+fn a_terminal_shows_one_screen_and_keeps_what_stands_above() {
+    let temporary = folder();
+    let mut command = Command::new("script");
+    command.arg("-qec").arg(format!("{} demo --seconds 5 --rate 100", env!("CARGO_BIN_EXE_millrace"))).arg("/dev/null");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("DATABASE_URL").env("TMPDIR", temporary.path());
+    let output = command.stdin(Stdio::null()).output().expect("`script` of util-linux gives the demo a terminal");
+    let lines = screen(&String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{lines:#?}");
+    assert!(lines[0].starts_with("Millrace demo"), "{lines:#?}");
+    for once in ["Joining the group", "share of", "dead letters:", "last messages"] {
+        assert_eq!(lines.iter().filter(|line| line.contains(once)).count(), 1, "{once:?} in {lines:#?}");
+    }
+}

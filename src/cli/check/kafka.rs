@@ -12,7 +12,8 @@ pub async fn check(config: &Config, findings: &mut Findings) {
         let about = format!("pipeline {}", pipeline.name);
         let Some(kafka) = findings.take("kafka", common::kafka(config, pipeline)) else { return };
         if number == 0 {
-            let Some(brokers) = findings.take("kafka", kafka.brokers()) else { return };
+            let brokers = kafka.brokers().map_err(|error| error.context(config.kafka.no_answer()));
+            let Some(brokers) = findings.take("kafka", brokers) else { return };
             findings.add(Level::Good, "kafka", format!("{} answers, {brokers} brokers", config.kafka.brokers));
         }
         inputs(&about, pipeline, &kafka, findings);

@@ -2,6 +2,7 @@
 //! is real, a private one or the one that `DATABASE_URL` names.
 
 mod postgres;
+mod summary;
 mod view;
 
 use crate::config::Config;
@@ -29,8 +30,17 @@ const BAD_EVERY: u64 = 97;
 const MOST_AHEAD: u64 = 5_000;
 
 const CANNOT_SHOW: &str = "\
-What this cannot show: the mock has no transactions, no fencing, no real log and no second worker, so publishing is at least once
-here. Exactly-once publishing, rebalances and recovery need a real Kafka; `make test` runs them against one.";
+What this cannot show: the mock has no transactions, no fencing, no real log and
+no second worker, so publishing is at least once here. Exactly-once publishing,
+rebalances and recovery need a real Kafka; `make test` runs them against one.";
+
+/// What is sent that cannot be scored, in turn, and what it is.
+const BAD: [(&str, &str); 4] = [
+    ("half a JSON document", r#"{"id": "half a docum"#),
+    ("no text", r#"{"id": "no-text", "conversation": "user-0", "time": "2026-01-01T00:00:00Z"}"#),
+    ("a number as text", r#"{"id": "number", "conversation": "user-0", "text": 7, "time": "2026-01-01T00:00:00Z"}"#),
+    ("lists 40 deep", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"),
+];
 
 /// Plays real chat messages through the whole path for some seconds, and checks that each has exactly one ending.
 #[derive(Debug, clap::Args)]
@@ -58,7 +68,13 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         closed.recv().await;
         drain.cancel();
     });
-    println!("Millrace demo: Kafka (a mock inside this process) -> sentiment model -> Postgres and an output topic.");
+    println!("Millrace demo: Kafka (a mock in this process) -> sentiment model -> Postgres");
+    println!(
+        "and an output topic. {} chat messages are played again and again, for {} s;",
+        MESSAGES.lines().count(),
+        args.seconds
+    );
+    println!("every {BAD_EVERY}th event is bad on purpose.");
     let (private, url) = match env.get("DATABASE_URL") {
         Some(url) => (None, url.clone()),
         None => {
@@ -121,7 +137,7 @@ async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
         stop.clone(),
         Some(view.clone() as Arc<dyn crate::pipeline::Observer>),
     ));
-    println!("Joining the group: the mock gives its partitions after some seconds ...");
+    println!("Joining the group: the mock gives its partitions after some seconds ...\n");
     while view.running() < PARTITIONS as usize && !worker.is_finished() && !stop.drain.is_cancelled() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -149,7 +165,7 @@ async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
         println!("{CANNOT_SHOW}");
         return Ok(exit);
     }
-    summary(&name, url, &generated, &view).await.map(|complete| if complete { exit } else { Exit::Failed })
+    summary::print(&name, url, &generated, &view).await.map(|complete| if complete { exit } else { Exit::Failed })
 }
 
 #[derive(Default)]
@@ -188,7 +204,11 @@ async fn generate(
             let line = &lines[n as usize % lines.len()];
             let user = line["user"].as_str().unwrap_or("user-0");
             let bad = n % BAD_EVERY == BAD_EVERY - 1;
-            let body = if bad { bad_event(n / BAD_EVERY) } else { message(n, user, line["text"].as_str().unwrap_or_default()) };
+            let body = if bad {
+                BAD[(n / BAD_EVERY) as usize % BAD.len()].1.to_owned()
+            } else {
+                message(n, user, line["text"].as_str().unwrap_or_default())
+            };
             let record = BaseRecord::to("chat").key(user).payload(&body).timestamp(jiff::Timestamp::now().as_millisecond());
             if producer.send(record).is_err() {
                 break; // The queue is full; the next tick goes on.
@@ -202,41 +222,4 @@ async fn generate(
 
 fn message(n: u64, user: &str, text: &str) -> String {
     serde_json::json!({ "id": format!("m-{n}"), "conversation": user, "user": user, "text": text, "time": jiff::Timestamp::now().to_string() }).to_string()
-}
-
-/// The bad events, in turn.
-fn bad_event(n: u64) -> String {
-    match n % 4 {
-        0 => "{\"id\": \"half a docum".to_owned(),
-        1 => serde_json::json!({ "id": "no-text", "conversation": "user-0", "time": "2026-01-01T00:00:00Z" }).to_string(),
-        2 => serde_json::json!({ "id": "text-is-a-number", "conversation": "user-0", "text": 7, "time": "2026-01-01T00:00:00Z" })
-            .to_string(),
-        _ => format!("{}{}", "[".repeat(200), "]".repeat(200)),
-    }
-}
-
-/// Counts the endings in Postgres, which is the truth, and says whether every event has exactly one.
-async fn summary(pipeline: &str, url: &str, generated: &Generated, view: &View) -> anyhow::Result<bool> {
-    let endings = crate::store::postgres::endings(url, pipeline).await?;
-    let (sent, bad) = (generated.sent.load(Ordering::Relaxed), generated.bad.load(Ordering::Relaxed));
-    let complete = endings.events == sent as i64
-        && endings.predictions == (sent - bad) as i64
-        && endings.dead_letters == bad as i64
-        && endings.distinct_events == endings.predictions + endings.dead_letters;
-    println!("\nSummary");
-    println!("  sent {sent} events, {bad} of them bad on purpose");
-    println!(
-        "  Postgres: {} decided = {} predictions + {} dead letters",
-        endings.events, endings.predictions, endings.dead_letters
-    );
-    println!("  published {} records", view.published());
-    if let Some((p50, p99)) = view::p50_p99(&view.latencies_ms()) {
-        println!("  latency, append to committed row: p50 {p50:.0} ms, p99 {p99:.0} ms");
-    }
-    for (label, count) in view.labels() {
-        println!("  {label}: {count}");
-    }
-    println!("  every event has exactly one ending: {}", if complete { "yes" } else { "NO" });
-    println!("{CANNOT_SHOW}");
-    Ok(complete)
 }

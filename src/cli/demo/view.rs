@@ -2,7 +2,7 @@
 
 use crate::event::TopicPartition;
 use crate::pipeline::{Observer, PartitionView};
-use crate::record::{Kind, Record};
+use crate::record::{Kind, Record, decode_dead_letter};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -17,6 +17,8 @@ struct Seen {
     published: u64,
     labels: BTreeMap<String, u64>,
     dead: BTreeMap<&'static str, u64>,
+    /// Dead letters by the event that they hold and their reason.
+    letters: BTreeMap<(String, String), u64>,
     last: VecDeque<String>,
     /// Append to committed row, milliseconds.
     latency_ms: Vec<f64>,
@@ -60,6 +62,11 @@ impl View {
         self.seen().latency_ms.clone()
     }
 
+    /// Dead letters by the event that they hold and their reason.
+    pub fn letters(&self) -> BTreeMap<(String, String), u64> {
+        self.seen().letters.clone()
+    }
+
     pub fn labels(&self) -> BTreeMap<String, u64> {
         self.seen().labels.clone()
     }
@@ -73,6 +80,10 @@ impl View {
         while !ended {
             ended = tokio::time::timeout(period, done.cancelled()).await.is_ok();
             let (now, decided) = (Instant::now(), self.decided());
+            // Line by line, the end is told by the summary alone.
+            if ended && !terminal {
+                return;
+            }
             let rate = (decided - before.1) as f64 / (now - before.0).as_secs_f64();
             before = (now, decided);
             let text = if terminal {
@@ -87,7 +98,7 @@ impl View {
                 true => format!("\x1b[?7l{text}\x1b[?7h"),
                 false => text,
             };
-            drawn = text.lines().count();
+            drawn = text.matches('\n').count();
             write!(out, "{text}").and_then(|()| out.flush()).ok();
         }
     }
@@ -97,7 +108,7 @@ impl View {
         let (p50, p99) = p50_p99(&seen.latency_ms).unwrap_or_default();
         let dead: u64 = seen.dead.values().sum();
         format!(
-            "{:>3} s  sent {sent}  decided {} ({rate:.0}/s)  lag {}  p50 {p50:.0} ms  p99 {p99:.0} ms  dead letters {dead}\n",
+            "{:>3} s  sent {sent}  decided {} ({rate:.0}/s)  lag {}  p50 {p50:.0} ms  p99 {p99:.0} ms  dead {dead}\n",
             elapsed.as_secs(),
             seen.decided,
             sent.saturating_sub(seen.decided),
@@ -112,7 +123,7 @@ impl View {
         writeln!(text, "  {bar:░<30} {} of {seconds} s", elapsed.as_secs().min(seconds)).ok();
         writeln!(
             text,
-            "  rate {rate:>6.0}/s   sent {sent}   decided {}   published {}   lag {}",
+            "  rate {rate:.0}/s   sent {sent}   decided {}   published {}   lag {}",
             seen.decided,
             seen.published,
             sent.saturating_sub(seen.decided)
@@ -120,12 +131,14 @@ impl View {
         .ok();
         writeln!(text, "  latency, append to committed row: p50 {p50:.0} ms   p99 {p99:.0} ms").ok();
         let total: u64 = seen.labels.values().sum();
+        writeln!(text, "  sentiment, share of {total} messages:").ok();
         for (label, count) in &seen.labels {
             let share = *count as f64 / total.max(1) as f64;
-            writeln!(text, "  {label:>10} {:<30} {:>4.0} %", "▇".repeat((share * 30.0) as usize), share * 100.0).ok();
+            writeln!(text, "    {label:>10} {:<30} {:>4.0} %", "▇".repeat((share * 30.0) as usize), share * 100.0).ok();
         }
         let dead: Vec<String> = seen.dead.iter().map(|(code, count)| format!("{code} {count}")).collect();
         writeln!(text, "  dead letters: {}", if dead.is_empty() { "none".into() } else { dead.join(", ") }).ok();
+        writeln!(text, "  last messages: sentiment, score, position").ok();
         for line in &seen.last {
             writeln!(text, "    {line}").ok();
         }
@@ -143,7 +156,13 @@ impl Observer for View {
         let mut seen = self.seen();
         seen.decided += timestamps_ms.len() as u64;
         seen.latency_ms.extend(timestamps_ms.iter().map(|at| (now - at).max(0) as f64));
-        for record in records.iter().filter(|record| record.kind == Kind::Prediction) {
+        for record in records {
+            if record.kind == Kind::DeadLetter {
+                let payload = decode_dead_letter(&record.value).ok().and_then(|original| original.payload).unwrap_or_default();
+                let code = record.label.as_deref().unwrap_or("none").to_owned();
+                *seen.letters.entry((String::from_utf8_lossy(&payload).into_owned(), code)).or_default() += 1;
+                continue;
+            }
             let label = record.label.as_deref().unwrap_or("none");
             *seen.labels.entry(label.to_owned()).or_default() += 1;
             let position = format!("chat, partition {}, offset {}", partition.partition, record.offset);

@@ -5,6 +5,7 @@ use crate::event::TopicPartition;
 use crate::pipeline::claim::ClaimError;
 use crate::pipeline::partition::{Partition, Phase, Running};
 use crate::source::SourceCommand;
+use std::time::Duration;
 
 impl Driver {
     pub(super) fn on_claim(&mut self, done: ClaimDone) {
@@ -83,11 +84,16 @@ impl Driver {
     /// Another worker holds the claim. If the lease still says that the partition is ours, claim it again after a while.
     pub(super) fn superseded(&mut self, partition: TopicPartition) {
         tracing::warn!(%partition, "Another worker has claimed the partition.");
+        self.reclaim(partition, self.settings.backoff * 32);
+    }
+
+    /// Forgets what is in work of a partition and claims it anew, after `wait`, while the lease still says that it is ours.
+    pub(super) fn reclaim(&mut self, partition: TopicPartition, wait: Duration) {
         self.note_published(&partition);
         let lease = self.parts.source.lease.load_full();
         if lease.holds(&partition) {
             self.tell(SourceCommand::Pause(vec![partition.clone()]));
-            self.take_over(partition, lease, self.settings.backoff * 32);
+            self.take_over(partition, lease, wait);
         } else {
             self.forget(&partition);
         }

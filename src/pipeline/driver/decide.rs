@@ -10,11 +10,18 @@ use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Most records in one round over all partitions.
 const ROUND_RECORDS: usize = 20_000;
+/// Rounds at the same time, each over partitions that no other has: while one waits for a reply or for the disk, the other
+/// writes. `benches/copy_pipeline` shows what the second is worth.
+const ROUNDS: usize = 2;
+/// Another round begins when this part of what a partition may bring has gathered, and a round of so many leaves half of the
+/// partitions to the other; less is not worth a commit of its own.
+const ANOTHER_PART: usize = 20;
 /// Most bytes that one partition brings to a round.
 const PREFIX_BYTES: usize = 16 << 20;
 /// Timestamps that Postgres and people can read: from 1970 to the year 9999. A producer may write any number into a record.
@@ -40,22 +47,36 @@ pub(super) struct DecideDone {
 
 impl Driver {
     pub(super) fn start_decide(&mut self) {
-        if self.decide.is_some() || Instant::now() < self.decide_not_before {
+        let alone = self.solo_rounds > 0 && !self.decides.is_empty();
+        if self.decides.len() >= ROUNDS || alone || Instant::now() < self.decide_not_before {
             return;
         }
         // Looked at in every turn of the loop: mostly there is nothing to do.
-        let ready = |running: &mut Running| running.deciding.is_some() || running.ledger.is_ready();
-        if !self.partitions.values_mut().filter_map(Partition::running).any(ready) {
+        let finished = |running: &mut Running| match &running.deciding {
+            _ if running.in_round => 0,
+            Some(prefix) => prefix.events.len(),
+            None if running.ledger.is_ready() => running.ledger.finished(),
+            None => 0,
+        };
+        let finished: Vec<usize> = self.partitions.values_mut().filter_map(Partition::running).map(finished).collect();
+        let another = self.settings.decide_events.div_ceil(ANOTHER_PART);
+        if finished.iter().sum::<usize>() < if self.decides.is_empty() { 1 } else { another } {
             return;
         }
+        let half = finished.len().div_ceil(ROUNDS);
         let (mut round, mut ids, mut halts) = (Vec::new(), Vec::new(), Vec::new());
         let (mut records_in_round, mut bytes_in_round) = (0, 0);
         for partition in self.turns(self.last_decided.as_ref()) {
             let Some(state) = self.partitions.get_mut(&partition) else { continue };
             let incarnation = state.incarnation;
             let Some(running) = state.running() else { continue };
-            if records_in_round >= ROUND_RECORDS || bytes_in_round >= ROUND_BYTES || (self.solo_rounds > 0 && !round.is_empty()) {
+            let full = records_in_round >= ROUND_RECORDS || bytes_in_round >= ROUND_BYTES;
+            let shared = round.len() >= half && records_in_round >= another;
+            if full || shared || (self.solo_rounds > 0 && !round.is_empty()) {
                 break;
+            }
+            if running.in_round {
+                continue;
             }
             if running.deciding.is_none() {
                 let Some(prefix) = running.ledger.take_prefix(running.decide_cap, PREFIX_BYTES) else { continue };
@@ -68,6 +89,7 @@ impl Driver {
                 running.deciding = Some(prefix);
             }
             let Some(prefix) = &running.deciding else { continue };
+            running.in_round = true;
             records_in_round += prefix.records.len();
             bytes_in_round += prefix.bytes;
             ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
@@ -98,7 +120,7 @@ impl Driver {
         }
         self.last_decided = ids.last().map(|(partition, ..)| partition.clone());
         let (store, settings) = (self.parts.store.clone(), self.settings.clone());
-        self.decide = Some(
+        self.decides.push(
             async move {
                 let started = Instant::now();
                 let result = store.decide(&settings.provenance, &round).await;
@@ -126,6 +148,11 @@ impl Driver {
     }
 
     pub(super) fn on_decide(&mut self, done: DecideDone) {
+        for (partition, incarnation, ..) in &done.round {
+            if let Some(running) = current(&mut self.partitions, partition, *incarnation) {
+                running.in_round = false;
+            }
+        }
         self.parts.observer.round_ended("decide", done.round.len(), done.seconds, done.result.is_ok());
         let moved = match done.result {
             Ok(moved) => {
@@ -226,22 +253,42 @@ impl Driver {
                 running.ledger.restore(prefix);
                 continue;
             }
-            if prefix.events.len() == 1 {
-                if prefix.records.iter().any(|record| record.kind == Kind::DeadLetter) {
+            if let [event] = prefix.events[..] {
+                let offset = event.offset;
+                let letter = prefix.records.iter().find(|record| record.kind == Kind::DeadLetter);
+                if letter.is_some_and(record::is_bare) {
                     self.failed =
-                        Some(format!("{partition}: Postgres refuses even the dead letter of offset {}: {detail}", prefix.from));
+                        Some(format!("{partition}: Postgres refuses even the dead letter of offset {offset}: {detail}"));
                     return;
                 }
-                tracing::warn!(%partition, offset = prefix.from, detail, "Postgres refuses the record of an event; the event becomes a dead letter.");
-                self.parts.observer.rejected("refused_by_store");
-                let position =
-                    Position { topic: partition.topic.clone(), partition: partition.partition, offset: prefix.events[0].offset };
+                if letter.is_none() {
+                    running.ledger.restore(prefix);
+                    self.meet_again(partition, offset, detail);
+                    continue;
+                }
+                tracing::warn!(%partition, offset, detail, "Postgres refuses the dead letter of an event; it goes without the event's bytes.");
+                let position = Position { topic: partition.topic.clone(), partition: partition.partition, offset };
                 let letter = record::refused(&self.settings.provenance, &position, &self.settings.dead_letter_topic, detail);
                 prefix.records = Arc::new(vec![letter]);
             }
             running.decide_cap = (prefix.events.len() / 2).max(1);
             running.ledger.restore(prefix);
         }
+    }
+
+    /// The bytes of an event whose record is refused are gone: the partition is claimed again, which reads the log from P on, and
+    /// this time the event is a dead letter from the start.
+    fn meet_again(&mut self, partition: TopicPartition, offset: i64, detail: &str) {
+        tracing::warn!(%partition, offset, detail, "Postgres refuses the record of an event; it is read again and becomes a dead letter.");
+        if self.draining.is_some() {
+            // The next owner finds it at P. What was decided before it is still published.
+            if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                running.decide_cap = 0;
+            }
+            return;
+        }
+        self.refused.insert(partition.clone(), (offset, detail.to_owned()));
+        self.reclaim(partition, Duration::ZERO);
     }
 
     pub(super) fn decided(&mut self, partition: &TopicPartition, incarnation: u64, seconds: f64) {
@@ -251,6 +298,9 @@ impl Driver {
         let events = prefix.events.len();
         running.share = share_with(running.share, &prefix);
         running.decided = prefix.to;
+        if self.refused.get(partition).is_some_and(|(refused, _)| *refused < prefix.to) {
+            self.refused.remove(partition);
+        }
         running.named = running.named.filter(|named| *named >= prefix.to);
         running.events += events as i64;
         running.skipped += prefix.skipped;

@@ -46,7 +46,7 @@ impl Driver {
         let deadline = self.draining?;
         let lease = self.parts.source.lease.load();
         let settled = self.slices.is_empty()
-            && self.decide.is_none()
+            && self.decides.is_empty()
             && self.publish.is_none()
             && self.partitions.values_mut().all(|state| {
                 let ours = lease.holds(&state.key.partition);
@@ -66,15 +66,19 @@ impl Driver {
     pub(super) async fn leave(mut self, ended: Ended) -> Ended {
         self.slices.abort_all();
         if matches!(ended, Ended::Drained | Ended::Halted(_)) {
-            for state in self.partitions.values_mut() {
+            let store = &self.parts.store;
+            // All at once: one after the other, a worker with many partitions and a slow Postgres would overstay its drain.
+            let notes = self.partitions.values_mut().filter_map(|state| {
                 let key = state.key.clone();
-                if let Some(running) = state.running() {
-                    let noted = self.parts.store.published(&key, running.claim, running.published, true).await;
-                    if let Err(error) = noted {
+                let running = state.running()?;
+                let (claim, published) = (running.claim, running.published);
+                Some(async move {
+                    if let Err(error) = store.published(&key, claim, published, true).await {
                         tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
                     }
-                }
-            }
+                })
+            });
+            futures_util::future::join_all(notes).await;
         }
         self.last_hint().await;
         for partition in self.partitions.keys().cloned().collect::<Vec<_>>() {

@@ -1,6 +1,6 @@
 //! What the source tells: leases, records, the ends of logs. Also the memory budget, which says when to pause.
 
-use super::{ClaimDone, Driver, finish};
+use super::{ClaimDone, Driver, HOLD, finish};
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::pipeline::claim;
 use crate::pipeline::partition::{Partition, Phase};
@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 impl Driver {
     pub(super) fn on_source(&mut self, event: SourceEvent) {
@@ -86,6 +87,7 @@ impl Driver {
             self.note(partition, true);
             self.forget(partition);
             self.doubted.remove(partition);
+            self.refused.remove(partition);
         }
         if partitions.iter().any(|partition| self.is_publishing(partition)) {
             self.after_round.push(done);
@@ -130,6 +132,8 @@ impl Driver {
             let offset = raw.position.offset;
             let rejected = if running.condemned == Some(offset) && !without(Safety::Condemn) {
                 Some((raw, Rejection::new("kills_process", "the process died twice while this event was in work alone")))
+            } else if let Some((_, detail)) = self.refused.get(&partition).filter(|(refused, _)| *refused == offset) {
+                Some((raw, Rejection::new("refused_by_store", detail.as_str())))
             } else {
                 match (self.parts.decode)(raw) {
                     Ok(event) => {
@@ -155,9 +159,17 @@ impl Driver {
         self.mind_budget();
     }
 
-    /// Pauses everything when the budget is full, resumes at half; a partition over its window stays paused.
+    /// Whether the source waits for room: what it has read is taken when the running rounds have made some.
+    pub(super) fn holds(&self) -> bool {
+        !self.full && self.draining.is_none() && self.full_since.is_some() && self.parts.budget.is_full()
+    }
+
+    /// Pauses everything when the budget stays full, resumes at half; a partition over its window stays paused.
     pub(super) fn mind_budget(&mut self) {
-        if !self.full && self.parts.budget.is_full() {
+        let is_full = self.parts.budget.is_full();
+        let now = Instant::now();
+        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
+        if !self.full && self.full_since.is_some_and(|since| now - since >= HOLD) {
             self.full = true;
             let mut pause = Vec::new();
             for (partition, state) in &mut self.partitions {

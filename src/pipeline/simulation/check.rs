@@ -2,7 +2,8 @@
 
 use super::function::ending;
 use super::world::World;
-use crate::record::Kind;
+use crate::event::RawEvent;
+use crate::record::{Kind, Mode, Record, decode_dead_letter, is_bare};
 use std::collections::BTreeSet;
 
 /// No id is published twice, and the records of a partition are published in the order of their events.
@@ -47,6 +48,10 @@ pub fn every_event_ended(world: &World) -> Result<(), String> {
     for partition in &world.partitions {
         let (tables, state) = (world.database.tables(), world.cluster.state());
         let rows = tables.records_of(partition, 0, i64::MAX);
+        if world.mode == Mode::Postgres {
+            let unheard = state.output.is_empty() && state.offsets.is_empty();
+            return if unheard { Ok(()) } else { Err("mode `postgres` has published".into()) };
+        }
         let output = state.output.iter().filter(|record| record.partition == *partition);
         let published = output.map(|record| (record.offset, record.n, &record.value));
         if !published.eq(rows.iter().map(|row| (row.offset, row.n, &row.value))) {
@@ -80,6 +85,9 @@ pub fn every_event_has_its_rows(world: &World) -> Result<(), String> {
             if condemned.contains(&event.position.offset) {
                 (records, is_dead) = (1, true);
             }
+            if records == 1 && is_dead && !condemned.contains(&event.position.offset) {
+                refused_keeps_its_bytes(event, &rows)?;
+            }
             skipped += i64::from(records == 0);
             dead += i64::from(is_dead);
             let kind = if is_dead { Kind::DeadLetter } else { Kind::Prediction };
@@ -96,4 +104,20 @@ pub fn every_event_has_its_rows(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The dead letter of an event whose record is refused holds the event's bytes, unless those are what is refused.
+fn refused_keeps_its_bytes(event: &RawEvent, rows: &[Record]) -> Result<(), String> {
+    let (offset, payload) = (event.position.offset, event.payload.as_deref());
+    let Some(letter) = rows.iter().find(|row| row.offset == offset) else { return Ok(()) };
+    let original = decode_dead_letter(&letter.value)?;
+    let whole = !original.truncated && original.payload.as_deref() == payload;
+    let label = letter.label.as_deref();
+    match payload {
+        Some(b"refused") if !whole || label != Some("refused_by_store") => {
+            Err(format!("{}: the dead letter has lost the bytes of its event", event.position))
+        }
+        Some(b"stubborn") if !is_bare(letter) => Err(format!("{}: this was to be refused again", event.position)),
+        _ => Ok(()),
+    }
 }

@@ -22,6 +22,7 @@ pub const KINDS: &[(&str, i16, bool)] = &[
     ("reject", 1, true),
     ("poison", 1, true),
     ("refused", 1, true),
+    ("stubborn", 1, true),
     ("kill", 1, true),
 ];
 
@@ -69,7 +70,7 @@ impl Moody {
         match text {
             "skip" => Outcome::Skip("said_so"),
             "reject" => Outcome::Reject(Rejection::new("rejected", "said so")),
-            "refused" => Outcome::Emit(vec![prediction(Some(REFUSED_LABEL))]),
+            "refused" | "stubborn" => Outcome::Emit(vec![prediction(Some(REFUSED_LABEL))]),
             _ => Outcome::Emit(vec![prediction(None); ending(text.as_bytes()).0 as usize]),
         }
     }

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -52,18 +52,72 @@ impl Publisher for Refusing {
     }
 }
 
+/// Keeps K and what was published, and carries each round out when it is let go.
+struct Holding {
+    k: Mutex<Option<Committed>>,
+    output: Mutex<Vec<i64>>,
+    /// Rounds that have begun.
+    begun: Mutex<usize>,
+    go: watch::Sender<bool>,
+}
+
+impl Default for Holding {
+    fn default() -> Self {
+        Self { k: Mutex::default(), output: Mutex::default(), begun: Mutex::default(), go: watch::channel(false).0 }
+    }
+}
+
+impl Publisher for Holding {
+    fn publish<'a>(&'a self, _: Arc<Lease>, round: Vec<Publication>) -> BoxFuture<'a, Result<(), PublishError>> {
+        *self.begun.lock().unwrap() += 1;
+        async move {
+            self.go.subscribe().wait_for(|go| *go).await.unwrap();
+            for publication in round {
+                let records = publication.records.iter().flat_map(|chunk| chunk.iter()).map(|record| record.offset);
+                self.output.lock().unwrap().extend(records);
+                let k = Committed { offset: publication.to, records_total: Some(publication.records_total) };
+                *self.k.lock().unwrap() = Some(k);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn committed<'a>(&'a self, partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<CommittedOffsets, PublishError>> {
+        let k = *self.k.lock().unwrap();
+        async move { Ok(partitions.iter().map(|partition| (partition.clone(), k)).collect()) }.boxed()
+    }
+
+    fn commit<'a>(&'a self, _: Arc<Lease>, _: &'a TopicPartition, k: Committed) -> BoxFuture<'a, Result<(), PublishError>> {
+        *self.k.lock().unwrap() = Some(k);
+        async { Ok(()) }.boxed()
+    }
+
+    fn hint<'a>(&'a self, _: Arc<Lease>, _: Vec<(TopicPartition, Committed)>) -> BoxFuture<'a, Result<(), PublishError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn bounds<'a>(&'a self, _: &'a TopicPartition) -> BoxFuture<'a, Result<LogBounds, PublishError>> {
+        async { Ok(LogBounds { low: 0, high: 100 }) }.boxed()
+    }
+
+    fn partition_count<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<i32, PublishError>> {
+        async { Ok(1) }.boxed()
+    }
+}
+
 /// A worker whose source is told by hand.
-struct Told {
+struct Told<P> {
     partition: TopicPartition,
     cluster: Arc<Cluster>,
     database: Arc<Database>,
-    publisher: Arc<Refusing>,
+    publisher: Arc<P>,
     in_force: Arc<ArcSwap<Lease>>,
     events: mpsc::Sender<SourceEvent>,
     worker: JoinHandle<Ended>,
 }
 
-impl Told {
+impl<P: Publisher + Default + 'static> Told<P> {
     /// Five events wait; the partition is claimed and its start was asked for.
     async fn start() -> Self {
         let partition = TopicPartition::new("in", 0);
@@ -75,7 +129,7 @@ impl Told {
         let (commands, mut obeyed) = mpsc::unbounded_channel();
         let lease = lease(&partition, 1);
         let in_force = Arc::new(ArcSwap::from(lease.clone()));
-        let (publisher, database) = (Arc::new(Refusing::default()), Database::new(1));
+        let (publisher, database) = (Arc::new(P::default()), Database::new(1));
         let parts = Parts {
             source: SourceHandle { events: heard, commands, lease: in_force.clone(), polled_at_ms: Arc::default() },
             store: Arc::new(MemoryStore { database: database.clone(), process: process.clone() }),
@@ -107,7 +161,7 @@ fn lease(partition: &TopicPartition, number: u64) -> Arc<Lease> {
 /// The leases under which a partition was tried, when it went and came back before the pipeline heard of it. The lease in
 /// force holds it again, with a generation that Kafka accepts; another worker may have published it in between.
 pub async fn leases_tried() -> Vec<u64> {
-    let told = Told::start().await;
+    let told = Told::<Refusing>::start().await;
     told.started().await;
     let tried = || told.publisher.0.lock().unwrap().clone();
     while tried().is_empty() {
@@ -121,11 +175,34 @@ pub async fn leases_tried() -> Vec<u64> {
 
 /// How many of the five events are decided, when records that were read in an earlier stay still come before the start.
 pub async fn decided_after_stale_records() -> i64 {
-    let told = Told::start().await;
+    let told = Told::<Refusing>::start().await;
     let stale = told.cluster.events(&told.partition).split_off(3);
     told.events.send(SourceEvent::Records(stale)).await.unwrap();
     told.started().await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     told.worker.abort();
     told.database.tables().rows[&told.partition].events
+}
+
+/// The offsets of the events as they were published, when a partition goes and comes back while a round carries it, and the
+/// broker carries that round out after all.
+pub async fn published_around_a_move() -> Vec<i64> {
+    let told = Told::<Holding>::start().await;
+    told.started().await;
+    let decided = || told.database.tables().rows.get(&told.partition).map_or(0, |row| row.events);
+    while *told.publisher.begun.lock().unwrap() == 0 || decided() < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (done, _) = oneshot::channel();
+    let gone = Arc::new(Lease { number: 2, partitions: BTreeMap::new(), metadata: None });
+    let (partitions, again) = (vec![told.partition.clone()], lease(&told.partition, 3));
+    told.in_force.store(again.clone());
+    let revoked = SourceEvent::Revoked { lease: gone, partitions: partitions.clone(), lost: false, done };
+    told.events.send(revoked).await.unwrap();
+    told.events.send(SourceEvent::Assigned { lease: again, partitions }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    told.publisher.go.send_replace(true);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    told.worker.abort();
+    told.publisher.output.lock().unwrap().clone()
 }

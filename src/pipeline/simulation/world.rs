@@ -15,7 +15,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-const PARTITIONS: i32 = 3;
+/// Partitions of the two topics.
+const PARTITIONS: [(&str, i32); 3] = [("in", 0), ("in", 1), ("more", 0)];
 
 /// One worker of the world.
 pub struct Worker {
@@ -46,13 +47,14 @@ pub struct World {
     pub ends: Vec<String>,
     /// What the workers are told about lost commits.
     pub on_lost_commits: OnLostCommits,
+    pub mode: Mode,
     halts: Arc<Halts>,
     processes: u64,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        let partitions: Vec<TopicPartition> = (0..PARTITIONS).map(|number| TopicPartition::new("in", number)).collect();
+        let partitions: Vec<TopicPartition> = PARTITIONS.map(|(topic, number)| TopicPartition::new(topic, number)).into();
         Self {
             cluster: Cluster::new(seed, &partitions),
             database: Database::new(seed.wrapping_add(1)),
@@ -61,6 +63,7 @@ impl World {
             chance: Chance::new(seed.wrapping_add(2)),
             ends: Vec::new(),
             on_lost_commits: OnLostCommits::Halt,
+            mode: Mode::Both,
             halts: Arc::default(),
             processes: 0,
         }
@@ -91,7 +94,7 @@ impl World {
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(
-            Arc::new(settings(process.id, self.on_lost_commits)),
+            Arc::new(Settings { mode: self.mode, ..settings(process.id, self.on_lost_commits) }),
             parts,
             stop.clone(),
             CancellationToken::new(),
@@ -142,7 +145,7 @@ impl World {
             let end = self.cluster.bounds(partition).high;
             let decided = self.database.tables().rows.get(partition).map(|row| row.next_offset);
             let published = self.cluster.state().offsets.get(partition).map(|stored| stored.offset);
-            decided == Some(end) && published == Some(end)
+            decided == Some(end) && (published == Some(end) || self.mode == Mode::Postgres)
         })
     }
 

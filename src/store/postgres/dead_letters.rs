@@ -99,7 +99,7 @@ impl PostgresStore {
 
     async fn filtered(&self, columns: &str, pipeline: &str, filter: &Filter) -> Result<Vec<PgRow>, sqlx::Error> {
         let text = format!("SELECT {columns} FROM millrace.record r {WITH_MARKS} {FILTERED}");
-        sqlx::query(sqlx::AssertSqlSafe(text))
+        sqlx::query(&text)
             .bind(pipeline)
             .bind(&filter.reason)
             .bind(&filter.handling)
@@ -117,10 +117,11 @@ impl PostgresStore {
         let text = format!(
             "SELECT {COLUMNS} \
              FROM unnest($2::int[], $3::text[], $4::int[], $5::bigint[], $6::smallint[]) AS i (run, topic, partition, \"offset\", n) \
-             CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.pipeline = $1 AND r.run = i.run AND r.topic = i.topic \
-             AND r.partition = i.partition AND r.\"offset\" = i.\"offset\" AND r.n = i.n AND r.kind = 'dead_letter' LIMIT 1) r {WITH_MARKS}"
+             JOIN millrace.stream_partition p ON p.pipeline = $1 AND p.run = i.run AND p.topic = i.topic AND p.partition = i.partition \
+             CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.stream = p.stream AND r.\"offset\" = i.\"offset\" \
+             AND r.n = i.n AND r.kind = 'dead_letter' LIMIT 1) r {WITH_MARKS}"
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        let rows = sqlx::query(&text)
             .bind(pipeline)
             .bind(runs)
             .bind(topics)

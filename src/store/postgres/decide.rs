@@ -34,12 +34,12 @@ mod copy;
 const DECIDE: &str = concat!(
     "WITH moved AS (",
     compare_and_set!(),
-    r#"RETURNING p.topic, p.partition
+    r#"RETURNING p.topic, p.partition, p.stream
 ), written AS (
     INSERT INTO millrace.record
-        (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score)
+        (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score, stream)
     SELECT $1, $2, moved.topic, moved.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
-           $24, $25, $26, r.label, r.score
+           $24, $25, $26, r.label, r.score, moved.stream
     FROM unnest($14::int[], $15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::text[],
                 $22::text[], $23::float8[])
          AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score)
@@ -53,10 +53,9 @@ SELECT topic, partition FROM moved
 /// Attempts when Postgres says that this round and another stood in each other's way.
 const DEADLOCK_ATTEMPTS: usize = 3;
 
-/// Rows from which on COPY costs less than the statement over arrays: about even at 2,000, 0.5 of the time at 8,000 and 0.75 at
-/// 20,000, on a busy machine (`benches/decide.rs`). A short one is a loss over TCP: it took 44 ms, since its end waits for a delayed
-/// acknowledgement and the client library does not turn Nagle's algorithm off.
-const COPY_FROM: usize = 3_000;
+/// Rows from which on the round goes by COPY: the two are about even from 400 to 2,000 rows, COPY is ahead above
+/// (`benches/decide.rs`).
+const COPY_FROM: usize = 2_000;
 
 pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
     let mut attempt = 1;

@@ -6,6 +6,14 @@ use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::{Query, QueryScalar};
 
+/// The number of the partition that the first four parameters name; records are found by it.
+macro_rules! stream {
+    () => {
+        "(SELECT stream FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4)"
+    };
+}
+pub(super) use stream;
+
 /// Binds pipeline, run, topic and partition, which come first in every statement about one partition.
 pub trait BindKey<'q> {
     fn bind_key(self, key: &'q PartitionKey) -> Self;

@@ -11,13 +11,14 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (2, "roles", include_str!("../../../migrations/0002_roles.sql")),
     (3, "dead letter marks", include_str!("../../../migrations/0003_dead_letter_marks.sql")),
     (4, "start offset", include_str!("../../../migrations/0004_start_offset.sql")),
+    (5, "narrow key", include_str!("../../../migrations/0005_narrow_key.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 4;
+pub const SCHEMA_VERSION: i32 = 5;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
-const CONTRACTING: &[(i32, i32)] = &[];
+const CONTRACTING: &[(i32, i32)] = &[(5, 5)];
 
 /// Any number, as long as all migrations take the same.
 const LOCK: i64 = 0x6d69_6c6c_7261_6365;
@@ -71,7 +72,7 @@ async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
             None => {}
         }
         let mut transaction = connection.begin().await.map_err(map)?;
-        sqlx::raw_sql(*text).execute(&mut *transaction).await.map_err(map)?;
+        sqlx::raw_sql(text).execute(&mut *transaction).await.map_err(map)?;
         sqlx::query("INSERT INTO millrace.migration (version, name, digest, min_compatible) VALUES ($1, $2, $3, $4)")
             .bind(version)
             .bind(name)

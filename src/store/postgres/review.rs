@@ -2,7 +2,7 @@
 
 use super::PostgresStore;
 use super::errors::{Need, error_of};
-use super::keyed::{BindKey, id_columns};
+use super::keyed::{BindKey, id_columns, stream};
 use crate::event::TopicPartition;
 use crate::record::{Mode, RecordId};
 use crate::store::{PartitionKey, StoreError};
@@ -68,7 +68,7 @@ impl PostgresStore {
              count(r.n) AS rows, count(*) FILTER (WHERE r.kind = 'dead_letter') AS dead_rows, \
              count(DISTINCT r.\"offset\") AS events_with_rows, count(*) FILTER (WHERE r.\"offset\" >= p.next_offset) AS beyond, \
              min(r.\"offset\") AS lowest \
-             FROM millrace.stream_partition p LEFT JOIN millrace.record r USING (pipeline, run, topic, partition) \
+             FROM millrace.stream_partition p LEFT JOIN millrace.record r USING (stream) \
              WHERE p.pipeline = $1 GROUP BY p.pipeline, p.run, p.topic, p.partition ORDER BY p.run, p.topic, p.partition",
         )
         .bind(pipeline)
@@ -82,7 +82,7 @@ impl PostgresStore {
     pub async fn orphans(&self, pipeline: &str) -> Result<i64, StoreError> {
         sqlx::query_scalar(
             "SELECT count(*) FROM millrace.record r WHERE pipeline = $1 AND NOT EXISTS (SELECT 1 FROM millrace.stream_partition p \
-             WHERE p.pipeline = r.pipeline AND p.run = r.run AND p.topic = r.topic AND p.partition = r.partition)",
+             WHERE p.stream = r.stream AND p.pipeline = r.pipeline AND p.run = r.run AND p.topic = r.topic AND p.partition = r.partition)",
         )
         .bind(pipeline)
         .fetch_one(&self.pool)
@@ -92,14 +92,12 @@ impl PostgresStore {
 
     /// Number of rows of one partition below an offset.
     pub async fn rows_below(&self, key: &PartitionKey, offset: i64) -> Result<i64, StoreError> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" < $5",
-        )
-        .bind_key(key)
-        .bind(offset)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(map)
+        sqlx::query_scalar(concat!("SELECT count(*) FROM millrace.record WHERE stream = ", stream!(), " AND \"offset\" < $5"))
+            .bind_key(key)
+            .bind(offset)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(map)
     }
 
     /// The topics that a pipeline's rows are meant for.
@@ -119,8 +117,9 @@ impl PostgresStore {
             "SELECT i.run, i.topic, i.partition, i.\"offset\", i.n, r.out_topic, r.key, r.headers ->> 'traceparent' AS traceparent, \
              sha256(convert_to(r.value::text, 'UTF8')) AS digest \
              FROM unnest($2::int[], $3::text[], $4::int[], $5::bigint[], $6::smallint[]) AS i (run, topic, partition, \"offset\", n) \
-             CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.pipeline = $1 AND r.run = i.run AND r.topic = i.topic \
-             AND r.partition = i.partition AND r.\"offset\" = i.\"offset\" AND r.n = i.n LIMIT 1) r",
+             JOIN millrace.stream_partition p ON p.pipeline = $1 AND p.run = i.run AND p.topic = i.topic AND p.partition = i.partition \
+             CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.stream = p.stream AND r.\"offset\" = i.\"offset\" \
+             AND r.n = i.n LIMIT 1) r",
         )
         .bind(pipeline)
         .bind(runs)
@@ -146,11 +145,15 @@ impl PostgresStore {
     ) -> Result<Vec<(i64, i64, i64)>, StoreError> {
         let rows = sqlx::query(
             // The mixing is that of the tallies in `verify`, 32 bits in a bigint.
-            "SELECT (\"offset\" - $6) / $7 AS bucket, count(*), sum((c.x >> 16) # c.x)::bigint FROM millrace.record r, \
+            concat!(
+                "SELECT (\"offset\" - $6) / $7 AS bucket, count(*), sum((c.x >> 16) # c.x)::bigint FROM millrace.record r, \
              LATERAL (SELECT ((\"offset\" & 4294967295) + n::bigint * 2654435761) & 4294967295 AS x) a, \
              LATERAL (SELECT (((a.x >> 16) # a.x) * 73244475) & 4294967295 AS x) b, \
              LATERAL (SELECT (((b.x >> 16) # b.x) * 73244475) & 4294967295 AS x) c \
-             WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND out_topic = $5 AND \"offset\" < $8 GROUP BY 1",
+             WHERE stream = ",
+                stream!(),
+                " AND out_topic = $5 AND \"offset\" < $8 GROUP BY 1"
+            ),
         )
         .bind_key(key)
         .bind(out_topic)
@@ -171,10 +174,12 @@ impl PostgresStore {
         from: i64,
         to: i64,
     ) -> Result<Vec<(i64, i16)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT \"offset\", n FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 \
-             AND ($5::text IS NULL OR out_topic = $5) AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT \"offset\", n FROM millrace.record WHERE stream = ",
+            stream!(),
+            " \
+             AND ($5::text IS NULL OR out_topic = $5) AND \"offset\" >= $6 AND \"offset\" < $7 ORDER BY 1, 2"
+        ))
         .bind_key(key)
         .bind(out_topic)
         .bind(from)

@@ -1,7 +1,7 @@
 //! The small statements: claim, read, open, note, bring back.
 
 use super::errors::store_error;
-use super::keyed::BindKey;
+use super::keyed::{BindKey, stream};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Record};
 use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
@@ -70,7 +70,7 @@ pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) ->
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 ORDER BY partition"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
+    let rows = sqlx::query(&text).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
     rows.iter().map(|row| Ok((row.try_get("partition")?, partition_row(row)?))).collect::<Result<_, sqlx::Error>>().map_err(map)
 }
 
@@ -80,8 +80,7 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
          idle_claims = idle_claims + (suspect_offset IS NULL AND owner IS DISTINCT FROM $6)::int \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(text)).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
+    let row = sqlx::query(&text).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
@@ -89,7 +88,7 @@ pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<O
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 FOR SHARE"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind_key(key).fetch_optional(executor).await.map_err(map)?;
+    let row = sqlx::query(&text).bind_key(key).fetch_optional(executor).await.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
@@ -138,9 +137,12 @@ pub async fn records(
 ) -> Result<Vec<Record>, StoreError> {
     let (after_offset, after_n) = after.unwrap_or((i64::MIN, 0));
     let rows = sqlx::query(
-        "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, score \
-         FROM millrace.record WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND \"offset\" >= $5 AND \"offset\" < $6 \
-         AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9",
+        concat!(
+            "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, \
+             score FROM millrace.record WHERE stream = ",
+            stream!(),
+            " AND \"offset\" >= $5 AND \"offset\" < $6 AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9"
+        ),
     )
     .bind_key(key)
     .bind(from)

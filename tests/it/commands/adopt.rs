@@ -1,6 +1,7 @@
 //! `millrace adopt` after the halts that name it: the worker goes on, nothing is lost, and nothing is published twice.
 
-use super::stage::{Ended, PARTITIONS, Stage, ended, id};
+use crate::support::command::{Ended, PARTITIONS};
+use crate::support::stage::Stage;
 use crate::support::{brokers, create_topic, delete_group, read_committed};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -50,7 +51,7 @@ async fn another_database_goes_on_where_the_group_stopped() {
     stage.run_until(100).await;
     assert_clean(&stage);
     let seen: Vec<String> =
-        [".out", ".dead"].iter().flat_map(|end| read_committed(&format!("{}{end}", stage.name))).map(|seen| id(&seen)).collect();
+        [".out", ".dead"].iter().flat_map(|end| read_committed(&format!("{}{end}", stage.name))).map(|seen| seen.id()).collect();
     assert_eq!(seen.len(), 300, "each event ended once over both databases");
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 300);
 }
@@ -85,7 +86,7 @@ async fn a_topic_that_was_made_again_is_read_from_its_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_mode_needs_a_new_run() {
     let stage = Stage::drained(100).await;
-    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    stage.reconfigure("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
     let log = stage.run_halts();
     assert!(log.contains("was running in mode both") && log.contains("millrace adopt"), "{log}");
     assert_eq!(done(&stage, &["--yes"]).await.code, Some(0));
@@ -93,7 +94,7 @@ async fn a_changed_mode_needs_a_new_run() {
     stage.run_until(200).await;
     assert_clean(&stage);
 
-    stage.change_config("mode = \"postgres\"", "mode = \"both\"");
+    stage.reconfigure("mode = \"postgres\"", "mode = \"both\"");
     stage.run_halts();
     let shown = done(&stage, &["--from", "earliest", "--partition", "0"]).await.json()["plan"].clone();
     let starts = (shown["partitions"][0]["start"].as_i64(), shown["partitions"][1]["start"].as_i64());
@@ -108,15 +109,17 @@ async fn a_changed_mode_needs_a_new_run() {
 /// Would catch: a run that is started under a worker that came while it was being written; in mode `postgres` no broker refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_comes_at_the_last_moment_is_seen() {
-    let stage = Stage::new().await;
-    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    let stage = Stage::small().await;
+    stage.reconfigure("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
     stage.send(0, 20);
     stage.run_until(20).await;
     assert_eq!(done(&stage, &[]).await.code, Some(0));
     let mut holder = PgConnection::connect(&stage.url).await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE millrace.stream_partition IN SHARE MODE").execute(&mut holder).await.unwrap();
     let adopting = stage.start(&["adopt", "--yes"]);
-    stage.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 1).await;
+    stage
+        .wait_for("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 1)
+        .await;
     let member: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", &stage.name).create().unwrap();
     member.subscribe(&[&stage.name]).unwrap();
@@ -126,7 +129,7 @@ async fn a_member_that_comes_at_the_last_moment_is_seen() {
         member.poll(Duration::from_millis(50));
     }
     sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
-    let refused = ended(adopting.wait_with_output().unwrap());
+    let refused = Ended::from(adopting.wait_with_output().unwrap());
     assert!(refused.code == Some(1) && refused.err.contains("stop the workers"), "{refused:?}");
     assert_eq!(stage.number("SELECT max(run)::bigint FROM millrace.stream_partition").await, 1);
 }
@@ -136,7 +139,7 @@ async fn a_member_that_comes_at_the_last_moment_is_seen() {
 async fn published_sets_an_offset_with_its_count() {
     let stage = Stage::drained(200).await;
     // As if the last ten of each partition had been decided and published, and then another program moved the offsets.
-    stage.sql("UPDATE millrace.stream_partition SET published_offset = 90").await;
+    stage.execute("UPDATE millrace.stream_partition SET published_offset = 90").await;
     (0..PARTITIONS).for_each(|partition| move_group(&stage, partition, 95));
     let log = stage.run_halts();
     assert!(log.contains("was not written by Millrace") && log.contains("millrace adopt"), "{log}");
@@ -151,7 +154,7 @@ async fn published_sets_an_offset_with_its_count() {
     assert_clean(&stage);
     let worker = stage.worker();
     stage.send(200, 240);
-    stage.until("SELECT sum(events)::bigint FROM millrace.stream_partition", 240).await;
+    stage.wait_for("SELECT sum(events)::bigint FROM millrace.stream_partition", 240).await;
     let refused = adopt(&stage, &["--yes"]);
     assert!(refused.code == Some(1) && refused.err.contains("stop the workers"), "{refused:?}");
     drop(worker);
@@ -183,7 +186,7 @@ async fn obeyed_to_the_letter(stage: &Stage, log: &str, events: i64) {
     stage.run_until(events + 40).await;
     assert_clean(stage);
     let seen: Vec<String> =
-        [".out", ".dead"].iter().flat_map(|end| read_committed(&format!("{}{end}", stage.name))).map(|seen| id(&seen)).collect();
+        [".out", ".dead"].iter().flat_map(|end| read_committed(&format!("{}{end}", stage.name))).map(|seen| seen.id()).collect();
     assert_eq!(seen.len() as i64, events + 40, "a record came twice, or never");
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len() as i64, events + 40);
 }
@@ -193,7 +196,7 @@ async fn obeyed_to_the_letter(stage: &Stage, log: &str, events: i64) {
 async fn after_a_reset_of_the_offsets_the_printed_command_doubles_nothing() {
     // The last event of partition 1 is a dead letter.
     let stage = Stage::drained(198).await;
-    stage.sql("UPDATE millrace.stream_partition SET published_offset = 90").await;
+    stage.execute("UPDATE millrace.stream_partition SET published_offset = 90").await;
     (0..PARTITIONS).for_each(|partition| move_group(&stage, partition, 40));
     let log = stage.run_halts();
     assert!(log.contains("is below 90"), "{log}");
@@ -204,7 +207,7 @@ async fn after_a_reset_of_the_offsets_the_printed_command_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_offsets_are_gone_the_printed_command_doubles_nothing() {
     let stage = Stage::drained(198).await;
-    stage.sql("UPDATE millrace.stream_partition SET published_offset = 90").await;
+    stage.execute("UPDATE millrace.stream_partition SET published_offset = 90").await;
     delete_group(&stage.name).await;
     let log = stage.run_halts();
     assert!(log.contains("no committed offset any more"), "{log}");
@@ -215,7 +218,7 @@ async fn after_the_offsets_are_gone_the_printed_command_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn auto_refuses_what_postgres_has_not_decided_and_an_offset_warns() {
     let stage = Stage::drained(200).await;
-    stage.sql("UPDATE millrace.stream_partition SET published_offset = 90").await;
+    stage.execute("UPDATE millrace.stream_partition SET published_offset = 90").await;
     (0..PARTITIONS).for_each(|partition| move_group(&stage, partition, 40));
     let plan = done(&stage, &[]).await.json()["plan"].clone();
     assert_eq!(plan["partitions"][0]["start"], 40);
@@ -226,7 +229,7 @@ async fn auto_refuses_what_postgres_has_not_decided_and_an_offset_warns() {
     assert!(warned.code == Some(0) && warned.out.contains("records of [95, 100) would be published twice"), "{warned:?}");
     assert_eq!(adopt(&stage, &["--published", "95"]).code, Some(2), "an offset is one partition's");
 
-    stage.sql("UPDATE millrace.stream_partition SET next_offset = 95 WHERE partition = 1").await;
+    stage.execute("UPDATE millrace.stream_partition SET next_offset = 95 WHERE partition = 1").await;
     let refused = adopt(&stage, &["--published", "auto", "--yes"]);
     assert!(refused.code == Some(1) && refused.err.contains("decided only up to 95"), "{refused:?}");
     let other = adopt(&stage, &["--published", "auto", "--partition", "0"]).json()["plan"]["partitions"].clone();

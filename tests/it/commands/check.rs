@@ -1,6 +1,7 @@
 //! `millrace check --connect` finds what would stop `run`.
 
-use super::stage::{Ended, Stage};
+use crate::support::command::Ended;
+use crate::support::stage::Stage;
 use crate::support::{create_topic_with, empty_database};
 
 fn check(stage: &Stage) -> Ended {
@@ -18,7 +19,7 @@ fn assert_wrong(stage: &Stage, text: &str) {
 /// Would catch: false alarms, and checks that do not run.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_good_is_good_and_too_many_rights_are_a_warning() {
-    let stage = Stage::new().await;
+    let stage = Stage::small().await;
     let ended = check(&stage);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     for text in [
@@ -33,46 +34,47 @@ async fn what_is_good_is_good_and_too_many_rights_are_a_warning() {
     }
     // A user with the worker's role alone.
     let user = stage.name.clone();
-    stage.sql(&format!("CREATE ROLE {user} LOGIN; GRANT millrace_worker TO {user}")).await;
-    stage.change_config("postgres://postgres@", &format!("postgres://{user}@"));
+    stage.execute(&format!("CREATE ROLE {user} LOGIN; GRANT millrace_worker TO {user}")).await;
+    stage.reconfigure("postgres://postgres@", &format!("postgres://{user}@"));
     let ended = check(&stage);
     assert!(ended.code == Some(0) && !ended.out.contains("\"warning\""), "{ended:?}");
-    stage.sql(&format!("REVOKE millrace_worker FROM {user}; GRANT millrace_reader TO {user}")).await;
+    stage.execute(&format!("REVOKE millrace_worker FROM {user}; GRANT millrace_reader TO {user}")).await;
     let ended = check(&stage);
     assert!(ended.code == Some(2) && ended.out.contains("may not INSERT on millrace.record"), "{ended:?}");
-    stage.sql(&format!("DROP ROLE {user}")).await;
+    stage.execute(&format!("DROP ROLE {user}")).await;
 }
 
 /// Would catch: a check that asks for less than `run` needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_stop_a_worker_is_found() {
-    let stage = Stage::new().await;
+    let stage = Stage::small().await;
     let (name, url) = (stage.name.clone(), stage.url.clone());
-    stage.change_config(&format!("{name}.out"), "not-there");
+    stage.reconfigure(&format!("{name}.out"), "not-there");
     assert_wrong(&stage, "`not-there` does not exist");
 
     let small = format!("{name}.small");
     create_topic_with(&small, 1, &[("max.message.bytes", "50000")]).await;
-    stage.change_config("not-there", &small);
+    stage.reconfigure("not-there", &small);
     assert_wrong(&stage, "takes messages of 50000 bytes");
-    stage.change_config(&small, &format!("{name}.out"));
+    stage.reconfigure(&small, &format!("{name}.out"));
 
-    stage.change_config(&url, &empty_database().await);
+    stage.reconfigure(&url, &empty_database().await);
     assert_wrong(&stage, "millrace migrate");
-    stage.change_config("/t_", "/no_such_");
+    stage.reconfigure("/t_", "/no_such_");
     assert_wrong(&stage, "the database cannot be used");
 }
 
 /// Would catch: a model folder that is not opened, or whose digest is not compared.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_digest_is_found() {
-    let stage = Stage::new().await;
+    let stage = Stage::small().await;
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/sentiment-en");
-    stage.change_config("event = \"transaction\"", "event = \"chat_message\"\nmodel = \"starter\"");
-    stage.change_config("function = \"copy\"", "function = \"sentiment\"");
-    stage.change_config("[[pipeline]]", &format!("[models.starter]\npath = \"{model}\"\n[[pipeline]]"));
+    stage.reconfigure("event = \"transaction\"", "event = \"chat_message\"\nmodel = \"starter\"");
+    stage.reconfigure("function = \"copy\"", "function = \"sentiment\"");
+    stage.reconfigure("fields = [\"amount\"], score = \"amount / 100\"", "max_text_tokens = 100");
+    stage.reconfigure("[[pipeline]]", &format!("[models.starter]\npath = \"{model}\"\n[[pipeline]]"));
     let ended = check(&stage);
     assert!(ended.code == Some(0) && ended.out.contains("function sentiment answers with model starter@"), "{ended:?}");
-    stage.change_config("[[pipeline]]", &format!("digest = \"{}\"\n[[pipeline]]", "0".repeat(64)));
+    stage.reconfigure("[[pipeline]]", &format!("digest = \"{}\"\n[[pipeline]]", "0".repeat(64)));
     assert_wrong(&stage, "has sha256");
 }

@@ -1,6 +1,7 @@
 //! `millrace dead-letters`: events end again after a redrive, each once, and marks hold.
 
-use super::stage::{Ended, Stage, ended};
+use crate::support::command::Ended;
+use crate::support::stage::Stage;
 use crate::support::{read_committed, store};
 use millrace::record::RecordId;
 use millrace::store::postgres::{Mark, Marked};
@@ -68,8 +69,8 @@ async fn what_was_cut_off_truncated_or_discarded_is_not_written() {
     let id = |offset: i64| format!("{name}/1/{name}/1/{offset}/0", name = stage.name);
     let (half, cut, dropped) = (id(3), id(8), id(13));
     let key = "pipeline, run, topic, partition, \"offset\", n";
-    stage.sql(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action, at) SELECT {key}, 'redriving', now() - interval '1 hour' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
-    stage.sql("UPDATE millrace.record SET value = (left(value::text, -1) || ',\"payload_truncated\":true}')::json WHERE partition = 1 AND \"offset\" = 8").await;
+    stage.execute(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action, at) SELECT {key}, 'redriving', now() - interval '1 hour' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
+    stage.execute("UPDATE millrace.record SET value = (left(value::text, -1) || ',\"payload_truncated\":true}')::json WHERE partition = 1 AND \"offset\" = 8").await;
     let discarded = letters(&stage, &["discard", &dropped, "--note", "a test"]);
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
     let shown = letters(&stage, &["show", &dropped, "--json"]).json();
@@ -98,7 +99,7 @@ async fn what_was_cut_off_truncated_or_discarded_is_not_written() {
 /// Would catch: two operators who both write the same event, and a mark over one that was set after the look.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_replaces_the_one_that_was_read_and_no_other() {
-    let stage = Stage::new().await;
+    let stage = Stage::small().await;
     let store = store(&stage.url).await;
     let id = RecordId::from_str("p/1/in/0/5/0").unwrap();
     let mark = |read: Option<Marked>, mark| {
@@ -125,18 +126,20 @@ async fn of_two_again_at_once_one_writes() {
     let stage = Stage::drained(20).await;
     let id = format!("{name}/1/{name}/1/3/0", name = stage.name);
     let key = "pipeline, run, topic, partition, \"offset\", n";
-    stage.sql(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action) SELECT {key}, 'redriving' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
+    stage.execute(&format!("INSERT INTO millrace.dead_letter_mark ({key}, action) SELECT {key}, 'redriving' FROM millrace.record WHERE partition = 1 AND \"offset\" = 3")).await;
     let early = letters(&stage, &["redrive", &id, "--again"]);
     assert!(early.code == Some(1) && early.err.contains("may be under way"), "{early:?}");
-    stage.sql("UPDATE millrace.dead_letter_mark SET at = now() - interval '1 hour'").await;
+    stage.execute("UPDATE millrace.dead_letter_mark SET at = now() - interval '1 hour'").await;
 
     let before = read_committed(&stage.name).len();
     let mut holder = PgConnection::connect(&stage.url).await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT 1 FROM millrace.dead_letter_mark FOR UPDATE").execute(&mut holder).await.unwrap();
     let both: Vec<_> = (0..2).map(|_| stage.start(&["dead-letters", "redrive", &id, "--again"])).collect();
-    stage.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 2).await;
+    stage
+        .wait_for("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 2)
+        .await;
     sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
-    let mut both: Vec<Ended> = both.into_iter().map(|child| ended(child.wait_with_output().unwrap())).collect();
+    let mut both: Vec<Ended> = both.into_iter().map(|child| Ended::from(child.wait_with_output().unwrap())).collect();
     both.sort_by_key(|ended| ended.code);
     assert_eq!((both[0].code, both[1].code), (Some(0), Some(1)), "{both:?}");
     assert!(both[0].out.contains("redriven") && !both[1].out.contains("redriven"), "{both:?}");
@@ -161,7 +164,7 @@ async fn a_redrive_by_reason_takes_all() {
 /// Would catch: a worker that can hide what it could not score.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worker_may_read_marks_and_not_write_them() {
-    let stage = Stage::new().await;
+    let stage = Stage::small().await;
     for (role, privilege, may) in [
         ("millrace_worker", "SELECT", true),
         ("millrace_worker", "INSERT", false),

@@ -1,7 +1,8 @@
 //! `millrace verify` says clean only where it is, and names the first thing that is not.
 
-use super::stage::{self, Ended, Stage, id, write};
+use crate::support::command::{Ended, PARTITIONS, write};
 use crate::support::services::{Kind, Service};
+use crate::support::stage::Stage;
 use crate::support::{Seen, brokers, create_topic, read_committed};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -50,10 +51,10 @@ async fn a_drained_pipeline_is_clean() {
 /// Would catch: P, K and rows of different moments compared with each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_at_work_is_clean_too() {
-    let stage = Stage::new().await;
+    let stage = Stage::small().await;
     let _worker = stage.worker();
     stage.send(0, 100);
-    stage.until("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition", 100).await;
+    stage.wait_for("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition", 100).await;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -75,21 +76,21 @@ async fn a_pipeline_at_work_is_clean_too() {
 /// Would catch: K asked for in a mode that has none, and rows that are not counted there.
 #[tokio::test(flavor = "multi_thread")]
 async fn mode_postgres_has_counts_alone() {
-    let stage = Stage::new().await;
-    stage.change_config("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
+    let stage = Stage::small().await;
+    stage.reconfigure("function = \"copy\"", "function = \"copy\"\nmode = \"postgres\"");
     stage.send(0, 100);
     stage.run_until(100).await;
     let ended = verify(&stage, &[]);
     assert_eq!((ended.code, ended.json()["compared"].as_i64()), (Some(0), Some(0)), "{ended:?}");
-    stage.sql("DELETE FROM millrace.record WHERE partition = 0 AND \"offset\" = 5").await;
+    stage.execute("DELETE FROM millrace.record WHERE partition = 0 AND \"offset\" = 5").await;
     assert_found(&verify(&stage, &[]), "record_count", &format!("{name}/1/{name}/0", name = stage.name));
 }
 
 /// Would catch: what `at_least_once` may do told as a fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_least_once_may_repeat() {
-    let stage = Stage::new().await;
-    stage.change_config("function = \"copy\"", "function = \"copy\"\ndelivery = \"at_least_once\"");
+    let stage = Stage::small().await;
+    stage.reconfigure("function = \"copy\"", "function = \"copy\"\ndelivery = \"at_least_once\"");
     stage.send(0, 100);
     stage.run_until(100).await;
     let topic = format!("{}.out", stage.name);
@@ -105,15 +106,15 @@ async fn at_least_once_may_repeat() {
     assert_eq!((ended.code, ended.json()["repeated"].as_i64()), (Some(0), Some(15)), "{ended:?}");
     // A row that is meant for this topic too, and is not there.
     let of = "partition = 1 AND \"offset\" = 48";
-    assert_eq!(stage.sql(&format!("UPDATE millrace.record SET out_topic = '{topic}' WHERE {of}")).await, 1);
+    assert_eq!(stage.execute(&format!("UPDATE millrace.record SET out_topic = '{topic}' WHERE {of}")).await, 1);
     assert_found(&verify(&stage, &[]), "record_missing", &format!("{name}/1/{name}/1/48/0", name = stage.name));
 }
 
 /// Would catch: a topic that nobody has needed yet told as a fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_has_decided_nothing_is_clean_without_its_topics() {
-    let stage = Stage::new().await;
-    stage.change_config(&format!("{}.out", stage.name), "not-there");
+    let stage = Stage::small().await;
+    stage.reconfigure(&format!("{}.out", stage.name), "not-there");
     let ended = verify(&stage, &[]);
     assert!(ended.code == Some(0) && ended.out.contains("not-there is not there"), "{ended:?}");
 }
@@ -131,13 +132,15 @@ async fn deep_knows_where_a_run_began() {
     assert_eq!((ended.code, &ended.json()["notes"]), (Some(0), &serde_json::json!([])), "{ended:?}");
 
     // As if the first event had never come.
-    stage.sql("DELETE FROM millrace.record WHERE run = 2 AND partition = 0 AND \"offset\" = 60").await;
+    stage.execute("DELETE FROM millrace.record WHERE run = 2 AND partition = 0 AND \"offset\" = 60").await;
     stage
-        .sql("UPDATE millrace.stream_partition SET events = events - 1, records = records - 1 WHERE run = 2 AND partition = 0")
+        .execute(
+            "UPDATE millrace.stream_partition SET events = events - 1, records = records - 1 WHERE run = 2 AND partition = 0",
+        )
         .await;
     let ended = verify(&stage, &["--deep"]);
     assert_found(&ended, "input_count", &format!("{name}/2/{name}/0", name = stage.name));
-    stage.sql("UPDATE millrace.stream_partition SET start_offset = NULL").await;
+    stage.execute("UPDATE millrace.stream_partition SET start_offset = NULL").await;
     let ended = verify(&stage, &["--deep"]);
     assert!(ended.json()["differences"].get("input_count").is_none(), "{ended:?}");
     assert!(ended.out.contains("61 events stand before its first row"), "{ended:?}");
@@ -147,11 +150,11 @@ async fn deep_knows_where_a_run_began() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_restarts_is_waited_for() {
     let kafka = Service::up(Kind::Kafka);
-    let stage = Stage::at(&kafka.address()).await;
+    let stage = Stage::small_at(&kafka.address()).await;
     stage.send(0, 5_000);
     stage.run_until(5_000).await;
     // More than a client fetches ahead, so that the broker is needed after the first rows were looked up.
-    let producer = stage::producer(&stage.brokers);
+    let producer = stage.producer();
     let (topic, body) = (format!("{}.out", stage.name), [b'x'; 200]);
     for n in 0..800_000 {
         loop {
@@ -166,10 +169,10 @@ async fn a_broker_that_restarts_is_waited_for() {
     }
     producer.flush(Duration::from_secs(60)).unwrap();
     let review = stage.start(&["verify", "--json"]);
-    stage.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CROSS JOIN LATERAL (SELECT * FROM millrace.record%' AND pid <> pg_backend_pid()", 1).await;
+    stage.wait_for("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CROSS JOIN LATERAL (SELECT * FROM millrace.record%' AND pid <> pg_backend_pid()", 1).await;
     kafka.tell(&["kill"]);
     kafka.tell(&["start"]);
-    let ended = stage::ended(review.wait_with_output().unwrap());
+    let ended = Ended::from(review.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.json()["foreign"].as_i64()), (Some(0), Some(800_000)), "{ended:?}");
 }
 
@@ -183,11 +186,11 @@ async fn an_altered_and_a_deleted_row_are_named() {
     let altered = value.replace("\"amount\":23", "\"amount\":28");
     assert_ne!(value, altered);
     for (value, key, kind) in [(altered, "key", "value_differs"), (value, "'x'", "key_differs")] {
-        assert_eq!(stage.sql(&format!("UPDATE millrace.record SET value = '{value}', key = {key} WHERE {of}")).await, 1);
+        assert_eq!(stage.execute(&format!("UPDATE millrace.record SET value = '{value}', key = {key} WHERE {of}")).await, 1);
         assert_found(&verify(&stage, &[]), kind, &at);
     }
 
-    assert_eq!(stage.sql(&format!("DELETE FROM millrace.record WHERE {of}")).await, 1);
+    assert_eq!(stage.execute(&format!("DELETE FROM millrace.record WHERE {of}")).await, 1);
     let ended = verify(&stage, &[]);
     assert_found(&ended, "record_without_row", &at);
     let partition = format!("{}/1/{}/1", stage.name, stage.name);
@@ -202,13 +205,13 @@ async fn a_record_that_was_doubled_by_hand_is_named() {
     let stage = Stage::drained(200).await;
     let topic = format!("{}.out", stage.name);
     let records = read_committed(&topic);
-    let mut twice = records.iter().find(|seen| id(seen).ends_with("/0/20/0")).expect("event 40 is a prediction").clone();
+    let mut twice = records.iter().find(|seen| seen.id().ends_with("/0/20/0")).expect("event 40 is a prediction").clone();
     twice.partition = 1 - twice.partition;
     write(&topic, std::slice::from_ref(&twice));
-    assert_found(&verify(&stage, &[]), "record_doubled", &id(&twice));
+    assert_found(&verify(&stage, &[]), "record_doubled", &twice.id());
     twice.partition = 1 - twice.partition;
     write(&topic, std::slice::from_ref(&twice));
-    assert_found(&verify(&stage, &[]), "not_ascending", &id(&twice));
+    assert_found(&verify(&stage, &[]), "not_ascending", &twice.id());
 }
 
 /// Would catch: rows that were never published; a shared topic's other records taken for ours; retention taken for loss.
@@ -216,23 +219,23 @@ async fn a_record_that_was_doubled_by_hand_is_named() {
 async fn a_missing_record_is_named_and_retention_is_not_taken_for_one() {
     let stage = Stage::drained(200).await;
     let (out, copy) = (format!("{}.out", stage.name), format!("{}.copy", stage.name));
-    create_topic(&copy, super::stage::PARTITIONS).await;
+    create_topic(&copy, PARTITIONS).await;
     let records = read_committed(&out);
-    let (lost, rest): (Vec<_>, Vec<_>) = records.iter().cloned().partition(|seen| id(seen).ends_with("/0/20/0"));
+    let (lost, rest): (Vec<_>, Vec<_>) = records.iter().cloned().partition(|seen| seen.id().ends_with("/0/20/0"));
     let mut foreign = rest[0].clone();
     foreign.headers[0].1 = b"another/1/in/0/5/0".to_vec();
     write(&copy, &[&rest[..], &[foreign]].concat());
-    stage.change_config(&out, &copy);
-    stage.sql(&format!("UPDATE millrace.record SET out_topic = '{copy}' WHERE kind = 'prediction'")).await;
+    stage.reconfigure(&out, &copy);
+    stage.execute(&format!("UPDATE millrace.record SET out_topic = '{copy}' WHERE kind = 'prediction'")).await;
     let ended = verify(&stage, &[]);
-    assert_found(&ended, "record_missing", &id(&lost[0]));
+    assert_found(&ended, "record_missing", &lost[0].id());
     assert_eq!(ended.json()["foreign"], 1);
     assert_eq!(ended.json()["differences"].as_object().unwrap().len(), 1, "nothing else is amiss: {ended:?}");
 
     // Everything up to the last third of each partition goes, the gap with it.
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
     let mut upto = TopicPartitionList::new();
-    for partition in 0..super::stage::PARTITIONS {
+    for partition in 0..PARTITIONS {
         let last = rest.iter().filter(|seen| seen.partition == partition).count() as i64;
         upto.add_partition_offset(&copy, partition, Offset::Offset(last * 2 / 3)).unwrap();
     }
@@ -253,8 +256,8 @@ async fn what_cannot_be_compared_is_said() {
     let records = read_committed(&out);
     let foreign = Seen { partition: 2, headers: Vec::new(), ..records[0].clone() };
     write(&copy, &[&records[..], &[foreign]].concat());
-    stage.change_config(&out, &copy);
-    stage.sql(&format!("UPDATE millrace.record SET out_topic = '{copy}' WHERE kind = 'prediction'")).await;
+    stage.reconfigure(&out, &copy);
+    stage.execute(&format!("UPDATE millrace.record SET out_topic = '{copy}' WHERE kind = 'prediction'")).await;
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
     let mut upto = TopicPartitionList::new();
     upto.add_partition_offset(&copy, 2, Offset::Offset(1)).unwrap();

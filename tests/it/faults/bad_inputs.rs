@@ -47,6 +47,8 @@ fn bad() -> Vec<(&'static str, Option<Vec<u8>>)> {
         ("empty_text", Some(message(&json!("")))),
         ("empty_text", Some(message(&json!(" \n\t ")))),
         ("string_too_long", Some(message(&json!("y".repeat(BODY - 1_000))))),
+        ("text_too_long", Some(message(&json!("so ".repeat(80_000))))),
+        ("text_too_long", Some(message(&json!("!".repeat(100_000))))),
         ("tombstone", None),
     ]
 }
@@ -54,7 +56,7 @@ fn bad() -> Vec<(&'static str, Option<Vec<u8>>)> {
 /// What is scored: one between any two of the bad ones, a text far longer than the model reads among them.
 fn good(number: usize) -> String {
     match number {
-        0 => "good ".repeat(50_000),
+        0 => "good ".repeat(15_000),
         1 => "naïve 😂 \u{202e} \"quoted\" \\ and a line\nbreak".into(),
         2 => "👍".into(),
         _ => format!("{} number {number}", ["This is wonderful", "I hate this", "It is a table"][number % 3]),
@@ -140,11 +142,18 @@ async fn bad_events_become_dead_letters_and_their_neighbours_are_scored_as_off_t
             .collect();
         assert_eq!(headers, HEADERS.map(|(name, value)| (name, value.map(<[u8]>::to_vec))), "{code}");
     }
-    assert!(scored[0].2 && !scored[3].2, "50,000 words are cut and scored, a sentence is not cut");
+    assert!(scored[0].2 && !scored[3].2, "15,000 words are cut and scored, a sentence is not cut");
     assert_eq!(answers(call(&texts)), scored, "`millrace call` gives what the stream gave");
     let (status, body) = http::post(&worker.admin(), "/v1/functions/sentiment", &json!({ "inputs": texts })).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(answers(body["outputs"].as_array().unwrap().clone()), scored, "HTTP gives what the stream gave");
+    // Both refuse what the stream refuses for its text.
+    let long = "so ".repeat(80_000);
+    let (_, body) = http::post(&worker.admin(), "/v1/functions/sentiment", &json!({ "inputs": [long, "fine"] })).await;
+    for outputs in [call(&[long, "fine".into()]), body["outputs"].as_array().unwrap().clone()] {
+        assert_eq!(outputs[0]["rejected"]["code"], "text_too_long", "{outputs:?}");
+        assert!(outputs[1]["label"].is_string(), "{outputs:?}");
+    }
     let codes: BTreeMap<&str, usize> = bad.iter().fold(BTreeMap::new(), |mut all, (code, _)| {
         *all.entry(*code).or_default() += 1;
         all

@@ -3,10 +3,13 @@
 use crate::support::http;
 use crate::support::load::Load;
 use crate::support::produce;
+use crate::support::proxy::{Cut, Proxy};
 use crate::support::reader::Watcher;
 use crate::support::services::{Kind, Service};
 use crate::support::stage::{Plan, SOON, Stage, Worker};
 use rdkafka::producer::{BaseRecord, Producer};
+use sqlx::postgres::PgConnectOptions;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -51,6 +54,16 @@ async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> String {
     }
 }
 
+/// 160 MB at once, then the load goes on.
+async fn flooded(stage: &Arc<Stage>, load: Load) -> Load {
+    let sent = load.stop().await;
+    stage.padding.store(16_000, Ordering::Relaxed);
+    let burst = stage.clone();
+    tokio::task::spawn_blocking(move || burst.send(sent, sent + 10_000)).await.unwrap();
+    stage.padding.store(0, Ordering::Relaxed);
+    Load::start(stage, sent + 10_000, 300)
+}
+
 /// Would catch: `/readyz` that follows the start alone, or that needs work in hand to see who is away; an error of a connection that ends the worker; a decide that was interrupted and is taken as failed; a pool or
 /// a producer that does not come back by itself; a poll thread that stands still with Postgres; work in hand without a bound.
 #[tokio::test(flavor = "multi_thread")]
@@ -72,13 +85,7 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     let bound = worker.resident_bytes() + 100 * MIB;
 
     postgres.tell(&["stop", "immediate"]);
-    // 160 MB come meanwhile.
-    let sent = load.stop().await;
-    stage.padding.store(16_000, Ordering::Relaxed);
-    let burst = stage.clone();
-    tokio::task::spawn_blocking(move || burst.send(sent, sent + 10_000)).await.unwrap();
-    stage.padding.store(0, Ordering::Relaxed);
-    let load = Load::start(&stage, sent + 10_000, 300);
+    let load = flooded(&stage, load).await;
     endures(&mut worker, &admin, bound, "Postgres").await;
     let why = readyz(&mut worker, &admin, 503).await;
     assert!(why.contains("Postgres") || why.contains("decide"), "{why}");
@@ -102,6 +109,47 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     watcher.check();
     watcher.ends_with(sent).await;
     assert!(worker.is_running(), "{}", worker.log());
+    worker.drain();
+}
+
+/// Would catch: a reply that is waited for without end, on a connection that nobody closes; a wait that stops polling, so that the
+/// group takes the partitions away; a decide that was carried out unheard and is made again; work in hand without a bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_may_fall_silent_without_a_word() {
+    let stage = Arc::new(Stage::of(Plan { sections: "[memory]\nbudget_bytes = 4_194_304", ..Plan::default() }).await);
+    let options = PgConnectOptions::from_str(&stage.url).unwrap();
+    let server = format!("{}:{}", options.get_host(), options.get_port());
+    let proxy = Proxy::start(server.clone(), "WITH moved AS", |n| (n == 10).then_some(Cut::Silent)).await;
+    stage.reconfigure(&server, &format!("127.0.0.1:{}", proxy.port));
+    stage.reconfigure("[postgres]", "[postgres]\nstatement_timeout_ms = 1_000");
+    let mut worker = stage.worker();
+    let admin = worker.admin();
+    readyz(&mut worker, &admin, 200).await;
+    let bound = worker.resident_bytes() + 100 * MIB;
+    let load = Load::start(&stage, 0, 300);
+    let deadline = Instant::now() + SOON;
+    while proxy.cuts(Cut::Silent) == 0 {
+        assert!(worker.is_running() && Instant::now() < deadline, "{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let load = flooded(&stage, load).await;
+    let why = readyz(&mut worker, &admin, 503).await;
+    assert!(why.contains("Postgres") || why.contains("decide"), "{why}");
+    // Longer than the group waits for a member that does not poll, and than the worker waits for a reply.
+    while !worker.log().contains("Postgres has not answered within") {
+        endures(&mut worker, &admin, bound, "Postgres (silent)").await;
+        assert!(Instant::now() < deadline, "the reply is waited for without end; log:\n{}", worker.log());
+    }
+    endures(&mut worker, &admin, bound, "Postgres (silent)").await;
+
+    proxy.heal();
+    readyz(&mut worker, &admin, 200).await;
+    let before = stage.events().await;
+    stage.decided_at_least(before + 600).await;
+    let sent = load.stop().await;
+    stage.decided(sent).await;
+    stage.assert_rows_are_records(sent).await;
+    assert_eq!(stage.number("SELECT max(epoch) FROM millrace.stream_partition").await, 1, "the first claim holds throughout");
     worker.drain();
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share: addresses of the services, a fresh database, topics, and plain Kafka clients.
 
+pub mod command;
 pub mod http;
 pub mod load;
 pub mod proxy;
@@ -66,7 +67,7 @@ async fn empty_database_at(server: &str) -> String {
     let options = PgConnectOptions::from_str(server).unwrap();
     let name = unique("t");
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(&format!("CREATE DATABASE {name}")).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     options.database(&name).to_url_lossy().to_string()
 }

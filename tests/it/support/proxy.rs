@@ -19,6 +19,9 @@ pub enum Cut {
     Early,
     /// The client hears nothing, and the statement arrives when the client has long gone on.
     Late,
+    /// The statement is carried out, and from then on nothing passes on any connection, old or new, and none is closed, until
+    /// the proxy is healed. What was sent meanwhile arrives then.
+    Silent,
 }
 
 /// How long a late statement is on its way: longer than the client needs to read the row and send the same again.
@@ -49,6 +52,14 @@ struct Shared {
     seen: AtomicUsize,
     done: Mutex<Vec<Cut>>,
     plan: Box<Plan>,
+    silent: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Returns once the proxy is not silent.
+    async fn heard(&self) {
+        self.silent.subscribe().wait_for(|silent| !silent).await.unwrap();
+    }
 }
 
 impl Proxy {
@@ -61,7 +72,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let done = Mutex::new(Vec::new());
-        let shared = Arc::new(Shared { server, statement, seen: AtomicUsize::new(0), done, plan: Box::new(plan) });
+        let (seen, plan, silent) = (AtomicUsize::new(0), Box::new(plan), watch::channel(false).0);
+        let shared = Arc::new(Shared { server, statement, seen, done, plan, silent });
         let of_all = shared.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -69,6 +81,11 @@ impl Proxy {
             }
         });
         Self { port, shared }
+    }
+
+    /// Ends a silence.
+    pub fn heal(&self) {
+        self.shared.silent.send_replace(false);
     }
 
     /// How many times the statement was broken in this way.
@@ -111,6 +128,7 @@ async fn greet(from: &mut OwnedReadHalf, client: &mut OwnedWriteHalf, server: &m
 }
 
 async fn connection(client: TcpStream, shared: Arc<Shared>) {
+    shared.heard().await;
     let Ok(server) = TcpStream::connect(&shared.server).await else { return };
     // Else each small message waits for the acknowledgement of the one before it.
     client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).unwrap();
@@ -121,14 +139,20 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     }
     let (pass, passing) = watch::channel(Pass::All);
     let replied = Arc::new(Notify::new());
-    let replies = tokio::spawn(replies(from_server, to_client, passing, replied.clone()));
+    let replies = tokio::spawn(replies(from_server, to_client, shared.clone(), passing, replied.clone()));
     // An error here is a client that has gone, or a server that has.
     requests(from_client, to_server, &shared, &pass, &replied).await.ok();
     replies.abort();
 }
 
 /// Server to client, as far as it may pass; tells the end of each reply that does not.
-async fn replies(mut from: OwnedReadHalf, to: OwnedWriteHalf, mut passing: watch::Receiver<Pass>, replied: Arc<Notify>) {
+async fn replies(
+    mut from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    shared: Arc<Shared>,
+    mut passing: watch::Receiver<Pass>,
+    replied: Arc<Notify>,
+) {
     let mut to = Some(to);
     loop {
         let reply = tokio::select! {
@@ -142,6 +166,7 @@ async fn replies(mut from: OwnedReadHalf, to: OwnedWriteHalf, mut passing: watch
             reply = message(&mut from) => reply,
         };
         let Ok(reply) = reply else { return };
+        shared.heard().await;
         let all = *passing.borrow() == Pass::All;
         if let Some(to) = to.as_mut().filter(|_| all) {
             if to.write_all(&reply).await.is_err() {
@@ -164,6 +189,7 @@ async fn requests(
     let mut name: Option<Vec<u8>> = None;
     loop {
         let first = message(&mut from).await?;
+        shared.heard().await;
         if first[0] == b'P' {
             let (of, rest) = string(&first[5..]);
             if string(rest).0.trim_ascii_start().starts_with(shared.statement.as_bytes()) {
@@ -189,6 +215,11 @@ async fn requests(
             Cut::Statement => return Ok(()),
             Cut::Reply => pass.send_replace(Pass::Nothing),
             Cut::Early | Cut::Late => pass.send_replace(Pass::Gone),
+            Cut::Silent => {
+                shared.silent.send_replace(true);
+                to.write_all(&statement).await?;
+                continue;
+            }
         };
         if cut == Cut::Late {
             tokio::time::sleep(LATE).await;

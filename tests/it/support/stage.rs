@@ -141,12 +141,14 @@ impl Stage {
     }
 
     /// One number out of the stage's database.
-    pub async fn number(&self, query: &'static str) -> i64 {
+    pub async fn number(&self, query: &str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&mut self.connect().await).await.unwrap()
     }
 
-    pub async fn execute(&self, statement: &'static str) {
-        sqlx::raw_sql(statement).execute(&mut self.connect().await).await.unwrap();
+    /// Returns the number of rows that it touched.
+    pub async fn execute(&self, statement: &str) -> u64 {
+        let done = sqlx::raw_sql(statement).execute(&mut self.connect().await).await;
+        done.unwrap().rows_affected()
     }
 
     pub fn worker(&self) -> Worker {
@@ -209,7 +211,7 @@ impl Stage {
     }
 
     /// Waits until the query's number is at least `wanted`, and returns it.
-    pub async fn wait_for(&self, query: &'static str, wanted: i64) -> i64 {
+    pub async fn wait_for(&self, query: &str, wanted: i64) -> i64 {
         let (deadline, mut connection) = (Instant::now() + SOON, self.connect().await);
         loop {
             let found: i64 = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();

@@ -10,14 +10,14 @@ use crate::store::Advance;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 
 /// `xid` tells later whether the transaction was committed.
-const MOVE: &str = concat!(compare_and_set!(), "RETURNING p.topic, p.partition, pg_current_xact_id()::text AS xid");
+const MOVE: &str = concat!(compare_and_set!(), "RETURNING p.topic, p.partition, p.stream, pg_current_xact_id()::text AS xid");
 
 const COPY: &str = r#"
 COPY millrace.record
-    (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score)
+    (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score, stream)
 FROM STDIN (FORMAT binary)
 "#;
-const COLUMNS: i16 = 16;
+const COLUMNS: i16 = 17;
 
 /// Bytes gathered before they are sent: a round is never in memory a second time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -34,7 +34,13 @@ pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -
     };
     let xid: String = first.try_get("xid")?;
     let moved: Vec<TopicPartition> = rows.iter().map(super::moved).collect::<Result<_, _>>()?;
-    let advances: Vec<&Advance> = round.iter().filter(|advance| moved.contains(&advance.partition)).collect();
+    let streams: Vec<i32> = rows.iter().map(|row| row.try_get("stream")).collect::<Result<_, _>>()?;
+    let mut advances: Vec<(&Advance, i32)> = Vec::with_capacity(moved.len());
+    for advance in round {
+        if let Some(at) = moved.iter().position(|partition| *partition == advance.partition) {
+            advances.push((advance, streams[at]));
+        }
+    }
     write(&mut transaction, provenance, &advances).await?;
     transaction.commit().await?;
     is_committed(&mut connection, &xid).await?;
@@ -53,13 +59,13 @@ async fn is_committed(connection: &mut PgConnection, xid: &str) -> Result<(), sq
 async fn write(
     transaction: &mut Transaction<'_, Postgres>,
     provenance: &Provenance,
-    advances: &[&Advance],
+    advances: &[(&Advance, i32)],
 ) -> Result<(), sqlx::Error> {
-    let expected: u64 = advances.iter().map(|advance| advance.records.len() as u64).sum();
+    let expected: u64 = advances.iter().map(|(advance, _)| advance.records.len() as u64).sum();
     let mut sink = transaction.copy_in_raw(COPY).await?;
     let mut rows = Rows::new(provenance);
-    for advance in advances {
-        rows.start(provenance, &advance.partition);
+    for (advance, stream) in advances {
+        rows.start(provenance, &advance.partition, *stream);
         for record in advance.records.iter() {
             rows.push(record);
             if rows.buffer.len() >= CHUNK_BYTES {
@@ -84,6 +90,8 @@ struct Rows {
     head: Vec<u8>,
     /// Function, model and config.
     by: Vec<u8>,
+    /// Number of the partition of the advance in hand.
+    stream: i32,
 }
 
 impl Rows {
@@ -95,10 +103,11 @@ impl Rows {
         for text in [&provenance.function, &provenance.model, &provenance.config] {
             field(&mut by, text.as_bytes());
         }
-        Self { buffer, head: Vec::new(), by }
+        Self { buffer, head: Vec::new(), by, stream: 0 }
     }
 
-    fn start(&mut self, provenance: &Provenance, partition: &TopicPartition) {
+    fn start(&mut self, provenance: &Provenance, partition: &TopicPartition, stream: i32) {
+        self.stream = stream;
         self.head.clear();
         self.head.extend_from_slice(&COLUMNS.to_be_bytes());
         field(&mut self.head, provenance.pipeline.as_bytes());
@@ -120,6 +129,7 @@ impl Rows {
         out.extend_from_slice(&self.by);
         optional(out, record.label.as_deref().map(str::as_bytes));
         optional(out, record.score.map(f64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        field(out, &self.stream.to_be_bytes());
     }
 
     fn end(&mut self) {
