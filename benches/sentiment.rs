@@ -1,14 +1,17 @@
 //! `cargo bench --locked --bench sentiment`: texts a CPU second of the function's encoder with `models/sentiment-en`, beside plain
-//! candle with the same weights, in turns, one thread each, tokenising and the head included on both sides. The texts are the demo's.
+//! candle with the same weights, in turns, one thread each, tokenising and the head included on both sides. Then how long a text waits
+//! when they come at random at half of the rate that was just measured. The texts are the demo's.
 
 use anyhow::{Context, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, linear, ops::softmax};
 use candle_transformers::models::bert::{BertModel, Config};
 use millrace::inference::{Encoder, Head, Options, Threads, Weights, batch};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
 const TEXTS: usize = 512;
@@ -27,7 +30,7 @@ fn main() -> anyhow::Result<()> {
         })
         .collect::<anyhow::Result<_>>()?;
     let options = Options { threads: Threads::Exactly(1), ..Options::default() };
-    let encoder = Encoder::open("sentiment-en", &folder, None, &options)?;
+    let encoder = Arc::new(Encoder::open("sentiment-en", &folder, None, &options)?);
     let candle = Candle::open(&folder)?;
     let tokenise = || texts.iter().map(|text| Ok(encoder.tokenize(text)?.ids)).collect::<anyhow::Result<Vec<Vec<u32>>>>();
 
@@ -74,7 +77,34 @@ fn main() -> anyhow::Result<()> {
         rates[0] / rates[1],
         as_they_come * 100.0
     );
+    let rate = TEXTS as f64 / ours[ROUNDS / 2].1 / 2.0;
+    let waits = half_load(&encoder, &texts, rate)?;
+    let at = |q: f64| waits[((waits.len() - 1) as f64 * q).round() as usize].as_secs_f64() * 1e3;
+    println!(
+        "\nat {rate:.0} texts/s, half of that: p50 {:.1}, p90 {:.1}, p99 {:.1} ms from arrival to answer",
+        at(0.5),
+        at(0.9),
+        at(0.99)
+    );
     Ok(())
+}
+
+/// Times from arrival to answer, in order, of texts that come one by one with exponential gaps, whoever still waits.
+fn half_load(encoder: &Arc<Encoder>, texts: &[String], rate: f64) -> anyhow::Result<Vec<Duration>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut random, mut calls) = (StdRng::seed_from_u64(1), tokio::task::JoinSet::new());
+        let mut arrival = tokio::time::Instant::now();
+        for text in texts.iter().cycle().take(2 * TEXTS).cloned() {
+            arrival += Duration::from_secs_f64(-(1.0 - random.random::<f64>()).ln() / rate);
+            tokio::time::sleep_until(arrival).await;
+            let encoder = encoder.clone();
+            calls.spawn(async move { encoder.answer(Head::Classify, vec![text]).await.map(|_| arrival.elapsed()) });
+        }
+        let mut waits: Vec<Duration> = calls.join_all().await.into_iter().collect::<Result<_, _>>()?;
+        waits.sort();
+        Ok(waits)
+    })
 }
 
 /// Processor and clock seconds of this process's work.
