@@ -83,6 +83,9 @@ impl Fold for Remembering {
     fn link(&self, ring_one: &[&Link], facts: &mut Named) -> Keys {
         self.0.link(ring_one, facts)
     }
+    fn links(&self) -> bool {
+        self.0.links
+    }
     fn fold(&self, key: usize, state: &mut Link, facts: &Named, at: At) {
         self.0.fold(key, state, facts, at);
         if key == 0 && !state.last.contains(&facts.item) {
@@ -118,6 +121,10 @@ fn step(cache: &mut Cache<Remembering>, store: &Store, offset: i64, names: [u8; 
 fn finish(mut cache: Cache<Remembering>, store: &mut Store, to: i64) -> BTreeMap<Box<str>, Box<[u8]>> {
     cache.flush();
     store.extend(cache.rows_up_to(to));
+    cache.confirmed(to);
+    let sound = cache.without.is_none();
+    cache.evict(0);
+    assert!(!sound || cache.cost_bytes() == 0, "everything is committed, and {} bytes are left", cache.cost_bytes());
     store.iter().map(|(key, row)| (key.clone(), row.bytes.clone())).collect()
 }
 
@@ -178,8 +185,32 @@ fn whatever_the_cuts_the_log_gives_the_same_states_and_features() {
 /// Would catch: a test above that cannot fail.
 #[test]
 fn each_rule_is_missed_when_it_is_taken_out() {
-    for rule in [Rule::AsOf, Rule::FoldFrom, Rule::Boundary, Rule::TogetherWithRingTwo] {
+    for rule in [Rule::AsOf, Rule::FoldFrom, Rule::Boundary, Rule::Committed, Rule::TogetherWithRingTwo] {
         let links = rule == Rule::TogetherWithRingTwo;
         assert!((0..600).any(|seed| !holds(seed, links, Some(rule))), "{rule:?}");
     }
+}
+
+/// Would catch: an event that is half in the states while a key is not there.
+#[test]
+fn a_missing_key_leaves_every_state_as_it_was() {
+    let fold = Arc::new(Remembering(Chain { links: true }));
+    let mut cache = Cache::new(fold, 1000);
+    let store = Store::new();
+    step(&mut cache, &store, 0, [1, 1]);
+    step(&mut cache, &store, 1, [1, 2]);
+    let kept = store_of(&mut cache, 2);
+    cache.entries.remove("i1");
+    let mut facts = cache.read(&event(2, [1, 2])).unwrap();
+    assert_eq!(cache.advance(&mut facts, At { time_ms: 2, offset: 2 }), Ok(Step::Missing(vec!["i1".into()])));
+    assert_eq!(cache.advance(&mut facts, At { time_ms: 2, offset: 2 }), Ok(Step::Missing(vec!["i1".into()])), "and again");
+    assert!(cache.dirty.is_empty());
+    let mut bytes = Vec::new();
+    cache.entries["u1"].state.encode(&mut bytes);
+    assert_eq!(*bytes, *kept["u1"].bytes);
+}
+
+fn store_of(cache: &mut Cache<Remembering>, to: i64) -> Store {
+    cache.flush();
+    cache.rows_up_to(to).into_iter().collect()
 }
