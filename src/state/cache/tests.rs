@@ -145,7 +145,8 @@ fn holds(seed: u64, links: bool, without: Option<Rule>) -> bool {
         let mut cache = Cache::new(fold.clone(), flush_after);
         cache.without = without;
         let mut alive = true;
-        for at in from..end {
+        let start = from;
+        for at in start..end {
             let features = step(&mut cache, &store, at, log[at as usize]);
             if at >= decided && features != expected[at as usize] {
                 return false;
