@@ -254,16 +254,24 @@ impl<F: Fold> States for Cache<F> {
     }
 
     fn evict(&mut self, budget_bytes: usize) {
-        let order: Vec<(u64, Arc<str>)> = self.recent.iter().map(|(used, key)| (*used, key.clone())).collect();
-        for (used, key) in order {
-            if self.cost <= budget_bytes {
-                return;
+        let mut over = self.cost.saturating_sub(budget_bytes);
+        let mut leaving = Vec::new();
+        for (used, key) in &self.recent {
+            if over == 0 {
+                break;
             }
-            let clean = self.entries.get(&key).is_some_and(|entry| entry.dirty_from.is_none() && entry.waiting == 0);
+            let Some(entry) = self.entries.get(key) else { continue };
+            let clean = entry.dirty_from.is_none() && entry.waiting == 0;
             #[cfg(test)]
             let clean = clean || self.without == Some(Rule::Committed);
-            if clean && let Some(entry) = self.entries.remove(&key) {
-                self.recent.remove(&used);
+            if clean {
+                over = over.saturating_sub(entry.cost + key.len() + OVERHEAD_BYTES);
+                leaving.push((*used, key.clone()));
+            }
+        }
+        for (used, key) in leaving {
+            self.recent.remove(&used);
+            if let Some(entry) = self.entries.remove(&key) {
                 self.cost -= entry.cost + key.len() + OVERHEAD_BYTES;
             }
         }
