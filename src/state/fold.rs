@@ -37,6 +37,11 @@ pub trait Fold: Send + Sync + 'static {
         let _ = (ring_one, facts);
         Keys::new()
     }
+    /// Whether [`link`](Fold::link) may name keys. If so all changed keys are written together: a replay that finds ring one ahead of
+    /// ring two could not link an event again as it was linked. A fold without ring two says `false`, and each key is written alone.
+    fn links(&self) -> bool {
+        true
+    }
     /// Takes the event into the state of one key, blind to the others. `key` counts through ring one, then ring two.
     fn fold(&self, key: usize, state: &mut Self::State, facts: &Self::Facts, at: At);
     /// What the function scores, after the fold. `states` in the order of the keys.

@@ -1,7 +1,11 @@
 //! What a pipeline remembers of each key: folds over the events of one log, erased to bytes here and known by type nowhere else.
 
+mod cache;
 mod fold;
 pub mod in_memory;
 pub mod recommend;
+mod states;
 
+pub use cache::Cache;
 pub use fold::{At, Features, Fold, Keys, Stored, StoredError};
+pub use states::{Facts, States, Step, StoredRow, WrongFacts};

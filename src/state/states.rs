@@ -1,0 +1,66 @@
+//! What the driver sees of a fold: states by key, erased.
+//!
+//! How the driver calls it, for one partition:
+//! 1. After a claim: a new cache; seek to `fold_from` of the row. Every event of [fold_from, P) is read and advanced, and its
+//!    features dropped; from P on they are scored.
+//! 2. For a slice: [`read`](States::read) each event, ask [`prefetch_keys`](States::prefetch_keys), query them once,
+//!    [`load`](States::load) each, a key without a row with `None`. Then [`advance`](States::advance) in offset order; at
+//!    [`Step::Missing`] load those keys and advance the same event again. Nothing is evicted meanwhile; [`evict`](States::evict) after.
+//! 3. A decide that reaches P takes [`rows_up_to`](States::rows_up_to) P and writes
+//!    [`fold_from_after`](States::fold_from_after) P beside it, both in the one statement; [`confirmed`](States::confirmed) P once
+//!    Postgres has said so, and only then. Rows are handed out again until they are confirmed.
+//! 4. To hand a partition over with nothing left to fold: [`flush`](States::flush), then decide. On revoke: drop the cache.
+
+use super::{At, Features, Keys, StoredError};
+use crate::event::{Event, Rejection};
+use std::any::Any;
+
+/// What was read of an event; only the cache that made it knows the type.
+pub type Facts = Box<dyn Any + Send>;
+
+/// A state as the store holds it: all events of its key below `as_of` are in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRow {
+    pub as_of: i64,
+    /// Event time of the newest event that was folded into it, milliseconds.
+    pub newest_ms: i64,
+    pub bytes: Box<[u8]>,
+}
+
+/// What became of an event.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    Ready(Features),
+    /// No state was touched: load these keys, and advance the same event again.
+    Missing(Keys),
+}
+
+/// Facts that another fold's cache has read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the facts of this event were read by another fold")]
+pub struct WrongFacts;
+
+/// The states of one partition.
+pub trait States: Send {
+    /// See [`Fold::digest`](super::Fold::digest).
+    fn digest(&self) -> &str;
+    fn read(&self, event: &Event) -> Result<Facts, Rejection>;
+    /// Keys of ring one that are not in memory.
+    fn prefetch_keys(&self, facts: &Facts) -> Result<Keys, WrongFacts>;
+    /// What the store has of a key. A key that is in memory stays as it is.
+    fn load(&mut self, key: &str, row: Option<StoredRow>) -> Result<(), StoredError>;
+    fn advance(&mut self, facts: &mut Facts, at: At) -> Result<Step, WrongFacts>;
+    /// Rows that a decide which reaches `to` may write; each key once.
+    fn rows_up_to(&mut self, to: i64) -> Vec<(Box<str>, StoredRow)>;
+    /// S once that decide is written: the lowest offset that a key needs which is then unwritten; `to` when there is none.
+    fn fold_from_after(&self, to: i64) -> i64;
+    /// The decide that reached `to` is written.
+    fn confirmed(&mut self, to: i64);
+    /// Takes the bytes of everything that has changed since it was last taken.
+    fn flush(&mut self);
+    /// Bytes of memory, about: states, keys, and bytes that wait to be written.
+    fn cost_bytes(&self) -> usize;
+    /// Forgets the least recently used of the keys whose last change is committed, until the cost is within `budget_bytes` or
+    /// none of them is left.
+    fn evict(&mut self, budget_bytes: usize);
+}
