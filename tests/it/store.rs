@@ -90,6 +90,40 @@ async fn a_second_migration_changes_nothing() {
     store(&url).await;
 }
 
+/// Would catch: rows that lose their partition, or partitions that share a number, when the narrow key meets a filled database.
+#[tokio::test]
+async fn the_narrow_key_keeps_every_row_with_its_partition() {
+    let mut connection = PgConnection::connect(&empty_database().await).await.unwrap();
+    let before = [
+        "CREATE SCHEMA millrace; CREATE TABLE millrace.migration (version integer PRIMARY KEY)",
+        include_str!("../../migrations/0001_streams_and_records.sql"),
+        include_str!("../../migrations/0002_roles.sql"),
+        include_str!("../../migrations/0003_dead_letter_marks.sql"),
+        include_str!("../../migrations/0004_start_offset.sql"),
+        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
+         SELECT 'p', run, 'in', partition, 10, 0, 0, 'both' FROM generate_series(1, 2) run, generate_series(0, 2) partition",
+        // Partition 3 has rows and no row of its own.
+        "INSERT INTO millrace.record (pipeline, run, topic, partition, \"offset\", n, kind, out_topic, value, function, model, config) \
+         SELECT 'p', run, 'in', partition, number, 0, 'prediction', 'out', '{}', 'copy', '', '' \
+         FROM generate_series(1, 2) run, generate_series(0, 3) partition, generate_series(0, 9) number",
+        include_str!("../../migrations/0005_narrow_key.sql"),
+        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
+         VALUES ('p', 3, 'in', 0, 0, 0, 0, 'both')",
+    ];
+    for text in before {
+        sqlx::raw_sql(text).execute(&mut connection).await.unwrap();
+    }
+    let counts: (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE p.stream IS NULL), count(DISTINCT r.stream), count(*) FILTER (WHERE p.run = 3) \
+         FROM millrace.record r LEFT JOIN millrace.stream_partition p ON p.stream = r.stream \
+         AND (p.run = 3 OR (p.pipeline, p.run, p.topic, p.partition) = (r.pipeline, r.run, r.topic, r.partition))",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(counts, (80, 20, 8, 0), "rows, those without a partition, numbers, rows of the partition that came later");
+}
+
 #[tokio::test]
 async fn a_decide_moves_the_offset_and_writes_the_rows() {
     let (store, claim, _) = opened(&database().await).await;
