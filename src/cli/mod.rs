@@ -8,6 +8,7 @@ mod dead_letters;
 mod demo;
 mod kafka;
 mod migrate;
+mod parity;
 mod run;
 mod train;
 mod verify;
@@ -44,6 +45,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Look at dead letters, send them through again, or put them aside.
     DeadLetters(dead_letters::Args),
+    /// Replay a file through the risk fold, and compare its features with a reference.
+    Parity(parity::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -57,6 +60,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &env).await,
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
+        Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
         Command::Verify(args) => verify::run(args, &env).await,

@@ -5,7 +5,9 @@ mod kafka;
 mod overlay;
 mod pipeline;
 mod postgres;
+pub mod risk;
 mod service;
+mod span;
 mod validate;
 
 use explain::explain;
@@ -13,6 +15,7 @@ pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
 pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
+pub use span::Span;
 pub use validate::{FUNCTIONS, http_url, nearest};
 
 use serde::Deserialize;
@@ -31,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     pub models: BTreeMap<String, Model>,
     pub pipeline: Vec<Pipeline>,
+    /// Features of the function `risk`, and of `millrace parity`.
+    pub risk: Option<risk::Risk>,
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.

@@ -6,6 +6,7 @@ mod pick;
 
 pub use decode::Decoder;
 pub use fields::at;
+pub(crate) use fields::object;
 pub(crate) use fields::{missing, wrong};
 pub use pick::pick;
 

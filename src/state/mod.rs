@@ -2,6 +2,8 @@
 
 mod cache;
 mod fold;
+pub mod in_memory;
+pub mod risk;
 mod states;
 
 pub use cache::Cache;
