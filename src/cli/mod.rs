@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod kafka;
 mod migrate;
+mod parity;
 mod run;
 mod train;
 mod verify;
@@ -47,6 +48,8 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
+    /// Replay a file through the risk fold, and compare its features with a reference.
+    Parity(parity::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -61,6 +64,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
+        Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
         Command::Verify(args) => verify::run(args, &env).await,

@@ -6,7 +6,9 @@ mod overlay;
 mod pipeline;
 mod postgres;
 pub mod recommend;
+pub mod risk;
 mod service;
+mod span;
 mod validate;
 
 use explain::explain;
@@ -14,6 +16,7 @@ pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
 pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
+pub use span::Span;
 pub use validate::{FUNCTIONS, http_url, nearest};
 
 use serde::Deserialize;
@@ -34,6 +37,8 @@ pub struct Config {
     pub pipeline: Vec<Pipeline>,
     /// Signals of the function `recommend`, and of `millrace eval recommend`.
     pub recommend: Option<recommend::Recommend>,
+    /// Features of the function `risk`, and of `millrace parity`.
+    pub risk: Option<risk::Risk>,
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.

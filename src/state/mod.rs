@@ -4,6 +4,7 @@ mod cache;
 mod fold;
 pub mod in_memory;
 pub mod recommend;
+pub mod risk;
 mod states;
 
 pub use cache::Cache;

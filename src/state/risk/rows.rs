@@ -1,0 +1,117 @@
+//! The entries of one key, in the order of their time; equal times in the order of the log.
+
+/// Rows of words, each `time, id, columns…`, one after the other in one allocation.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    words: Vec<u64>,
+    /// Words a row; 0 until the first row.
+    width: usize,
+    /// Words before this belong to rows that were forgotten.
+    start: usize,
+    /// Time of the newest row that was cut for want of room.
+    cut_ms: Option<i64>,
+}
+
+const TIME: usize = 0;
+const ID: usize = 1;
+
+impl Rows {
+    pub(super) fn from_parts(words: Vec<u64>, width: usize, cut_ms: Option<i64>) -> Self {
+        Self { words, width, start: 0, cut_ms }
+    }
+
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words[self.start..]
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn cut_ms(&self) -> Option<i64> {
+        self.cut_ms
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.words.capacity()
+    }
+
+    pub fn len(&self) -> usize {
+        self.words().len().checked_div(self.width).unwrap_or(0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.words().is_empty()
+    }
+
+    pub(super) fn rows(&self, from: usize, to: usize) -> std::slice::ChunksExact<'_, u64> {
+        self.words()[from * self.width..to * self.width].chunks_exact(self.width.max(1))
+    }
+
+    pub(super) fn time_ms(&self, row: usize) -> i64 {
+        self.words()[row * self.width + TIME] as i64
+    }
+
+    pub(super) fn newest_ms(&self) -> Option<i64> {
+        self.len().checked_sub(1).map(|last| self.time_ms(last))
+    }
+
+    /// The first row whose time is after that.
+    pub(super) fn after(&self, time_ms: i64) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.time_ms(middle) <= time_ms {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The row of an event; looked for from the newest on.
+    pub(super) fn find(&self, id: u64) -> Option<usize> {
+        self.words().chunks_exact(self.width.max(1)).rposition(|row| row[ID] == id)
+    }
+
+    pub(super) fn insert(&mut self, row: &[u64]) {
+        self.width = row.len();
+        let place = self.start + self.after(row[TIME] as i64) * self.width;
+        if place == self.words.len() {
+            self.words.extend_from_slice(row);
+        } else {
+            self.words.splice(place..place, row.iter().copied());
+        }
+    }
+
+    pub(super) fn mark(&mut self, id: u64, column: usize, word: u64) {
+        if let Some(row) = self.find(id) {
+            self.words[self.start + row * self.width + column] = word;
+        }
+    }
+
+    /// Drops what is at or before that time.
+    pub(super) fn forget_until(&mut self, time_ms: i64) {
+        self.start += self.after(time_ms) * self.width;
+        self.cut_ms = self.cut_ms.filter(|cut| *cut > time_ms);
+        self.close_up();
+    }
+
+    /// Drops the oldest rows beyond so many.
+    pub(super) fn cut_to(&mut self, entries: usize) {
+        let Some(over) = self.len().checked_sub(entries).filter(|over| *over > 0) else { return };
+        let newest_cut = self.time_ms(over - 1);
+        self.cut_ms = Some(self.cut_ms.map_or(newest_cut, |cut| cut.max(newest_cut)));
+        self.start += over * self.width;
+        self.close_up();
+    }
+
+    /// Moves the rows to the front once half of the room is lost, so that each word is moved about once.
+    fn close_up(&mut self) {
+        if self.start * 2 > self.words.len() {
+            self.words.drain(..self.start);
+            self.start = 0;
+        }
+    }
+}
