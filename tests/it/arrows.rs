@@ -41,7 +41,9 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "inference" => &["config"],
         "function" => &["event", "record", "inference", "config", "state", "scoring"],
         "train" => &["inference"],
-        "pipeline" => &["config", "event", "record", "flow", "state", "function", "source", "store", "publisher", "telemetry", "twin"],
+        "pipeline" => {
+            &["config", "event", "record", "flow", "state", "function", "source", "store", "publisher", "telemetry", "twin"]
+        }
         "telemetry" => &["config"],
         "admin" => &["telemetry"],
         _ => return None,
