@@ -8,6 +8,7 @@ mod dead_letters;
 mod demo;
 mod kafka;
 mod migrate;
+mod models;
 mod run;
 mod train;
 mod verify;
@@ -44,6 +45,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Look at dead letters, send them through again, or put them aside.
     DeadLetters(dead_letters::Args),
+    /// Look at the file of a scoring model.
+    Models(models::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -59,6 +62,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Models(args) => models::run(args),
         Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };

@@ -306,7 +306,3 @@ impl Forest {
         self.roots().map(|root| mean[root as usize]).sum()
     }
 }
-
-#[cfg(test)]
-#[path = "forest_tests.rs"]
-mod tests;

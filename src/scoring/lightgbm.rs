@@ -233,7 +233,3 @@ impl Arrays {
         Fault::damaged(format!("{}, split {node}", self.place), cause)
     }
 }
-
-#[cfg(test)]
-#[path = "lightgbm_tests.rs"]
-mod tests;

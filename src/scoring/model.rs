@@ -275,7 +275,3 @@ pub fn most_features(count: usize) -> Result<(), Fault> {
         _ => Err(Fault::unsupported("", format!("the model has {count} features"), "1 to 65,536 are possible")),
     }
 }
-
-#[cfg(test)]
-#[path = "model_tests.rs"]
-mod tests;

@@ -126,7 +126,3 @@ fn unwound(path: &[Element], depth: usize, index: usize) -> f64 {
     }
     total
 }
-
-#[cfg(test)]
-#[path = "shap_tests.rs"]
-mod tests;

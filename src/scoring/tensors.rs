@@ -16,7 +16,7 @@ use super::net::{Activation, Layer, Net};
 use super::{Body, Read, most_features};
 use safetensors::{Dtype, SafeTensors};
 
-const REMEDY: &str = "save it as ARCHITECTURE.md says: scaler.mean, scaler.scale, then coef and intercept, or fc1, fc2, ...";
+const REMEDY: &str = "save scaler.mean and scaler.scale, then coef and intercept, or fc1.weight, fc1.bias, fc2.weight, ...";
 
 /// Whether the bytes begin as safetensors do: the length of a JSON header, then the header.
 pub fn is(bytes: &[u8]) -> bool {
@@ -80,20 +80,20 @@ fn layers(tensors: &Tensors<'_>, features: usize) -> Result<Vec<Layer>, Fault> {
         inputs = outputs;
     }
     let count = layers.len();
-    let of_layer = |name: &str| {
-        name.strip_prefix("fc").and_then(|rest| rest.split_once('.')).and_then(|(number, what)| {
-            let number: usize = number.parse().ok()?;
-            Some((1..=count).contains(&number) && matches!(what, "weight" | "bias"))
-        })
-    };
-    tensors.only(|name| of_layer(name) == Some(true))?;
     match layers.last().map(Layer::outputs) {
-        Some(1) => Ok(layers),
+        Some(1) => {}
         Some(outputs) => {
-            Err(Fault::unsupported(format!("fc{count}"), format!("the last layer has {outputs} outputs, not 1"), REMEDY))
+            let cause = format!("the last layer has {outputs} outputs, not 1");
+            return Err(Fault::unsupported(format!("fc{count}"), cause, REMEDY));
         }
-        None => Err(Fault::unsupported("", "there is neither `coef` nor `fc1.weight`", REMEDY)),
+        None => return Err(Fault::unsupported("", "there is neither `coef` nor `fc1.weight`", REMEDY)),
     }
+    tensors.only(|name| {
+        let parts = name.strip_prefix("fc").and_then(|rest| rest.split_once('.'));
+        let number = parts.and_then(|(number, _)| number.parse::<usize>().ok());
+        number.is_some_and(|number| (1..=count).contains(&number)) && matches!(parts, Some((_, "weight" | "bias")))
+    })?;
+    Ok(layers)
 }
 
 struct Tensors<'a>(SafeTensors<'a>);
@@ -135,7 +135,3 @@ impl Tensors<'_> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "tensors_tests.rs"]
-mod tests;

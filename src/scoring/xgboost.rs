@@ -220,7 +220,3 @@ fn source(tree: &Tree, number: usize, node: usize) -> Result<Source, Fault> {
         cover,
     })
 }
-
-#[cfg(test)]
-#[path = "xgboost_tests.rs"]
-mod tests;
