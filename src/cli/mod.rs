@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod kafka;
 mod migrate;
+mod models;
 mod parity;
 mod run;
 mod train;
@@ -50,6 +51,8 @@ enum Command {
     Eval(eval::Args),
     /// Replay a file through the risk fold, and compare its features with a reference.
     Parity(parity::Args),
+    /// Look at the file of a scoring model.
+    Models(models::Args),
     /// Fine-tune a sequence classifier from a BERT model folder.
     Train(Box<train::Args>),
 }
@@ -67,6 +70,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Models(args) => models::run(args),
         Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };

@@ -11,7 +11,7 @@ mod service;
 mod span;
 mod validate;
 
-use explain::explain;
+pub use explain::explain;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;

@@ -4,6 +4,8 @@ mod adopt;
 mod check;
 mod dead_letters;
 mod eval;
+mod models;
+mod parity;
 mod rights;
 mod usage;
 mod verify;

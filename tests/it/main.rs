@@ -8,6 +8,7 @@ mod inference;
 mod kafka;
 mod process;
 mod run;
+mod scoring;
 mod scripts;
 mod store;
 mod support;

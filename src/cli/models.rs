@@ -1,0 +1,83 @@
+//! `millrace models check`: what a scoring model's file is, and whether it fits the features that are declared.
+
+use super::common::Usage;
+use crate::lifecycle::Exit;
+use crate::scoring::{Body, Model};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Looks at the files of scoring models.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read a model and score one row with it.
+    Check(Check),
+}
+
+/// Reads XGBoost JSON, LightGBM text, a logistic regression (JSON or safetensors) or a small net (safetensors).
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  millrace models check model.json --features amount,hour,count_1d\n\nExit codes: 0 the model can be used, 1 it cannot, \
+                  2 wrong usage."
+)]
+struct Check {
+    /// The model's file.
+    file: PathBuf,
+    /// The declared features in their order; the model's must be the same.
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
+    /// The row to score, numbers in the order of the features; `nan` is "no value". Default: all 0.
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    row: Vec<f64>,
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let Command::Check(args) = args.command;
+    let mut model = Model::load(&args.file)?;
+    if !args.features.is_empty() {
+        let declared: Vec<&str> = args.features.iter().map(String::as_str).collect();
+        if !model.is_named() {
+            model.declare(&declared)?;
+        }
+        model.check_features(&declared)?;
+    }
+    let row = if args.row.is_empty() { vec![0.0; model.names().len()] } else { args.row };
+    if row.len() != model.names().len() {
+        return Err(Usage(format!("--row has {} numbers, the model has {} features", row.len(), model.names().len())).into());
+    }
+    let scored = model.score(&row)?;
+    let trees = match model.body() {
+        Body::Trees { forest, .. } => Some(forest.trees()),
+        Body::Linear(_) | Body::Net(_) => None,
+    };
+    if args.json {
+        let document = json!({
+            "file": args.file, "format": model.format(), "objective": model.objective(), "features": model.names(),
+            "named": model.is_named(), "trees": trees, "bytes": model.bytes(), "digest": model.digest(), "notes": model.notes(),
+            "unexplained": model.unexplained(), "row": row, "margin": scored.margin, "probability": scored.probability,
+        });
+        println!("{document:#}");
+        return Ok(Exit::Done);
+    }
+    println!("{}: {}, {}", args.file.display(), model.format(), model.objective());
+    println!("  sha256 {}, {} bytes", model.digest(), model.bytes());
+    if let Some(trees) = trees {
+        println!("  {trees} trees");
+    }
+    let unnamed = if model.is_named() { "" } else { ", which the file does not name" };
+    println!("  {} features{unnamed}: {}", model.names().len(), model.names().join(", "));
+    println!("  reasons: {}", model.unexplained().unwrap_or("exact contributions to the margin"));
+    for note in model.notes() {
+        println!("  note: {note}");
+    }
+    println!("  a row of {row:?}: margin {}, probability {}", scored.margin, scored.probability);
+    Ok(Exit::Done)
+}
