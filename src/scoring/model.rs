@@ -84,7 +84,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a file of a kind that [`detect`](super::detect) knows.
+    /// Reads a file of a kind that `detect` knows.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let at = |fault| LoadError::Refused { path: path.to_owned(), fault };
         let unread = |cause: std::io::Error| LoadError::Unread { path: path.to_owned(), cause: cause.to_string() };

@@ -1,7 +1,7 @@
 //! Recommendation signals: one fold over the events of users and items.
 //!
-//! Times are event times, sums decay forward ([`forward`]), what is kept of a key is capped, and states are written canonically
-//! ([`bytes`]). [`step`] says which keys an event touches; [`score`] what a signal makes of them; [`blend`] makes one list.
+//! Times are event times, sums decay forward (`forward`), what is kept of a key is capped, and states are written canonically
+//! (`bytes`). `step` says which keys an event touches; `score` what a signal makes of them; `blend` makes one list.
 
 mod answer;
 mod blend;
