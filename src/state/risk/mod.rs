@@ -146,3 +146,6 @@ fn digest(config: &Risk) -> String {
     hex.truncate(12);
     hex
 }
+
+#[cfg(test)]
+mod tests;
