@@ -92,6 +92,16 @@ impl Config {
         pipeline.limits.as_ref().unwrap_or(&self.limits)
     }
 
+    /// The features of a pipeline with the function `risk`.
+    pub fn risk_of<'a>(&'a self, pipeline: &'a Pipeline) -> Option<&'a risk::Risk> {
+        pipeline.risk.as_ref().or(self.risk.as_ref()).filter(|_| pipeline.function == "risk")
+    }
+
+    /// The signals of a pipeline with the function `recommend`.
+    pub fn recommend_of<'a>(&'a self, pipeline: &'a Pipeline) -> Option<&'a recommend::Recommend> {
+        pipeline.recommend.as_ref().or(self.recommend.as_ref()).filter(|_| pipeline.function == "recommend")
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         let found = self.findings();
         if found.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(found)) }

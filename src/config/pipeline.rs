@@ -1,5 +1,7 @@
 //! `[[pipeline]]`: one consumer group, its function and its outputs.
 
+use super::recommend::Recommend;
+use super::risk::Risk;
 use super::service::Limits;
 use crate::record::Mode;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,20 @@ pub struct Pipeline {
     /// The function's own settings.
     #[serde(default)]
     pub options: serde_json::Map<String, serde_json::Value>,
+    /// Features of the function `risk`. Default: `[risk]`.
+    #[serde(default)]
+    pub risk: Option<Risk>,
+    /// Signals of the function `recommend`. Default: `[recommend]`.
+    #[serde(default)]
+    pub recommend: Option<Recommend>,
+    /// Memory for the states of keys, bytes, over all partitions that a worker holds; what does not fit is read again when it is
+    /// needed. Default 256 MiB.
+    #[serde(default = "state_bytes")]
+    pub state_bytes: usize,
+    /// A key that has changed is written to Postgres when so many further events of its partition have been read. What is not
+    /// written is folded again after a claim. Default 20,000.
+    #[serde(default = "flush_after")]
+    pub flush_after: i64,
 }
 
 impl Pipeline {
@@ -145,6 +161,14 @@ fn one() -> f64 {
 
 fn record_bytes() -> usize {
     1_000_000
+}
+
+fn state_bytes() -> usize {
+    256 << 20
+}
+
+fn flush_after() -> i64 {
+    20_000
 }
 
 fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {

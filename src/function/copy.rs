@@ -274,7 +274,7 @@ mod tests {
             let payload = Some(payload.as_bytes().into());
             let raw = crate::event::RawEvent { position, timestamp_ms: 0, key: None, payload, headers: vec![] };
             let event = crate::event::Event { raw, id: "".into(), key: None, event_time_ms: 0, text: None };
-            copy.one(&Input { event })
+            copy.one(&Input::plain(event))
         };
         let good = outcome(r#"{"a":3,"b":{"c":[1]},"d":2}"#).unwrap();
         assert_eq!((good.score, &good.fields["c"]), (Some(1.5), &serde_json::json!([1])));

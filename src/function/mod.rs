@@ -7,6 +7,7 @@ pub mod sentiment;
 mod texts;
 
 use crate::event::{Event, Rejection};
+use crate::state::Features;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
@@ -31,10 +32,19 @@ pub struct Limits {
     pub timeout: Duration,
 }
 
-/// What a function scores. Features of a fold join the event here once pipelines have state.
+/// What a function scores.
 #[derive(Debug, Clone)]
 pub struct Input {
     pub event: Event,
+    /// What the pipeline's fold says of the event; `None` in a pipeline without one.
+    pub features: Option<Features>,
+}
+
+impl Input {
+    /// An event that no fold has seen.
+    pub fn plain(event: Event) -> Self {
+        Self { event, features: None }
+    }
 }
 
 /// The ending that a function gives one input.

@@ -17,7 +17,7 @@ pub fn input(number: usize, value: &Value) -> Input {
         payload: Some(value.to_string().into_bytes().into()),
         headers: Vec::new(),
     };
-    Input { event: Event { raw, id: number.to_string().into(), key: None, event_time_ms: 0, text: text.map(Into::into) } }
+    Input::plain(Event { raw, id: number.to_string().into(), key: None, event_time_ms: 0, text: text.map(Into::into) })
 }
 
 /// What a stream would emit, without the envelope: the fields of each prediction, or `{"rejected": {...}}`.

@@ -39,7 +39,7 @@ impl Driver {
                 let Some(running) = state.running() else { break };
                 let room = if running.probation > 0 { 1 } else { limits.slice - items.len() };
                 let before = items.len();
-                items.extend(running.buffer.take(room).map(|event| Item { incarnation, input: Input { event } }));
+                items.extend(running.buffer.take(room).map(|event| Item { incarnation, input: Input::plain(event) }));
                 let count = items.len() - before;
                 running.in_call += count;
                 if running.probation > 0 {
