@@ -30,8 +30,15 @@ async fn main() -> anyhow::Result<()> {
     migrate(&url).await?;
     let settings = PostgresSettings { max_connections: 4, statement_timeout_ms: 30_000, acquire_timeout_ms: 5_000 };
     let store = PostgresStore::connect(&url, &settings).await?;
-    let by =
-        Provenance { pipeline: "bench".into(), run: 1, function: "copy".into(), model: "".into(), config: "0123456789ab".into() };
+    let by = Provenance {
+        pipeline: "bench".into(),
+        run: 1,
+        function: "copy".into(),
+        model: "".into(),
+        config: "0123456789ab".into(),
+        fold: None,
+        keeps_latest: false,
+    };
     let partitions: Vec<TopicPartition> = (0..PARTITIONS).map(|number| TopicPartition::new("in", number)).collect();
     let starts: Vec<_> = partitions.iter().map(|partition| (partition.clone(), 0)).collect();
     store.open(&by.pipeline, by.run, Mode::Both, &starts).await?;
@@ -91,5 +98,7 @@ fn advance(partition: &TopicPartition, claim: Uuid, from: i64, to: i64) -> Advan
         dead: 0,
         published_offset: 0,
         records: Arc::new((from..to).map(record).collect()),
+        fold_from: to,
+        states: Vec::new(),
     }
 }

@@ -13,13 +13,14 @@ mod validate;
 
 pub use explain::explain;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
-pub use pipeline::{Delivery, EventKind, Fields, OnLostCommits, Pipeline, Start};
+pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
 pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
 pub use span::Span;
 pub use validate::{FUNCTIONS, http_url, nearest};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +91,15 @@ impl Config {
     /// The limits on one event of a pipeline.
     pub fn limits_of<'a>(&'a self, pipeline: &'a Pipeline) -> &'a Limits {
         pipeline.limits.as_ref().unwrap_or(&self.limits)
+    }
+
+    /// First 12 hex digits of the SHA-256 of what a pipeline was told; travels with its records.
+    pub fn digest_of(&self, pipeline: &Pipeline) -> String {
+        let told = (pipeline, self.risk_of(pipeline), self.recommend_of(pipeline));
+        let text = serde_json::to_string(&told).unwrap_or_default();
+        let mut hex: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        hex.truncate(12);
+        hex
     }
 
     /// The features of a pipeline with the function `risk`.

@@ -5,7 +5,6 @@ use super::risk::Risk;
 use super::service::Limits;
 use crate::record::Mode;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// `[[pipeline]]`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -32,6 +31,10 @@ pub struct Pipeline {
     /// Where dead letters go. Default: `NAME.dead-letters`.
     #[serde(default)]
     pub dead_letter_topic: Option<String>,
+    /// `history` (default): every record is kept. `latest`: beside them the table `latest` has the newest of each key; give the
+    /// output topic `cleanup.policy=compact` and it has the same.
+    #[serde(default)]
+    pub keep: Keep,
     /// `both` (default) or `postgres`.
     #[serde(default = "mode_both")]
     pub mode: Mode,
@@ -88,14 +91,6 @@ impl Pipeline {
     pub fn dead_letter_topic(&self) -> String {
         self.dead_letter_topic.clone().unwrap_or_else(|| format!("{}.dead-letters", self.name))
     }
-
-    /// First 12 hex digits of the SHA-256 of what the pipeline was told; travels with its records.
-    pub fn digest(&self) -> String {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        let mut hex: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        hex.truncate(12);
-        hex
-    }
 }
 
 /// Kinds of input.
@@ -131,6 +126,15 @@ pub enum Delivery {
     #[default]
     ExactlyOnce,
     AtLeastOnce,
+}
+
+/// What is kept of the records of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    #[default]
+    History,
+    Latest,
 }
 
 /// Where a new pipeline starts.

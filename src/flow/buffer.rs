@@ -1,17 +1,22 @@
-//! Decoded events that wait for a function, cut into slices across partitions.
+//! Events that wait for a function, cut into slices across partitions.
 
-use crate::event::Event;
 use std::collections::VecDeque;
 
-/// Events of one partition that wait for a slice, in offset order.
-#[derive(Debug, Default)]
-pub struct Buffer {
-    events: VecDeque<Event>,
+/// Events of one partition that wait for a slice, in offset order, each with the record's timestamp.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    events: VecDeque<(i64, T)>,
 }
 
-impl Buffer {
-    pub fn push(&mut self, event: Event) {
-        self.events.push_back(event);
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Self { events: VecDeque::new() }
+    }
+}
+
+impl<T> Buffer<T> {
+    pub fn push(&mut self, timestamp_ms: i64, event: T) {
+        self.events.push_back((timestamp_ms, event));
     }
 
     pub fn len(&self) -> usize {
@@ -22,14 +27,19 @@ impl Buffer {
         self.events.is_empty()
     }
 
+    /// The oldest event.
+    pub fn head(&self) -> Option<&T> {
+        self.events.front().map(|(_, event)| event)
+    }
+
     /// Timestamp of the oldest event: the partition with the oldest head goes first while behind.
     pub fn head_ms(&self) -> Option<i64> {
-        self.events.front().map(|event| event.raw.timestamp_ms)
+        self.events.front().map(|(timestamp_ms, _)| *timestamp_ms)
     }
 
     /// Takes at most `max` events from the head.
-    pub fn take(&mut self, max: usize) -> impl Iterator<Item = Event> + '_ {
+    pub fn take(&mut self, max: usize) -> impl Iterator<Item = T> + '_ {
         let n = max.min(self.events.len());
-        self.events.drain(..n)
+        self.events.drain(..n).map(|(_, event)| event)
     }
 }

@@ -55,6 +55,13 @@ pub struct Prefix {
     pub records: Arc<Vec<Record>>,
 }
 
+impl Prefix {
+    /// No event at all, at `at`.
+    pub fn still(at: i64) -> Self {
+        Self { from: at, to: at, skipped: 0, dead: 0, newest_ms: i64::MIN, bytes: 0, events: Vec::new(), records: Arc::default() }
+    }
+}
+
 impl Ledger {
     /// `next` is P.
     pub fn new(next: i64) -> Self {
@@ -145,16 +152,7 @@ impl Ledger {
 
     /// Takes the first `finished` slots.
     fn take(&mut self, finished: usize) -> Prefix {
-        let mut prefix = Prefix {
-            from: self.next,
-            to: self.next,
-            skipped: 0,
-            dead: 0,
-            newest_ms: i64::MIN,
-            bytes: 0,
-            events: Vec::with_capacity(finished),
-            records: Arc::default(),
-        };
+        let mut prefix = Prefix { events: Vec::with_capacity(finished), ..Prefix::still(self.next) };
         let mut records = Vec::with_capacity(finished);
         for Slot { offset, timestamp_ms, bytes, ending } in self.slots.drain(..finished) {
             prefix.to = offset + 1;

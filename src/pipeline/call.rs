@@ -227,7 +227,7 @@ mod tests {
     use crate::event::{Event, Position};
     use crate::function::{Limits, Prediction, Spec};
     use crate::record::{Kind, Mode, Provenance, Record};
-    use crate::store::{Advance, PartitionRow};
+    use crate::store::{Advance, PartitionRow, StateRow};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -286,6 +286,14 @@ mod tests {
         ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
             panic!("not asked")
         }
+
+        fn states<'a>(
+            &'a self,
+            _: &'a PartitionKey,
+            _: &'a [Box<str>],
+        ) -> BoxFuture<'a, Result<Vec<(Box<str>, StateRow)>, StoreError>> {
+            panic!("not asked")
+        }
     }
 
     /// Panics on the text `boom`, fails the whole call on `poison`, scores `nan` with no number, and is away for the first call.
@@ -337,6 +345,8 @@ mod tests {
                 function: "moody".into(),
                 model: "".into(),
                 config: "c".into(),
+                fold: None,
+                keeps_latest: false,
             },
             mode: Mode::Both,
             output_topic: "out".into(),

@@ -125,6 +125,29 @@ pub async fn claim(
             settings.mode.as_str()
         )));
     }
+    let folds = settings.provenance.fold.as_deref();
+    if row.events > 0 && row.fold.as_deref() != folds {
+        return Err(ClaimError::Halt(format!(
+            "{who}: what was decided so far was folded by {}, and the pipeline is now configured with {}: an old state is never \
+             continued by another fold. Restore the settings of the fold, or stop the workers and start a new run with `millrace adopt`, \
+             which folds the log again.",
+            fold_name(row.fold.as_deref()),
+            fold_name(folds)
+        )));
+    }
+    if folds.is_some() {
+        let (now, then) = (
+            publisher.partition_count(&partition.topic).await?,
+            store.partitions(&key.pipeline, key.run, &partition.topic).await?,
+        );
+        if now as usize != then.len() {
+            return Err(ClaimError::Halt(format!(
+                "{who}: the topic has {now} partitions and had {} when the run began: keys have moved to other partitions, away from their \
+                 states. Stop the workers and start a new run with `millrace adopt`, which folds the log again.",
+                then.len()
+            )));
+        }
+    }
     let (p, q) = (row.next_offset, row.published_offset);
     if p > bounds.high {
         return Err(ClaimError::Halt(format!(
@@ -140,6 +163,14 @@ pub async fn claim(
              were decided. To go on without them stop the workers and start a new run with `millrace adopt`.",
             bounds.low,
             bounds.low - p
+        )));
+    }
+    if folds.is_some() && row.fold_from < bounds.low {
+        return Err(ClaimError::Halt(format!(
+            "{who}: states need the events from offset {} on, but the log starts at {}: they were removed by retention before the states \
+             were written. To go on without them stop the workers and start a new run with `millrace adopt`; keep events longer than a \
+             worker may be away.",
+            row.fold_from, bounds.low
         )));
     }
     if settings.mode == Mode::Postgres {
@@ -206,6 +237,10 @@ pub async fn claim(
     Ok(Claimed { claim, row, published, unpublished, turn })
 }
 
+fn fold_name(digest: Option<&str>) -> String {
+    digest.map_or("no fold".into(), |digest| format!("the fold {digest}"))
+}
+
 /// What to do when the group does not tell how far a partition is published. The topics do; Q does not, being a late copy of K.
 fn look_it_up(key: &PartitionKey) -> String {
     format!(
@@ -245,6 +280,12 @@ async fn open(
             };
             starts.push((partition, start));
         }
+    } else if settings.provenance.fold.is_some() {
+        return Err(ClaimError::Halt(format!(
+            "pipeline {} run {} {}: the topic has got a new partition: keys have moved to other partitions, away from their states. Stop \
+             the workers and start a new run with `millrace adopt`, which folds the log again.",
+            key.pipeline, key.run, key.partition
+        )));
     } else {
         starts.push((key.partition.clone(), low));
     }

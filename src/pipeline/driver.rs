@@ -1,13 +1,14 @@
 //! The loop of one pipeline. Compute, decide and publish overlap; when one is free it takes everything that the one
 //! before it has finished, up to a cap. There is no commit interval.
 //!
-//! `membership` hears the source · `claims` takes partitions over and halts them · `compute` calls the function ·
-//! `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
+//! `membership` hears the source · `claims` takes partitions over and halts them · `fold` minds the states of keys · `compute`
+//! calls the function · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
 
 mod claims;
 mod compute;
 mod decide;
 mod drain;
+mod fold;
 mod membership;
 mod publish;
 
@@ -21,6 +22,7 @@ use crate::event::TopicPartition;
 use crate::flow::Ending;
 use crate::source::SourceCommand;
 use decide::DecideDone;
+use fold::FoldDone;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use publish::{PublishDone, PublishRound};
@@ -67,6 +69,7 @@ struct Driver {
     room: Room,
     claims: FuturesUnordered<BoxFuture<'static, ClaimDone>>,
     slices: JoinSet<SliceDone>,
+    folds: JoinSet<FoldDone>,
     /// Rounds on their way to Postgres, over partitions of their own.
     decides: FuturesUnordered<BoxFuture<'static, DecideDone>>,
     publish: Option<PublishRound>,
@@ -125,6 +128,7 @@ impl Driver {
             room,
             claims: FuturesUnordered::new(),
             slices: JoinSet::new(),
+            folds: JoinSet::new(),
             decides: FuturesUnordered::new(),
             publish: None,
             hint: None,
@@ -153,6 +157,7 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.start_folds();
             self.dispatch();
             self.start_decide();
             self.start_publish();
@@ -171,6 +176,10 @@ impl Driver {
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
                     Ok(done) => self.on_slice(done),
                     Err(error) => self.failed = Some(format!("a slice task ended badly: {error}")),
+                },
+                Some(done) = self.folds.join_next(), if !self.folds.is_empty() => match done {
+                    Ok(done) => self.on_fold(done),
+                    Err(error) => self.failed = Some(format!("a fold task ended badly: {error}")),
                 },
                 _ = tick.tick() => self.on_tick(),
                 event = self.parts.source.events.recv(), if !self.holds() => match event {

@@ -13,6 +13,7 @@
 mod call;
 mod claim;
 mod driver;
+mod memory;
 mod observe;
 mod partition;
 mod patient;
@@ -21,6 +22,7 @@ mod safety;
 mod simulation;
 
 pub use driver::run;
+pub use memory::Folding;
 pub use observe::{Observer, PartitionView};
 
 use crate::config::{OnLostCommits, Start};
@@ -70,6 +72,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub publisher: Arc<dyn Publisher>,
     pub function: Arc<dyn Function>,
+    /// What the pipeline remembers of each key; its topic is one then.
+    pub folding: Option<Folding>,
     pub decode: Arc<Decode>,
     pub budget: Budget,
     pub observer: Arc<dyn Observer>,

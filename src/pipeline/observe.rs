@@ -26,6 +26,8 @@ pub struct PartitionView {
     /// Events read and not yet decided.
     pub undecided: usize,
     pub paused: bool,
+    /// Memory of the states that are at hand, in a pipeline with a fold.
+    pub state_bytes: Option<usize>,
     /// Why it is halted, and what to do.
     pub reason: Option<String>,
 }
@@ -47,6 +49,7 @@ impl PartitionView {
             dead: 0,
             undecided: 0,
             paused: false,
+            state_bytes: None,
             reason: None,
         }
     }

@@ -1,8 +1,11 @@
 //! One partition in the hands of this worker: its protocol state, as data. Decides nothing by itself and waits for nothing.
 
 use super::claim::Claimed;
+use super::memory::{Folding, Memory};
 use super::observe::PartitionView;
+use super::safety::{Safety, without};
 use crate::flow::{Buffer, Ledger, Prefix};
+use crate::function::Input;
 use crate::record::Chunk;
 use crate::store::{Mode, PartitionKey};
 use std::collections::VecDeque;
@@ -43,6 +46,8 @@ pub struct Running {
     pub epoch: i64,
     /// P as Postgres confirmed it.
     pub decided: i64,
+    /// S as Postgres confirmed it; P without a fold.
+    pub fold_from: i64,
     /// K as Kafka confirmed it.
     pub published: i64,
     /// Rows below K.
@@ -54,7 +59,9 @@ pub struct Running {
     pub skipped: i64,
     pub dead: i64,
     pub ledger: Ledger,
-    pub buffer: Buffer,
+    pub buffer: Buffer<Input>,
+    /// States of keys, in a pipeline with a fold.
+    pub memory: Option<Memory>,
     /// Events of this partition that are in slices.
     pub in_call: usize,
     /// Taken from the ledger and on its way to Postgres.
@@ -99,7 +106,7 @@ pub struct Partition {
 }
 
 impl Running {
-    pub fn new(claimed: Claimed, window: usize) -> Self {
+    pub fn new(claimed: Claimed, window: usize, folding: Option<&Folding>) -> Self {
         let row = claimed.row;
         let suspected = row.suspect_offset.filter(|_| row.idle_claims >= DEATHS);
         let probation = if row.suspect_offset.is_some() || row.idle_claims >= SUSPICIOUS_CLAIMS { PROBATION_EVENTS } else { 0 };
@@ -110,6 +117,7 @@ impl Running {
             claim: claimed.claim,
             epoch: row.epoch,
             decided: row.next_offset,
+            fold_from: row.fold_from,
             published: claimed.published.offset,
             published_records,
             noted: row.published_offset,
@@ -119,6 +127,7 @@ impl Running {
             dead: row.dead,
             ledger: Ledger::new(row.next_offset),
             buffer: Buffer::default(),
+            memory: folding.map(|folding| Memory::new(folding, row.fold_from, row.next_offset)),
             in_call: 0,
             deciding: None,
             in_round: false,
@@ -162,7 +171,38 @@ impl Running {
     /// What the budget holds for this partition.
     pub fn charged_bytes(&self) -> usize {
         let queued: usize = self.queue.iter().map(|decided| decided.bytes).sum();
-        self.ledger.bytes() + self.deciding.as_ref().map_or(0, |prefix| prefix.bytes) + queued
+        let replayed = self.memory.as_ref().map_or(0, |memory| memory.replayed_bytes);
+        self.ledger.bytes() + self.deciding.as_ref().map_or(0, |prefix| prefix.bytes) + queued + replayed
+    }
+
+    /// Where the source starts: what is below P is folded again and not scored.
+    pub fn start(&self) -> i64 {
+        let remembers = self.memory.as_ref().filter(|_| !without(Safety::FoldFrom));
+        remembers.map_or(self.decided, |memory| memory.next)
+    }
+
+    /// Events that are held and not decided, or not folded.
+    pub fn held(&self) -> usize {
+        self.ledger.len() + self.memory.as_ref().map_or(0, Memory::replaying)
+    }
+
+    /// Whether an event waits for the function or is in work.
+    pub fn has_work(&self) -> bool {
+        !self.buffer.is_empty() || self.in_call > 0 || self.memory.as_ref().is_some_and(|memory| !memory.is_idle())
+    }
+
+    /// Whether all that was read is decided, and S is left below P.
+    pub fn wants_flush(&self) -> bool {
+        let quiet = self.ledger.is_empty() && self.deciding.is_none() && !self.has_work();
+        quiet && self.fold_from < self.decided && self.memory.as_ref().is_some_and(Memory::has_replayed)
+    }
+
+    /// Makes a decide that stands still and brings what has changed.
+    pub fn flush(&mut self) {
+        if let Some(memory) = &self.memory {
+            memory.flush();
+            self.deciding = Some(Prefix::still(self.decided));
+        }
     }
 
     /// Nothing in work and nothing left to decide or publish of what was called.
@@ -199,6 +239,7 @@ impl Partition {
                 view.dead = running.dead;
                 view.undecided = running.ledger.len();
                 view.paused = running.paused;
+                view.state_bytes = running.memory.as_ref().map(Memory::cost_bytes);
             }
         }
         view

@@ -31,6 +31,12 @@ pub enum Safety {
     Condemn,
     /// On a partition that is suspected the next event is alone in work, over all partitions.
     AloneInWork,
+    /// After a claim [S, P) is folded again.
+    FoldFrom,
+    /// An event that has its ending without a call is folded all the same.
+    EndedFolds,
+    /// A decide that stands still and had no answer is made again: the row looks the same before and after it.
+    StandsStill,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

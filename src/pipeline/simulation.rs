@@ -5,6 +5,7 @@
 //! `MILLRACE_SEEDS` says how many seeds each test runs.
 
 mod check;
+mod fold;
 mod function;
 mod stay;
 mod world;
@@ -25,6 +26,10 @@ enum Trouble {
     Moves,
     /// As `Ordinary`, in mode `postgres`.
     Postgres,
+    /// As `Ordinary`, with a fold: every score and every state is that of an uninterrupted run.
+    Folds,
+    /// As `Moves`, with a fold.
+    FoldsMove,
     /// An event that kills the process.
     Killer,
     /// The database goes back to an earlier state while workers run.
@@ -51,11 +56,24 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
                 world.database.chance.slow_down();
                 ordinary(&mut world).await.map(|()| true)
             }
+            Trouble::Folds => {
+                world.folds = true;
+                ordinary(&mut world).await.map(|()| true)
+            }
+            Trouble::FoldsMove => {
+                world.folds = true;
+                world.cluster.chance.slow_down();
+                world.database.chance.slow_down();
+                ordinary(&mut world).await.map(|()| true)
+            }
             Trouble::Postgres => {
                 world.mode = Mode::Postgres;
                 ordinary(&mut world).await.map(|()| true)
             }
-            Trouble::Killer => killer(&mut world).await.map(|()| true),
+            Trouble::Killer => {
+                world.folds = seed.is_multiple_of(2);
+                killer(&mut world).await.map(|()| true)
+            }
             Trouble::DatabaseBack => database_back(&mut world).await,
             Trouble::Reprocess => reprocess(&mut world).await,
             Trouble::OffsetLost | Trouble::OffsetBack | Trouble::RowMissing => between_lives(&mut world, trouble).await,
@@ -104,7 +122,8 @@ async fn ordinary(world: &mut World) -> Result<(), String> {
     if let Some(other) = world.stop().await?.into_iter().find(|ended| *ended != Ended::Drained) {
         return Err(format!("a settled worker ended as {other:?}"));
     }
-    check::every_event_ended(world)
+    check::every_event_ended(world)?;
+    if world.folds { fold::online_equals_batch(world) } else { Ok(()) }
 }
 
 fn nothing_halted(world: &World) -> Result<(), String> {
@@ -126,7 +145,8 @@ async fn killer(world: &mut World) -> Result<(), String> {
     }
     world.settle(|world| !world.halts().is_empty()).await?;
     nothing_halted(world)?;
-    check::every_event_ended(world)
+    check::every_event_ended(world)?;
+    if world.folds { fold::online_equals_batch(world) } else { Ok(()) }
 }
 
 /// Whatever happens: nothing is published twice, and what cannot be made whole is halted. Says whether anything was halted.
@@ -291,6 +311,12 @@ fn rows_alone_are_neither_lost_nor_doubled() {
 }
 
 #[test]
+fn scores_and_states_are_those_of_an_uninterrupted_run() {
+    all_seeds(Trouble::Folds, 200);
+    all_seeds(Trouble::FoldsMove, 100);
+}
+
+#[test]
 fn partitions_that_move_under_slow_rounds_lose_and_double_nothing() {
     all_seeds(Trouble::Moves, 200);
 }
@@ -409,4 +435,7 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::CountRows, &[Trouble::RowMissing]),
     (Safety::Condemn, &[Trouble::Killer]),
     (Safety::AloneInWork, &[Trouble::Killer]),
+    (Safety::FoldFrom, &[Trouble::Folds]),
+    (Safety::EndedFolds, &[Trouble::Folds]),
+    (Safety::StandsStill, &[Trouble::Folds]),
 ];

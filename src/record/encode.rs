@@ -201,7 +201,15 @@ mod tests {
     use super::*;
 
     fn by() -> Provenance {
-        Provenance { pipeline: "p".into(), run: 2, function: "copy/1".into(), model: "".into(), config: "c".into() }
+        Provenance {
+            pipeline: "p".into(),
+            run: 2,
+            function: "copy/1".into(),
+            model: "".into(),
+            config: "c".into(),
+            fold: None,
+            keeps_latest: false,
+        }
     }
 
     fn raw(payload: usize) -> RawEvent {

@@ -83,6 +83,10 @@ pub struct Provenance {
     pub model: Arc<str>,
     /// Digest of the pipeline's configuration.
     pub config: Arc<str>,
+    /// Digest of the pipeline's fold, where it has one.
+    pub fold: Option<Arc<str>>,
+    /// Whether the newest record of each key is kept beside the history.
+    pub keeps_latest: bool,
 }
 
 /// The header that carries a record's id.

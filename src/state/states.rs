@@ -14,6 +14,7 @@
 use super::{At, Features, Keys, StoredError};
 use crate::event::{Event, Rejection};
 use std::any::Any;
+use std::sync::Arc;
 
 /// What was read of an event; only the cache that made it knows the type.
 pub type Facts = Box<dyn Any + Send>;
@@ -24,7 +25,7 @@ pub struct StoredRow {
     pub as_of: i64,
     /// Event time of the newest event that was folded into it, milliseconds.
     pub newest_ms: i64,
-    pub bytes: Box<[u8]>,
+    pub bytes: Arc<[u8]>,
 }
 
 /// What became of an event.

@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
+use super::{Advance, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
@@ -23,6 +23,7 @@ const REFUSED_BYTES: &str = "\"c3R1YmJvcm4=\"";
 pub struct Tables {
     pub rows: BTreeMap<TopicPartition, PartitionRow>,
     pub records: BTreeMap<(TopicPartition, i64, i16), Record>,
+    pub states: BTreeMap<(TopicPartition, Box<str>), StateRow>,
     /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
     pub deaths: BTreeSet<(TopicPartition, i64, String)>,
     /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
@@ -89,7 +90,7 @@ impl MemoryStore {
 }
 
 impl Tables {
-    fn decide(&mut self, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
+    fn decide(&mut self, fold: Option<&str>, round: &[Advance]) -> Result<Vec<TopicPartition>, StoreError> {
         let refused = |record: &Record| {
             record.label.as_deref() == Some(REFUSED_LABEL)
                 || record.kind == Kind::DeadLetter && record.value.contains(REFUSED_BYTES)
@@ -108,7 +109,8 @@ impl Tables {
                 return Err(StoreError::Fatal("Q would stand above P".into()));
             }
             row.next_offset = advance.to;
-            row.fold_from = advance.to;
+            row.fold_from = advance.fold_from;
+            row.fold = fold.map(str::to_owned);
             row.published_offset = row.published_offset.max(advance.published_offset);
             row.events += advance.events;
             row.records += advance.records.len() as i64;
@@ -124,6 +126,9 @@ impl Tables {
                 if self.records.insert(id.clone(), record.clone()).is_some() {
                     self.doubled = Some(format!("{id:?} was inserted twice"));
                 }
+            }
+            for (key, state) in &advance.states {
+                self.states.insert((advance.partition.clone(), key.clone()), state.clone());
             }
             moved.push(advance.partition.clone());
         }
@@ -166,6 +171,7 @@ impl Store for MemoryStore {
                     idle_claims: 0,
                     suspect_offset: None,
                     mode,
+                    fold: None,
                 });
             }
             Ok(())
@@ -234,9 +240,9 @@ impl Store for MemoryStore {
         .boxed()
     }
 
-    fn decide<'a>(&'a self, _: &'a Provenance, round: &'a [Advance]) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
-        let round = round.to_vec();
-        self.statement(move |tables| tables.decide(&round)).boxed()
+    fn decide<'a>(&'a self, by: &'a Provenance, round: &'a [Advance]) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
+        let (fold, round) = (by.fold.as_deref().map(str::to_owned), round.to_vec());
+        self.statement(move |tables| tables.decide(fold.as_deref(), &round)).boxed()
     }
 
     fn published<'a>(
@@ -274,6 +280,19 @@ impl Store for MemoryStore {
             records.retain(|record| after.is_none_or(|after| (record.offset, record.n) > after));
             records.truncate(limit as usize);
             Ok(records)
+        })
+        .boxed()
+    }
+
+    fn states<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        keys: &'a [Box<str>],
+    ) -> BoxFuture<'a, Result<Vec<(Box<str>, StateRow)>, StoreError>> {
+        let (partition, keys) = (key.partition.clone(), keys.to_vec());
+        self.statement(move |tables| {
+            let row = |key: Box<str>| Some((key.clone(), tables.states.get(&(partition.clone(), key))?.clone()));
+            Ok(keys.into_iter().filter_map(row).collect())
         })
         .boxed()
     }

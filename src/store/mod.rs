@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use crate::record::Mode;
+pub use crate::state::StoredRow as StateRow;
 
 /// The row of `stream_partition` that a claim returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct PartitionRow {
     /// The event that is in work alone. Whoever finds it here knows that its owner died with it.
     pub suspect_offset: Option<i64>,
     pub mode: Mode,
+    /// Digest of the fold that decided last here; `None` without one.
+    pub fold: Option<String>,
 }
 
 /// Identity of one partition's row.
@@ -61,7 +64,14 @@ pub struct Advance {
     pub published_offset: i64,
     /// In offset order, `n` ascending.
     pub records: Arc<Vec<Record>>,
+    /// S once this is written: the lowest offset that an unwritten state needs. `to` without a fold.
+    pub fold_from: i64,
+    /// States to write; each key once.
+    pub states: KeyedStates,
 }
+
+/// Keys and their states.
+pub type KeyedStates = Vec<(Box<str>, StateRow)>;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -119,8 +129,8 @@ pub trait Store: Send + Sync {
         times: i32,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// One round: every advance whose claim and `from` still match is applied together with its records; the others write
-    /// nothing. Resets `idle_claims` and `suspect_offset` of what moved past the suspect. Returns the partitions that moved.
+    /// One round: every advance whose claim and `from` still match is applied together with its records and states; the others
+    /// write nothing. An advance may stand still (`from` = `to`) and only bring states. Resets `idle_claims` and `suspect_offset` of what moved past the suspect. Returns the partitions that moved.
     fn decide<'a>(
         &'a self,
         provenance: &'a Provenance,
@@ -146,6 +156,9 @@ pub trait Store: Send + Sync {
         after: Option<(i64, i16)>,
         limit: i64,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
+
+    /// The states of these keys of one partition; a key without one is not in the answer.
+    fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> BoxFuture<'a, Result<KeyedStates, StoreError>>;
 }
 
 /// How kinds are written in the column `kind`.

@@ -16,7 +16,7 @@ pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use review::{Counted, Endings, Row, endings};
 
-use super::{Advance, PartitionKey, PartitionRow, Store, StoreError};
+use super::{Advance, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -160,5 +160,13 @@ impl Store for PostgresStore {
         limit: i64,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
         rows::records(&self.pool, key, from, to, after, limit).boxed()
+    }
+
+    fn states<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        keys: &'a [Box<str>],
+    ) -> BoxFuture<'a, Result<Vec<(Box<str>, StateRow)>, StoreError>> {
+        decide::states::read(&self.pool, key, keys).boxed()
     }
 }

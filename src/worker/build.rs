@@ -1,6 +1,6 @@
 //! From one section of the config to the parts of a pipeline.
 
-use crate::config::{Config, Delivery, Pipeline};
+use crate::config::{Config, Delivery, Keep, Pipeline};
 use crate::event::Decoder;
 use crate::flow::Budget;
 use crate::function::Function;
@@ -8,11 +8,14 @@ use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::sentiment::Sentiment;
 use crate::inference::Registry;
-use crate::pipeline::{Decode, Observer, Parts, Settings};
+use crate::pipeline::{Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
+use crate::state::recommend::RecommendFold;
+use crate::state::risk::RiskFold;
+use crate::state::{Cache, Fold};
 use crate::store::Store;
 use anyhow::{Context, anyhow};
 use std::sync::Arc;
@@ -34,12 +37,27 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
     })
 }
 
+/// The fold of a pipeline whose function has one.
+pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
+    fn of<F: Fold>(fold: F, pipeline: &Pipeline) -> Folding {
+        let (fold, flush_after) = (Arc::new(fold), pipeline.flush_after);
+        Folding {
+            digest: fold.digest().into(),
+            fresh: Arc::new(move || Box::new(Cache::new(fold.clone(), flush_after))),
+            bytes: pipeline.state_bytes,
+        }
+    }
+    let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));
+    risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline)))
+}
+
 /// A pipeline that could be built, and has not joined its group yet.
 pub struct Prepared {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
     pub publisher: Arc<dyn Publisher>,
     function: Arc<dyn Function>,
+    folding: Option<Folding>,
     source: KafkaSourceSettings,
     decode: Arc<Decode>,
     budget: Budget,
@@ -48,8 +66,8 @@ pub struct Prepared {
 impl Prepared {
     /// Joins the group.
     pub fn spawn(self, observer: Arc<dyn Observer>) -> anyhow::Result<(Arc<Settings>, Parts)> {
-        let Self { settings, store, publisher, function, source, decode, budget } = self;
-        let parts = Parts { source: kafka::spawn(source)?, store, publisher, function, decode, budget, observer };
+        let Self { settings, store, publisher, function, folding, source, decode, budget } = self;
+        let parts = Parts { source: kafka::spawn(source)?, store, publisher, function, folding, decode, budget, observer };
         Ok((settings, parts))
     }
 }
@@ -87,6 +105,7 @@ pub async fn pipeline(
             _ => anyhow!(error).context(config.kafka.no_answer()),
         })?;
     }
+    let folding = folding(config, of);
     let run = store.current_run(&of.name).await?.unwrap_or(1);
     let spec = function.spec();
     let settings = Arc::new(Settings {
@@ -95,7 +114,9 @@ pub async fn pipeline(
             run,
             function: spec.name.into(),
             model: spec.model.as_str().into(),
-            config: of.digest().into(),
+            config: config.digest_of(of).into(),
+            fold: folding.as_ref().map(|folding| folding.digest.clone()),
+            keeps_latest: of.keep == Keep::Latest,
         },
         mode: of.mode,
         output_topic: of.output_topic().into(),
@@ -122,7 +143,7 @@ pub async fn pipeline(
     let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     let decode = move |raw| decoder.decode(raw);
-    Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, source, decode: Arc::new(decode), budget })
+    Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, folding, source, decode: Arc::new(decode), budget })
 }
 
 /// librdkafka properties that all clients share.

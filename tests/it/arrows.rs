@@ -36,7 +36,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "state" => &["event", "record", "config"],
         "scoring" => &["config"],
         "source" => &["event", "twin"],
-        "store" => &["event", "record", "config", "twin"],
+        "store" => &["event", "record", "config", "state", "twin"],
         "publisher" => &["event", "record", "source", "twin"],
         "inference" => &["config"],
         "function" => &["event", "record", "inference", "config", "state", "scoring"],

@@ -12,7 +12,15 @@ use uuid::Uuid;
 const PIPELINE: &str = "p";
 
 fn provenance() -> Provenance {
-    Provenance { pipeline: PIPELINE.into(), run: 1, function: "copy/1".into(), model: "".into(), config: "c".into() }
+    Provenance {
+        pipeline: PIPELINE.into(),
+        run: 1,
+        function: "copy/1".into(),
+        model: "".into(),
+        config: "c".into(),
+        fold: None,
+        keeps_latest: false,
+    }
 }
 
 fn input(partition: i32) -> TopicPartition {
@@ -50,6 +58,8 @@ fn advance(partition: i32, claim: Uuid, offsets: std::ops::Range<i64>) -> Advanc
         skipped: 0,
         dead: 0,
         published_offset: offsets.start,
+        fold_from: offsets.end,
+        states: Vec::new(),
         records: Arc::new(offsets.map(|offset| record(partition, offset, 0, Kind::Prediction)).collect()),
     }
 }

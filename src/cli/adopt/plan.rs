@@ -195,6 +195,7 @@ pub fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
         idle_claims: 0,
         suspect_offset: None,
         mode,
+        fold: None,
     }
 }
 

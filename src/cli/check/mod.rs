@@ -99,7 +99,8 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             let text = format!("{}: good, {} pipelines", args.config.display(), config.pipeline.len());
             findings.add(Level::Good, "config", text);
             for pipeline in &config.pipeline {
-                let text = format!("({}): {} -> {}", pipeline.digest(), pipeline.topic.join(", "), pipeline.output_topic());
+                let text =
+                    format!("({}): {} -> {}", config.digest_of(pipeline), pipeline.topic.join(", "), pipeline.output_topic());
                 findings.add(Level::Good, format!("pipeline {}", pipeline.name), text);
             }
             if args.connect {

@@ -18,7 +18,7 @@ impl Driver {
             Ok(mut claimed) => {
                 self.doubted.remove(&partition);
                 let turn = claimed.turn.take();
-                let mut running = Running::new(claimed, self.settings.decide_events);
+                let mut running = Running::new(claimed, self.settings.decide_events, self.parts.folding.as_ref());
                 if running.suspected.is_some() && running.suspected == self.named.get(&partition).copied() {
                     running.condemned = None;
                     running.suspected = running.suspected.map(|(offset, times)| (offset, times - 1));
@@ -26,7 +26,7 @@ impl Driver {
                 tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
                 self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());
                 drop(turn);
-                let offset = running.decided;
+                let offset = running.start();
                 if let Some(state) = self.partitions.get_mut(&partition) {
                     state.phase = Phase::Running(Box::new(running));
                 }

@@ -1,7 +1,6 @@
 //! Compute: slices through the function.
 
 use super::{Driver, SliceDone, current, finish};
-use crate::function::Input;
 use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
 use crate::pipeline::partition::Partition;
 use crate::pipeline::safety::{Safety, without};
@@ -15,7 +14,7 @@ impl Driver {
         let limits = self.parts.function.spec().limits.clone();
         // While a partition is on probation its next event is alone in work, over all partitions: else a death would not tell whose it was.
         let mut probing = self.is_probing();
-        if probing && (!self.slices.is_empty() || self.has_named()) {
+        if probing && (!self.slices.is_empty() || !self.folds.is_empty() || self.has_named()) {
             return;
         }
         while self.slices.len() < if probing { 1 } else { limits.calls_in_flight } {
@@ -39,7 +38,7 @@ impl Driver {
                 let Some(running) = state.running() else { break };
                 let room = if running.probation > 0 { 1 } else { limits.slice - items.len() };
                 let before = items.len();
-                items.extend(running.buffer.take(room).map(|event| Item { incarnation, input: Input::plain(event) }));
+                items.extend(running.buffer.take(room).map(|input| Item { incarnation, input }));
                 let count = items.len() - before;
                 running.in_call += count;
                 if running.probation > 0 {
@@ -65,7 +64,7 @@ impl Driver {
     }
 
     /// Whether an event that was named as a suspect is not decided yet.
-    fn has_named(&mut self) -> bool {
+    pub(super) fn has_named(&mut self) -> bool {
         self.partitions.values_mut().filter_map(Partition::running).any(|running| running.named.is_some())
     }
 
@@ -73,9 +72,7 @@ impl Driver {
     fn is_probing(&mut self) -> bool {
         let mut running = self.partitions.values_mut().filter_map(Partition::running);
         !without(Safety::AloneInWork)
-            && running.any(|running| {
-                running.named.is_some() || running.probation > 0 && (!running.buffer.is_empty() || running.in_call > 0)
-            })
+            && running.any(|running| running.named.is_some() || running.probation > 0 && running.has_work())
     }
 
     pub(super) fn on_slice(&mut self, done: SliceDone) {

@@ -54,7 +54,8 @@ impl Driver {
         // Looked at in every turn of the loop: mostly there is nothing to do.
         let finished = |running: &mut Running| match &running.deciding {
             _ if running.in_round => 0,
-            Some(prefix) => prefix.events.len(),
+            // One that stands still brings states.
+            Some(prefix) => prefix.events.len().max(1),
             None if running.ledger.is_ready() => running.ledger.finished(),
             None => 0,
         };
@@ -93,6 +94,8 @@ impl Driver {
             records_in_round += prefix.records.len();
             bytes_in_round += prefix.bytes;
             ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
+            let (states, fold_from) = running.memory.as_ref().map_or((Vec::new(), prefix.to), |memory| memory.due(prefix.to));
+            bytes_in_round += states.iter().map(|(_, state)| state.bytes.len()).sum::<usize>();
             round.push(Advance {
                 partition,
                 claim: running.claim,
@@ -105,6 +108,8 @@ impl Driver {
                 // After lost commits K stands above what is decided again.
                 published_offset: if self.settings.mode == Mode::Both { running.published.min(prefix.to) } else { prefix.to },
                 records: prefix.records.clone(),
+                fold_from,
+                states,
             });
         }
         for (partition, (ended, dead)) in halts {
@@ -188,7 +193,7 @@ impl Driver {
             }
             match done.rows.get(&partition) {
                 None => self.wait_to_decide(),
-                Some(Some(row)) if row.claim == claim && row.next_offset == to => {
+                Some(Some(row)) if row.claim == claim && row.next_offset == to && (from < to || without(Safety::StandsStill)) => {
                     self.decided(&partition, incarnation, done.seconds)
                 }
                 Some(Some(row)) if row.claim == claim && row.next_offset == from => self.halve(&partition, incarnation),
@@ -297,6 +302,7 @@ impl Driver {
         let Some(prefix) = running.deciding.take() else { return };
         let events = prefix.events.len();
         running.share = share_with(running.share, &prefix);
+        running.fold_from = running.memory.as_ref().map_or(prefix.to, |memory| memory.confirmed(prefix.to));
         running.decided = prefix.to;
         if self.refused.get(partition).is_some_and(|(refused, _)| *refused < prefix.to) {
             self.refused.remove(partition);
@@ -307,7 +313,7 @@ impl Driver {
         running.dead += prefix.dead;
         running.records += prefix.records.len() as i64;
         running.decide_cap = (running.decide_cap * 2).min(settings.decide_events);
-        if settings.mode == Mode::Both {
+        if settings.mode == Mode::Both && events > 0 {
             // The events are gone, their records stay until they are published.
             let bytes = running.enqueue(prefix.to, &Chunk::from(prefix.records.clone()));
             self.parts.budget.charge(bytes);

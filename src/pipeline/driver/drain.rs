@@ -21,6 +21,7 @@ impl Driver {
         for partition in idle {
             self.note_published(&partition);
         }
+        self.flush_idle();
         self.mind_budget();
         let views = self.partitions.values().map(|state| state.view(self.settings.mode)).collect();
         self.parts.observer.status(views, self.parts.budget.used());
@@ -30,6 +31,7 @@ impl Driver {
         tracing::info!(deadline = ?self.settings.drain, "Draining: what is in work is finished, nothing new is started.");
         self.draining = Some(Instant::now() + self.settings.drain);
         self.tell(SourceCommand::Pause(self.partitions.keys().cloned().collect()));
+        self.flush_idle();
     }
 
     pub(super) fn ended(&mut self) -> Option<Ended> {
@@ -50,7 +52,7 @@ impl Driver {
             && self.publish.is_none()
             && self.partitions.values_mut().all(|state| {
                 let ours = lease.holds(&state.key.partition);
-                state.running().is_none_or(|running| running.is_settled() || !ours)
+                state.running().is_none_or(|running| running.is_settled() && !running.wants_flush() || !ours)
             });
         let late = Instant::now() >= deadline;
         match halted {
@@ -65,6 +67,7 @@ impl Driver {
     /// Notes Q, leaves the group, and waits a bounded while for the source to say so.
     pub(super) async fn leave(mut self, ended: Ended) -> Ended {
         self.slices.abort_all();
+        self.folds.abort_all();
         if matches!(ended, Ended::Drained | Ended::Halted(_)) {
             let store = &self.parts.store;
             // All at once: one after the other, a worker with many partitions and a slow Postgres would overstay its drain.

@@ -1,8 +1,9 @@
 //! What the source tells: leases, records, the ends of logs. Also the memory budget, which says when to pause.
 
-use super::{ClaimDone, Driver, HOLD, finish};
+use super::{ClaimDone, Driver, HOLD, finish, fold};
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::pipeline::claim;
+use crate::pipeline::memory::Then;
 use crate::pipeline::partition::{Partition, Phase};
 use crate::pipeline::safety::{Safety, without};
 use crate::source::{Lease, SourceCommand, SourceError, SourceEvent};
@@ -24,7 +25,7 @@ impl Driver {
             }
             SourceEvent::Started { partition, offset } => {
                 if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
-                    running.started |= running.decided == offset && running.ledger.next() == offset;
+                    running.started |= running.start() == offset && running.ledger.next() == running.decided;
                 }
             }
             SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
@@ -124,12 +125,20 @@ impl Driver {
             if !running.started && !without(Safety::StartedGuard) {
                 continue; // Of an earlier stay: its offsets may lie above P.
             }
-            let bytes = raw.cost_bytes();
-            if !running.ledger.push(raw.position.offset, raw.timestamp_ms, bytes) {
+            let (bytes, offset) = (raw.cost_bytes(), raw.position.offset);
+            let place = running.memory.as_mut().map_or(Some(Then::Score), |memory| memory.place(offset));
+            if place == Some(Then::Replayed) {
+                // One that cannot be decoded was never folded.
+                if let Ok(event) = (self.parts.decode)(raw) {
+                    fold::take(running, event, Then::Replayed);
+                    bytes_in += bytes;
+                }
+                continue;
+            }
+            if place.is_none() || !running.ledger.push(offset, raw.timestamp_ms, bytes) {
                 continue;
             }
             bytes_in += bytes;
-            let offset = raw.position.offset;
             let rejected = if running.condemned == Some(offset) && !without(Safety::Condemn) {
                 Some((raw, Rejection::new("kills_process", "the process died twice while this event was in work alone")))
             } else if let Some((_, detail)) = self.refused.get(&partition).filter(|(refused, _)| *refused == offset) {
@@ -137,7 +146,7 @@ impl Driver {
             } else {
                 match (self.parts.decode)(raw) {
                     Ok(event) => {
-                        running.buffer.push(event);
+                        fold::take(running, event, Then::Score);
                         None
                     }
                     Err(rejected) => Some(rejected),
@@ -145,9 +154,15 @@ impl Driver {
             };
             if let Some((raw, rejection)) = rejected {
                 let ending = self.caller.dead(&raw, &rejection);
-                bytes_in += finish(running, offset, ending);
+                // Whatever becomes of the scoring, what can be decoded is folded: so the states depend on the log alone.
+                let folds = running.memory.is_some() && !without(Safety::EndedFolds);
+                let decoded = if folds { (self.parts.decode)(raw).ok() } else { None };
+                match decoded {
+                    Some(event) => fold::take(running, event, Then::End(ending)),
+                    None => bytes_in += finish(running, offset, ending),
+                }
             }
-            if !running.paused && running.ledger.len() >= settings.window {
+            if !running.paused && running.held() >= settings.window {
                 running.paused = true;
                 over_window.push(partition);
             }
@@ -188,8 +203,7 @@ impl Driver {
         }
         let mut resume = Vec::new();
         for (partition, state) in &mut self.partitions {
-            if let Some(running) =
-                state.running().filter(|running| running.paused && running.ledger.len() <= self.settings.window / 2)
+            if let Some(running) = state.running().filter(|running| running.paused && running.held() <= self.settings.window / 2)
             {
                 running.paused = false;
                 resume.push(partition.clone());

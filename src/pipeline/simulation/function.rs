@@ -61,9 +61,11 @@ impl Moody {
         }
     }
 
-    fn outcome(&self, text: &str, call: u64) -> Outcome {
+    fn outcome(&self, input: &Input, call: u64) -> Outcome {
+        let text = input.event.text.as_deref().unwrap_or_default();
         let prediction = |label: Option<&str>| {
-            let by = serde_json::json!({ "by": self.process.id, "call": call });
+            let features = input.features.as_ref().map(|features| &features.numbers);
+            let by = serde_json::json!({ "by": self.process.id, "call": call, "features": features });
             let fields = by.as_object().cloned().unwrap_or_default();
             Prediction { key: None, fields, label: label.map(Into::into), score: Some(1.0) }
         };
@@ -100,7 +102,7 @@ impl Function for Moody {
             if has("poison") {
                 return Err(CallError::Poison("said so".into()));
             }
-            Ok(slice.iter().map(|input| self.outcome(input.event.text.as_deref().unwrap_or_default(), call)).collect())
+            Ok(slice.iter().map(|input| self.outcome(input, call)).collect())
         }
         .boxed()
     }

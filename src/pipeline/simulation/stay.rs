@@ -135,6 +135,7 @@ impl<P: Publisher + Default + 'static> Told<P> {
             store: Arc::new(MemoryStore { database: database.clone(), process: process.clone() }),
             publisher: publisher.clone(),
             function: Arc::new(Moody::new(cluster.clone(), process, Arc::default())),
+            folding: None,
             decode: Arc::new(decode),
             budget: Budget::new(1 << 20),
             observer: Arc::new(()),

@@ -1,5 +1,6 @@
 //! A cluster, a database, and some workers that run the real driver.
 
+use super::fold;
 use super::function::{KINDS, Moody, decode};
 use crate::config::{OnLostCommits, Start};
 use crate::event::TopicPartition;
@@ -48,6 +49,8 @@ pub struct World {
     /// What the workers are told about lost commits.
     pub on_lost_commits: OnLostCommits,
     pub mode: Mode,
+    /// Whether the pipeline has a fold.
+    pub folds: bool,
     halts: Arc<Halts>,
     processes: u64,
 }
@@ -64,6 +67,7 @@ impl World {
             ends: Vec::new(),
             on_lost_commits: OnLostCommits::Halt,
             mode: Mode::Both,
+            folds: false,
             halts: Arc::default(),
             processes: 0,
         }
@@ -88,19 +92,21 @@ impl World {
             store: Arc::new(MemoryStore { database: self.database.clone(), process: process.clone() }),
             publisher: Arc::new(MemoryPublisher { cluster: self.cluster.clone(), process: process.clone() }),
             function: Arc::new(Moody::new(self.cluster.clone(), process.clone(), handle.clone())),
+            folding: self.folds.then(fold::folding),
             decode: Arc::new(decode),
             budget: budget.clone(),
             observer: self.halts.clone(),
         };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(
-            Arc::new(Settings { mode: self.mode, ..settings(process.id, self.on_lost_commits) }),
-            parts,
-            stop.clone(),
-            CancellationToken::new(),
-        ));
+        let task = tokio::spawn(run(Arc::new(self.settings(process.id)), parts, stop.clone(), CancellationToken::new()));
         handle.set(task.abort_handle()).unwrap();
         self.workers.push(Worker { process, stop, task, budget });
+    }
+
+    fn settings(&self, process: u64) -> Settings {
+        let mut settings = Settings { mode: self.mode, ..settings(process, self.on_lost_commits) };
+        settings.provenance.fold = self.folds.then(|| fold::folding().digest);
+        settings
     }
 
     /// kill -9: what it had sent may still arrive.
@@ -143,7 +149,7 @@ impl World {
     pub fn is_settled(&self) -> bool {
         self.partitions.iter().all(|partition| {
             let end = self.cluster.bounds(partition).high;
-            let decided = self.database.tables().rows.get(partition).map(|row| row.next_offset);
+            let decided = self.database.tables().rows.get(partition).map(|row| row.next_offset.min(row.fold_from));
             let published = self.cluster.state().offsets.get(partition).map(|stored| stored.offset);
             decided == Some(end) && (published == Some(end) || self.mode == Mode::Postgres)
         })
@@ -178,7 +184,15 @@ impl World {
 
 pub fn settings(process: u64, on_lost_commits: OnLostCommits) -> Settings {
     Settings {
-        provenance: Provenance { pipeline: "p".into(), run: 1, function: "moody/1".into(), model: "".into(), config: "c".into() },
+        provenance: Provenance {
+            pipeline: "p".into(),
+            run: 1,
+            function: "moody/1".into(),
+            model: "".into(),
+            config: "c".into(),
+            fold: None,
+            keeps_latest: false,
+        },
         mode: Mode::Both,
         output_topic: "out".into(),
         dead_letter_topic: "dead".into(),

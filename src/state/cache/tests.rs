@@ -118,7 +118,7 @@ fn step(cache: &mut Cache<Remembering>, store: &Store, offset: i64, names: [u8; 
     }
 }
 
-fn finish(mut cache: Cache<Remembering>, store: &mut Store, to: i64) -> BTreeMap<Box<str>, Box<[u8]>> {
+fn finish(mut cache: Cache<Remembering>, store: &mut Store, to: i64) -> BTreeMap<Box<str>, std::sync::Arc<[u8]>> {
     cache.flush();
     store.extend(cache.rows_up_to(to));
     cache.confirmed(to);

@@ -13,15 +13,15 @@ macro_rules! compare_and_set {
     () => {
         r#"
 UPDATE millrace.stream_partition AS p
-SET next_offset = a.to_offset, fold_from = a.to_offset,
+SET next_offset = a.to_offset, fold_from = a.fold_from, fold = $15,
     published_offset = greatest(p.published_offset, least(a.published, a.to_offset)),
     event_time = greatest(p.event_time, to_timestamp(a.event_ms / 1000.0)),
     events = p.events + a.events, records = p.records + a.records, skipped = p.skipped + a.skipped, dead = p.dead + a.dead,
     idle_claims = CASE WHEN p.suspect_offset >= a.to_offset THEN p.idle_claims ELSE 0 END,
     suspect_offset = CASE WHEN p.suspect_offset >= a.to_offset THEN p.suspect_offset END
 FROM unnest($3::text[], $4::int[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
-            $11::bigint[], $12::bigint[], $13::bigint[])
-     AS a (topic, partition, claim, from_offset, to_offset, published, event_ms, events, records, skipped, dead)
+            $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+     AS a (topic, partition, claim, from_offset, to_offset, published, event_ms, events, records, skipped, dead, fold_from)
 WHERE p.pipeline = $1 AND p.run = $2 AND p.topic = a.topic AND p.partition = a.partition
   AND p.claim = a.claim AND p.next_offset = a.from_offset
 "#
@@ -29,26 +29,29 @@ WHERE p.pipeline = $1 AND p.run = $2 AND p.topic = a.topic AND p.partition = a.p
 }
 
 mod copy;
+mod latest;
+pub(super) mod states;
 
 /// The inserts are joined to what moved: a partition that did not move wrote nothing, and hinders no other.
 const DECIDE: &str = concat!(
     "WITH moved AS (",
     compare_and_set!(),
     r#"RETURNING p.topic, p.partition, p.stream
+), named AS (
+    SELECT a.number, moved.* FROM unnest($3::text[], $4::int[]) WITH ORDINALITY AS a (topic, partition, number)
+    JOIN moved USING (topic, partition)
 ), written AS (
     INSERT INTO millrace.record
         (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score, stream)
-    SELECT $1, $2, moved.topic, moved.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
-           $24, $25, $26, r.label, r.score, moved.stream
-    FROM unnest($14::int[], $15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::text[],
-                $22::text[], $23::float8[])
+    SELECT $1, $2, named.topic, named.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
+           $26, $27, $28, r.label, r.score, named.stream
+    FROM unnest($16::int[], $17::bigint[], $18::smallint[], $19::text[], $20::text[], $21::bytea[], $22::text[], $23::text[],
+                $24::text[], $25::float8[])
          AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score)
-    JOIN unnest($3::text[], $4::int[]) WITH ORDINALITY AS a (topic, partition, number) ON a.number = r.advance
-    JOIN moved ON moved.topic = a.topic AND moved.partition = a.partition
-)
-SELECT topic, partition FROM moved
+    JOIN named ON named.number = r.advance
 "#
 );
+const MOVED: &str = "SELECT topic, partition FROM moved";
 
 /// Attempts when Postgres says that this round and another stood in each other's way.
 const DEADLOCK_ATTEMPTS: usize = 3;
@@ -84,10 +87,18 @@ async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) ->
             columns.push(number as i32 + 1, record);
         }
     }
-    let rows = sqlx::query(DECIDE)
+    let with_states = round.iter().any(|advance| !advance.states.is_empty());
+    let text = [
+        DECIDE,
+        if provenance.keeps_latest { latest::WITH_ROUND } else { ")" },
+        if with_states { states::WITH_ROUND } else { "" },
+        MOVED,
+    ]
+    .concat();
+    let mut query = sqlx::query(&text)
         .bind(&*provenance.pipeline)
         .bind(provenance.run)
-        .bind_moves(round)
+        .bind_moves(provenance, round)
         .bind(columns.advance)
         .bind(columns.offset)
         .bind(columns.n)
@@ -100,9 +111,12 @@ async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) ->
         .bind(columns.score)
         .bind(&*provenance.function)
         .bind(&*provenance.model)
-        .bind(&*provenance.config)
-        .fetch_all(pool)
-        .await?;
+        .bind(&*provenance.config);
+    if with_states {
+        let numbered = round.iter().enumerate().map(|(number, advance)| (number as i32 + 1, advance));
+        query = states::bind(query, numbered);
+    }
+    let rows = query.fetch_all(pool).await?;
     rows.iter().map(moved).collect()
 }
 
@@ -112,11 +126,11 @@ fn moved(row: &PgRow) -> Result<TopicPartition, sqlx::Error> {
 
 /// The parameters of the compare-and-set, in their order.
 trait Moves<'q> {
-    fn bind_moves(self, round: &'q [Advance]) -> Self;
+    fn bind_moves(self, provenance: &'q Provenance, round: &'q [Advance]) -> Self;
 }
 
 impl<'q> Moves<'q> for Query<'q, Postgres, PgArguments> {
-    fn bind_moves(self, round: &'q [Advance]) -> Self {
+    fn bind_moves(self, provenance: &'q Provenance, round: &'q [Advance]) -> Self {
         let of = |field: fn(&Advance) -> i64| round.iter().map(field).collect::<Vec<i64>>();
         self.bind(round.iter().map(|advance| &*advance.partition.topic).collect::<Vec<_>>())
             .bind(round.iter().map(|advance| advance.partition.partition).collect::<Vec<_>>())
@@ -129,9 +143,10 @@ impl<'q> Moves<'q> for Query<'q, Postgres, PgArguments> {
             .bind(of(|advance| advance.records.len() as i64))
             .bind(of(|advance| advance.skipped))
             .bind(of(|advance| advance.dead))
+            .bind(of(|advance| advance.fold_from))
+            .bind(provenance.fold.as_deref())
     }
 }
-
 /// The column `headers`.
 fn headers(record: &Record) -> Option<String> {
     record.traceparent.as_deref().map(|trace| serde_json::json!({ "traceparent": trace }).to_string())

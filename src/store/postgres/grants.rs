@@ -27,6 +27,13 @@ const PRIVILEGES: &[(&str, &str, bool)] = &[
     ("millrace.record", "UPDATE", false),
     ("millrace.record", "DELETE", false),
     ("millrace.record", "TRUNCATE", false),
+    ("millrace.state", "SELECT", true),
+    ("millrace.state", "INSERT", true),
+    ("millrace.state", "UPDATE", true),
+    ("millrace.state", "DELETE", false),
+    ("millrace.latest", "INSERT", true),
+    ("millrace.latest", "UPDATE", true),
+    ("millrace.latest", "DELETE", false),
     ("millrace.migration", "SELECT", true),
 ];
 

@@ -10,7 +10,7 @@ use sqlx::{PgExecutor, PgPool, Row};
 use uuid::Uuid;
 
 const COLUMNS: &str = "partition, claim, epoch, owner, next_offset, published_offset, fold_from, events, records, skipped, dead, \
-                       idle_claims, suspect_offset, mode";
+                       idle_claims, suspect_offset, mode, fold";
 
 fn map(error: sqlx::Error) -> StoreError {
     store_error(&error)
@@ -31,6 +31,7 @@ fn partition_row(row: &PgRow) -> Result<PartitionRow, sqlx::Error> {
         idle_claims: row.try_get("idle_claims")?,
         suspect_offset: row.try_get("suspect_offset")?,
         mode: if row.try_get::<&str, _>("mode")? == "postgres" { Mode::Postgres } else { Mode::Both },
+        fold: row.try_get("fold")?,
     })
 }
 

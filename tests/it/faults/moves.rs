@@ -14,7 +14,7 @@ use millrace::publisher::{Committed, CommittedOffsets, Publication, PublishError
 use millrace::record::{Mode, Provenance, Record};
 use millrace::source::kafka::{KafkaSourceSettings, spawn};
 use millrace::source::{Lease, LogBounds};
-use millrace::store::{Advance, PartitionKey, PartitionRow, Store, StoreError};
+use millrace::store::{Advance, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -144,6 +144,10 @@ impl Store for HeldStore {
     ) -> Reply<'a, Vec<Record>> {
         self.0.records(key, from, to, after, limit)
     }
+
+    fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> Reply<'a, Vec<(Box<str>, StateRow)>> {
+        self.0.states(key, keys)
+    }
 }
 
 /// A worker inside this process.
@@ -178,6 +182,7 @@ impl Inner {
             store: Arc::new(HeldStore(Arc::new(store(&stage.url).await), claiming.clone())),
             publisher: Arc::new(HeldPublisher(publisher.unwrap(), publishing.clone())),
             function: Arc::new(Copy::new(options.as_object().unwrap()).unwrap()),
+            folding: None,
             decode: Arc::new(decode),
             budget: Budget::new(32 << 20),
             observer: Arc::new(()),
@@ -189,6 +194,8 @@ impl Inner {
                 function: "copy".into(),
                 model: "".into(),
                 config: "inner".into(),
+                fold: None,
+                keeps_latest: false,
             },
             mode: Mode::Both,
             output_topic: stage.output().into(),

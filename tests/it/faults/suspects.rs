@@ -33,8 +33,18 @@ async fn a_decide_does_not_clear_a_suspect_above_it() {
         dead: 0,
         published_offset: 10,
         records: Arc::new(Vec::new()),
+        fold_from: 11,
+        states: Vec::new(),
     };
-    let by = Provenance { pipeline: "p".into(), run: 1, function: "f".into(), model: "".into(), config: "c".into() };
+    let by = Provenance {
+        pipeline: "p".into(),
+        run: 1,
+        function: "f".into(),
+        model: "".into(),
+        config: "c".into(),
+        fold: None,
+        keeps_latest: false,
+    };
     assert_eq!(store.decide(&by, &[ten]).await.unwrap(), [input]);
     assert_eq!(store.read(&key, true).await.unwrap().unwrap().suspect_offset, Some(11));
 }

@@ -3,7 +3,7 @@
 //! The row of a partition stays locked from its compare-and-set to the commit, so nobody claims it in between, and only what moved
 //! is copied.
 
-use super::Moves;
+use super::{Moves, latest, states};
 use crate::event::TopicPartition;
 use crate::record::{Provenance, Record};
 use crate::store::Advance;
@@ -26,8 +26,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
-    let rows =
-        sqlx::query(MOVE).bind(&*provenance.pipeline).bind(provenance.run).bind_moves(round).fetch_all(&mut *transaction).await?;
+    let rows = sqlx::query(MOVE)
+        .bind(&*provenance.pipeline)
+        .bind(provenance.run)
+        .bind_moves(provenance, round)
+        .fetch_all(&mut *transaction)
+        .await?;
     let Some(first) = rows.first() else {
         transaction.rollback().await?;
         return Ok(Vec::new());
@@ -41,7 +45,14 @@ pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -
             advances.push((advance, streams[at]));
         }
     }
+    if advances.iter().any(|(advance, _)| !advance.states.is_empty()) {
+        let numbered = advances.iter().map(|(advance, stream)| (*stream, *advance));
+        states::bind(sqlx::query(states::ALONE), numbered).execute(&mut *transaction).await?;
+    }
     write(&mut transaction, provenance, &advances).await?;
+    for (advance, stream) in advances.iter().filter(|_| provenance.keeps_latest) {
+        sqlx::query(latest::ALONE).bind(stream).bind(advance.from).bind(advance.to).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     is_committed(&mut connection, &xid).await?;
     Ok(moved)

@@ -1,0 +1,109 @@
+//! A fold that forgets nothing of order, and what it must have come to.
+
+use super::function::decode;
+use super::world::World;
+use crate::event::{Event, Rejection, TopicPartition};
+use crate::pipeline::Folding;
+use crate::record::Kind;
+use crate::state::in_memory::InMemory;
+use crate::state::{At, Cache, Features, Fold, Keys, Stored, StoredError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A chain of hashes over the offsets of a key.
+pub struct Chain;
+
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Link(u64);
+
+impl Stored for Link {
+    fn encode(&self, into: &mut Vec<u8>) {
+        into.extend(self.0.to_le_bytes());
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
+        Ok(Self(u64::from_le_bytes(bytes.try_into().map_err(|_| StoredError("not eight bytes"))?)))
+    }
+    fn cost_bytes(&self) -> usize {
+        8
+    }
+}
+
+impl Fold for Chain {
+    type Facts = i64;
+    type State = Link;
+    fn digest(&self) -> &str {
+        "chain0000000"
+    }
+    fn read(&self, event: &Event) -> Result<i64, Rejection> {
+        match event.text.as_deref() {
+            Some("reject") => Err(Rejection::new("rejected", "said so")),
+            _ => Ok(event.raw.position.offset),
+        }
+    }
+    fn keys(&self, offset: &i64) -> Keys {
+        // Two keys an event, over four.
+        [format!("a{}", offset % 3).into(), "b".into()].into()
+    }
+    fn links(&self) -> bool {
+        false
+    }
+    fn fold(&self, _: usize, state: &mut Link, _: &i64, at: At) {
+        state.0 = (state.0.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(at.offset as u64 + 1);
+    }
+    fn features(&self, states: &[&Link], _: &i64, _: At) -> Features {
+        Features { numbers: states.iter().map(|state| (state.0 >> 12) as f64).collect(), ..Features::default() }
+    }
+}
+
+/// Written often, and hardly anything is kept in memory.
+pub fn folding() -> Folding {
+    let fold = Arc::new(Chain);
+    Folding { digest: fold.digest().into(), fresh: Arc::new(move || Box::new(Cache::new(fold.clone(), 7))), bytes: 500 }
+}
+
+/// Every prediction has the features of an uninterrupted run, and the states are those of one: byte for byte.
+pub fn online_equals_batch(world: &World) -> Result<(), String> {
+    let tables = world.database.tables();
+    for partition in &world.partitions {
+        let mut batch = InMemory::new(Chain);
+        let mut features = BTreeMap::new();
+        for raw in world.cluster.events(partition) {
+            let offset = raw.position.offset;
+            if let Ok(event) = decode(raw)
+                && let Ok(of_event) = batch.apply(&event)
+            {
+                features.insert(offset, of_event.numbers);
+            }
+        }
+        for row in tables.records_of(partition, 0, i64::MAX).iter().filter(|row| row.kind == Kind::Prediction) {
+            let value: serde_json::Value = serde_json::from_str(&row.value).map_err(|error| error.to_string())?;
+            let scored: Vec<f64> = value["features"].as_array().into_iter().flatten().filter_map(|x| x.as_f64()).collect();
+            if features.get(&row.offset).map(|numbers| &**numbers) != Some(&scored) {
+                return Err(format!("{partition}/{}: scored {scored:?}, not {:?}", row.offset, features.get(&row.offset)));
+            }
+        }
+        states_are(&tables.states, partition, &batch)?;
+        let row = tables.rows.get(partition).ok_or("no row")?;
+        if row.fold_from != row.next_offset {
+            return Err(format!("{partition}: S {} is left below P {}", row.fold_from, row.next_offset));
+        }
+    }
+    Ok(())
+}
+
+fn states_are(
+    stored: &BTreeMap<(TopicPartition, Box<str>), crate::state::StoredRow>,
+    partition: &TopicPartition,
+    batch: &InMemory<Chain>,
+) -> Result<(), String> {
+    let found: Vec<(&str, &[u8])> =
+        stored.iter().filter(|((of, _), _)| of == partition).map(|((_, key), row)| (&**key, &*row.bytes)).collect();
+    let encoded = |state: &Link| {
+        let mut bytes = Vec::new();
+        state.encode(&mut bytes);
+        bytes
+    };
+    let expected: Vec<(&str, Vec<u8>)> = batch.all().into_iter().map(|(key, state)| (key, encoded(state))).collect();
+    let same = found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| a.0 == b.0 && a.1 == b.1);
+    if same { Ok(()) } else { Err(format!("{partition}: states {found:?}, not {expected:?}")) }
+}
