@@ -9,6 +9,8 @@ use sqlx::{Connection, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod states;
+
 const PIPELINE: &str = "p";
 
 fn provenance() -> Provenance {
