@@ -8,9 +8,15 @@ CREATE TABLE millrace.state (
     PRIMARY KEY (stream, key)
 ) WITH (fillfactor = 80);
 
--- `fold`: digest of the fold whose states those are. `head_time`: event time of the first event that is not done, for pipelines that
--- keep their partitions aligned; the largest number when the partition is caught up.
-ALTER TABLE millrace.stream_partition ADD COLUMN fold text COLLATE "C", ADD COLUMN head_time bigint;
+-- Digest of the fold whose states those are.
+ALTER TABLE millrace.stream_partition ADD COLUMN fold text COLLATE "C";
+
+-- Where a partition of an aligned pipeline stands: event time of the first event that is not done, milliseconds; the largest number when
+-- it is caught up.
+CREATE TABLE millrace.head (
+    stream     integer PRIMARY KEY,
+    event_time bigint NOT NULL
+) WITH (fillfactor = 50);
 
 -- The newest record of each key, for outputs declared `keep = "latest"`.
 CREATE TABLE millrace.latest (
@@ -38,6 +44,6 @@ SELECT p.pipeline, p.run, p.topic, p.partition, p.fold, s.key, s.as_of, to_times
        octet_length(s.bytes) AS bytes
 FROM millrace.state s JOIN millrace.stream_partition p USING (stream);
 
-GRANT ALL ON millrace.state, millrace.latest, millrace.states TO millrace_owner;
-GRANT SELECT, INSERT, UPDATE ON millrace.state, millrace.latest TO millrace_worker;
+GRANT ALL ON millrace.state, millrace.head, millrace.latest, millrace.states TO millrace_owner;
+GRANT SELECT, INSERT, UPDATE ON millrace.state, millrace.head, millrace.latest TO millrace_worker;
 GRANT SELECT ON millrace.latest, millrace.states TO millrace_reader;

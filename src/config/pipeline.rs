@@ -3,6 +3,7 @@
 use super::recommend::Recommend;
 use super::risk::Risk;
 use super::service::Limits;
+use super::span::Span;
 use crate::record::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,10 @@ pub struct Pipeline {
     /// Share of dead letters, 0 to 1, above which a partition stops. Default 1: never.
     #[serde(default = "one")]
     pub max_dead_share: f64,
+    /// While behind: no event goes to work whose time is ahead of the slowest partition of the whole group by more than this, for
+    /// example `1h`. For pipelines whose output is read under another key. Default: each partition runs by itself.
+    #[serde(default)]
+    pub align: Option<Span>,
     /// Events a slice at most. Default: the function's.
     #[serde(default)]
     pub slice: Option<usize>,

@@ -37,9 +37,9 @@ impl<T> Buffer<T> {
         self.events.front().map(|(timestamp_ms, _)| *timestamp_ms)
     }
 
-    /// Takes at most `max` events from the head.
-    pub fn take(&mut self, max: usize) -> impl Iterator<Item = T> + '_ {
-        let n = max.min(self.events.len());
+    /// Takes at most `max` events from the head, those that may go.
+    pub fn take_while(&mut self, max: usize, may_go: impl Fn(&T) -> bool) -> impl Iterator<Item = T> + '_ {
+        let n = self.events.iter().take(max).take_while(|(_, event)| may_go(event)).count();
         self.events.drain(..n).map(|(_, event)| event)
     }
 }

@@ -227,7 +227,7 @@ mod tests {
     use crate::event::{Event, Position};
     use crate::function::{Limits, Prediction, Spec};
     use crate::record::{Kind, Mode, Provenance, Record};
-    use crate::store::{Advance, PartitionRow, StateRow};
+    use crate::store::{Advance, Head, PartitionRow, StateRow};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -284,6 +284,16 @@ mod tests {
             _: Option<(i64, i16)>,
             _: i64,
         ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+            panic!("not asked")
+        }
+
+        fn heads<'a>(
+            &'a self,
+            _: &'a str,
+            _: i32,
+            _: &'a [String],
+            _: &'a [Head],
+        ) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
             panic!("not asked")
         }
 
@@ -358,6 +368,7 @@ mod tests {
             decide_events: 100,
             record_bytes: 100_000,
             max_dead_share: 1.0,
+            align: None,
             drain: Duration::from_secs(1),
             store_patience: Duration::from_secs(1),
             backoff: Duration::from_millis(1),

@@ -4,6 +4,7 @@
 //! `membership` hears the source · `claims` takes partitions over and halts them · `fold` minds the states of keys · `compute`
 //! calls the function · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
 
+mod align;
 mod claims;
 mod compute;
 mod decide;
@@ -11,6 +12,8 @@ mod drain;
 mod fold;
 mod membership;
 mod publish;
+
+pub use align::{Align, Open};
 
 use super::call::{Caller, Ended as SliceEnded, SliceError};
 use super::claim::{ClaimError, Claimed, Room};
@@ -100,6 +103,8 @@ struct Driver {
     decide_failures: u32,
     /// Rounds that still carry one partition each, to find out whose data Postgres refuses.
     solo_rounds: u32,
+    /// What alignment knows of the other workers' partitions.
+    group: align::Group,
     draining: Option<Instant>,
     /// Since when the budget has been full, while nothing is paused for it.
     full_since: Option<Instant>,
@@ -146,6 +151,7 @@ impl Driver {
             decide_not_before: now,
             decide_failures: 0,
             solo_rounds: 0,
+            group: align::Group::default(),
             draining: None,
             full_since: None,
             full: false,
@@ -157,6 +163,7 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.start_asking();
             self.start_folds();
             self.dispatch();
             self.start_decide();
@@ -173,6 +180,7 @@ impl Driver {
                 Some(done) = self.decides.next(), if !self.decides.is_empty() => self.on_decide(done),
                 done = published(&mut self.publish) => { self.publish = None; self.on_publish(done); }
                 () = round(&mut self.hint) => self.hint = None,
+                answer = round(&mut self.group.asking) => { self.group.asking = None; self.on_answer(answer); }
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
                     Ok(done) => self.on_slice(done),
                     Err(error) => self.failed = Some(format!("a slice task ended badly: {error}")),

@@ -21,7 +21,7 @@ mod safety;
 #[cfg(test)]
 mod simulation;
 
-pub use driver::run;
+pub use driver::{Align, run};
 pub use memory::Folding;
 pub use observe::{Observer, PartitionView};
 
@@ -58,6 +58,8 @@ pub struct Settings {
     pub record_bytes: usize,
     /// Share of dead letters among the last 1,000 events of a partition above which it stops; 1.0 turns the check off.
     pub max_dead_share: f64,
+    /// Keeps partitions together in event time; `None` lets each run.
+    pub align: Option<Align>,
     /// Time to finish what is in work once a stop was asked for.
     pub drain: Duration,
     /// How long a reply of the store may take: longer than its own bound on a statement.

@@ -72,6 +72,8 @@ pub trait Observer: Send + Sync {
     fn published(&self, _records: usize, _seconds: f64) {}
     /// A round has ended, well or not; `stage` is `decide` or `publish`.
     fn round_ended(&self, _stage: &'static str, _partitions: usize, _seconds: f64, _done: bool) {}
+    /// How far the partition that is furthest ahead in event time is ahead of the slowest one of the group, in an aligned pipeline.
+    fn skewed(&self, _milliseconds: i64) {}
     fn halted(&self, _partition: &TopicPartition, _reason: &str) {}
     /// The whole picture, when it changed and at most some times a second.
     fn status(&self, _partitions: Vec<PartitionView>, _budget_bytes: usize) {}

@@ -1,6 +1,7 @@
 //! One partition in the hands of this worker: its protocol state, as data. Decides nothing by itself and waits for nothing.
 
 use super::claim::Claimed;
+use super::driver::Open;
 use super::memory::{Folding, Memory};
 use super::observe::PartitionView;
 use super::safety::{Safety, without};
@@ -62,6 +63,8 @@ pub struct Running {
     pub buffer: Buffer<Input>,
     /// States of keys, in a pipeline with a fold.
     pub memory: Option<Memory>,
+    /// Event times of what is not done, in a pipeline that is aligned.
+    pub open: Option<Open>,
     /// Events of this partition that are in slices.
     pub in_call: usize,
     /// Taken from the ledger and on its way to Postgres.
@@ -128,6 +131,7 @@ impl Running {
             ledger: Ledger::new(row.next_offset),
             buffer: Buffer::default(),
             memory: folding.map(|folding| Memory::new(folding, row.fold_from, row.next_offset)),
+            open: None,
             in_call: 0,
             deciding: None,
             in_round: false,

@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
@@ -23,6 +23,7 @@ const REFUSED_BYTES: &str = "\"c3R1YmJvcm4=\"";
 pub struct Tables {
     pub rows: BTreeMap<TopicPartition, PartitionRow>,
     pub records: BTreeMap<(TopicPartition, i64, i16), Record>,
+    pub heads: BTreeMap<TopicPartition, i64>,
     pub states: BTreeMap<(TopicPartition, Box<str>), StateRow>,
     /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
     pub deaths: BTreeSet<(TopicPartition, i64, String)>,
@@ -280,6 +281,29 @@ impl Store for MemoryStore {
             records.retain(|record| after.is_none_or(|after| (record.offset, record.n) > after));
             records.truncate(limit as usize);
             Ok(records)
+        })
+        .boxed()
+    }
+
+    fn heads<'a>(
+        &'a self,
+        _: &'a str,
+        _: i32,
+        topics: &'a [String],
+        mine: &'a [Head],
+    ) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
+        let (topics, mine) = (topics.to_vec(), mine.to_vec());
+        self.statement(move |tables| {
+            for head in &mine {
+                if tables.rows.get(&head.partition).is_some_and(|row| row.claim == head.claim) {
+                    tables.heads.insert(head.partition.clone(), head.head_ms);
+                }
+            }
+            let others = tables.rows.iter().filter(|(of, row)| {
+                topics.iter().any(|topic| **topic == *of.topic)
+                    && !mine.iter().any(|head| head.partition == **of && head.claim == row.claim)
+            });
+            Ok(others.map(|(of, _)| tables.heads.get(of).copied().unwrap_or(i64::MIN)).min())
         })
         .boxed()
     }

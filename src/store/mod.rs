@@ -70,6 +70,15 @@ pub struct Advance {
     pub states: KeyedStates,
 }
 
+/// Where a partition stands in event time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub partition: TopicPartition,
+    pub claim: Uuid,
+    /// Event time of the first event that is not done, milliseconds; the largest number when the partition is caught up.
+    pub head_ms: i64,
+}
+
 /// Keys and their states.
 pub type KeyedStates = Vec<(Box<str>, StateRow)>;
 
@@ -156,6 +165,16 @@ pub trait Store: Send + Sync {
         after: Option<(i64, i16)>,
         limit: i64,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
+
+    /// Tells where partitions of this worker stand, and returns the smallest head of all others of these topics: the smallest
+    /// number when one is not known, `None` when there are no others.
+    fn heads<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        topics: &'a [String],
+        mine: &'a [Head],
+    ) -> BoxFuture<'a, Result<Option<i64>, StoreError>>;
 
     /// The states of these keys of one partition; a key without one is not in the answer.
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> BoxFuture<'a, Result<KeyedStates, StoreError>>;

@@ -4,6 +4,7 @@ mod dead_letters;
 mod decide;
 mod errors;
 mod grants;
+mod heads;
 mod keyed;
 mod migrate;
 mod operations;
@@ -16,7 +17,7 @@ pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use review::{Counted, Endings, Row, endings};
 
-use super::{Advance, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -160,6 +161,16 @@ impl Store for PostgresStore {
         limit: i64,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
         rows::records(&self.pool, key, from, to, after, limit).boxed()
+    }
+
+    fn heads<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        topics: &'a [String],
+        mine: &'a [Head],
+    ) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
+        heads::exchange(&self.pool, pipeline, run, topics, mine).boxed()
     }
 
     fn states<'a>(

@@ -29,6 +29,7 @@ pub enum Metric {
     LagUnpublished,
     Partitions,
     BudgetBytes,
+    Skew,
 }
 
 impl Metric {
@@ -49,6 +50,7 @@ impl Metric {
             Metric::LagUnpublished => "millrace_lag_unpublished_events",
             Metric::Partitions => "millrace_partitions",
             Metric::BudgetBytes => "millrace_budget_used_bytes",
+            Metric::Skew => "millrace_event_time_skew_seconds",
         }
     }
 }
@@ -89,6 +91,7 @@ pub struct Metrics {
     retries: Counter<u64>,
     halts: Counter<u64>,
     budget: Gauge<u64>,
+    skew: Gauge<f64>,
     messaging: Messaging,
 }
 
@@ -137,6 +140,7 @@ impl Metrics {
             retries: counter(&meter, Metric::Retries),
             halts: counter(&meter, Metric::Halts),
             budget: meter.u64_gauge(Metric::BudgetBytes.name()).build(),
+            skew: meter.f64_gauge(Metric::Skew.name()).build(),
             messaging: Messaging {
                 consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
                 sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
@@ -230,6 +234,11 @@ impl Metrics {
             }
         };
         self.meter.i64_observable_gauge(metric.name()).with_callback(observe).build();
+    }
+
+    /// Of a pipeline that is aligned: event time between the partition furthest ahead and the slowest one.
+    pub fn skew(&self, pipeline: &str, seconds: f64) {
+        self.skew.record(seconds, &[label("pipeline", pipeline)]);
     }
 
     pub fn budget_used(&self, bytes: usize) {

@@ -8,7 +8,7 @@ use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::sentiment::Sentiment;
 use crate::inference::Registry;
-use crate::pipeline::{Decode, Folding, Observer, Parts, Settings};
+use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
@@ -128,6 +128,7 @@ pub async fn pipeline(
         decide_events: 10_000,
         record_bytes: of.record_bytes,
         max_dead_share: of.max_dead_share,
+        align: of.align.map(|bound| Align { bound_ms: bound.ms(), topics: of.topic.clone().into() }),
         drain: Duration::from_secs(25),
         store_patience: Duration::from_millis(config.postgres.statement_timeout_ms) + Duration::from_secs(5),
         backoff: Duration::from_millis(50),

@@ -98,6 +98,10 @@ impl Observer for Watch {
         self.telemetry.spans.round(name, &self.pipeline, partitions, seconds, done);
     }
 
+    fn skewed(&self, milliseconds: i64) {
+        self.telemetry.metrics.skew(&self.pipeline, milliseconds as f64 / 1000.0);
+    }
+
     fn halted(&self, _: &TopicPartition, _: &str) {
         self.telemetry.metrics.halted(&self.pipeline, "safety");
     }

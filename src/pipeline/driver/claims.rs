@@ -1,6 +1,6 @@
 //! Taking partitions over, and stopping them for safety.
 
-use super::{ClaimDone, Driver};
+use super::{ClaimDone, Driver, Open};
 use crate::event::TopicPartition;
 use crate::pipeline::claim::ClaimError;
 use crate::pipeline::partition::{Partition, Phase, Running};
@@ -19,6 +19,9 @@ impl Driver {
                 self.doubted.remove(&partition);
                 let turn = claimed.turn.take();
                 let mut running = Running::new(claimed, self.settings.decide_events, self.parts.folding.as_ref());
+                if self.settings.align.is_some() {
+                    running.open = Some(Open::new(running.decided));
+                }
                 if running.suspected.is_some() && running.suspected == self.named.get(&partition).copied() {
                     running.condemned = None;
                     running.suspected = running.suspected.map(|(offset, times)| (offset, times - 1));

@@ -1,6 +1,7 @@
 //! Compute: slices through the function.
 
 use super::{Driver, SliceDone, current, finish};
+use crate::function::Input;
 use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
 use crate::pipeline::partition::Partition;
 use crate::pipeline::safety::{Safety, without};
@@ -17,6 +18,7 @@ impl Driver {
         if probing && (!self.slices.is_empty() || !self.folds.is_empty() || self.has_named()) {
             return;
         }
+        let aligned_to = self.aligned_to().filter(|_| !probing);
         while self.slices.len() < if probing { 1 } else { limits.calls_in_flight } {
             let (mut items, mut taken, mut suspect) = (Vec::new(), Vec::new(), None);
             while items.len() < limits.slice && suspect.is_none() {
@@ -29,7 +31,11 @@ impl Driver {
                         if probing && (running.probation == 0 || !items.is_empty()) {
                             return None;
                         }
-                        Some((running.buffer.head_ms()?, partition.clone(), incarnation))
+                        let first = match aligned_to {
+                            None => running.buffer.head_ms()?,
+                            Some(to) => Some(running.buffer.head()?.event.event_time_ms).filter(|time_ms| *time_ms <= to)?,
+                        };
+                        Some((first, partition.clone(), incarnation))
                     })
                     .min();
                 let Some((_, partition, incarnation)) = oldest else { break };
@@ -38,7 +44,8 @@ impl Driver {
                 let Some(running) = state.running() else { break };
                 let room = if running.probation > 0 { 1 } else { limits.slice - items.len() };
                 let before = items.len();
-                items.extend(running.buffer.take(room).map(|input| Item { incarnation, input }));
+                let may_go = |input: &Input| aligned_to.is_none_or(|to| input.event.event_time_ms <= to);
+                items.extend(running.buffer.take_while(room, may_go).map(|input| Item { incarnation, input }));
                 let count = items.len() - before;
                 running.in_call += count;
                 if running.probation > 0 {

@@ -1,10 +1,10 @@
 //! What the source tells: leases, records, the ends of logs. Also the memory budget, which says when to pause.
 
-use super::{ClaimDone, Driver, HOLD, finish, fold};
+use super::{ClaimDone, Driver, HOLD, align, finish, fold};
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::pipeline::claim;
 use crate::pipeline::memory::Then;
-use crate::pipeline::partition::{Partition, Phase};
+use crate::pipeline::partition::{Partition, Phase, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::source::{Lease, SourceCommand, SourceError, SourceEvent};
 use crate::store::PartitionKey;
@@ -30,7 +30,9 @@ impl Driver {
             }
             SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
             SourceEvent::CaughtUp { partition, offset } => {
-                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                if let Some(running) =
+                    self.partitions.get_mut(&partition).and_then(Partition::running).filter(|running| running.started)
+                {
                     running.end = Some(offset);
                 }
             }
@@ -119,6 +121,7 @@ impl Driver {
         self.parts.observer.received(records.len());
         let settings = self.settings.clone();
         let (mut bytes_in, mut over_window) = (0, Vec::new());
+        let aligned_to = self.aligned_to();
         for raw in records {
             let partition = TopicPartition { topic: raw.position.topic.clone(), partition: raw.position.partition };
             let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) else { continue };
@@ -127,6 +130,9 @@ impl Driver {
             }
             let (bytes, offset) = (raw.cost_bytes(), raw.position.offset);
             let place = running.memory.as_mut().map_or(Some(Then::Score), |memory| memory.place(offset));
+            if let Some(open) = &mut running.open {
+                open.read(offset);
+            }
             if place == Some(Then::Replayed) {
                 // One that cannot be decoded was never folded.
                 if let Ok(event) = (self.parts.decode)(raw) {
@@ -146,6 +152,9 @@ impl Driver {
             } else {
                 match (self.parts.decode)(raw) {
                     Ok(event) => {
+                        if let Some(open) = &mut running.open {
+                            open.push(offset, event.event_time_ms);
+                        }
                         fold::take(running, event, Then::Score);
                         None
                     }
@@ -162,7 +171,7 @@ impl Driver {
                     None => bytes_in += finish(running, offset, ending),
                 }
             }
-            if !running.paused && running.held() >= settings.window {
+            if !running.paused && (running.held() >= settings.window || Self::is_ahead(running, aligned_to)) {
                 running.paused = true;
                 over_window.push(partition);
             }
@@ -176,11 +185,17 @@ impl Driver {
 
     /// Whether the source waits for room: what it has read is taken when the running rounds have made some.
     pub(super) fn holds(&self) -> bool {
-        !self.full && self.draining.is_none() && self.full_since.is_some() && self.parts.budget.is_full()
+        // The slowest partition may be what has to be read.
+        self.settings.align.is_none()
+            && !self.full
+            && self.draining.is_none()
+            && self.full_since.is_some()
+            && self.parts.budget.is_full()
     }
 
     /// Pauses everything when the budget stays full, resumes at half; a partition over its window stays paused.
     pub(super) fn mind_budget(&mut self) {
+        let aligned_to = self.aligned_to();
         let is_full = self.parts.budget.is_full();
         let now = Instant::now();
         self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
@@ -188,7 +203,9 @@ impl Driver {
             self.full = true;
             let mut pause = Vec::new();
             for (partition, state) in &mut self.partitions {
-                if let Some(running) = state.running().filter(|running| !running.paused) {
+                // While partitions are kept together, those that are not ahead go on: it is their events that make room.
+                let may_wait = |running: &&mut Running| aligned_to.is_none() || running.held() >= align::AHEAD_EVENTS;
+                if let Some(running) = state.running().filter(|running| !running.paused).filter(may_wait) {
                     running.paused = true;
                     pause.push(partition.clone());
                 }
@@ -198,13 +215,15 @@ impl Driver {
         if self.full && self.parts.budget.has_room() {
             self.full = false;
         }
-        if self.full || self.draining.is_some() {
+        if self.full && aligned_to.is_none() || self.draining.is_some() {
             return;
         }
         let mut resume = Vec::new();
         for (partition, state) in &mut self.partitions {
-            if let Some(running) = state.running().filter(|running| running.paused && running.held() <= self.settings.window / 2)
-            {
+            let most = if self.full { align::AHEAD_EVENTS / 2 } else { self.settings.window / 2 };
+            let has_room =
+                |running: &&mut Running| running.paused && running.held() <= most && !Self::is_ahead(running, aligned_to);
+            if let Some(running) = state.running().filter(has_room) {
                 running.paused = false;
                 resume.push(partition.clone());
             }

@@ -203,6 +203,7 @@ pub fn settings(process: u64, on_lost_commits: OnLostCommits) -> Settings {
         decide_events: 9,
         record_bytes: 10_000,
         max_dead_share: 1.0,
+        align: None,
         drain: Duration::from_secs(60),
         store_patience: Duration::from_secs(20),
         backoff: Duration::from_millis(50),

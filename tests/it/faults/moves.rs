@@ -14,7 +14,7 @@ use millrace::publisher::{Committed, CommittedOffsets, Publication, PublishError
 use millrace::record::{Mode, Provenance, Record};
 use millrace::source::kafka::{KafkaSourceSettings, spawn};
 use millrace::source::{Lease, LogBounds};
-use millrace::store::{Advance, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use millrace::store::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -145,6 +145,10 @@ impl Store for HeldStore {
         self.0.records(key, from, to, after, limit)
     }
 
+    fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Option<i64>> {
+        self.0.heads(pipeline, run, topics, mine)
+    }
+
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> Reply<'a, Vec<(Box<str>, StateRow)>> {
         self.0.states(key, keys)
     }
@@ -207,6 +211,7 @@ impl Inner {
             decide_events: 1_000,
             record_bytes: 1_000_000,
             max_dead_share: 1.0,
+            align: None,
             drain: Duration::from_secs(20),
             store_patience: Duration::from_secs(35),
             backoff: Duration::from_millis(50),
