@@ -2,8 +2,11 @@
 
 mod check;
 mod filter;
+mod options;
 
 pub use filter::{Comparison, Filter, Operand};
+pub(super) use options::of_pipeline;
+pub use options::{Explain, Options};
 
 use super::Span;
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,8 @@ use crate::flow::Budget;
 use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
+use crate::function::offline::{Folding, Offline, Plain};
+use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
 use crate::inference::Registry;
 use crate::pipeline::{Decode, Observer, Parts, Settings};
@@ -13,6 +15,7 @@ use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings}
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
+use crate::state::risk::RiskFold;
 use crate::store::Store;
 use anyhow::{Context, anyhow};
 use std::sync::Arc;
@@ -30,8 +33,23 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
         "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
         "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
+        "risk" => {
+            let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;
+            Arc::new(Risk::load(declared, options, pipeline.model.as_deref(), &config.models, &config.base)?)
+        }
         other => return Err(anyhow!("there is no function `{other}`")),
     })
+}
+
+/// How JSON values become what the pipeline's function scores, off the stream.
+pub fn offline(config: &Config, pipeline: &Pipeline) -> Arc<dyn Offline> {
+    match config.risk_of(pipeline).cloned() {
+        Some(declared) => {
+            let decoder = Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
+            Arc::new(Folding::new(decoder, move || RiskFold::new(&declared)))
+        }
+        None => Arc::new(Plain),
+    }
 }
 
 /// A pipeline that could be built, and has not joined its group yet.
