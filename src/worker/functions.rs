@@ -99,7 +99,10 @@ impl FunctionApi for Functions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::function::copy::Copy;
+    use crate::inference::{Options, Registry};
+    use crate::worker::build;
 
     /// Would catch: the last of two pipelines answering for both, a pipeline that cannot be named, a guess where nobody can know.
     #[tokio::test]
@@ -117,5 +120,36 @@ mod tests {
         assert!(error.message.ends_with("one, two"), "{error}");
         assert_eq!(ask("three").await.unwrap_err().status, 404);
         assert_eq!(functions.list()[1]["pipeline"], "two");
+    }
+
+    /// Would catch: states that outlive a request, events that are not folded in their order, a refused one that shifts the answers.
+    #[tokio::test]
+    async fn a_fold_begins_anew_with_each_request() {
+        let text = r#"
+            [risk]
+            feature = [{ name = "n", entity = "card", aggregate = "count", window = "1d" }]
+            [[pipeline]]
+            name = "stage"
+            topic = "t"
+            event = "json"
+            fields = { time = "time" }
+            function = "risk"
+        "#;
+        let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
+        let functions = Functions::default();
+        let pipeline = &config.pipeline[0];
+        let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
+        functions.add("stage", function, build::offline(&config, pipeline));
+        let pay = |card: &str| json!({ "time": 1_000, "card": card });
+        let request = json!({ "inputs": [pay("a"), pay("b"), { "card": "a" }, pay("a")] });
+        let counts = async || {
+            let answer = functions.call("risk", request.clone()).await.unwrap();
+            let of = |output: &Value| output["features"]["n"].as_f64().ok_or(output["rejected"]["field"].clone());
+            answer["outputs"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+        };
+        let expected = [Ok(1.0), Ok(1.0), Err(json!("time")), Ok(2.0)];
+        assert_eq!(counts().await, expected);
+        assert_eq!(counts().await, expected);
+        assert_eq!(functions.call("risk", json!({ "inputs": pay("a") })).await.unwrap()["outputs"][0]["features"]["n"], 1.0);
     }
 }

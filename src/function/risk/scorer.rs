@@ -15,7 +15,7 @@ pub struct Scorer {
 
 /// Whose score it is.
 enum Live {
-    Model { model: Model, rules: Option<Rules>, reasons: Reasons },
+    Model { model: Box<Model>, rules: Option<Rules>, reasons: Reasons },
     Rules(Rules),
 }
 
@@ -38,7 +38,7 @@ impl Scorer {
                 }
                 let reasons = reasons.unwrap_or_else(|| Reasons::plain(&owned));
                 reasons.check_features(&owned).map_err(|cause| RiskError::Features { of: "the reasons".into(), cause })?;
-                (id_of(&name, &model), Live::Model { model, rules, reasons })
+                (id_of(&name, &model), Live::Model { model: Box::new(model), rules, reasons })
             }
         };
         let Some(policy) = policy else {

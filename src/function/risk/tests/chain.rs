@@ -1,9 +1,9 @@
 //! Stages: events handed on, keys, labels; two stages beside one fold.
 
 use super::*;
-use crate::config::Config;
-use crate::event::{Decoder, Rejection};
-use crate::function::offline::{Folding, Offline};
+use crate::config::{Config, Pipeline};
+use crate::event::Decoder;
+use crate::function::offline::{Folding, Offline, Sitting};
 use crate::record::{self, Provenance};
 use crate::state::risk::RiskFold;
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ fn labels_are_skipped_at_the_end_and_handed_on_before() {
     let found = emitted(&chained, input(payload(), label("marked")));
     assert_eq!(found.key.as_deref(), Some("c"));
     assert_eq!(Value::from(found.fields), json!({"status": "ok", "label": "marked", "event": payload()}));
+    assert_eq!(emitted(&chained, input(payload(), label("passed_by"))).fields["label"], "passed_by");
     assert!(skipped(&chained, json!({"kind": "label"})), "no key for the next stage");
     for risk in [chained, risk(json!({}), scoring())] {
         let Outcome::Reject(rejection) = outcome(&risk, input(payload(), label("unknown_id"))) else { panic!() };
@@ -62,6 +63,41 @@ fn labels_are_skipped_at_the_end_and_handed_on_before() {
 fn sample(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples").join(name);
     Config::load(&path, &BTreeMap::new()).unwrap()
+}
+
+/// The two pipelines of a config, the second reading what the first writes.
+struct Chain {
+    first: Risk,
+    one: Box<dyn Sitting>,
+    two: Box<dyn Sitting>,
+}
+
+impl Chain {
+    fn new(config: &Config) -> Self {
+        let [one, two] = &config.pipeline[..] else { panic!("two stages") };
+        let declared = config.risk_of(one).unwrap();
+        let first = Risk::load(declared, &one.options, None, &config.models, &config.base).unwrap();
+        let sitting = |pipeline| offline(config, pipeline).sitting();
+        Self { first, one: sitting(one), two: sitting(two) }
+    }
+
+    /// What the first stage reads, and what the second makes of its record.
+    fn pass(&mut self, number: usize, payload: &Value) -> (Input, Input) {
+        let by = Provenance { pipeline: "one".into(), run: 1, function: "risk".into(), model: "".into(), config: "".into() };
+        let input = self.one.input(number, payload).unwrap();
+        let found = emitted(&self.first, input.clone());
+        assert_eq!(found.key.as_deref(), Some(&*payload["TERMINAL_ID"].to_string()));
+        let key = found.key.as_deref();
+        let record = record::prediction(&by, &input.event, 0, &"t".into(), key, &found.fields, found.label, found.score);
+        let second = self.two.input(number, &serde_json::from_str(&record.value).unwrap()).unwrap();
+        (input, second)
+    }
+}
+
+fn offline(config: &Config, pipeline: &Pipeline) -> Folding<impl Fn() -> RiskFold + Send + Sync + 'static> {
+    let declared = config.risk_of(pipeline).unwrap().clone();
+    let decoder = Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
+    Folding::new(decoder, move || RiskFold::new(&declared))
 }
 
 /// Payments of 6 cards at 4 terminals over 60 days, most of them several a day, some in the same second; some are fraud.
@@ -85,43 +121,61 @@ fn log() -> Vec<Value> {
 /// Would catch: names that do not meet between the stages, numbers that change on the way, a delay or window that is another one.
 #[test]
 fn two_stages_say_what_one_fold_says() {
-    let chain = sample("risk-chain.toml");
-    let decoder = |place: usize| {
-        let pipeline = &chain.pipeline[place];
-        Decoder::new(pipeline.event, pipeline.fields.clone(), chain.limits_of(pipeline).clone())
-    };
-    let declared = |place: usize| chain.risk_of(&chain.pipeline[place]).unwrap().clone();
-    let names = |place: usize| declared(place).feature.into_iter().map(|feature| feature.name).collect::<Vec<_>>();
-    let first = {
-        let pipeline = &chain.pipeline[0];
-        Risk::load(&declared(0), &pipeline.options, None, &chain.models, &chain.base).unwrap()
-    };
-    let of_stage = |place: usize| Folding::new(decoder(place), move || RiskFold::new(&declared(place))).sitting();
-    let (mut one, mut two) = (of_stage(0), of_stage(1));
-    let whole = sample("risk-handbook.toml").risk.unwrap();
-    let mut whole = Folding::new(decoder(0), move || RiskFold::new(&whole)).sitting();
-    let by = Provenance { pipeline: "one".into(), run: 1, function: "risk".into(), model: "".into(), config: "".into() };
-    let rows = |number: usize, payload: &Value| -> Result<_, Rejection> {
-        let input = one.input(number, payload)?;
-        let found = emitted(&first, input.clone());
-        let (topic, key) = ("t".into(), found.key.as_deref());
-        assert_eq!(key, Some(&*payload["TERMINAL_ID"].to_string()));
-        let record = record::prediction(&by, &input.event, 0, &topic, key, &found.fields, found.label, found.score);
-        let handed_on: Value = serde_json::from_str(&record.value).unwrap();
-        let second = two.input(number, &handed_on)?;
-        assert_eq!(second.event.id, input.event.id);
-        Ok((second.features.unwrap(), whole.input(number, payload)?.features.unwrap()))
-    };
-    let mut rows = rows;
-    let log = log();
+    let mut chain = Chain::new(&sample("risk-chain.toml"));
+    let mut whole = sample("risk-chain.toml");
+    whole.pipeline[0].risk = sample("risk-handbook.toml").risk;
+    let mut whole = offline(&whole, &whole.pipeline[0]).sitting();
     let (mut shares, mut counts) = (0, 0.0_f64);
-    for (number, payload) in log.iter().enumerate() {
-        let (chained, of_one) = rows(number, payload).unwrap();
-        assert_eq!(chained.numbers, of_one.numbers, "row {number}");
+    for (number, payload) in log().iter().enumerate() {
+        let (first, second) = chain.pass(number, payload);
+        assert_eq!((&second.event.id, second.event.event_time_ms), (&first.event.id, first.event.event_time_ms));
+        let chained = second.features.unwrap();
+        assert_eq!(chained, whole.input(number, payload).unwrap().features.unwrap(), "row {number}");
         assert_eq!(chained.numbers.len(), 15);
         shares += usize::from(chained.numbers[14] > 0.0);
         counts = counts.max(chained.numbers[7]);
     }
-    assert_eq!(names(1).len(), 15);
     assert!(shares > 500 && counts > 30.0, "the log has to fill the windows: {shares}, {counts}");
+}
+
+const LABELLED: &str = r#"
+[[pipeline]]
+name = "customers"
+topic = "payments"
+event = "json"
+fields = { id = "id", time = "time" }
+function = "risk"
+output_topic = "by-terminal"
+options = { pass_event = true, output_key = "TERMINAL_ID" }
+[pipeline.risk]
+labels = { when = "kind == 'label'", event_id = "of", value = "fraud" }
+feature = [{ name = "n", entity = "card", aggregate = "count", window = "1d" }]
+[[pipeline]]
+name = "terminals"
+topic = "by-terminal"
+event = "json"
+fields = { id = "event.id", time = "event_time" }
+function = "risk"
+[pipeline.risk]
+labels = { when = "event.kind == 'label'", event_id = "event.of", value = "event.fraud" }
+feature = [
+  { name = "n", field = "features.n" },
+  { name = "share", entity = "event.TERMINAL_ID", aggregate = "share", field = "event.fraud", window = "1d", include_current = false },
+]
+"#;
+
+/// Would catch: a label that the first stage counts as a payment, refuses for what it lacks, or keeps from the next stage.
+#[test]
+fn a_label_of_its_own_reaches_the_next_stage() {
+    let config = Config::parse(LABELLED, "test.toml", &BTreeMap::new()).unwrap();
+    assert_eq!(config.findings(), [""; 0]);
+    let mut chain = Chain::new(&config);
+    let pay = |id: &str| json!({"id": id, "time": 60_000, "card": "A", "TERMINAL_ID": 9});
+    chain.pass(0, &pay("a"));
+    let label = json!({"id": "l", "time": 60_000, "kind": "label", "of": "a", "fraud": true, "TERMINAL_ID": 9});
+    let (first, second) = chain.pass(1, &label);
+    let of = |input: Input| input.features.unwrap().document;
+    assert_eq!((of(first), of(second)), (Some(json!({"label": "passed_by"})), Some(json!({"label": "marked"}))));
+    let (_, second) = chain.pass(2, &pay("b"));
+    assert_eq!(*second.features.unwrap().numbers, [2.0, 1.0], "two payments of the card, one of one before it was fraud");
 }

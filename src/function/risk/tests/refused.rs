@@ -26,6 +26,7 @@ fn what_does_not_fit_together_does_not_start() {
     assert!(refusal(&NAMES, json!({"explain": "always"}), alone).contains("rules alone"));
 }
 
+const FEATURES: &str = "[risk]\nfeature = [{ name = \"a\", field = \"a\" }, { name = \"b\", field = \"b\" }]\n";
 const CONFIG: &str = r#"
 [kafka]
 brokers = "none:1"
@@ -54,13 +55,7 @@ fn a_config_that_cannot_be_meant_is_told() {
     let with = |more: &str| options(&format!("options = {{ policy = \"policy.toml\", {more} }}"));
     let stage = |more: &str| options(more).replace("model = \"m\"\n", "");
     for (text, said) in [
-        (
-            CONFIG.replace("[risk]", "[recommend]\n[pipeline_risk]").replace(
-                "[recommend]\n[pipeline_risk]\nfeature = [{ name = \"a\", field = \"a\" }, { name = \"b\", field = \"b\" }]\n",
-                "",
-            ),
-            "declare them under [[risk.feature]]",
-        ),
+        (CONFIG.replace(FEATURES, ""), "declare them under [[risk.feature]]"),
         (CONFIG.replace("topic = \"t\"", "topic = [\"t\", \"u\"]"), "there are 2 topics"),
         (
             CONFIG.replace("\"risk\"", "\"copy\"") + "[pipeline.risk]\nfeature = [{ name = \"a\", field = \"a\" }]",
