@@ -3,7 +3,8 @@
 //! The features come from the pipeline's fold. Without a model and without rules it is a stage of a chain: it says the features, and
 //! with `pass_event` the event, for the next pipeline.
 //!
-//! A prediction's label is the decision and its score the probability. `status` says how far it can be trusted: `ok`; `late`, the
+//! A prediction's label is the decision and its score the probability. `event_id` is the event's own id, where the pipeline says which
+//! field it is. `status` says how far it can be trusted: `ok`; `late`, the
 //! event came after newer ones of its key; `degraded`, the model could not score it, so that there is an `error`, no probability, and
 //! the policy's fallback stands in for the score. `degraded` goes before `late`.
 
@@ -61,11 +62,13 @@ impl Risk {
         }
         let entities = self.scorer.iter().flat_map(Scorer::entities);
         let payload = Payload::read(&input.event, &self.options, entities);
-        Ok(payload.map_or_else(Outcome::Reject, |payload| Outcome::Emit(vec![self.prediction(features, payload)])))
+        Ok(payload
+            .map_or_else(Outcome::Reject, |payload| Outcome::Emit(vec![self.prediction(&input.event.id, features, payload)])))
     }
 
-    fn prediction(&self, features: &Features, payload: Payload) -> Prediction {
+    fn prediction(&self, event_id: &str, features: &Features, payload: Payload) -> Prediction {
         let mut fields = Map::new();
+        fields.insert("event_id".into(), event_id.into());
         fields.insert("status".into(), if features.late { "late" } else { "ok" }.into());
         let mut prediction = Prediction { key: payload.key, fields, label: None, score: None };
         if let Some(scorer) = &self.scorer {
@@ -100,7 +103,13 @@ impl Risk {
         }
         match Payload::read(&input.event, &self.options, []) {
             Ok(payload) => {
-                let fields = [("status", Some("ok".into())), ("label", Some(label.into())), ("event", payload.event)];
+                let event_id = Some(Value::from(&*input.event.id));
+                let fields = [
+                    ("event_id", event_id),
+                    ("status", Some("ok".into())),
+                    ("label", Some(label.into())),
+                    ("event", payload.event),
+                ];
                 let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
                 Outcome::Emit(vec![Prediction { key: payload.key, fields, label: None, score: None }])
             }

@@ -61,7 +61,10 @@ fn lines_are_events_of_one_log() {
     let found = answers(&call(folder.path(), &[config, &["--pipeline", "stage"]].concat(), &lines));
     assert_eq!(found.len(), 1_502);
     for (number, answer) in found[..1_500].iter().enumerate() {
-        assert_eq!(*answer, json!({ "status": "ok", "features": { "amount": 2.5, "n": (number + 1) as f64 } }));
+        assert_eq!(
+            *answer,
+            json!({ "event_id": (number + 1).to_string(), "status": "ok", "features": { "amount": 2.5, "n": (number + 1) as f64 } })
+        );
     }
     let codes = |answers: &[Value]| answers.iter().map(|answer| answer["rejected"]["code"].clone()).collect::<Vec<_>>();
     assert_eq!(codes(&found[1_500..]), [json!("missing_field"), json!("not_an_object")]);

@@ -26,7 +26,7 @@ fn an_answer_is_score_decision_and_features() {
     assert_eq!(
         said(&risk, numbers([1.0, 2.0])),
         json!({
-            "status": "ok", "margin": 2.0, "probability": prediction.score, "score": 881, "decision": "review",
+            "event_id": "7", "status": "ok", "margin": 2.0, "probability": prediction.score, "score": 881, "decision": "review",
             "decision_source": "model", "policy": "7", "features": {"a": 1.0, "b": 2.0},
             "reasons": [{"code": "OTHER", "feature": "a", "value": 1.0, "contribution": 3.0, "text": "Another feature of the model"}],
         })
@@ -34,7 +34,7 @@ fn an_answer_is_score_decision_and_features() {
     let bare = self::risk(json!({"include_features": false, "timings": false}), scoring());
     let fields = emitted(&bare, input(json!({}), numbers([0.0, 0.0]))).fields;
     let names: Vec<&str> = fields.keys().map(String::as_str).collect();
-    assert_eq!(names, ["decision", "decision_source", "margin", "policy", "probability", "score", "status"]);
+    assert_eq!(names, ["decision", "decision_source", "event_id", "margin", "policy", "probability", "score", "status"]);
 }
 
 /// Would catch: a row that cannot be scored taken for one of probability 0 or approved; its error left out.

@@ -21,7 +21,7 @@ fn label(said: &str) -> Features {
 #[test]
 fn a_stage_hands_on_features_and_event_under_a_new_key() {
     let plain = emitted(&stage(json!({})), input(json!({"x": 1}), numbers([1.5, f64::NAN])));
-    assert_eq!(Value::from(plain.fields), json!({"status": "ok", "features": {"a": 1.5, "b": null}}));
+    assert_eq!(Value::from(plain.fields), json!({"event_id": "7", "status": "ok", "features": {"a": 1.5, "b": null}}));
     assert_eq!((plain.key, plain.label, plain.score), (None, None, None));
     let chained = stage(json!({"pass_event": true, "output_key": "card.id"}));
     let payload = json!({"card": {"id": 4711}, "amount": 0.1, "text": "é"});
@@ -51,7 +51,7 @@ fn labels_are_skipped_at_the_end_and_handed_on_before() {
     let chained = stage(json!({"pass_event": true, "output_key": "card"}));
     let found = emitted(&chained, input(payload(), label("marked")));
     assert_eq!(found.key.as_deref(), Some("c"));
-    assert_eq!(Value::from(found.fields), json!({"status": "ok", "label": "marked", "event": payload()}));
+    assert_eq!(Value::from(found.fields), json!({"event_id": "7", "status": "ok", "label": "marked", "event": payload()}));
     assert_eq!(emitted(&chained, input(payload(), label("passed_by"))).fields["label"], "passed_by");
     assert!(skipped(&chained, json!({"kind": "label"})), "no key for the next stage");
     for risk in [chained, risk(json!({}), scoring())] {
@@ -154,7 +154,7 @@ feature = [{ name = "n", entity = "card", aggregate = "count", window = "1d" }]
 name = "terminals"
 topic = "by-terminal"
 event = "json"
-fields = { id = "event.id", time = "event_time" }
+fields = { id = "event_id", time = "event_time" }
 function = "risk"
 [pipeline.risk]
 labels = { when = "event.kind == 'label'", event_id = "event.of", value = "event.fraud" }
