@@ -68,7 +68,7 @@ impl Scorer {
         let started = Instant::now();
         let entities: Vec<(&str, &str)> = entities.iter().map(|(kind, value)| (kind.as_str(), value.as_str())).collect();
         let verdict = self.rules().map(|rules| rules.evaluate(row, &entities));
-        let said = verdict.as_ref().map_or_else(Verdict::default, Clone::clone);
+        let said = verdict.clone().unwrap_or_default();
         let (scored, by) = match &self.live {
             Live::Model { model, .. } => (model.score(row).map_err(|error| describe(error, model)), DecisionSource::Model),
             Live::Rules(rules) => (of_rules(rules, &said), DecisionSource::Rule),
