@@ -1,6 +1,7 @@
 //! Composition root: builds the rooms from the config, owns the tasks, says how it all ended.
 
 pub(crate) mod build;
+pub(crate) mod folds;
 mod functions;
 mod hindrance;
 mod neighbours;
@@ -66,7 +67,7 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
     for of_pipeline in &config.pipeline {
         let function =
             build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        functions.add(&of_pipeline.name, function.clone());
+        functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
         built.push((of_pipeline, function));
     }
     readiness.release(MODELS);

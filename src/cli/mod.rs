@@ -64,7 +64,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Run(args) => run::run(args, &env).await,
         Command::Demo(args) => demo::run(args, &env).await,
         Command::Check(args) => check::run(args, &env).await,
-        Command::Call(args) => call::run(args).await.map(|()| Exit::Done),
+        Command::Call(args) => call::run(args, &env).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),

@@ -40,6 +40,9 @@ pub struct Config {
     pub recommend: Option<recommend::Recommend>,
     /// Features of the function `risk`, and of `millrace parity`.
     pub risk: Option<risk::Risk>,
+    /// The config file's folder, where the relative paths of options start.
+    #[serde(skip)]
+    pub base: PathBuf,
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.
@@ -62,6 +65,7 @@ impl Config {
         for model in config.models.values_mut() {
             model.path = base.join(&model.path);
         }
+        config.base = base.into();
         config.read_secrets(base, env)?;
         config.validate()?;
         Ok(config)

@@ -2,8 +2,11 @@
 
 mod check;
 mod filter;
+mod options;
 
 pub use filter::{Comparison, Filter, Operand};
+pub(super) use options::of_pipeline;
+pub use options::{Explain, Options};
 
 use super::Span;
 use serde::{Deserialize, Serialize};
@@ -118,7 +121,8 @@ pub struct Labels {
     pub when: Filter,
     /// Where the label names the event.
     pub event_id: String,
-    /// The label's value, true or false, 1 or 0. It is the `field` of `share`.
+    /// The label's value, true or false, 1 or 0. It is the `field` of `share`; a fold without one lets labels pass by, for the next
+    /// stage of a chain.
     pub value: String,
 }
 

@@ -81,12 +81,12 @@ impl Default for Limits {
     }
 }
 
-/// `[models.NAME]`: a folder with `model.safetensors`, `config.json` and `tokenizer.json`.
+/// `[models.NAME]`: a folder with `model.safetensors`, `config.json` and `tokenizer.json`; for `risk` the file of a scoring model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// The folder; relative paths start at the config file's folder.
+    /// The folder, or the file; relative paths start at the config file's folder.
     pub path: PathBuf,
-    /// SHA-256 of `model.safetensors` in hex; checked when set.
+    /// SHA-256 of `model.safetensors`, or of the file, in hex; checked when set.
     pub digest: Option<String>,
 }

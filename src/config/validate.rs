@@ -4,7 +4,7 @@ use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, SECRET_PROPERTIES, Se
 use std::collections::BTreeSet;
 
 /// Functions that can be named, and whether each needs a model.
-pub const FUNCTIONS: &[(&str, bool)] = &[("copy", false), ("embed", true), ("sentiment", true)];
+pub const FUNCTIONS: &[(&str, bool)] = &[("copy", false), ("embed", true), ("risk", false), ("sentiment", true)];
 
 /// The known name that is nearest to what was written, when one is near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -115,6 +115,9 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
     }
     if pipeline.slice == Some(0) {
         say("slice = 0 would never call the function; write 1 or more, or leave it out".into());
+    }
+    for what in super::risk::of_pipeline(config, pipeline) {
+        say(what);
     }
     let limits = config.limits_of(pipeline);
     if limits.depth == 0 || limits.depth > 100 {

@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod embed;
 pub mod offline;
+pub mod risk;
 pub mod sentiment;
 mod texts;
 

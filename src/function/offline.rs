@@ -1,23 +1,86 @@
 //! The same functions off the stream: JSON in, JSON out, for `millrace call` and HTTP.
 
 use super::{CallError, Function, Input, Outcome};
-use crate::event::{Event, Position, RawEvent};
+use crate::event::{Decoder, Event, Position, RawEvent, Rejection};
+use crate::state::Fold;
+use crate::state::in_memory::InMemory;
 use serde_json::{Map, Value, json};
 
-/// An input from a JSON value: a string is a text; an object is an event whose `text`, where it has one, is scored.
-pub fn input(number: usize, value: &Value) -> Input {
+/// How JSON values become inputs.
+pub trait Offline: Send + Sync {
+    /// A beginning: what is folded in a sitting is seen by what comes after it there, and by nothing else.
+    fn sitting(&self) -> Box<dyn Sitting>;
+}
+
+/// Turns values into inputs, in their order.
+pub trait Sitting: Send {
+    fn input(&mut self, number: usize, value: &Value) -> Result<Input, Rejection>;
+}
+
+/// For functions without a fold: a string is a text; an object is an event whose `text`, where it has one, is scored.
+pub struct Plain;
+
+impl Offline for Plain {
+    fn sitting(&self) -> Box<dyn Sitting> {
+        Box::new(Self)
+    }
+}
+
+impl Sitting for Plain {
+    fn input(&mut self, number: usize, value: &Value) -> Result<Input, Rejection> {
+        Ok(input(number, value))
+    }
+}
+
+/// For functions with a fold: events as on the pipeline's topic, oldest first, folded from the empty state.
+pub struct Folding<M> {
+    decoder: Decoder,
+    make: M,
+}
+
+impl<F: Fold, M: Fn() -> F + Send + Sync> Folding<M> {
+    pub fn new(decoder: Decoder, make: M) -> Self {
+        Self { decoder, make }
+    }
+}
+
+impl<F: Fold, M: Fn() -> F + Send + Sync> Offline for Folding<M> {
+    fn sitting(&self) -> Box<dyn Sitting> {
+        Box::new(Folded { decoder: self.decoder.clone(), states: InMemory::new((self.make)()) })
+    }
+}
+
+struct Folded<F: Fold> {
+    decoder: Decoder,
+    states: InMemory<F>,
+}
+
+impl<F: Fold> Sitting for Folded<F> {
+    fn input(&mut self, number: usize, value: &Value) -> Result<Input, Rejection> {
+        let event = self.decoder.decode(raw(number, value)).map_err(|(_, rejection)| rejection)?;
+        let features = self.states.apply(&event)?;
+        Ok(Input { event, features: Some(features) })
+    }
+}
+
+/// A text, or an event whose `text` is scored.
+fn input(number: usize, value: &Value) -> Input {
     let text = match value {
         Value::String(text) => Some(text.as_str()),
         other => other.get("text").and_then(Value::as_str),
     };
-    let raw = RawEvent {
+    let raw = raw(number, value);
+    Input::plain(Event { raw, id: number.to_string().into(), key: None, event_time_ms: 0, text: text.map(Into::into) })
+}
+
+fn raw(number: usize, value: &Value) -> RawEvent {
+    RawEvent {
         position: Position { topic: "offline".into(), partition: 0, offset: number as i64 },
         timestamp_ms: -1,
         key: None,
         payload: Some(value.to_string().into_bytes().into()),
         headers: Vec::new(),
-    };
-    Input::plain(Event { raw, id: number.to_string().into(), key: None, event_time_ms: 0, text: text.map(Into::into) })
+    }
 }
 
 /// What a stream would emit, without the envelope: the fields of each prediction, or `{"rejected": {...}}`.
@@ -38,8 +101,27 @@ pub fn output(outcome: Outcome) -> Value {
     }
 }
 
-/// Calls with one slice; one output an input, in order.
-pub async fn call(function: &dyn Function, values: &[Value]) -> Result<Vec<Value>, CallError> {
-    let inputs: Vec<Input> = values.iter().enumerate().map(|(number, value)| input(number, value)).collect();
-    Ok(function.call(&inputs).await?.into_iter().map(output).collect())
+/// Calls with one slice, whose first value has that number in the sitting; one output a value, in order.
+pub async fn call(
+    function: &dyn Function,
+    sitting: &mut dyn Sitting,
+    first: usize,
+    values: &[Value],
+) -> Result<Vec<Value>, CallError> {
+    let (mut inputs, mut refusals) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+    for (number, value) in values.iter().enumerate() {
+        match sitting.input(first + number, value) {
+            Ok(input) => {
+                inputs.push(input);
+                refusals.push(None);
+            }
+            Err(rejection) => refusals.push(Some(rejection)),
+        }
+    }
+    let mut outcomes = if inputs.is_empty() { Vec::new() } else { function.call(&inputs).await? }.into_iter();
+    let outcome = |refusal: Option<Rejection>| match refusal {
+        Some(rejection) => Ok(Outcome::Reject(rejection)),
+        None => outcomes.next().ok_or_else(|| CallError::Fatal("the function gave fewer outcomes than inputs".into())),
+    };
+    refusals.into_iter().map(outcome).map(|outcome| outcome.map(output)).collect()
 }

@@ -1,11 +1,13 @@
 //! From one section of the config to the parts of a pipeline.
 
+use super::folds::folding;
 use crate::config::{Config, Delivery, Keep, Pipeline};
 use crate::event::Decoder;
 use crate::flow::Budget;
 use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
+use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
 use crate::inference::Registry;
 use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
@@ -13,9 +15,6 @@ use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings}
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
 use crate::source::kafka::{self, KafkaSourceSettings};
-use crate::state::recommend::RecommendFold;
-use crate::state::risk::RiskFold;
-use crate::state::{Cache, Fold};
 use crate::store::Store;
 use anyhow::{Context, anyhow};
 use std::sync::Arc;
@@ -33,22 +32,12 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
         "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
         "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
+        "risk" => {
+            let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;
+            Arc::new(Risk::load(declared, options, pipeline.model.as_deref(), &config.models, &config.base)?)
+        }
         other => return Err(anyhow!("there is no function `{other}`")),
     })
-}
-
-/// The fold of a pipeline whose function has one.
-pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
-    fn of<F: Fold>(fold: F, pipeline: &Pipeline) -> Folding {
-        let (fold, flush_after) = (Arc::new(fold), pipeline.flush_after);
-        Folding {
-            digest: fold.digest().into(),
-            fresh: Arc::new(move || Box::new(Cache::new(fold.clone(), flush_after))),
-            bytes: pipeline.state_bytes,
-        }
-    }
-    let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));
-    risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline)))
 }
 
 /// A pipeline that could be built, and has not joined its group yet.

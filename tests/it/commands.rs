@@ -1,6 +1,7 @@
 //! The operator's commands, as processes, on a real Kafka and a real Postgres.
 
 mod adopt;
+mod call;
 mod check;
 mod dead_letters;
 mod eval;

@@ -7,6 +7,7 @@ mod faults;
 mod inference;
 mod kafka;
 mod process;
+mod risk;
 mod run;
 mod scoring;
 mod scripts;

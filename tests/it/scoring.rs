@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-const FOLDS: [&str; 2] = ["2018-07-25", "2018-08-01"];
+pub const FOLDS: [&str; 2] = ["2018-07-25", "2018-08-01"];
 
 /// A folder of the risk data: below `MILLRACE_RISK_DIR`, else beside the repository.
-fn risk(folder: &str) -> Option<PathBuf> {
+pub fn risk(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("MILLRACE_RISK_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/risk"), PathBuf::from);
     let path = root.join(folder);
@@ -21,7 +21,7 @@ fn risk(folder: &str) -> Option<PathBuf> {
 }
 
 /// Header and numbers of a gzipped CSV file, keyed by its first column.
-fn table(path: &Path) -> (Vec<String>, Vec<(u64, Vec<f64>)>) {
+pub fn table(path: &Path) -> (Vec<String>, Vec<(u64, Vec<f64>)>) {
     let file = std::fs::File::open(path).unwrap();
     let mut lines = BufReader::new(GzDecoder::new(file)).lines().map(Result::unwrap);
     let header = lines.next().unwrap().split(',').skip(1).map(str::to_owned).collect();
@@ -33,7 +33,7 @@ fn table(path: &Path) -> (Vec<String>, Vec<(u64, Vec<f64>)>) {
 }
 
 /// The 15 features of the handbook's transactions in the fixture: the amount, then the derived ones.
-fn handbook(folder: &Path) -> (Vec<String>, HashMap<u64, Vec<f64>>) {
+pub fn handbook(folder: &Path) -> (Vec<String>, HashMap<u64, Vec<f64>>) {
     let (mut names, rows) = table(&folder.join("expected_features_0725_0904.csv.gz"));
     names.insert(0, "TX_AMOUNT".into());
     let mut rows: HashMap<u64, Vec<f64>> = rows.into_iter().collect();

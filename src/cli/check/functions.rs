@@ -4,7 +4,7 @@ use super::{Findings, Level};
 use crate::config::{Config, FUNCTIONS, Pipeline};
 use crate::function::{Function, offline};
 use crate::inference::{Options, Registry};
-use crate::worker::build;
+use crate::worker::{build, folds};
 use anyhow::Context;
 use serde_json::json;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub async fn check(config: &Config, findings: &mut Findings) {
         let about = format!("pipeline {}", pipeline.name);
         let function = tokio::task::block_in_place(|| build::function(config, pipeline, &registry));
         let Some(function) = findings.take(&about, function) else { continue };
-        let answer = canary(pipeline, &function).await;
+        let answer = canary(config, pipeline, &function).await;
         if let Some(text) = findings.take(&about, answer) {
             findings.add(Level::Good, &about, text);
         }
@@ -23,9 +23,11 @@ pub async fn check(config: &Config, findings: &mut Findings) {
 }
 
 /// One call. A text must be scored; a function of fields may say that the canary has none.
-async fn canary(pipeline: &Pipeline, function: &Arc<dyn Function>) -> anyhow::Result<String> {
+async fn canary(config: &Config, pipeline: &Pipeline, function: &Arc<dyn Function>) -> anyhow::Result<String> {
     let spec = function.spec();
-    let outputs = offline::call(&**function, &[json!("This is a canary.")]).await.context("the function failed on a canary")?;
+    let mut sitting = folds::offline(config, pipeline).sitting();
+    let canary = [json!("This is a canary.")];
+    let outputs = offline::call(&**function, &mut *sitting, 0, &canary).await.context("the function failed on a canary")?;
     let rejected = outputs.first().and_then(|output| output.get("rejected")).is_some();
     let of_texts = FUNCTIONS.iter().any(|(name, model)| *name == pipeline.function && *model);
     anyhow::ensure!(outputs.len() == 1, "the function gave {} outputs for one canary", outputs.len());

@@ -44,6 +44,7 @@ pub fn findings(config: &Risk) -> Vec<String> {
     }
     let shares = || config.feature.iter().filter(|feature| feature.aggregate == Some(Aggregate::Share)).filter_map(field);
     if let Some(labels) = &config.labels
+        && shares().next().is_some()
         && !shares().any(|field| field == labels.value)
     {
         let near = near(&labels.value, shares());

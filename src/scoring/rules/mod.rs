@@ -168,6 +168,11 @@ impl Rules {
         (self.rules.len(), self.lists.len())
     }
 
+    /// The kinds of entity that the lists hold.
+    pub fn entities(&self) -> impl Iterator<Item = &str> {
+        self.lists.iter().map(|list| list.entity.as_str())
+    }
+
     /// What the rules say of a row and of the event's entities, (kind, value) each.
     pub fn evaluate(&self, row: &[f64], entities: &[(&str, &str)]) -> Verdict {
         let rules = self.rules.iter().filter_map(|rule| {

@@ -106,11 +106,12 @@ impl Fold for RiskFold {
 
     fn features(&self, states: &[&Rows], facts: &Facts, at: At) -> Features {
         if let What::Label(_) = facts.what {
-            let known = states.iter().any(|state| state.find(facts.id).is_some());
-            return Features {
-                document: Some(json!({ "label": if known { "marked" } else { "unknown_id" } })),
-                ..Features::default()
+            let label = match states {
+                [] => "passed_by",
+                _ if states.iter().any(|state| state.find(facts.id).is_some()) => "marked",
+                _ => "unknown_id",
             };
+            return Features { document: Some(json!({ "label": label })), ..Features::default() };
         }
         let views: Vec<window::View<'_>> = (self.plan.entities.iter().zip(states))
             .map(|(entity, state)| window::View::new(state, entity.row(facts, at), at.time_ms))

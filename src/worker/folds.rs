@@ -1,0 +1,36 @@
+//! The folds of the functions that have one: on the stream, and off it.
+
+use crate::config::{Config, Pipeline};
+use crate::event::Decoder;
+use crate::function::offline::{self, Offline, Plain};
+use crate::pipeline::Folding;
+use crate::state::recommend::RecommendFold;
+use crate::state::risk::RiskFold;
+use crate::state::{Cache, Fold};
+use std::sync::Arc;
+
+/// What a pipeline remembers of each key, when its function has a fold.
+pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
+    fn of<F: Fold>(fold: F, pipeline: &Pipeline) -> Folding {
+        let (fold, flush_after) = (Arc::new(fold), pipeline.flush_after);
+        Folding {
+            digest: fold.digest().into(),
+            fresh: Arc::new(move || Box::new(Cache::new(fold.clone(), flush_after))),
+            bytes: pipeline.state_bytes,
+        }
+    }
+    let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));
+    risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline)))
+}
+
+/// How JSON values become what the pipeline's function scores, off the stream.
+pub fn offline(config: &Config, pipeline: &Pipeline) -> Arc<dyn Offline> {
+    let decoder = || Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
+    if let Some(declared) = config.risk_of(pipeline).cloned() {
+        return Arc::new(offline::Folding::new(decoder(), move || RiskFold::new(&declared)));
+    }
+    match config.recommend_of(pipeline).cloned() {
+        Some(declared) => Arc::new(offline::Folding::new(decoder(), move || RecommendFold::new(&declared))),
+        None => Arc::new(Plain),
+    }
+}

@@ -1,0 +1,99 @@
+//! `millrace call` as it is called, for a function with a fold.
+
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const CONFIG: &str = r#"
+[risk]
+feature = [
+  { name = "amount", field = "amount" },
+  { name = "n", entity = "card", aggregate = "count", window = "1d" },
+]
+[models.small]
+path = "model.json"
+[[pipeline]]
+name = "stage"
+topic = "payments"
+event = "json"
+fields = { id = "id", time = "time" }
+function = "risk"
+[[pipeline]]
+name = "scored"
+topic = "payments"
+event = "json"
+fields = { id = "id", time = "time" }
+function = "risk"
+model = "small"
+options = { policy = "policy.toml", timings = false }
+"#;
+
+fn call(folder: &Path, arguments: &[&str], lines: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.args(["call", "risk"]).args(arguments).current_dir(folder);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, lines) = (child.stdin.take().unwrap(), lines.to_owned());
+    // A command that refuses its arguments closes its input.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn answers(output: &Output) -> Vec<Value> {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Would catch: states that are forgotten between slices, lines answered out of turn, files looked for where the program was started.
+#[test]
+fn lines_are_events_of_one_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    std::fs::create_dir(folder.path().join("c")).unwrap();
+    write("c/millrace.toml", CONFIG);
+    let config = &["--config", "c/millrace.toml"][..];
+    let pay = |id: usize| json!({ "id": id, "time": 60_000 + id, "card": "A", "amount": 2.5 }).to_string() + "\n";
+    let mut lines: String = (1..=1_500).map(pay).collect();
+    lines.push_str("{\"id\": 9, \"time\": 60000}\nno event\n");
+
+    let found = answers(&call(folder.path(), &[config, &["--pipeline", "stage"]].concat(), &lines));
+    assert_eq!(found.len(), 1_502);
+    for (number, answer) in found[..1_500].iter().enumerate() {
+        assert_eq!(
+            *answer,
+            json!({ "event_id": (number + 1).to_string(), "status": "ok", "features": { "amount": 2.5, "n": (number + 1) as f64 } })
+        );
+    }
+    let codes = |answers: &[Value]| answers.iter().map(|answer| answer["rejected"]["code"].clone()).collect::<Vec<_>>();
+    assert_eq!(codes(&found[1_500..]), [json!("missing_field"), json!("not_an_object")]);
+
+    let scored = &[config, &["--pipeline", "scored"]].concat()[..];
+    let refused = call(folder.path(), scored, "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("pipeline `scored`") && said.contains("c/model.json"), "{said}");
+    write("c/model.json", r#"{"features":["amount","n"],"mean":[0,0],"scale":[1,1],"coef":[0,1],"intercept":-2}"#);
+    write("c/policy.toml", "version = \"1\"\n[thresholds]\nreview = 700\n");
+    let found = answers(&call(folder.path(), scored, &(1..=3).map(pay).collect::<String>()));
+    let decisions: Vec<_> = found.iter().map(|answer| (answer["score"].as_u64().unwrap(), &answer["decision"])).collect();
+    assert_eq!(decisions, [(269, &json!("approve")), (500, &json!("approve")), (731, &json!("review"))]);
+    assert_eq!(found[2]["reasons"][0]["feature"], "n");
+}
+
+/// Would catch: a pipeline that is guessed, and words that do not say what to add.
+#[test]
+fn which_pipeline_is_never_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("millrace.toml"), CONFIG).unwrap();
+    for (arguments, said) in [
+        (&[][..], "name its file with --config"),
+        (&["--config", "millrace.toml"], "which pipeline?"),
+        (&["--config", "millrace.toml", "--pipeline", "stag"], "did you mean \"stage\""),
+        (&["--pipeline", "stage"], "--config"),
+    ] {
+        let output = call(folder.path(), arguments, "");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains(said), "{text}");
+    }
+}
