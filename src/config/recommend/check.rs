@@ -7,6 +7,17 @@ use std::collections::BTreeSet;
 pub fn findings(config: &Recommend) -> Vec<String> {
     let mut found = Vec::new();
     let mut say = |text: String| found.push(format!("[recommend] {text}"));
+    let interest = config.interest.as_ref();
+    let paths = [
+        ("at", config.at.as_ref()),
+        ("interest.vector", interest.and_then(|interest| interest.vector.as_ref())),
+        ("interest.vector_model", interest.and_then(|interest| interest.vector_model.as_ref())),
+    ];
+    for (place, path) in paths {
+        if path.is_some_and(|path| path.split('.').any(str::is_empty)) {
+            say(format!("{place} is no path; write names with dots between, for example \"event\", or leave it out"));
+        }
+    }
     if !(1..=1_000_000).contains(&config.entries) {
         say(format!("entries = {}: write 1 to 1,000,000", config.entries));
     }

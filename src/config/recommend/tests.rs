@@ -43,6 +43,8 @@ fn spans_are_read_and_written_with_their_unit() {
 fn contradictions_are_found() {
     let cases = [
         ("entries = 0", "entries"),
+        ("at = 'event.'", "at is no path"),
+        ("interest = { model = 'm', dimensions = 2, half_life = '1d', vector = '' }", "interest.vector is no path"),
         ("history = { items = 5 }\ncovisit = [{ name = 'n' }]", "history.items keeps 5"),
         ("kinds = { view = -1.0 }", "kinds.view"),
         ("kinds = { hide = 1.0 }", "kinds.hide"),
