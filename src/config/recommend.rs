@@ -4,6 +4,7 @@ mod check;
 mod signals;
 mod span;
 
+pub use check::findings_of;
 pub use signals::{
     Affinity, Blend, Covisit, Ctr, Direction, History, Interest, Popularity, Scope, Session, SessionNeighbours, Trending,
 };

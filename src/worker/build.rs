@@ -6,6 +6,7 @@ use crate::flow::Budget;
 use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
+use crate::function::recommend::Recommend;
 use crate::function::sentiment::Sentiment;
 use crate::inference::Registry;
 use crate::pipeline::{Decode, Observer, Parts, Settings};
@@ -30,6 +31,10 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
         "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
         "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
+        "recommend" => {
+            let signals = config.recommend_of(pipeline).context("it needs [recommend]")?;
+            Arc::new(Recommend::new(signals, options).map_err(|error| anyhow!(error))?)
+        }
         other => return Err(anyhow!("there is no function `{other}`")),
     })
 }

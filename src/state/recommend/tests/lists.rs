@@ -58,6 +58,19 @@ fn seen_hidden_excluded_and_expired_items_are_in_no_list() {
     assert!(!world.list(2.5, "u").contains(&"gone".to_owned()));
 }
 
+/// Would catch an older item event that shows again what a newer one has hidden, when they come in the wrong order.
+#[test]
+fn an_item_event_that_comes_late_changes_nothing() {
+    let mut world = World::new(ALL);
+    world.take(0.0, "u", "a");
+    let item = |hidden: bool| json!({ "kind": "item", "item": "a", "hidden": hidden, "vector": [1, 0, 0], "model": "m@1" });
+    world.send(0.2, item(true)).unwrap();
+    let before = world.bytes();
+    let late = world.send(0.1, item(false)).unwrap();
+    assert!(late.late && late.document.unwrap()["folded"] == json!(false));
+    assert_eq!((world.bytes(), world.list(0.3, "v")), (before, vec![]));
+}
+
 /// Would catch a new item that nobody is shown before somebody takes it, and one without neighbours.
 #[test]
 fn a_cold_item_is_found_by_its_vector() {

@@ -52,7 +52,8 @@ fn a_refused_event_names_its_field_and_touches_nothing() {
 fn an_event_that_was_passed_on_is_read_where_it_stands() {
     let settings = ALL.replace("model = \"m@1\",", "model = \"m@1\", vector = \"out.embedding\", vector_model = \"model\",");
     let mut world = World::new(&format!("at = \"event\"\n{settings}"));
-    let told = |event: serde_json::Value, model: &str| json!({ "model": model, "event": event, "out": { "embedding": [0, 2, 0] } });
+    let told =
+        |event: serde_json::Value, model: &str| json!({ "model": model, "event": event, "out": { "embedding": [0, 2, 0] } });
     world.send(0.0, told(json!({ "kind": "item", "item": "a", "model": "car" }), "m@1")).unwrap();
     world.send(0.0, told(json!({ "kind": "item", "item": "b" }), "m@2")).unwrap();
     world.send(0.1, json!({ "event": { "kind": "view", "user": "u", "item": "a" }, "kind": "hide", "user": "v" })).unwrap();
