@@ -84,6 +84,12 @@ fn a_cold_item_is_found_by_its_vector() {
     let cold = world.take(0.2, "v", "cold").document.unwrap();
     assert_eq!((&cold["similar"]["item"], &cold["similar"]["reason"]), (&json!("cold"), &json!("cold_item")));
     assert_eq!(cold["similar"]["items"][0]["item"], json!("near"));
+    // Hidden, the nearest one is named no more; of an item event too, before anybody took the item.
+    world.send(0.2, json!({ "kind": "item", "item": "near", "hidden": true, "vector": [9, 1, 0], "model": "m@1" })).unwrap();
+    let new = json!({ "kind": "item", "item": "new", "vector": [9, 2, 0], "model": "m@1" });
+    let new = world.send(0.2, new).unwrap().document.unwrap();
+    let named: Vec<&str> = new["similar"]["items"].as_array().unwrap().iter().map(|one| one["item"].as_str().unwrap()).collect();
+    assert_eq!(named, ["cold", "a"]);
     (0..6).for_each(|user| drop(world.take(0.3, &format!("w{user}"), "cold")));
     assert!(world.take(0.4, "x", "cold").document.unwrap().get("similar").is_none());
 }
