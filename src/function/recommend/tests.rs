@@ -4,7 +4,9 @@ use super::*;
 use crate::config::{Config, Pipeline};
 use crate::event::{Decoder, Event, Position, RawEvent};
 use crate::function::Function;
-use crate::inference::{Options as Engine, Registry};
+use crate::function::copy::Copy;
+use crate::function::embed::Embed;
+use crate::inference::{Encoder, Options as Engine};
 use crate::record::{self, Provenance};
 use crate::state::in_memory::InMemory;
 use crate::state::recommend::RecommendFold;
@@ -30,7 +32,16 @@ type Ending = Result<Vec<(String, Value)>, &'static str>;
 impl Stage {
     fn of(config: &Config, name: &str) -> Self {
         let pipeline = config.pipeline.iter().find(|pipeline| pipeline.name == name).unwrap().clone();
-        let function = crate::worker::build::function(config, &pipeline, &Registry::new(Engine::default())).unwrap();
+        let options = &pipeline.options;
+        let function: Arc<dyn Function> = match &*pipeline.function {
+            "copy" => Arc::new(Copy::new(options).unwrap()),
+            "embed" => {
+                let name = pipeline.model.as_deref().unwrap();
+                let encoder = Encoder::open(name, &config.models[name].path, None, &Engine::default()).unwrap();
+                Arc::new(Embed::new(Arc::new(encoder)).with(options).unwrap())
+            }
+            _ => Arc::new(Recommend::new(config.recommend_of(&pipeline).unwrap(), options).unwrap()),
+        };
         let decoder = Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(&pipeline).clone());
         let fold = config.recommend_of(&pipeline).map(|signals| InMemory::new(RecommendFold::new(signals)));
         Self { pipeline, decoder, function, fold, offset: 0 }
