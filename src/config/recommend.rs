@@ -4,6 +4,7 @@ mod check;
 mod signals;
 mod span;
 
+pub use check::findings_of;
 pub use signals::{
     Affinity, Blend, Covisit, Ctr, Direction, History, Interest, Popularity, Scope, Session, SessionNeighbours, Trending,
 };
@@ -16,6 +17,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recommend {
+    /// Dotted path of the object that holds `kind`, `user`, `item` and what else is read: `event`, where an earlier pipeline passes
+    /// the event on. Default: the event itself.
+    pub at: Option<String>,
     /// Entries of one kind that a key keeps at most; the weakest or oldest go, and the answer says `truncated`. Default 10,000.
     pub entries: usize,
     /// An event that is older than its user's newest by more than this is answered and not folded. Default 7d.
@@ -39,6 +43,7 @@ pub struct Recommend {
 impl Default for Recommend {
     fn default() -> Self {
         Self {
+            at: None,
             entries: 10_000,
             max_late: Span::days(7),
             kinds: BTreeMap::new(),

@@ -4,7 +4,8 @@ use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, SECRET_PROPERTIES, Se
 use std::collections::BTreeSet;
 
 /// Functions that can be named, and whether each needs a model.
-pub const FUNCTIONS: &[(&str, bool)] = &[("copy", false), ("embed", true), ("risk", false), ("sentiment", true)];
+pub const FUNCTIONS: &[(&str, bool)] =
+    &[("copy", false), ("embed", true), ("recommend", false), ("risk", false), ("sentiment", true)];
 
 /// The known name that is nearest to what was written, when one is near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -107,6 +108,7 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
         let names: Vec<&str> = config.models.keys().map(String::as_str).collect();
         say(format!("model {model:?} has no [models.{model}]{}", hint(model, &names)));
     }
+    super::recommend::findings_of(config, pipeline).into_iter().for_each(&mut say);
     if pipeline.event != EventKind::Json && !pipeline.fields.is_empty() {
         say("fields is for event = \"json\" only; remove it or change the event".into());
     }

@@ -1,8 +1,15 @@
-//! `copy`: chosen fields of the event, and an optional expression over its numbers as score.
+//! `copy`: chosen fields of the event, an optional expression over its numbers as score, and on demand the event itself: with
+//! `pass_event` and `output_key` it merges topics into one that is keyed anew, for the pipeline after it.
 
+mod expression;
+mod path;
+
+use super::passed::{self, holds_nul};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
-use crate::event::{Rejection, at, missing, pick, wrong};
+use crate::event::{Rejection, missing, pick, wrong};
+use expression::Expr;
 use futures_util::future::{BoxFuture, ready};
+use path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -15,6 +22,19 @@ pub struct Options {
     pub fields: Vec<String>,
     /// `+ - * / ( )`, numbers, and dotted paths of numbers; for example `amount / 100`.
     pub score: Option<String>,
+    /// Also writes the whole event, as `event`. Default false.
+    pub pass_event: bool,
+    /// Dotted path of the text or whole number that becomes the record's key; of a list the first that the event has. Default: the
+    /// event's own key.
+    pub output_key: Option<Paths>,
+}
+
+/// One path, or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "a path, or a list of paths")]
+pub enum Paths {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// The pass-through function.
@@ -24,34 +44,8 @@ pub struct Copy {
     names: Vec<Box<str>>,
     fields: Vec<(Path, String)>,
     score: Option<Expr>,
-}
-
-/// A dotted path: which of the names it starts with, and what follows.
-#[derive(Debug)]
-struct Path {
-    whole: String,
-    name: usize,
-    rest: Option<String>,
-}
-
-impl Path {
-    fn new(whole: &str, names: &mut Vec<Box<str>>) -> Self {
-        let (first, rest) = whole.split_once('.').map_or((whole, None), |(first, rest)| (first, Some(rest)));
-        let name = names.iter().position(|name| **name == *first).unwrap_or_else(|| {
-            names.push(first.into());
-            names.len() - 1
-        });
-        Self { whole: whole.into(), name, rest: rest.map(Into::into) }
-    }
-
-    fn find<'a>(&self, picked: &'a [Option<Value>]) -> Result<&'a Value, Rejection> {
-        let value = picked.get(self.name).and_then(Option::as_ref);
-        let value = match &self.rest {
-            Some(rest) => value.and_then(|value| at(value, rest)),
-            None => value,
-        };
-        value.ok_or_else(|| missing(&self.whole))
-    }
+    pass_event: bool,
+    key: Vec<Path>,
 }
 
 impl Copy {
@@ -64,6 +58,7 @@ impl Copy {
             let name = path.rsplit('.').next().unwrap_or_default().to_string();
             match name.is_empty()
                 || name == "score" && options.score.is_some()
+                || name == passed::FIELD && options.pass_event
                 || crate::record::RESERVED.contains(&name.as_str())
             {
                 true => {
@@ -76,11 +71,23 @@ impl Copy {
         for path in &options.fields {
             fields.push((Path::new(path, &mut names), name(path)?));
         }
-        let score =
-            options.score.as_ref().map(|text| parse(text, &mut names).map_err(|why| format!("copy: score {text:?}: {why}")));
+        let score = options
+            .score
+            .as_ref()
+            .map(|text| expression::parse(text, &mut names).map_err(|why| format!("copy: score {text:?}: {why}")));
         let score = score.transpose()?;
+        let keys = match options.output_key {
+            None => Vec::new(),
+            Some(Paths::One(path)) => vec![path],
+            Some(Paths::Many(paths)) => paths,
+        };
+        if let Some(path) = keys.iter().find(|path| path.split('.').any(str::is_empty)) {
+            return Err(format!("copy: output_key {path:?} is no path; write names with dots between"));
+        }
+        let key = keys.iter().map(|path| Path::new(path, &mut names)).collect();
         let limits = Limits { slice: 2048, calls_in_flight: 2, timeout: Duration::from_secs(30) };
-        Ok(Self { spec: Spec { name: "copy", version: 1, model: String::new(), limits }, names, fields, score })
+        let spec = Spec { name: "copy", version: 1, model: String::new(), limits };
+        Ok(Self { spec, names, fields, score, pass_event: options.pass_event, key })
     }
 
     fn one(&self, input: &Input) -> Result<Prediction, Rejection> {
@@ -91,9 +98,7 @@ impl Copy {
         for (path, name) in &self.fields {
             let value = path.find(&picked)?;
             if holds_nul(value) {
-                return Err(
-                    Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.whole.as_str())
-                );
+                return Err(nul(path));
             }
             fields.insert(name.clone(), value.clone());
         }
@@ -107,7 +112,24 @@ impl Copy {
             }
             fields.insert("score".into(), score.into());
         }
-        Ok(Prediction { key: None, fields, label: None, score })
+        let key = self.key_of(&picked)?;
+        if self.pass_event {
+            fields.insert(passed::FIELD.into(), passed::event(input)?);
+        }
+        Ok(Prediction { key, fields, label: None, score })
+    }
+
+    /// The first of the paths that the event has.
+    fn key_of(&self, picked: &[Option<Value>]) -> Result<Option<Box<str>>, Rejection> {
+        let Some(first) = self.key.first() else { return Ok(None) };
+        let found = self.key.iter().filter_map(|path| Some((path, path.look(picked)?))).find(|(_, value)| !value.is_null());
+        let (path, value) = found.ok_or_else(|| missing(&first.whole))?;
+        match value {
+            Value::String(text) if text.contains('\0') => Err(nul(path)),
+            Value::String(text) => Ok(Some(text.as_str().into())),
+            Value::Number(number) if number.is_i64() || number.is_u64() => Ok(Some(number.to_string().into())),
+            other => Err(wrong(&path.whole, other, "a string or an integer")),
+        }
     }
 }
 
@@ -122,149 +144,13 @@ impl Function for Copy {
     }
 }
 
-pub(super) fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(holds_nul),
-        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        _ => false,
-    }
-}
-
-#[derive(Debug)]
-enum Expr {
-    Number(f64),
-    Path(Path),
-    Negate(Box<Expr>),
-    Both(u8, Box<Expr>, Box<Expr>),
-}
-
-impl Expr {
-    fn eval(&self, picked: &[Option<Value>]) -> Result<f64, Rejection> {
-        Ok(match self {
-            Expr::Number(number) => *number,
-            Expr::Path(path) => {
-                let value = path.find(picked)?;
-                value.as_f64().ok_or_else(|| wrong(&path.whole, value, "a number"))?
-            }
-            Expr::Negate(inner) => -inner.eval(picked)?,
-            Expr::Both(operator, left, right) => {
-                let (left, right) = (left.eval(picked)?, right.eval(picked)?);
-                match operator {
-                    b'+' => left + right,
-                    b'-' => left - right,
-                    b'*' => left * right,
-                    _ => left / right,
-                }
-            }
-        })
-    }
-}
-
-const MAX_EXPRESSION_BYTES: usize = 1000;
-
-/// Reads an expression; the names that it needs are added to `names`.
-fn parse(text: &str, names: &mut Vec<Box<str>>) -> Result<Expr, String> {
-    if text.len() > MAX_EXPRESSION_BYTES {
-        return Err(format!("longer than {MAX_EXPRESSION_BYTES} bytes"));
-    }
-    let mut parser = Parser { text, at: 0, names };
-    let expr = parser.sum()?;
-    match parser.peek() {
-        None => Ok(expr),
-        Some(_) => Err(parser.unexpected("an operator")),
-    }
-}
-
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    names: &'a mut Vec<Box<str>>,
-}
-
-impl Parser<'_> {
-    fn peek(&mut self) -> Option<u8> {
-        while self.text.as_bytes().get(self.at).is_some_and(u8::is_ascii_whitespace) {
-            self.at += 1;
-        }
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn unexpected(&self, expected: &str) -> String {
-        format!("expected {expected} at character {}", self.at + 1)
-    }
-
-    fn sum(&mut self) -> Result<Expr, String> {
-        let mut left = self.product()?;
-        while let Some(operator @ (b'+' | b'-')) = self.peek() {
-            self.at += 1;
-            left = Expr::Both(operator, Box::new(left), Box::new(self.product()?));
-        }
-        Ok(left)
-    }
-
-    fn product(&mut self) -> Result<Expr, String> {
-        let mut left = self.atom()?;
-        while let Some(operator @ (b'*' | b'/')) = self.peek() {
-            self.at += 1;
-            left = Expr::Both(operator, Box::new(left), Box::new(self.atom()?));
-        }
-        Ok(left)
-    }
-
-    fn atom(&mut self) -> Result<Expr, String> {
-        match self.peek() {
-            Some(b'-') => {
-                self.at += 1;
-                Ok(Expr::Negate(Box::new(self.atom()?)))
-            }
-            Some(b'(') => {
-                self.at += 1;
-                let inner = self.sum()?;
-                if self.peek() != Some(b')') {
-                    return Err(self.unexpected("`)`"));
-                }
-                self.at += 1;
-                Ok(inner)
-            }
-            Some(b) if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') => {
-                let rest = &self.text[self.at..];
-                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
-                let word = &rest[..end];
-                if !b.is_ascii_alphabetic() && b != b'_' {
-                    let number = word.parse().map_err(|_| self.unexpected("a number"))?;
-                    self.at += end;
-                    return Ok(Expr::Number(number));
-                }
-                self.at += end;
-                Ok(Expr::Path(Path::new(word, self.names)))
-            }
-            _ => Err(self.unexpected("a number, a field or `(`")),
-        }
-    }
+fn nul(path: &Path) -> Rejection {
+    Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.whole.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn score(text: &str) -> Result<f64, Rejection> {
-        let mut names = Vec::new();
-        let score = parse(text, &mut names).unwrap();
-        score.eval(&pick(r#"{"a": 6, "b": {"c": 2.5}, "s": "x"}"#, &names).unwrap())
-    }
-
-    #[test]
-    fn expressions_follow_the_usual_order() {
-        for (text, value) in [("1+2*3", 7.0), ("(1+2)*3", 9.0), ("-a/2 - -1", -2.0), ("a - 1 - 2", 3.0), ("b.c * .5", 1.25)] {
-            assert_eq!(score(text).unwrap(), value, "{text}");
-        }
-        assert_eq!(score("s + 1").unwrap_err().code, "wrong_type");
-        assert_eq!(score("nope").unwrap_err().field.as_deref(), Some("nope"));
-        for text in ["", "1 +", "(1", "1 2", "a $ b", "1.2.3", "é"] {
-            assert!(parse(text, &mut Vec::new()).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn fields_are_copied_and_bad_inputs_rejected() {
@@ -282,5 +168,36 @@ mod tests {
         assert_eq!(outcome(r#"{"a":3,"b":{"c":"\u0000"},"d":1}"#).unwrap_err().code, "nul_character");
         assert!(Copy::new(serde_json::json!({"fields": ["id"]}).as_object().unwrap()).is_err());
         assert!(Copy::new(serde_json::json!({"field": []}).as_object().unwrap()).is_err());
+    }
+    /// Would catch: an event that is not passed on as it was, a key of another field, one that is no name, a field that the passed
+    /// event would cover.
+    #[test]
+    fn an_event_is_passed_on_under_the_key_that_it_has() {
+        let options = serde_json::json!({ "pass_event": true, "output_key": ["who.user", "item"], "fields": ["item"] });
+        let copy = Copy::new(options.as_object().unwrap()).unwrap();
+        let outcome = |payload: &str| {
+            let position = crate::event::Position { topic: "t".into(), partition: 0, offset: 0 };
+            let payload = Some(payload.as_bytes().into());
+            let raw = crate::event::RawEvent { position, timestamp_ms: 0, key: None, payload, headers: vec![] };
+            copy.one(&Input::plain(crate::event::Event { raw, id: "".into(), key: None, event_time_ms: 0, text: None }))
+        };
+        let payload = r#"{"id":9007199254740993,"who":{"user":7},"item":"a","x":[1.5,null,"é"]}"#;
+        let click = outcome(payload).unwrap();
+        assert_eq!((click.key.as_deref(), click.fields["event"].to_string().len()), (Some("7"), payload.len()));
+        assert_eq!(click.fields["event"], serde_json::from_str::<Value>(payload).unwrap());
+        let item = outcome(r#"{"who":{"user":null},"item":"a"}"#).unwrap();
+        assert_eq!((item.key.as_deref(), &item.fields["item"]), (Some("a"), &"a".into()));
+        for (payload, code, field) in [
+            (r#"{"who":{"user":1.5},"item":"a"}"#, "wrong_type", Some("who.user")),
+            (r#"{"who":{"user":"u\u0000"},"item":"a"}"#, "nul_character", Some("who.user")),
+            (r#"{"item":"a","x":["\u0000"]}"#, "nul_character", None),
+            (r#"{"item":null}"#, "missing_field", Some("who.user")),
+        ] {
+            let rejection = outcome(payload).unwrap_err();
+            assert_eq!((rejection.code, rejection.field.as_deref()), (code, field), "{payload}");
+        }
+        for wrong in [r#"{"pass_event":true,"fields":["event"]}"#, r#"{"output_key":"a..b"}"#, r#"{"output_key":[""]}"#] {
+            assert!(Copy::new(&serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 pub mod copy;
 pub mod embed;
 pub mod offline;
+mod passed;
+pub mod recommend;
 pub mod risk;
 pub mod sentiment;
 mod texts;

@@ -64,7 +64,7 @@ impl<F: Fold> Sitting for Folded<F> {
 }
 
 /// A text, or an event whose `text` is scored.
-fn input(number: usize, value: &Value) -> Input {
+pub(super) fn input(number: usize, value: &Value) -> Input {
     let text = match value {
         Value::String(text) => Some(text.as_str()),
         other => other.get("text").and_then(Value::as_str),

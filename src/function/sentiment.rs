@@ -1,5 +1,6 @@
 //! `sentiment`: which label of a fine-tuned sequence classifier fits a text, and how sure the model is.
 
+use super::passed;
 use super::texts::{Asked, TextOptions, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
@@ -69,7 +70,8 @@ impl Function for Sentiment {
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
         Box::pin(async move {
             let texts: Vec<Option<&str>> = slice.iter().map(|input| input.event.text.as_deref()).collect();
-            self.answer(&texts).await
+            let outcomes = self.answer(&texts).await?;
+            Ok(if self.options.pass_event { passed::add(slice, outcomes) } else { outcomes })
         })
     }
 }

@@ -14,6 +14,8 @@ pub struct TextOptions {
     /// rejected. Counted before anything is tokenised: words and marks, at least one token each, and bytes, of which an English
     /// token has about five. Default 20,000.
     pub max_text_tokens: usize,
+    /// Also writes the whole event, as `event`, for the next pipeline of a chain. Default false.
+    pub pass_event: bool,
 }
 
 /// Bytes that a token may have on average.
@@ -21,7 +23,7 @@ const BYTES_A_TOKEN: usize = 5;
 
 impl Default for TextOptions {
     fn default() -> Self {
-        Self { max_text_tokens: 20_000 }
+        Self { max_text_tokens: 20_000, pass_event: false }
     }
 }
 

@@ -3,6 +3,7 @@
 mod cache;
 mod fold;
 pub mod in_memory;
+mod pick;
 pub mod recommend;
 pub mod risk;
 mod states;

@@ -7,6 +7,7 @@ use crate::flow::Budget;
 use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
+use crate::function::recommend::Recommend;
 use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
 use crate::inference::Registry;
@@ -35,6 +36,10 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         "risk" => {
             let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;
             Arc::new(Risk::load(declared, options, pipeline.model.as_deref(), &config.models, &config.base)?)
+        }
+        "recommend" => {
+            let signals = config.recommend_of(pipeline).context("it needs [recommend]")?;
+            Arc::new(Recommend::new(signals, options).map_err(|error| anyhow!(error))?)
         }
         other => return Err(anyhow!("there is no function `{other}`")),
     })

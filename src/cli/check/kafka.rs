@@ -1,6 +1,6 @@
 //! Brokers, topics, and the group.
 
-use super::{Findings, Level};
+use super::{Findings, Level, topology};
 use crate::cli::common;
 use crate::cli::kafka::Kafka;
 use crate::config::{Config, Pipeline};
@@ -16,7 +16,7 @@ pub async fn check(config: &Config, findings: &mut Findings) {
             let Some(brokers) = findings.take("kafka", brokers) else { return };
             findings.add(Level::Good, "kafka", format!("{} answers, {brokers} brokers", config.kafka.brokers));
         }
-        inputs(&about, pipeline, &kafka, findings);
+        inputs(&about, config, pipeline, &kafka, findings);
         let mut outputs = vec![pipeline.output_topic(), pipeline.dead_letter_topic()];
         outputs.dedup();
         for topic in outputs {
@@ -34,9 +34,12 @@ fn partitions(about: &str, kafka: &Kafka, topic: &str, findings: &mut Findings) 
 }
 
 /// A user who may read a topic and its group's offsets may read its bounds too.
-fn inputs(about: &str, pipeline: &Pipeline, kafka: &Kafka, findings: &mut Findings) {
+fn inputs(about: &str, config: &Config, pipeline: &Pipeline, kafka: &Kafka, findings: &mut Findings) {
     for topic in &pipeline.topic {
         let Some(partitions) = partitions(about, kafka, topic, findings) else { continue };
+        if let Some(text) = topology::warning(config, pipeline, Some(partitions.len())) {
+            findings.add(Level::Warning, about, text);
+        }
         let bounds = partitions.iter().try_for_each(|partition| kafka.bounds(partition).map(|_| ()));
         findings.take(about, bounds);
         let Some(committed) = findings.take(about, kafka.committed(&partitions)) else { continue };

@@ -3,6 +3,7 @@
 mod functions;
 mod kafka;
 mod postgres;
+mod topology;
 
 use super::common;
 use super::kafka::is_outage;
@@ -101,7 +102,11 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             for pipeline in &config.pipeline {
                 let text =
                     format!("({}): {} -> {}", config.digest_of(pipeline), pipeline.topic.join(", "), pipeline.output_topic());
-                findings.add(Level::Good, format!("pipeline {}", pipeline.name), text);
+                let about = format!("pipeline {}", pipeline.name);
+                findings.add(Level::Good, &about, text);
+                if let Some(text) = topology::warning(&config, pipeline, None).filter(|_| !args.connect) {
+                    findings.add(Level::Warning, &about, text);
+                }
             }
             if args.connect {
                 kafka::check(&config, &mut findings).await;

@@ -1,12 +1,23 @@
 //! What `[recommend]` may not say, with what to do about it.
 
 use super::{Recommend, Scope, Span};
-use crate::config::nearest;
+use crate::config::{Config, EventKind, Pipeline, nearest};
 use std::collections::BTreeSet;
 
 pub fn findings(config: &Recommend) -> Vec<String> {
     let mut found = Vec::new();
     let mut say = |text: String| found.push(format!("[recommend] {text}"));
+    let interest = config.interest.as_ref();
+    let paths = [
+        ("at", config.at.as_ref()),
+        ("interest.vector", interest.and_then(|interest| interest.vector.as_ref())),
+        ("interest.vector_model", interest.and_then(|interest| interest.vector_model.as_ref())),
+    ];
+    for (place, path) in paths {
+        if path.is_some_and(|path| path.split('.').any(str::is_empty)) {
+            say(format!("{place} is no path; write names with dots between, for example \"event\", or leave it out"));
+        }
+    }
     if !(1..=1_000_000).contains(&config.entries) {
         say(format!("entries = {}: write 1 to 1,000,000", config.entries));
     }
@@ -108,6 +119,27 @@ pub fn findings(config: &Recommend) -> Vec<String> {
     }
     if !(1..=1_000).contains(&config.blend.items) {
         say(format!("blend.items = {}: write 1 to 1,000", config.blend.items));
+    }
+    found
+}
+
+/// What is wrong with a pipeline of the function `recommend`, and with signals of its own.
+pub fn findings_of(config: &Config, pipeline: &Pipeline) -> Vec<String> {
+    if pipeline.function != "recommend" {
+        let alone = "declares recommend, and its function is another; remove the section, or write function = \"recommend\"";
+        return pipeline.recommend.iter().map(|_| alone.to_owned()).collect();
+    }
+    let mut found = pipeline.recommend.as_ref().map(findings).unwrap_or_default();
+    let Some(signals) = config.recommend_of(pipeline) else {
+        found.push("function \"recommend\" needs signals; declare [recommend], or [pipeline.recommend]".into());
+        return found;
+    };
+    if pipeline.topic.len() > 1 {
+        let merged = "merge the topics into one first, with a pipeline of the function \"copy\" (pass_event, output_key)";
+        found.push(format!("function \"recommend\" reads one topic, since the order of its events counts; {merged}"));
+    }
+    if signals.at.is_some() && pipeline.event != EventKind::Json {
+        found.push("[recommend] at is for event = \"json\" only; remove it or change the event".into());
     }
     found
 }

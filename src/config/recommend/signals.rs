@@ -178,6 +178,13 @@ pub struct Interest {
     /// The model and version that the vectors must name.
     pub model: String,
     pub dimensions: usize,
+    /// Dotted path of the vector in the record of an item event: `embedding`, where the pipeline before is one of the function
+    /// `embed`. Default: `vector`, beside `item`.
+    #[serde(default)]
+    pub vector: Option<String>,
+    /// Dotted path of the model's name in the record. Default: `model`, beside `item`.
+    #[serde(default)]
+    pub vector_model: Option<String>,
     pub half_life: Span,
     /// Items whose vectors are candidates, the newest. Default 200.
     #[serde(default = "two_hundred")]

@@ -17,7 +17,7 @@ fn the_shipped_samples_load() {
             loaded += 1;
         }
     }
-    assert_eq!(loaded, 3);
+    assert_eq!(loaded, 5);
 }
 
 /// Would catch a unit that is read as another, and a time that is none.
@@ -43,6 +43,8 @@ fn spans_are_read_and_written_with_their_unit() {
 fn contradictions_are_found() {
     let cases = [
         ("entries = 0", "entries"),
+        ("at = 'event.'", "at is no path"),
+        ("interest = { model = 'm', dimensions = 2, half_life = '1d', vector = '' }", "interest.vector is no path"),
         ("history = { items = 5 }\ncovisit = [{ name = 'n' }]", "history.items keeps 5"),
         ("kinds = { view = -1.0 }", "kinds.view"),
         ("kinds = { hide = 1.0 }", "kinds.hide"),
@@ -63,4 +65,23 @@ fn contradictions_are_found() {
     }
     assert!(parse("halflife = 1").is_err());
     assert_eq!(Recommend::default().findings(), Vec::<String>::new());
+}
+
+/// Would catch: a pipeline that would fail only once it has joined its group, signals of its own that nobody looks at.
+#[test]
+fn a_pipeline_that_cannot_recommend_is_found() {
+    let pipeline = "[[pipeline]]\nname = \"r\"\ntopic = \"in\"\nevent = \"click\"\nfunction = \"recommend\"\n";
+    let cases = [
+        (pipeline.to_owned(), "declare [recommend]"),
+        (format!("{pipeline}[recommend]\n").replace("\"in\"", "[\"in\", \"out\"]"), "function \"copy\" (pass_event, output_key)"),
+        (format!("{pipeline}[recommend]\nat = \"event\"\n"), "event = \"json\" only"),
+        (format!("{pipeline}[pipeline.recommend]\nentries = 0\n"), "\"r\": [recommend] entries"),
+        (format!("{pipeline}[pipeline.recommend]\n").replace("\"recommend\"", "\"copy\""), "its function is another"),
+        (format!("{pipeline}[recommend]\n"), ""),
+    ];
+    for (text, part) in cases {
+        let config = crate::config::Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+        let found = config.findings().join("\n");
+        assert!(found.contains(part) && found.is_empty() == part.is_empty(), "{part}: {found}");
+    }
 }

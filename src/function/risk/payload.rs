@@ -2,7 +2,7 @@
 
 use crate::config::risk::Options;
 use crate::event::{Event, Rejection, at, missing, object, wrong};
-use crate::function::copy::holds_nul;
+use crate::function::passed::holds_nul;
 use serde_json::Value;
 
 #[derive(Debug, Default)]

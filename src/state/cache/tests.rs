@@ -1,8 +1,12 @@
 //! A log that is cut, evicted, flushed and interrupted at random gives the same bytes and the same features as one pass.
 
+mod folds;
+mod harness;
+
 use super::*;
 use crate::event::{Position, RawEvent};
 use crate::state::Features;
+use harness::{Cuts, Whole, interrupted};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -118,61 +122,15 @@ fn step(cache: &mut Cache<Remembering>, store: &Store, offset: i64, names: [u8; 
     }
 }
 
-fn finish(mut cache: Cache<Remembering>, store: &mut Store, to: i64) -> BTreeMap<Box<str>, std::sync::Arc<[u8]>> {
-    cache.flush();
-    store.extend(cache.rows_up_to(to));
-    cache.confirmed(to);
-    let sound = cache.without.is_none();
-    cache.evict(0);
-    assert!(!sound || cache.cost_bytes() == 0, "everything is committed, and {} bytes are left", cache.cost_bytes());
-    store.iter().map(|(key, row)| (key.clone(), row.bytes.clone())).collect()
-}
-
 /// Whether an interrupted run of this seed equals one pass.
 fn holds(seed: u64, links: bool, without: Option<Rule>) -> bool {
     let mut rng = StdRng::seed_from_u64(seed);
     let end = rng.random_range(20..120i64);
-    let log: Vec<[u8; 2]> = (0..end).map(|_| [rng.random_range(0..4), rng.random_range(0..6)]).collect();
-    let fold = Arc::new(Remembering(Chain { links }));
-    let mut whole = Cache::new(fold.clone(), i64::MAX);
-    let expected: Vec<Features> = (0..end).map(|at| step(&mut whole, &Store::new(), at, log[at as usize])).collect();
-    let expected_bytes = finish(whole, &mut Store::new(), end);
-
-    let flush_after = rng.random_range(1..30);
-    let budget = rng.random_range(0..3000);
-    let (mut store, mut decided, mut from) = (Store::new(), 0, 0);
-    loop {
-        let mut cache = Cache::new(fold.clone(), flush_after);
-        cache.without = without;
-        let mut alive = true;
-        let start = from;
-        for at in start..end {
-            let features = step(&mut cache, &store, at, log[at as usize]);
-            if at >= decided && features != expected[at as usize] {
-                return false;
-            }
-            cache.evict(budget);
-            if at >= decided && rng.random_bool(0.3) {
-                decided = rng.random_range(decided..=at + 1);
-                // The statement is written; the answer may be lost with the process.
-                store.extend(cache.rows_up_to(decided));
-                from = cache.fold_from_after(decided);
-                if rng.random_bool(0.9) {
-                    cache.confirmed(decided);
-                } else {
-                    alive = false;
-                    break;
-                }
-            }
-            if rng.random_bool(0.05) {
-                alive = false;
-                break;
-            }
-        }
-        if alive {
-            return finish(cache, &mut store, end) == expected_bytes;
-        }
-    }
+    let log: Vec<Event> = (0..end).map(|offset| event(offset, [rng.random_range(0..4), rng.random_range(0..6)])).collect();
+    let fold = || Remembering(Chain { links });
+    let whole = Whole::of(fold(), &log);
+    let cuts = Cuts { flush_after: rng.random_range(1..30), budget_bytes: rng.random_range(0..3000), without };
+    interrupted(fold(), &log, &whole, cuts, &mut rng).same
 }
 
 /// Would catch: an event folded twice or never after a restart, bytes ahead of P, a key that left memory unwritten.

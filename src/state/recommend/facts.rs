@@ -4,6 +4,7 @@ use super::id::{Id, fingerprint};
 use super::item::Meta;
 use crate::config::recommend::Recommend;
 use crate::event::{Event, Rejection, missing, object, wrong};
+use crate::state::pick::find;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -129,7 +130,25 @@ struct Payload<'a> {
 pub fn read(config: &Recommend, event: &Event) -> Result<Facts, Rejection> {
     let bytes = event.raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
     let text = std::str::from_utf8(bytes).map_err(|_| Rejection::new("invalid_utf8", "not UTF-8"))?;
-    let payload: Payload<'_> = serde_json::from_str(text).map_err(|_| diagnose(text))?;
+    let Some(place) = &config.at else { return facts(config, event, text, text) };
+    match find(text, place) {
+        Some(part) => facts(config, event, text, part).map_err(|rejection| within(place, rejection)),
+        None => Err(object(text).err().unwrap_or_else(|| missing(place))),
+    }
+}
+
+/// A field of the part that is read, as a path from the top. Of the vector and its model the path is whole already.
+fn within(place: &str, mut rejection: Rejection) -> Rejection {
+    let names = ["kind", "user", "item", "title", "categories", "hidden", "ttl_s"];
+    if let Some(field) = rejection.field.take_if(|field| names.contains(&&**field)) {
+        rejection.field = Some(format!("{place}.{field}").into());
+    }
+    rejection
+}
+
+/// `part` is what names kind, user and item: the whole text, or the object at [`Recommend::at`].
+fn facts(config: &Recommend, event: &Event, text: &str, part: &str) -> Result<Facts, Rejection> {
+    let payload: Payload<'_> = serde_json::from_str(part).map_err(|_| diagnose(part))?;
     if !TIMES_MS.contains(&event.event_time_ms) {
         return Err(Rejection::new("time_out_of_range", "the event time is not within 1970 to 2100").at("time"));
     }
@@ -161,7 +180,7 @@ pub fn read(config: &Recommend, event: &Event) -> Result<Facts, Rejection> {
         }
     }
     let meta = match deed {
-        Deed::Describe => Some(Box::new(meta(config, &payload, &known, event.event_time_ms)?)),
+        Deed::Describe => Some(Box::new(meta(config, &payload, text, &known, event.event_time_ms)?)),
         _ => None,
     };
     Ok(Facts {
@@ -188,7 +207,7 @@ fn id(field: &'static str, text: &str) -> Result<Id, Rejection> {
     }
 }
 
-fn meta(config: &Recommend, payload: &Payload<'_>, categories: &[Id], time_ms: i64) -> Result<Meta, Rejection> {
+fn meta(config: &Recommend, payload: &Payload<'_>, text: &str, categories: &[Id], time_ms: i64) -> Result<Meta, Rejection> {
     let expires_ms = match payload.ttl_s {
         None => None,
         Some(ttl_s) if ttl_s > 0 => Some(ttl_s.saturating_mul(1_000).saturating_add(time_ms)),
@@ -199,27 +218,44 @@ fn meta(config: &Recommend, payload: &Payload<'_>, categories: &[Id], time_ms: i
         categories: categories.into(),
         hidden: payload.hidden.unwrap_or(false),
         expires_ms,
-        vector: vector(config, payload)?,
+        vector: vector(config, payload, text)?,
         time_ms,
     })
 }
 
 /// The vector at length 1, when it is of the model that the config names.
-fn vector(config: &Recommend, payload: &Payload<'_>) -> Result<Option<Vec<f32>>, Rejection> {
-    let (Some(interest), Some(vector)) = (&config.interest, &payload.vector) else { return Ok(None) };
-    let Some(model) = &payload.model else { return Err(missing("model")) };
-    if **model != interest.model {
+fn vector(config: &Recommend, payload: &Payload<'_>, text: &str) -> Result<Option<Vec<f32>>, Rejection> {
+    let Some(interest) = &config.interest else { return Ok(None) };
+    let place = interest.vector.as_deref().unwrap_or("vector");
+    let vector: Option<Cow<'_, [f64]>> = match &interest.vector {
+        None => payload.vector.as_deref().map(Cow::Borrowed),
+        Some(place) => part(text, place, "a list of numbers")?.map(Cow::Owned),
+    };
+    let Some(vector) = vector else { return Ok(None) };
+    let model: Option<Cow<'_, str>> = match &interest.vector_model {
+        None => payload.model.as_deref().map(Cow::Borrowed),
+        Some(place) => part(text, place, "a string")?.map(Cow::Owned),
+    };
+    let Some(model) = model else { return Err(missing(interest.vector_model.as_deref().unwrap_or("model"))) };
+    if *model != interest.model {
         return Ok(None);
     }
     if vector.len() != interest.dimensions {
         let detail = format!("the vector has {} dimensions, expected {}", vector.len(), interest.dimensions);
-        return Err(Rejection::new("wrong_dimension", detail).at("vector"));
+        return Err(Rejection::new("wrong_dimension", detail).at(place));
     }
     let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
     if !(length.is_finite() && length > 0.0) {
-        return Err(Rejection::new("not_finite", "the vector has no finite length above 0").at("vector"));
+        return Err(Rejection::new("not_finite", "the vector has no finite length above 0").at(place));
     }
     Ok(Some(vector.iter().map(|x| (x / length) as f32).collect()))
+}
+
+/// What stands at a path of the whole text, when something does.
+fn part<T: serde::de::DeserializeOwned>(text: &str, place: &str, expected: &str) -> Result<Option<T>, Rejection> {
+    let Some(found) = find(text, place) else { return Ok(None) };
+    let refused = || Rejection::new("wrong_type", format!("field `{place}` is not {expected}")).at(place);
+    serde_json::from_str(found).map(Some).map_err(|_| refused())
 }
 
 /// Looks again at a text that did not parse, and names the field.

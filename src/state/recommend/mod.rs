@@ -16,7 +16,7 @@ mod shelf;
 mod state;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod user;
 mod view;
 

@@ -14,7 +14,7 @@ use crate::state::{At, Features, Fold, Keys};
 use sha2::{Digest, Sha256};
 
 /// Changes whenever the same log would give other states.
-const VERSION: &str = "recommend 1";
+const VERSION: &str = "recommend 2";
 /// Best liked categories whose shelves are read for a list.
 pub const LIKED: usize = 3;
 
@@ -201,12 +201,7 @@ impl RecommendFold {
     fn fold_item(&self, state: &mut State, facts: &Facts) {
         let item = state.item_mut();
         match &facts.deed {
-            Deed::Describe => {
-                // Of two item events the later one counts, by event time.
-                if item.meta.as_ref().is_none_or(|known| known.time_ms <= facts.time_ms) {
-                    item.meta.clone_from(&facts.meta);
-                }
-            }
+            Deed::Describe => item.meta.clone_from(&facts.meta),
             Deed::Take(_) => {
                 item.events += 1;
                 item.newest_ms = item.newest_ms.max(facts.time_ms);
@@ -302,6 +297,10 @@ impl Fold for RecommendFold {
 
     fn link(&self, ring_one: &[&State], facts: &mut Facts) -> Keys {
         if facts.user.is_none() {
+            // Of two item events the later one counts, by event time.
+            let known = ring_one.first().and_then(|state| state.item()?.meta.as_deref());
+            let outdated = known.is_some_and(|meta| meta.time_ms > facts.time_ms);
+            facts.linked = Linked { late: outdated, passed_over: outdated, ..Linked::default() };
             return Keys::new();
         }
         let (new, item) = (User::default(), ring_one.get(2).copied());

@@ -7,7 +7,6 @@
 
 mod bytes;
 mod calendar;
-mod pick;
 mod plan;
 mod read;
 mod rows;

@@ -1,10 +1,10 @@
 //! What is read of an event: its entities, a word for each slot, and which filters hold.
 
-use super::pick::pick;
 use super::plan::{Plan, SlotKind};
 use super::values::{fingerprint, holds, label, name, number};
 use crate::config::risk::{Filter, Labels, Risk};
 use crate::event::{Event, Rejection, at, missing, object};
+use crate::state::pick::pick;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

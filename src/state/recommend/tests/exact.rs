@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// A log of every kind of event, with late ones, equal times and ones that come twice.
-fn log(events: usize, world: &mut World) -> Vec<Event> {
+pub fn log(events: usize, world: &mut World) -> Vec<Event> {
     let mut seed = 7u64;
     let mut random = |below: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

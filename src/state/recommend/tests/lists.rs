@@ -58,6 +58,19 @@ fn seen_hidden_excluded_and_expired_items_are_in_no_list() {
     assert!(!world.list(2.5, "u").contains(&"gone".to_owned()));
 }
 
+/// Would catch an older item event that shows again what a newer one has hidden, when they come in the wrong order.
+#[test]
+fn an_item_event_that_comes_late_changes_nothing() {
+    let mut world = World::new(ALL);
+    world.take(0.0, "u", "a");
+    let item = |hidden: bool| json!({ "kind": "item", "item": "a", "hidden": hidden, "vector": [1, 0, 0], "model": "m@1" });
+    world.send(0.2, item(true)).unwrap();
+    let before = world.bytes();
+    let late = world.send(0.1, item(false)).unwrap();
+    assert!(late.late && late.document.unwrap()["folded"] == json!(false));
+    assert_eq!((world.bytes(), world.list(0.3, "v")), (before, vec![]));
+}
+
 /// Would catch a new item that nobody is shown before somebody takes it, and one without neighbours.
 #[test]
 fn a_cold_item_is_found_by_its_vector() {
@@ -71,6 +84,12 @@ fn a_cold_item_is_found_by_its_vector() {
     let cold = world.take(0.2, "v", "cold").document.unwrap();
     assert_eq!((&cold["similar"]["item"], &cold["similar"]["reason"]), (&json!("cold"), &json!("cold_item")));
     assert_eq!(cold["similar"]["items"][0]["item"], json!("near"));
+    // Hidden, the nearest one is named no more; of an item event too, before anybody took the item.
+    world.send(0.2, json!({ "kind": "item", "item": "near", "hidden": true, "vector": [9, 1, 0], "model": "m@1" })).unwrap();
+    let new = json!({ "kind": "item", "item": "new", "vector": [9, 2, 0], "model": "m@1" });
+    let new = world.send(0.2, new).unwrap().document.unwrap();
+    let named: Vec<&str> = new["similar"]["items"].as_array().unwrap().iter().map(|one| one["item"].as_str().unwrap()).collect();
+    assert_eq!(named, ["cold", "a"]);
     (0..6).for_each(|user| drop(world.take(0.3, &format!("w{user}"), "cold")));
     assert!(world.take(0.4, "x", "cold").document.unwrap().get("similar").is_none());
 }

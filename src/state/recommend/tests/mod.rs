@@ -1,6 +1,6 @@
 //! The fold as a whole, over small logs.
 
-mod exact;
+pub mod exact;
 mod lists;
 mod refused;
 mod signals;

@@ -46,3 +46,30 @@ fn a_refused_event_names_its_field_and_touches_nothing() {
     assert_eq!(world.send(1.0, json!([1])).unwrap_err().code, "not_an_object");
     assert_eq!(world.bytes(), before);
 }
+
+/// Would catch: a path that is read from the wrong place, a vector taken without its model, a refusal that names another field.
+#[test]
+fn an_event_that_was_passed_on_is_read_where_it_stands() {
+    let settings = ALL.replace("model = \"m@1\",", "model = \"m@1\", vector = \"out.embedding\", vector_model = \"model\",");
+    let mut world = World::new(&format!("at = \"event\"\n{settings}"));
+    let told =
+        |event: serde_json::Value, model: &str| json!({ "model": model, "event": event, "out": { "embedding": [0, 2, 0] } });
+    world.send(0.0, told(json!({ "kind": "item", "item": "a", "model": "car" }), "m@1")).unwrap();
+    world.send(0.0, told(json!({ "kind": "item", "item": "b" }), "m@2")).unwrap();
+    world.send(0.1, json!({ "event": { "kind": "view", "user": "u", "item": "a" }, "kind": "hide", "user": "v" })).unwrap();
+    world.send(0.2, json!({ "event": { "kind": "view", "user": "u", "item": "b" } })).unwrap();
+    let answer = world.send(0.3, json!({ "event": { "kind": "request", "user": "u" } })).unwrap().document.unwrap();
+    assert_eq!((&answer["interest"]["vector"], &answer["interest"]["support"]), (&json!([0.0, 1.0, 0.0]), &json!(1)));
+    assert_eq!(answer["history"][1]["item"], json!("a"));
+    for (payload, field) in [
+        (json!({ "kind": "view", "user": "u", "item": "a" }), "event"),
+        (json!({ "event": null }), "event"),
+        (json!({ "event": { "kind": "view", "item": "a" } }), "event.user"),
+        (json!({ "event": { "kind": "item", "item": "a" }, "out": { "embedding": [0, 2, 0] } }), "model"),
+        (json!({ "event": { "kind": "item", "item": "a" }, "out": { "embedding": 5 }, "model": "m@1" }), "out.embedding"),
+        (json!({ "event": { "kind": "item", "item": "a" }, "out": { "embedding": [1] }, "model": "m@1" }), "out.embedding"),
+    ] {
+        let rejection = world.send(1.0, payload.clone()).unwrap_err();
+        assert_eq!(rejection.field.as_deref(), Some(field), "{payload}: {rejection}");
+    }
+}

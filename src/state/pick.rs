@@ -12,6 +12,12 @@ pub fn pick<'t>(text: &'t str, names: &[Box<str>]) -> Option<Vec<Option<&'t RawV
     Some(picked)
 }
 
+/// The value at a dotted path through objects, as it is written. `None` when it is not there, or null.
+pub fn find<'t>(text: &'t str, path: &str) -> Option<&'t str> {
+    let found = path.split('.').try_fold(text, |text, name| Some(pick(text, &[name.into()])?.first().copied()??.get()));
+    found.filter(|text| *text != "null")
+}
+
 struct Members<'n>(&'n [Box<str>]);
 
 impl<'t> Visitor<'t> for Members<'_> {
