@@ -27,17 +27,8 @@ pub struct Stage {
 impl Stage {
     /// `properties` are those of `[kafka.properties]`, `name=value`.
     pub async fn new(properties: &[String]) -> Anyhow<Self> {
-        let brokers = std::env::var("MILLRACE_KAFKA__BROKERS").context("MILLRACE_KAFKA__BROKERS")?;
-        let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
-        let stage = Self { url: database().await?, folder: tempfile::tempdir()?, brokers, name };
-        let admin: AdminClient<DefaultClientContext> = stage.client().create()?;
-        for topic in &[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)] {
-            let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
-            for result in admin.create_topics([&new], &AdminOptions::new()).await? {
-                result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
-            }
-            stage.wait_for(topic)?;
-        }
+        let stage = Self::bare().await?;
+        stage.topics(&[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)]).await?;
         let mut text = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", stage.brokers);
         for property in properties {
             let (name, value) = property.split_once('=').context("--property takes name=value")?;
@@ -52,6 +43,26 @@ impl Stage {
         ));
         std::fs::write(stage.config(), text)?;
         Ok(stage)
+    }
+
+    /// A database and a name, without topics and config.
+    pub async fn bare() -> Anyhow<Self> {
+        let brokers = std::env::var("MILLRACE_KAFKA__BROKERS").context("MILLRACE_KAFKA__BROKERS")?;
+        let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
+        Ok(Self { url: database().await?, folder: tempfile::tempdir()?, brokers, name })
+    }
+
+    /// Makes topics.
+    pub async fn topics(&self, names: &[String]) -> Anyhow<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        for topic in names {
+            let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+            for result in admin.create_topics([&new], &AdminOptions::new()).await? {
+                result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
+            }
+            self.wait_for(topic)?;
+        }
+        Ok(())
     }
 
     /// A broker may answer for a new topic a moment after it was made; a worker that asks before would refuse to start.
@@ -82,7 +93,7 @@ impl Stage {
         Ok(PgConnection::connect(&self.url).await?)
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.folder.path().join("millrace.toml")
     }
 
