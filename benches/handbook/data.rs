@@ -9,6 +9,8 @@ use std::path::Path;
 const DAY_S: i64 = 86_400;
 /// 2018-04-01T00:00:00Z, where the file's seconds begin.
 pub const BEGIN_S: i64 = 1_522_540_800;
+/// The days of which the book's columns are here.
+pub const BOOK_DAYS: std::ops::Range<i64> = 115..157;
 /// Two transactions of one customer in the same second, which the book's unstable sort has swapped.
 pub const TIES: [u64; 6] = [1_240_489, 1_240_490, 1_350_833, 1_350_834, 1_472_490, 1_472_491];
 
