@@ -47,3 +47,19 @@ FROM millrace.state s JOIN millrace.stream_partition p USING (stream);
 GRANT ALL ON millrace.state, millrace.head, millrace.latest, millrace.states TO millrace_owner;
 GRANT SELECT, INSERT, UPDATE ON millrace.state, millrace.head, millrace.latest TO millrace_worker;
 GRANT SELECT ON millrace.latest, millrace.states TO millrace_reader;
+
+CREATE VIEW millrace.risk_scores AS
+SELECT pipeline, run, value ->> 'id' AS id, value ->> 'event_id' AS event_id, millrace.readable(key) AS key,
+       (value ->> 'probability')::double precision AS probability, (value ->> 'score')::smallint AS score,
+       value ->> 'decision' AS decision, value ->> 'decision_source' AS decision_source, value ->> 'status' AS status,
+       value -> 'reasons' AS reasons, model, value ->> 'policy' AS policy,
+       (value ->> 'event_time')::timestamptz AS event_time, decided_at
+FROM millrace.record WHERE kind = 'prediction' AND function = 'risk' AND value ->> 'decision' IS NOT NULL;
+
+CREATE VIEW millrace.recommendations AS
+SELECT pipeline, run, value ->> 'id' AS id, value ->> 'user' AS user_key, value -> 'items' AS items, value ->> 'fallback' AS fallback,
+       value -> 'support' AS support, label, score, (value ->> 'event_time')::timestamptz AS event_time, decided_at
+FROM millrace.record WHERE kind = 'prediction' AND function = 'recommend' AND value ->> 'user' IS NOT NULL;
+
+GRANT ALL ON millrace.risk_scores, millrace.recommendations TO millrace_owner;
+GRANT SELECT ON millrace.risk_scores, millrace.recommendations TO millrace_reader;
