@@ -19,6 +19,9 @@ impl Driver {
                 self.doubted.remove(&partition);
                 let turn = claimed.turn.take();
                 let mut running = Running::new(claimed, self.settings.decide_events, self.parts.folding.as_ref());
+                if let Some(refused) = self.refused.get(&partition) {
+                    running.share = refused.share;
+                }
                 if running.suspected.is_some() && running.suspected == self.named.get(&partition).copied() {
                     running.condemned = None;
                     running.suspected = running.suspected.map(|(offset, times)| (offset, times - 1));
