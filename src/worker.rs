@@ -57,7 +57,7 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
 
     let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
     let settings = PostgresSettings {
-        max_connections: config.postgres.max_connections,
+        max_connections: config.postgres.connections(config.pipeline.len()),
         statement_timeout_ms: config.postgres.statement_timeout_ms,
         acquire_timeout_ms: config.postgres.acquire_timeout_ms,
     };
@@ -73,7 +73,7 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
     readiness.release(MODELS);
 
     // Groups are joined only now, with every model loaded and every pipeline built.
-    let budget = Budget::new(config.memory.budget_bytes);
+    let budget = Budget::shared(config.memory.budget_bytes, config.pipeline.len());
     let mut prepared = Vec::new();
     for (of_pipeline, function) in built {
         let one = build::pipeline(&config, of_pipeline, function, store.clone(), budget.clone()).await;

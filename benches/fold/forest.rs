@@ -31,7 +31,7 @@ pub fn model(names: &[Box<str>], rows: &[Box<[f64]>]) -> anyhow::Result<Model> {
 
 fn grown(random: &mut StdRng, rows: &[Box<[f64]>]) -> Value {
     let mut tree = Tree { features: vec![0; NODES], conditions: vec![0.0; NODES] };
-    tree.grow(random, 0, &rows.iter().collect::<Vec<_>>());
+    tree.grow(random, 0, &rows.iter().map(|row| &**row).collect::<Vec<_>>());
     let children =
         |side: usize| -> Vec<i32> { (0..NODES).map(|node| if node < SPLITS { (2 * node + side) as i32 } else { -1 }).collect() };
     json!({
@@ -42,7 +42,7 @@ fn grown(random: &mut StdRng, rows: &[Box<[f64]>]) -> Value {
 }
 
 impl Tree {
-    fn grow(&mut self, random: &mut StdRng, node: usize, rows: &[&Box<[f64]>]) {
+    fn grow(&mut self, random: &mut StdRng, node: usize, rows: &[&[f64]]) {
         if node >= SPLITS {
             self.conditions[node] = random.random_range(-0.1..0.1);
             return;

@@ -12,8 +12,8 @@ pub struct Postgres {
     pub url: Option<SecretString>,
     /// File whose trimmed content is the URL.
     pub url_file: Option<PathBuf>,
-    /// Connections at most. Default 4.
-    pub max_connections: u32,
+    /// Connections at most. Default: two a pipeline, for its rounds, and two more.
+    pub max_connections: Option<u32>,
     /// How long to wait for a connection, milliseconds. Default 5000.
     pub acquire_timeout_ms: u64,
     /// How long one statement may run, milliseconds. Default 30000.
@@ -22,6 +22,13 @@ pub struct Postgres {
 
 impl Default for Postgres {
     fn default() -> Self {
-        Self { url: None, url_file: None, max_connections: 4, acquire_timeout_ms: 5_000, statement_timeout_ms: 30_000 }
+        Self { url: None, url_file: None, max_connections: None, acquire_timeout_ms: 5_000, statement_timeout_ms: 30_000 }
+    }
+}
+
+impl Postgres {
+    /// Connections at most, for so many pipelines.
+    pub fn connections(&self, pipelines: usize) -> u32 {
+        self.max_connections.unwrap_or(2 * pipelines as u32 + 2)
     }
 }

@@ -53,7 +53,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
-    /// Events and records in hand, over all pipelines, bytes. Default 64 MiB. Polling pauses at full and resumes at half.
+    /// Events and records in hand, over all pipelines, bytes. Default 64 MiB. At full the source waits; when it stays full, partitions are
+    /// paused until half is free. A pipeline is never kept from its fair share.
     pub budget_bytes: usize,
 }
 

@@ -12,6 +12,7 @@ use crate::record::Record;
 use crate::source::Lease;
 use crate::store::{Mode, PartitionKey, PartitionRow, Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -36,6 +37,8 @@ pub struct Claimed {
 #[derive(Debug, Clone)]
 pub struct Room {
     pub budget: Budget,
+    /// What the budget held for this pipeline when it was last full.
+    pub held: Arc<AtomicUsize>,
     pub turn: Arc<Semaphore>,
 }
 
@@ -43,7 +46,7 @@ impl Room {
     async fn wait(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(turn) = self.turn.clone().try_acquire_owned()
-                && !self.budget.is_full()
+                && !self.budget.is_full_for(|| self.held.load(Ordering::Relaxed))
             {
                 return turn;
             }

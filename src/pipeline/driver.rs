@@ -24,7 +24,7 @@ use super::{Ended, Parts, Settings};
 use crate::event::TopicPartition;
 use crate::flow::Ending;
 use crate::source::SourceCommand;
-use decide::DecideDone;
+use decide::{DecideDone, Refused};
 use fold::FoldDone;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -84,8 +84,7 @@ struct Driver {
     named: BTreeMap<TopicPartition, (i64, i32)>,
     /// Partitions whose claim found a contradiction, which a second claim must confirm.
     doubted: BTreeSet<TopicPartition>,
-    /// Events whose records Postgres refused, and what it said: they are read again, and become dead letters with their bytes.
-    refused: BTreeMap<TopicPartition, (i64, String)>,
+    refused: BTreeMap<TopicPartition, Refused>,
     /// Revocations and claims that wait for the running publish round; dropping one lets it go on.
     after_round: Vec<oneshot::Sender<()>>,
     /// No publish round before this.
@@ -123,7 +122,7 @@ impl Driver {
             observer: parts.observer.clone(),
         });
         let now = Instant::now();
-        let room = Room { budget: parts.budget.clone(), turn: Arc::new(Semaphore::new(1)) };
+        let room = Room { budget: parts.budget.clone(), held: Arc::default(), turn: Arc::new(Semaphore::new(1)) };
         Self {
             settings,
             parts,

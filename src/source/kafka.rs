@@ -196,7 +196,8 @@ impl PollContext {
         }
     }
 
-    /// Hands an event over. The pipeline always listens; a queue that stays full shows in `/livez`.
+    /// Hands an event over. The pipeline listens but while its memory budget is full (`driver/membership.rs`); a queue that stays full
+    /// shows in `/livez`.
     fn send(&self, mut event: SourceEvent) -> bool {
         loop {
             match self.events.try_send(event) {

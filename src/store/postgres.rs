@@ -3,9 +3,11 @@
 mod dead_letters;
 mod decide;
 mod errors;
+mod frozen;
 mod grants;
 mod heads;
 mod keyed;
+mod lease;
 mod migrate;
 mod operations;
 mod review;
@@ -46,7 +48,8 @@ pub struct PostgresSettings {
     pub acquire_timeout_ms: u64,
 }
 
-/// Options of every connection: a name, and bounds on how long a frozen client can hold anything.
+/// Options of every connection: a name, and bounds on what a session may hold. They do not bound a COPY whose client stands still
+/// (`frozen.rs`). A host that is gone without a word is noticed by TCP within 15 s.
 fn connect_options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|error| StoreError::Fatal(format!("the database URL cannot be read: {error}")))?;
@@ -56,6 +59,10 @@ fn connect_options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOp
             ("statement_timeout", settings.statement_timeout_ms.to_string()),
             ("lock_timeout", "5000".into()),
             ("idle_in_transaction_session_timeout", "10000".into()),
+            ("tcp_keepalives_idle", "5".into()),
+            ("tcp_keepalives_interval", "2".into()),
+            ("tcp_keepalives_count", "3".into()),
+            ("tcp_user_timeout", "15000".into()),
         ])
         .log_statements(tracing::log::LevelFilter::Trace))
 }
@@ -111,7 +118,8 @@ impl Store for PostgresStore {
     fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
         async move {
             if !fresh {
-                return rows::read(&self.pool, key).await;
+                let mut connection = lease::lease(&self.pool).await.map_err(|error| store_error(&error))?;
+                return rows::read(&mut *connection, key).await;
             }
             // A connection of the pool may be the one whose reply was lost, or lead to a server that is gone.
             let mut connection = self.options.connect().await.map_err(|error| store_error(&error))?;

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_secs(2);
+/// An answer that takes longer will not come any more, as on a connection that was dropped without a word: then another is asked for.
+const GIVE_UP: Duration = Duration::from_secs(20);
 
 /// The ends of the logs of the partitions that are held, as Kafka last told them.
 #[derive(Debug, Default)]
@@ -85,7 +87,8 @@ async fn follow(
                 Ok(answer) => answer,
                 Err(_) => {
                     readiness.block(name, "does not answer");
-                    answer.await
+                    let late = tokio::time::timeout(GIVE_UP, answer).await;
+                    late.unwrap_or_else(|_| Err("does not answer".to_owned()))
                 }
             };
             match answer {
@@ -139,5 +142,23 @@ mod tests {
         assert!(readiness.missing().is_empty(), "{:?}", readiness.missing());
         closing.cancel();
         task.await.unwrap();
+    }
+
+    /// Would catch: an answer that never comes and is waited for without end, though the next one would come.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_lost_is_asked_for_again() {
+        let (readiness, closing, asked) = (Readiness::new([]), CancellationToken::new(), AtomicBool::new(false));
+        let ask = || match asked.swap(true, Ordering::Relaxed) {
+            false => std::future::pending().boxed(),
+            true => std::future::ready(Ok(())).boxed(),
+        };
+        let look = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert_eq!(readiness.missing(), ["Postgres: does not answer"]);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(readiness.missing().is_empty(), "{:?}", readiness.missing());
+            closing.cancel();
+        };
+        tokio::join!(follow("Postgres", ask, &readiness, &closing), look);
     }
 }

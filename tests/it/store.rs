@@ -1,11 +1,13 @@
 //! The store against a real Postgres: fences, counts, rights.
 
-use crate::support::{database, empty_database, store};
+use crate::support::{database, empty_database, store, unique};
 use millrace::event::TopicPartition;
 use millrace::record::{Kind, Mode, Provenance, Record};
-use millrace::store::postgres::{Endings, PostgresStore, SCHEMA_VERSION, endings, migrate};
+use millrace::store::postgres::{Endings, PostgresSettings, PostgresStore, SCHEMA_VERSION, endings, migrate};
 use millrace::store::{Advance, PartitionKey, PartitionRow, Store, StoreError};
-use sqlx::{Connection, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -292,4 +294,36 @@ async fn a_suspect_is_counted_each_time_it_is_in_work_alone() {
     store.published(&key(0), c, 10, true).await.unwrap();
     let row = row(&store, 0).await;
     assert_eq!((row.idle_claims, row.suspect_offset), (0, None), "an orderly handover suspects nobody");
+}
+
+/// Would catch: partitions that are silently left out because their number is taken, to be opened later at another start.
+#[tokio::test]
+async fn a_partition_whose_number_is_taken_is_not_left_out_in_silence() {
+    let url = database().await;
+    let (store, ..) = opened(&url).await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    // As after a load without the sequence.
+    sqlx::raw_sql("ALTER SEQUENCE millrace.stream_partition_stream_seq RESTART").execute(&mut connection).await.unwrap();
+    let error = store.open(PIPELINE, 1, Mode::Both, &[(input(2), 10)]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Fatal(text) if text.contains("setval")), "{error}");
+    // A row that is there stays as it is.
+    sqlx::raw_sql("SELECT setval('millrace.stream_partition_stream_seq', 100)").execute(&mut connection).await.unwrap();
+    store.open(PIPELINE, 1, Mode::Both, &[(input(1), 70), (input(2), 10)]).await.unwrap();
+    assert_eq!((row(&store, 1).await.next_offset, row(&store, 2).await.next_offset), (10, 10));
+}
+
+/// Would catch: a database that cannot hold every text, found at the first event it refuses.
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused_by_migrate_and_connect() {
+    let url = empty_database().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let name = unique("latin");
+    let made = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+    sqlx::raw_sql(&made).execute(&mut connection).await.unwrap();
+    let latin = PgConnectOptions::from_str(&url).unwrap().database(&name).to_url_lossy().to_string();
+    let settings = PostgresSettings { max_connections: 1, statement_timeout_ms: 10_000, acquire_timeout_ms: 10_000 };
+    for error in [migrate(&latin).await.err(), PostgresStore::connect(&latin, &settings).await.err()] {
+        let error = error.expect("refused").to_string();
+        assert!(error.contains("LATIN1") && error.contains("UTF8"), "{error}");
+    }
 }

@@ -22,6 +22,9 @@ impl Driver {
                 if self.settings.align.is_some() {
                     running.open = Some(Open::new(running.decided));
                 }
+                if let Some(refused) = self.refused.get(&partition) {
+                    running.share = refused.share;
+                }
                 if running.suspected.is_some() && running.suspected == self.named.get(&partition).copied() {
                     running.condemned = None;
                     running.suspected = running.suspected.map(|(offset, times)| (offset, times - 1));

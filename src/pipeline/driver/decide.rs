@@ -35,6 +35,15 @@ const SOLO_ROUNDS: u32 = 64;
 /// Window of the dead-letter share, in events.
 const SHARE_EVENTS: usize = 1_000;
 
+/// An event whose record Postgres refused: it is read again, and becomes a dead letter with its bytes.
+pub(super) struct Refused {
+    pub offset: i64,
+    /// What Postgres said.
+    pub detail: String,
+    /// Ended and dead so far: the stay ends with the refusal, the window of the dead-letter share does not.
+    pub share: (usize, usize),
+}
+
 /// What came of a round.
 pub(super) struct DecideDone {
     /// Partition, incarnation, claim, from, to of each advance.
@@ -285,14 +294,14 @@ impl Driver {
     /// this time the event is a dead letter from the start.
     fn meet_again(&mut self, partition: TopicPartition, offset: i64, detail: &str) {
         tracing::warn!(%partition, offset, detail, "Postgres refuses the record of an event; it is read again and becomes a dead letter.");
+        let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) else { return };
         if self.draining.is_some() {
             // The next owner finds it at P. What was decided before it is still published.
-            if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
-                running.decide_cap = 0;
-            }
+            running.decide_cap = 0;
             return;
         }
-        self.refused.insert(partition.clone(), (offset, detail.to_owned()));
+        let share = running.share;
+        self.refused.insert(partition.clone(), Refused { offset, detail: detail.to_owned(), share });
         self.reclaim(partition, Duration::ZERO);
     }
 
@@ -304,7 +313,7 @@ impl Driver {
         running.share = share_with(running.share, &prefix);
         running.fold_from = running.memory.as_ref().map_or(prefix.to, |memory| memory.confirmed(prefix.to));
         running.decided = prefix.to;
-        if self.refused.get(partition).is_some_and(|(refused, _)| *refused < prefix.to) {
+        if self.refused.get(partition).is_some_and(|refused| refused.offset < prefix.to) {
             self.refused.remove(partition);
         }
         running.named = running.named.filter(|named| *named >= prefix.to);

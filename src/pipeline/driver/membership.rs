@@ -10,6 +10,7 @@ use crate::source::{Lease, SourceCommand, SourceError, SourceEvent};
 use crate::store::PartitionKey;
 use futures_util::FutureExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -147,8 +148,8 @@ impl Driver {
             bytes_in += bytes;
             let rejected = if running.condemned == Some(offset) && !without(Safety::Condemn) {
                 Some((raw, Rejection::new("kills_process", "the process died twice while this event was in work alone")))
-            } else if let Some((_, detail)) = self.refused.get(&partition).filter(|(refused, _)| *refused == offset) {
-                Some((raw, Rejection::new("refused_by_store", detail.as_str())))
+            } else if let Some(refused) = self.refused.get(&partition).filter(|refused| refused.offset == offset) {
+                Some((raw, Rejection::new("refused_by_store", refused.detail.as_str())))
             } else {
                 match (self.parts.decode)(raw) {
                     Ok(event) => {
@@ -185,18 +186,31 @@ impl Driver {
 
     /// Whether the source waits for room: what it has read is taken when the running rounds have made some.
     pub(super) fn holds(&self) -> bool {
-        // The slowest partition may be what has to be read.
+        // The slowest partition of an aligned pipeline may be what has to be read.
         self.settings.align.is_none()
             && !self.full
             && self.draining.is_none()
             && self.full_since.is_some()
-            && self.parts.budget.is_full()
+            && self.parts.budget.is_full_for(|| self.charged_bytes())
+    }
+
+    /// What the budget holds for this pipeline.
+    fn charged_bytes(&self) -> usize {
+        let of = |state: &Partition| match &state.phase {
+            Phase::Running(running) => running.charged_bytes(),
+            _ => 0,
+        };
+        self.partitions.values().map(of).sum()
     }
 
     /// Pauses everything when the budget stays full, resumes at half; a partition over its window stays paused.
     pub(super) fn mind_budget(&mut self) {
         let aligned_to = self.aligned_to();
-        let is_full = self.parts.budget.is_full();
+        let is_full = self.parts.budget.is_full_for(|| {
+            let held = self.charged_bytes();
+            self.room.held.store(held, Ordering::Relaxed);
+            held
+        });
         let now = Instant::now();
         self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
         if !self.full && self.full_since.is_some_and(|since| now - since >= HOLD) {
@@ -212,7 +226,7 @@ impl Driver {
             }
             self.tell(SourceCommand::Pause(pause));
         }
-        if self.full && self.parts.budget.has_room() {
+        if self.full && self.parts.budget.has_room_for(|| self.charged_bytes()) {
             self.full = false;
         }
         if self.full && aligned_to.is_none() || self.draining.is_some() {

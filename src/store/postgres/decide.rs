@@ -1,6 +1,8 @@
 //! The decide: one statement and no open transaction for most rounds; large ones go by COPY.
 
 use super::errors::store_error;
+use super::frozen;
+use super::lease::lease;
 use crate::event::TopicPartition;
 use crate::record::{Provenance, Record};
 use crate::store::{Advance, StoreError};
@@ -54,7 +56,7 @@ const DECIDE: &str = concat!(
 const MOVED: &str = "SELECT topic, partition FROM moved";
 
 /// Attempts when Postgres says that this round and another stood in each other's way.
-const DEADLOCK_ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 3;
 
 /// Rows from which on the round goes by COPY: the two are about even from 400 to 2,000 rows, COPY is ahead above
 /// (`benches/decide.rs`).
@@ -69,7 +71,9 @@ pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -
             false => statement(pool, provenance, round).await,
         };
         match result {
-            Err(error) if attempt < DEADLOCK_ATTEMPTS && is_deadlock(&error) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS && (is_deadlock(&error) || stood_still(pool, provenance, round, &error).await) => {
+                attempt += 1
+            }
             result => return result.map_err(|error| store_error(&error)),
         }
     }
@@ -77,6 +81,12 @@ pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -
 
 fn is_deadlock(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|database| database.code()).is_some_and(|code| code == "40P01")
+}
+
+/// Whether the rows were held by sessions that stood still, an earlier one of this worker perhaps, and that are ended now.
+async fn stood_still(pool: &PgPool, provenance: &Provenance, round: &[Advance], error: &sqlx::Error) -> bool {
+    let partitions = round.iter().map(|advance| (&*advance.partition.topic, advance.partition.partition)).unzip();
+    frozen::ended(pool, error, (&provenance.pipeline, provenance.run), partitions).await
 }
 
 async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, sqlx::Error> {
@@ -116,7 +126,8 @@ async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) ->
         let numbered = round.iter().enumerate().map(|(number, advance)| (number as i32 + 1, advance));
         query = states::bind(query, numbered);
     }
-    let rows = query.fetch_all(pool).await?;
+    let mut connection = lease(pool).await?;
+    let rows = query.fetch_all(&mut *connection).await?;
     rows.iter().map(moved).collect()
 }
 

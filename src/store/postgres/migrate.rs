@@ -44,6 +44,7 @@ pub async fn migrate(url: &str) -> Result<Migrated, StoreError> {
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
+    check_server(&mut *connection).await?;
     let map = |error: sqlx::Error| error_of(Need::Migrate, &error);
     // The lock goes with the connection.
     sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(map)?;
@@ -92,6 +93,7 @@ async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
 /// uses: so workers that restart in a rolling deploy go on beside those that are newer.
 pub async fn check(pool: &PgPool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await.map_err(|error| store_error(&error))?;
+    check_server(&mut connection).await?;
     let found = version(&mut connection).await?;
     let unfit = |what: String| StoreError::Fatal(format!("the schema `millrace` has version {found} and {what}."));
     if found < SCHEMA_VERSION {
@@ -112,6 +114,34 @@ pub async fn check(pool: &PgPool) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The oldest Postgres, as `server_version_num`: transactions have numbers of 64 bits from it on.
+const OLDEST_SERVER: i32 = 130_000;
+
+/// Refuses a server or a database that cannot hold what a decide writes: else the first large round would tell, or the first text.
+async fn check_server(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let (version, encoding): (i32, String) =
+        sqlx::query_as("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')")
+            .fetch_one(connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+    unfit_server(version, &encoding).map_or(Ok(()), |why| Err(StoreError::Fatal(why)))
+}
+
+fn unfit_server(version: i32, encoding: &str) -> Option<String> {
+    if version < OLDEST_SERVER {
+        let (major, oldest) = (version / 10_000, OLDEST_SERVER / 10_000);
+        return Some(format!(
+            "the server is Postgres {major}, Millrace needs {oldest} or newer: upgrade it, or name another database."
+        ));
+    }
+    (encoding != "UTF8").then(|| {
+        format!(
+            "the database has the encoding {encoding}, which cannot hold every text: make one with CREATE DATABASE … TEMPLATE template0 \
+             ENCODING 'UTF8', and name that."
+        )
+    })
+}
+
 /// Version of the schema that is there; 0 without one.
 async fn version(connection: &mut PgConnection) -> Result<i32, StoreError> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('millrace.migration') IS NOT NULL")
@@ -125,4 +155,18 @@ async fn version(connection: &mut PgConnection) -> Result<i32, StoreError> {
         .fetch_one(&mut *connection)
         .await
         .map_err(|error| store_error(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a server without `pg_current_xact_id` that is taken, and a number in the text that nobody calls it by.
+    #[test]
+    fn servers_before_13_and_encodings_but_utf8_are_refused() {
+        assert_eq!(unfit_server(130_000, "UTF8"), None);
+        assert_eq!(unfit_server(150_018, "UTF8"), None);
+        assert!(unfit_server(129_999, "UTF8").is_some_and(|why| why.contains("Postgres 12") && why.contains("13 or newer")));
+        assert!(unfit_server(150_018, "SQL_ASCII").is_some_and(|why| why.contains("SQL_ASCII") && why.contains("UTF8")));
+    }
 }

@@ -1,7 +1,9 @@
 //! The small statements: claim, read, open, note, bring back.
 
 use super::errors::store_error;
+use super::frozen;
 use super::keyed::{BindKey, stream};
+use super::lease::lease;
 use crate::event::TopicPartition;
 use crate::record::{Mode, Record};
 use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
@@ -36,9 +38,10 @@ fn partition_row(row: &PgRow) -> Result<PartitionRow, sqlx::Error> {
 }
 
 pub async fn current_run(pool: &PgPool, pipeline: &str) -> Result<Option<i32>, StoreError> {
+    let mut connection = lease(pool).await.map_err(map)?;
     sqlx::query_scalar("SELECT max(run) FROM millrace.stream_partition WHERE pipeline = $1")
         .bind(pipeline)
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await
         .map_err(map)
 }
@@ -50,10 +53,12 @@ pub async fn open(
     mode: Mode,
     starts: &[(TopicPartition, i64)],
 ) -> Result<(), StoreError> {
+    let mut connection = lease(pool).await.map_err(map)?;
     sqlx::query(
         "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
          SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, s.start, $3 \
-         FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start) ON CONFLICT DO NOTHING",
+         FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start) \
+         ON CONFLICT (pipeline, run, topic, partition) DO NOTHING",
     )
     .bind(pipeline)
     .bind(run)
@@ -61,9 +66,17 @@ pub async fn open(
     .bind(starts.iter().map(|(partition, _)| &*partition.topic).collect::<Vec<_>>())
     .bind(starts.iter().map(|(partition, _)| partition.partition).collect::<Vec<_>>())
     .bind(starts.iter().map(|(_, start)| *start).collect::<Vec<_>>())
-    .execute(pool)
+    .execute(&mut *connection)
     .await
-    .map_err(map)?;
+    .map_err(|error| match error.as_database_error() {
+        Some(database) if database.is_unique_violation() => StoreError::Fatal(format!(
+            "a partition's number is taken ({}): the database was loaded without its sequences. As its owner run SELECT \
+             setval(pg_get_serial_sequence('millrace.stream_partition', 'stream'), greatest((SELECT max(stream) FROM \
+             millrace.stream_partition), (SELECT max(stream) FROM millrace.record))), then start again.",
+            database.message()
+        )),
+        _ => map(error),
+    })?;
     Ok(())
 }
 
@@ -71,7 +84,8 @@ pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) ->
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 ORDER BY partition"
     );
-    let rows = sqlx::query(&text).bind(pipeline).bind(run).bind(topic).fetch_all(pool).await.map_err(map)?;
+    let mut connection = lease(pool).await.map_err(map)?;
+    let rows = sqlx::query(&text).bind(pipeline).bind(run).bind(topic).fetch_all(&mut *connection).await.map_err(map)?;
     rows.iter().map(|row| Ok((row.try_get("partition")?, partition_row(row)?))).collect::<Result<_, sqlx::Error>>().map_err(map)
 }
 
@@ -81,7 +95,16 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
          idle_claims = idle_claims + (suspect_offset IS NULL AND owner IS DISTINCT FROM $6)::int \
          WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
     );
-    let row = sqlx::query(&text).bind_key(key).bind(claim).bind(owner).fetch_optional(pool).await.map_err(map)?;
+    let attempt = async || {
+        let mut connection = lease(pool).await?;
+        sqlx::query(&text).bind_key(key).bind(claim).bind(owner).fetch_optional(&mut *connection).await
+    };
+    let partition = (vec![&*key.partition.topic], vec![key.partition.partition]);
+    let row = match attempt().await {
+        Err(error) if frozen::ended(pool, &error, (&key.pipeline, key.run), partition).await => attempt().await,
+        row => row,
+    };
+    let row = row.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
@@ -95,6 +118,7 @@ pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<O
 
 /// From here on the count tells how often this event was put in work alone: claims in between do not count against it.
 pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64, times: i32) -> Result<bool, StoreError> {
+    let mut connection = lease(pool).await.map_err(map)?;
     let done = sqlx::query(
         "UPDATE millrace.stream_partition \
          SET idle_claims = $7, suspect_offset = $6 \
@@ -104,7 +128,7 @@ pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64
     .bind(claim)
     .bind(offset)
     .bind(times)
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(map)?;
     Ok(done.rows_affected() == 1)
@@ -112,6 +136,7 @@ pub async fn suspect(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64
 
 /// Whoever hands over in good order, or has published beyond the suspect, was not killed by it.
 pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i64, handover: bool) -> Result<(), StoreError> {
+    let mut connection = lease(pool).await.map_err(map)?;
     sqlx::query(
         "UPDATE millrace.stream_partition SET published_offset = greatest(published_offset, least($6, next_offset)), \
          idle_claims = CASE WHEN $7 OR suspect_offset IS NULL OR suspect_offset < $6 THEN 0 ELSE idle_claims END, \
@@ -122,7 +147,7 @@ pub async fn published(pool: &PgPool, key: &PartitionKey, claim: Uuid, offset: i
     .bind(claim)
     .bind(offset)
     .bind(handover)
-    .execute(pool)
+    .execute(&mut *connection)
     .await
     .map_err(map)?;
     Ok(())
@@ -137,6 +162,7 @@ pub async fn records(
     limit: i64,
 ) -> Result<Vec<Record>, StoreError> {
     let (after_offset, after_n) = after.unwrap_or((i64::MIN, 0));
+    let mut connection = lease(pool).await.map_err(map)?;
     let rows = sqlx::query(
         concat!(
             "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, \
@@ -151,7 +177,7 @@ pub async fn records(
     .bind(after_offset)
     .bind(after_n)
     .bind(limit)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .map_err(map)?;
     rows.iter().map(record).collect()

@@ -52,13 +52,15 @@ struct Shared {
     seen: AtomicUsize,
     done: Mutex<Vec<Cut>>,
     plan: Box<Plan>,
-    silent: watch::Sender<bool>,
+    accepted: AtomicUsize,
+    /// Nothing passes on connections with a lower number.
+    silent_below: watch::Sender<usize>,
 }
 
 impl Shared {
-    /// Returns once the proxy is not silent.
-    async fn heard(&self) {
-        self.silent.subscribe().wait_for(|silent| !silent).await.unwrap();
+    /// Returns once this connection is not silent.
+    async fn heard(&self, number: usize) {
+        self.silent_below.subscribe().wait_for(|below| number >= *below).await.unwrap();
     }
 }
 
@@ -72,12 +74,13 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let done = Mutex::new(Vec::new());
-        let (seen, plan, silent) = (AtomicUsize::new(0), Box::new(plan), watch::channel(false).0);
-        let shared = Arc::new(Shared { server, statement, seen, done, plan, silent });
+        let (seen, accepted, plan) = (AtomicUsize::new(0), AtomicUsize::new(0), Box::new(plan));
+        let shared = Arc::new(Shared { server, statement, seen, done, plan, accepted, silent_below: watch::channel(0).0 });
         let of_all = shared.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, of_all.clone()));
+                let number = of_all.accepted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(connection(client, number, of_all.clone()));
             }
         });
         Self { port, shared }
@@ -85,7 +88,12 @@ impl Proxy {
 
     /// Ends a silence.
     pub fn heal(&self) {
-        self.shared.silent.send_replace(false);
+        self.shared.silent_below.send_replace(0);
+    }
+
+    /// Ends a silence for new connections; those that are there hear nothing more, and are not closed.
+    pub fn heal_new(&self) {
+        self.shared.silent_below.send_replace(self.shared.accepted.load(Ordering::Relaxed));
     }
 
     /// How many times the statement was broken in this way.
@@ -127,8 +135,8 @@ async fn greet(from: &mut OwnedReadHalf, client: &mut OwnedWriteHalf, server: &m
     }
 }
 
-async fn connection(client: TcpStream, shared: Arc<Shared>) {
-    shared.heard().await;
+async fn connection(client: TcpStream, number: usize, shared: Arc<Shared>) {
+    shared.heard(number).await;
     let Ok(server) = TcpStream::connect(&shared.server).await else { return };
     // Else each small message waits for the acknowledgement of the one before it.
     client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).unwrap();
@@ -139,9 +147,9 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     }
     let (pass, passing) = watch::channel(Pass::All);
     let replied = Arc::new(Notify::new());
-    let replies = tokio::spawn(replies(from_server, to_client, shared.clone(), passing, replied.clone()));
+    let replies = tokio::spawn(replies(from_server, to_client, (number, shared.clone()), passing, replied.clone()));
     // An error here is a client that has gone, or a server that has.
-    requests(from_client, to_server, &shared, &pass, &replied).await.ok();
+    requests(from_client, to_server, (number, &shared), &pass, &replied).await.ok();
     replies.abort();
 }
 
@@ -149,7 +157,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
 async fn replies(
     mut from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    shared: Arc<Shared>,
+    (number, shared): (usize, Arc<Shared>),
     mut passing: watch::Receiver<Pass>,
     replied: Arc<Notify>,
 ) {
@@ -166,7 +174,7 @@ async fn replies(
             reply = message(&mut from) => reply,
         };
         let Ok(reply) = reply else { return };
-        shared.heard().await;
+        shared.heard(number).await;
         let all = *passing.borrow() == Pass::All;
         if let Some(to) = to.as_mut().filter(|_| all) {
             if to.write_all(&reply).await.is_err() {
@@ -182,14 +190,14 @@ async fn replies(
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    shared: &Shared,
+    (number, shared): (usize, &Shared),
     pass: &watch::Sender<Pass>,
     replied: &Notify,
 ) -> std::io::Result<()> {
     let mut name: Option<Vec<u8>> = None;
     loop {
         let first = message(&mut from).await?;
-        shared.heard().await;
+        shared.heard(number).await;
         if first[0] == b'P' {
             let (of, rest) = string(&first[5..]);
             if string(rest).0.trim_ascii_start().starts_with(shared.statement.as_bytes()) {
@@ -216,7 +224,7 @@ async fn requests(
             Cut::Reply => pass.send_replace(Pass::Nothing),
             Cut::Early | Cut::Late => pass.send_replace(Pass::Gone),
             Cut::Silent => {
-                shared.silent.send_replace(true);
+                shared.silent_below.send_replace(usize::MAX);
                 to.write_all(&statement).await?;
                 continue;
             }

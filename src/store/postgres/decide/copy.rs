@@ -1,12 +1,13 @@
 //! Large rounds: the compare-and-set and a binary COPY in one short transaction.
 //!
 //! The row of a partition stays locked from its compare-and-set to the commit, so nobody claims it in between, and only what moved
-//! is copied.
+//! is copied. Whoever waits for such a row meanwhile may end this session, when its worker stands still (`frozen.rs`).
 
 use super::{Moves, latest, states};
 use crate::event::TopicPartition;
 use crate::record::{Provenance, Record};
 use crate::store::Advance;
+use crate::store::postgres::lease::lease;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 
 /// `xid` tells later whether the transaction was committed.
@@ -24,7 +25,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// Runs the round. The outcome is checked after the commit, since a COMMIT that the server turns into a rollback is no error.
 pub async fn decide(pool: &PgPool, provenance: &Provenance, round: &[Advance]) -> Result<Vec<TopicPartition>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = lease(pool).await?;
     let mut transaction = connection.begin().await?;
     let rows = sqlx::query(MOVE)
         .bind(&*provenance.pipeline)

@@ -2,6 +2,7 @@
 
 use crate::store::postgres::errors::store_error;
 use crate::store::postgres::keyed::{BindKey, stream};
+use crate::store::postgres::lease::lease;
 use crate::store::{Advance, PartitionKey, StateRow, StoreError};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -52,11 +53,12 @@ pub fn bind<'q>(
 /// The states of these keys; a key without one is not in the answer.
 pub async fn read(pool: &PgPool, key: &PartitionKey, keys: &[Box<str>]) -> Result<Vec<(Box<str>, StateRow)>, StoreError> {
     let map = |error: sqlx::Error| store_error(&error);
+    let mut connection = lease(pool).await.map_err(map)?;
     let rows =
         sqlx::query(concat!("SELECT key, as_of, newest, bytes FROM millrace.state WHERE key = ANY($5) AND stream = ", stream!()))
             .bind_key(key)
             .bind(keys.iter().map(|key| &**key).collect::<Vec<_>>())
-            .fetch_all(pool)
+            .fetch_all(&mut *connection)
             .await
             .map_err(map)?;
     let read = |row: &sqlx::postgres::PgRow| -> Result<(Box<str>, StateRow), sqlx::Error> {
