@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Bytes a key costs beside its state and its name.
 const OVERHEAD_BYTES: usize = 160;
 
+/// Longest key, bytes: an entry of an index takes 2,700.
+const KEY_BYTES: usize = 1_024;
+
 /// Rules that a test takes out one at a time.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +163,9 @@ impl<F: Fold> States for Cache<F> {
     }
 
     fn read(&self, event: &Event) -> Result<Facts, Rejection> {
-        Ok(Box::new(self.fold.read(event)?))
+        let facts = self.fold.read(event)?;
+        self.fold.keys(&facts).iter().try_for_each(|key| can_be_stored(key))?;
+        Ok(Box::new(facts))
     }
 
     fn prefetch_keys(&self, facts: &Facts) -> Result<Keys, WrongFacts> {
@@ -276,6 +281,18 @@ impl<F: Fold> States for Cache<F> {
             }
         }
     }
+}
+
+/// A key goes into an index of Postgres, which takes neither long texts nor U+0000.
+fn can_be_stored(key: &str) -> Result<(), Rejection> {
+    if key.contains('\0') {
+        return Err(Rejection::new("nul_character", "a key of the event holds U+0000, which Postgres cannot store"));
+    }
+    if key.len() > KEY_BYTES {
+        let detail = format!("a key of the event has {} bytes, the limit is {KEY_BYTES}", key.len());
+        return Err(Rejection::new("key_too_long", detail));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

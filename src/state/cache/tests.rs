@@ -173,3 +173,10 @@ fn store_of(cache: &mut Cache<Remembering>, to: i64) -> Store {
     cache.flush();
     cache.rows_up_to(to).into_iter().collect()
 }
+
+/// Would catch: a key that Postgres refuses with every decide, so that its partition never moves again.
+#[test]
+fn keys_that_cannot_be_stored_are_refused() {
+    let code = |key: &str| can_be_stored(key).err().map(|rejection| rejection.code);
+    assert_eq!((code("user:1"), code("user:\0"), code(&"x".repeat(1_025))), (None, Some("nul_character"), Some("key_too_long")));
+}
