@@ -30,6 +30,7 @@ bench: ## the whole pipeline on real services, decide rounds, sentiment and embe
 	deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- latency
 	deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- kill --kills 5
 	deploy/local/with.sh cargo bench --locked --bench decide
+	cargo bench --locked --bench fold
 	cargo bench --locked --bench sentiment
 	cargo bench --locked --bench embed_texts
 

@@ -4,6 +4,7 @@ use super::TelemetryError;
 use crate::config::{LogFormat, Telemetry};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
+use std::io::IsTerminal;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,7 +22,7 @@ pub fn start(config: &Telemetry, otlp: Option<&SdkLoggerProvider>) -> Result<(),
     // The SDK tells each failed export; `otlp::Collector` says it once instead. A level that names the SDK brings its lines back.
     let filter = EnvFilter::try_new(format!("opentelemetry=off,{}", config.level))
         .map_err(|cause| TelemetryError::Level { level: config.level.clone(), cause })?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match config.log {
         LogFormat::Human => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -1,7 +1,7 @@
 //! Large rounds: the compare-and-set and a binary COPY in one short transaction.
 //!
 //! The row of a partition stays locked from its compare-and-set to the commit, so nobody claims it in between, and only what moved
-//! is copied. Whoever waits for such a row meanwhile may end this session, when its worker stands still (`frozen.rs`).
+//! is copied. Whoever waits for such a row meanwhile may end this connection, when its worker stands still (`frozen.rs`).
 
 use super::{Moves, latest, states};
 use crate::event::TopicPartition;
