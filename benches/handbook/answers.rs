@@ -20,6 +20,7 @@ struct Compared {
     features: u64,
     ties: u64,
     probabilities: u64,
+    tied_probabilities: u64,
     largest: f64,
     rows: u64,
 }
@@ -68,8 +69,14 @@ pub async fn compare(
         }
         if let Some(row) = golden.rows.get(&id) {
             let difference = (probability - row.golden[model]).abs();
-            found.largest = found.largest.max(difference);
-            found.probabilities += u64::from(difference.is_nan() || difference > PROBABILITY);
+            let beyond = u64::from(difference.is_nan() || difference > PROBABILITY);
+            match TIES.contains(&id) {
+                true => found.tied_probabilities += beyond,
+                false => {
+                    found.largest = found.largest.max(difference);
+                    found.probabilities += beyond;
+                }
+            }
         }
         scores.insert(id, probability);
     }
@@ -83,7 +90,7 @@ pub async fn compare(
         .collect();
     let mut pairs: Vec<(f64, bool)> = table.iter().map(|row| (row.2, row.3)).collect();
     println!(
-        "| {model} {} | {} | {} | {missing} | {dead} | {} of {} x {} ({} ties) | {} of {} (max {:.1e}) | {:.3} / {:.3} / {:.3} |",
+        "| {model} {} | {} | {} | {missing} | {dead} | {} of {} x {} ({} ties) | {} of {} ({} ties, else max {:.1e}) | {:.3} / {:.3} / {:.3} |",
         options.fold,
         found.answers,
         found.late,
@@ -93,6 +100,7 @@ pub async fn compare(
         found.ties,
         found.probabilities,
         golden.rows.len(),
+        found.tied_probabilities,
         found.largest,
         metrics::auc(&mut pairs),
         metrics::average_precision(&mut pairs),
