@@ -1,10 +1,14 @@
 //! `deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- [MODE] [OPTIONS]`: the whole path as a user runs it. The
-//! program is a process of its own between a real Kafka and a real Postgres, with the function `copy`, mode `both`, exactly once.
+//! program is a process of its own between a real Kafka and a real Postgres, with the function `copy` or `risk`, mode `both`, exactly once.
 //!
 //! `throughput` (default): a backlog, with the ceilings of the same services beside it. `latency`: a steady rate. `kill`: how long
 //! the partitions of a killed worker stand still. `--help` lists the options.
 
 mod ceilings;
+#[path = "../fold/forest.rs"]
+#[expect(dead_code, reason = "the bench of the fold takes the model and not its file")]
+mod forest;
+mod function;
 mod kill;
 mod latency;
 mod load;
@@ -29,6 +33,9 @@ enum Mode {
 struct Options {
     #[arg(value_enum, default_value = "throughput")]
     mode: Mode,
+    /// What the pipeline runs
+    #[arg(long, value_enum, default_value = "copy")]
+    function: function::Scoring,
     /// throughput: events of the backlog
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,

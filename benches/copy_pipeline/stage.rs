@@ -1,6 +1,7 @@
 //! Topics, a database, a config, workers as processes, and what the kernel says about them.
 
 use crate::Anyhow;
+use crate::function::Scoring;
 use anyhow::{Context, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -26,7 +27,7 @@ pub struct Stage {
 
 impl Stage {
     /// `properties` are those of `[kafka.properties]`, `name=value`.
-    pub async fn new(properties: &[String]) -> Anyhow<Self> {
+    pub async fn new(function: Scoring, properties: &[String]) -> Anyhow<Self> {
         let stage = Self::bare().await?;
         stage.topics(&[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)]).await?;
         let mut text = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", stage.brokers);
@@ -36,8 +37,8 @@ impl Stage {
         }
         text.push_str(&format!(
             "[postgres]\nurl = \"{url}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[[pipeline]]\nname = \"{name}\"\ntopic = \"{name}\"\n\
-             event = \"transaction\"\nfunction = \"copy\"\noutput_topic = \"{name}.out\"\ndead_letter_topic = \"{name}.dead\"\n\
-             [pipeline.options]\nfields = [\"amount\", \"currency\"]\nscore = \"amount / 100\"\n",
+             event = \"transaction\"\noutput_topic = \"{name}.out\"\ndead_letter_topic = \"{name}.dead\"\n{function}",
+            function = function.config(stage.folder.path())?,
             url = stage.url,
             name = stage.name,
         ));

@@ -18,7 +18,8 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         figures.push(figure);
     }
     println!(
-        "\n`copy`, mode both, exactly_once, {} events, 8 partitions, {} run(s); CPU is the worker's alone\n",
+        "\n`{}`, mode both, exactly_once, {} events, 8 partitions, {} run(s); CPU is the worker's alone\n",
+        options.function.name(),
         options.events,
         lines.len()
     );
@@ -52,7 +53,7 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
             println!("| {} | {rate:.0} | {cpu:.2} | {share:.2} |", ceilings::NAMES[kind]);
         }
     }
-    Ok(json!({ "mode": "throughput", "events": options.events, "runs": figures }))
+    Ok(json!({ "mode": "throughput", "function": options.function.name(), "events": options.events, "runs": figures }))
 }
 
 struct Line {
@@ -68,7 +69,7 @@ struct Line {
 }
 
 async fn once(options: &Options) -> Anyhow<(Line, Value)> {
-    let stage = Stage::new(&options.property).await?;
+    let stage = Stage::new(options.function, &options.property).await?;
     let mut load = Load::new(&stage, 50)?;
     load.send(options.events)?;
     load.flush()?;

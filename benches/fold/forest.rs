@@ -18,15 +18,20 @@ struct Tree {
 }
 
 pub fn model(names: &[Box<str>], rows: &[Box<[f64]>]) -> anyhow::Result<Model> {
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    Model::parse(file(&names, rows).to_string().as_bytes()).map_err(|fault| anyhow::anyhow!("the forest is refused: {fault}"))
+}
+
+/// The file itself.
+pub fn file(names: &[&str], rows: &[Box<[f64]>]) -> Value {
     let mut random = StdRng::seed_from_u64(2);
     let trees: Vec<Value> = (0..TREES).map(|_| grown(&mut random, rows)).collect();
-    let file = json!({ "learner": {
+    json!({ "learner": {
         "feature_names": names,
         "gradient_booster": { "name": "gbtree", "model": { "trees": trees } },
         "learner_model_param": { "base_score": "5E-1", "num_class": "0", "num_feature": names.len().to_string() },
         "objective": { "name": "binary:logistic" },
-    } });
-    Model::parse(file.to_string().as_bytes()).map_err(|fault| anyhow::anyhow!("the forest is refused: {fault}"))
+    } })
 }
 
 fn grown(random: &mut StdRng, rows: &[Box<[f64]>]) -> Value {

@@ -46,3 +46,27 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(value)?);
     Ok(())
 }
+
+/// Without what a terminal obeys: an event comes from anybody.
+pub fn escaped(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    /// Would catch: an event that writes to the operator's terminal, or turns the text around.
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(escaped("a\u{1b}[2Jb\nc\u{9b}d\u{202e}"), "a\\u{1b}[2Jb\\nc\\u{9b}d\\u{202e}");
+        assert_eq!(escaped("Größe \"1\" \\ 语"), "Größe \"1\" \\ 语");
+    }
+}

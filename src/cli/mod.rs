@@ -7,7 +7,9 @@ mod common;
 mod dead_letters;
 mod demo;
 mod eval;
+mod explain;
 mod kafka;
+mod log;
 mod migrate;
 mod models;
 mod parity;
@@ -49,6 +51,8 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
+    /// Fold the log again, and show the features behind a past score.
+    Explain(explain::Args),
     /// Replay a file through the risk fold, and compare its features with a reference.
     Parity(parity::Args),
     /// Look at the file of a scoring model.
@@ -68,6 +72,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Train(args) => tokio::task::block_in_place(|| train::run(*args)).map(|()| Exit::Done),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
+        Command::Explain(args) => explain::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
         Command::Models(args) => models::run(args),

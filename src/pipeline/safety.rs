@@ -37,6 +37,16 @@ pub enum Safety {
     EndedFolds,
     /// A decide that stands still and had no answer is made again: the row looks the same before and after it.
     StandsStill,
+    /// What is too far ahead of the slowest partition waits.
+    Aligned,
+    /// The slowest partition may be another worker's.
+    AlignedToOthers,
+    /// A partition of which nothing is known holds everybody.
+    UnknownHolds,
+    /// A partition that has left holds everybody where it stood, until the others are asked again.
+    LeftHolds,
+    /// What a predecessor decided and did not publish holds everybody.
+    BroughtBackHolds,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

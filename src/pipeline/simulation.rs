@@ -4,6 +4,7 @@
 //!
 //! `MILLRACE_SEEDS` says how many seeds each test runs.
 
+mod aligned;
 mod check;
 mod fold;
 mod function;
@@ -30,6 +31,8 @@ enum Trouble {
     Folds,
     /// As `Moves`, with a fold.
     FoldsMove,
+    /// A backlog that is aligned by event time, under deaths, freezes and moves.
+    Aligned,
     /// An event that kills the process.
     Killer,
     /// The database goes back to an earlier state while workers run.
@@ -65,6 +68,10 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
                 world.cluster.chance.slow_down();
                 world.database.chance.slow_down();
                 ordinary(&mut world).await.map(|()| true)
+            }
+            Trouble::Aligned => {
+                world.align_ms = Some(aligned::BOUND_MS);
+                aligned::backlog(&mut world).await.map(|()| true)
             }
             Trouble::Postgres => {
                 world.mode = Mode::Postgres;
@@ -317,6 +324,11 @@ fn scores_and_states_are_those_of_an_uninterrupted_run() {
 }
 
 #[test]
+fn a_backlog_goes_out_in_the_order_of_event_time() {
+    all_seeds(Trouble::Aligned, 200);
+}
+
+#[test]
 fn partitions_that_move_under_slow_rounds_lose_and_double_nothing() {
     all_seeds(Trouble::Moves, 200);
 }
@@ -438,4 +450,9 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::FoldFrom, &[Trouble::Folds]),
     (Safety::EndedFolds, &[Trouble::Folds]),
     (Safety::StandsStill, &[Trouble::Folds]),
+    (Safety::Aligned, &[Trouble::Aligned]),
+    (Safety::AlignedToOthers, &[Trouble::Aligned]),
+    (Safety::UnknownHolds, &[Trouble::Aligned]),
+    (Safety::LeftHolds, &[Trouble::Aligned]),
+    (Safety::BroughtBackHolds, &[Trouble::Aligned]),
 ];

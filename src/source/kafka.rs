@@ -417,16 +417,7 @@ impl Poll {
                 _ => return,
             }
         }
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| Header { name: header.key.into(), value: header.value.map(Into::into) }).collect()
-        });
-        batch.push(RawEvent {
-            position: Position { topic: self.topic.clone(), partition, offset },
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
-            key: message.key().map(Into::into),
-            payload: message.payload().map(Into::into),
-            headers,
-        });
+        batch.push(raw_event(message, &self.topic));
     }
 
     /// Looks at one doubtful partition: its position is not in the log, which is for the pipeline to judge, or fetching begins
@@ -504,5 +495,19 @@ impl Poll {
                 true
             }
         }
+    }
+}
+
+/// A record of the log, copied out of librdkafka.
+pub fn raw_event(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> RawEvent {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| Header { name: header.key.into(), value: header.value.map(Into::into) }).collect()
+    });
+    RawEvent {
+        position: Position { topic: topic.clone(), partition: message.partition(), offset: message.offset() },
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key().map(Into::into),
+        payload: message.payload().map(Into::into),
+        headers,
     }
 }

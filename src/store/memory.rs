@@ -299,6 +299,9 @@ impl Store for MemoryStore {
                     tables.heads.insert(head.partition.clone(), head.head_ms);
                 }
             }
+            if !topics.iter().all(|topic| tables.rows.keys().any(|of| *of.topic == **topic)) {
+                return Ok(Some(i64::MIN));
+            }
             let others = tables.rows.iter().filter(|(of, row)| {
                 topics.iter().any(|topic| **topic == *of.topic)
                     && !mine.iter().any(|head| head.partition == **of && head.claim == row.claim)

@@ -17,7 +17,7 @@ pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
-pub use review::{Counted, Endings, Row, endings};
+pub use review::{Counted, Endings, Row, Run, endings};
 
 use super::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;

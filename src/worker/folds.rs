@@ -6,7 +6,7 @@ use crate::function::offline::{self, Offline, Plain};
 use crate::pipeline::Folding;
 use crate::state::recommend::RecommendFold;
 use crate::state::risk::RiskFold;
-use crate::state::{Cache, Fold};
+use crate::state::{Cache, Fold, States};
 use std::sync::Arc;
 
 /// What a pipeline remembers of each key, when its function has a fold.
@@ -21,6 +21,28 @@ pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
     }
     let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));
     risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline)))
+}
+
+/// The empty states of a partition that is folded again, to look at.
+pub struct Past {
+    pub digest: String,
+    /// Nothing is written and nothing leaves memory.
+    pub states: Box<dyn States>,
+    /// Tells the keys of an event; nothing is ever folded into it.
+    pub names: Box<dyn States>,
+    /// Whether an event may reach states of keys that it does not name; see [`Fold::links`].
+    pub links: bool,
+}
+
+/// `None` for a function without a fold.
+pub fn past(config: &Config, pipeline: &Pipeline) -> Option<Past> {
+    fn of<F: Fold>(fold: F) -> Past {
+        let fold = Arc::new(fold);
+        let empty = || Box::new(Cache::new(fold.clone(), i64::MAX));
+        Past { digest: fold.digest().to_owned(), states: empty(), names: empty(), links: fold.links() }
+    }
+    let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk)));
+    risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend))))
 }
 
 /// How JSON values become what the pipeline's function scores, off the stream.

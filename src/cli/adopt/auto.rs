@@ -4,7 +4,7 @@ use super::Args;
 use super::published::current_run;
 use crate::cli::common::Usage;
 use crate::cli::kafka::Kafka;
-use crate::cli::verify::reader::{Next, Reader, extent, id_of};
+use crate::cli::log::{Next, Reader, extent, id_of};
 use crate::config::{Delivery, Pipeline};
 use crate::event::TopicPartition;
 use crate::publisher::Committed;

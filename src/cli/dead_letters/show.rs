@@ -1,6 +1,6 @@
 //! How dead letters are printed.
 
-use crate::cli::common::print_json;
+use crate::cli::common::{escaped, print_json};
 use crate::record::{Original, RecordId, decode_dead_letter};
 use crate::store::postgres::DeadLetter;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -92,35 +92,11 @@ fn of_event(original: &Original, payload: bool) -> Vec<(String, Value)> {
     fields
 }
 
-/// Without what a terminal obeys: an event comes from anybody.
-fn escaped(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
 /// Text as text, other bytes as base64.
 fn readable(bytes: Option<&[u8]>) -> Value {
     match bytes.map(std::str::from_utf8) {
         None => Value::Null,
         Some(Ok(text)) => text.into(),
         Some(Err(_)) => json!({ "base64": STANDARD.encode(bytes.unwrap_or_default()) }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escaped;
-
-    /// Would catch: an event that writes to the operator's terminal, or turns the text around.
-    #[test]
-    fn what_a_terminal_obeys_is_escaped() {
-        assert_eq!(escaped("a\u{1b}[2Jb\nc\u{9b}d\u{202e}"), "a\\u{1b}[2Jb\\nc\\u{9b}d\\u{202e}");
-        assert_eq!(escaped("Größe \"1\" \\ 语"), "Größe \"1\" \\ 语");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Review;
 use super::counts::Reviewed;
-use super::reader::{Extent, Next, Reader, extent};
 use super::report::Report;
+use crate::cli::log::{Extent, Next, Reader, extent};
 use rdkafka::message::Message;
 use std::collections::BTreeMap;
 

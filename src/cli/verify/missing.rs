@@ -2,10 +2,10 @@
 
 use super::Review;
 use super::counts::Reviewed;
-use super::reader::{Extent, Next, Reader, id_of};
 use super::report::Report;
 use super::tally::{Place, Tally};
 use super::topics::Input;
+use crate::cli::log::{Extent, Next, Reader, id_of};
 use crate::config::Delivery;
 use rdkafka::message::Message;
 use std::collections::BTreeMap;

@@ -3,7 +3,6 @@
 mod counts;
 mod deep;
 mod missing;
-pub mod reader;
 mod report;
 mod tally;
 mod topics;

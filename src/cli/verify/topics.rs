@@ -3,9 +3,9 @@
 use super::Review;
 use super::counts::Reviewed;
 use super::missing::missing;
-use super::reader::{Extent, Next, Reader, extent, header, id_of};
 use super::report::Report;
 use super::tally::{Order, Tally};
+use crate::cli::log::{Extent, Next, Reader, extent, header, id_of};
 use crate::config::Delivery;
 use crate::record::{Mode, RecordId, TRACEPARENT_HEADER};
 use crate::store::postgres::Row;

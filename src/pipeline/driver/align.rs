@@ -8,6 +8,7 @@
 use super::Driver;
 use crate::event::TopicPartition;
 use crate::pipeline::partition::{Partition, Running};
+use crate::pipeline::safety::{Safety, without};
 use crate::store::{Head, Mode, StoreError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -43,12 +44,14 @@ pub struct Open {
     passed_ms: Option<i64>,
     /// Offset after the last event that was read.
     read_to: i64,
+    /// P as the claim found it. What a predecessor decided below and did not publish is not read again: its times are not known.
+    decided: i64,
 }
 
 impl Open {
-    /// Of a partition that is read from `start` on.
-    pub fn new(start: i64) -> Self {
-        Self { read_to: start, ..Self::default() }
+    /// Of a partition that is read from `start` on, and was decided up to `decided`.
+    pub fn new(start: i64, decided: i64) -> Self {
+        Self { read_to: start, decided, ..Self::default() }
     }
 
     pub fn read(&mut self, offset: i64) {
@@ -64,6 +67,9 @@ impl Open {
         while let Some((_, time_ms)) = self.events.pop_front_if(|(offset, _)| *offset < done) {
             self.passed_ms = Some(self.passed_ms.map_or(time_ms, |passed| passed.max(time_ms)));
         }
+        if done < self.decided && !without(Safety::BroughtBackHolds) {
+            return UNKNOWN;
+        }
         match self.events.front() {
             Some((_, time_ms)) => *time_ms,
             None if end.is_some_and(|end| end >= self.read_to) => CAUGHT_UP,
@@ -72,12 +78,17 @@ impl Open {
     }
 }
 
+/// The heads that were told, and the smallest of all others.
+pub(super) type Answer = (Vec<Head>, Result<Option<i64>, StoreError>);
+
 /// What is known of the group.
 #[derive(Default)]
 pub(super) struct Group {
     /// Smallest head of the partitions that others hold; `None` before the first answer.
     others: Option<i64>,
-    pub(super) asking: Option<BoxFuture<'static, Result<Option<i64>, StoreError>>>,
+    /// Partitions that were this worker's when that was asked, and so are not among the others.
+    told: Vec<Head>,
+    pub(super) asking: Option<BoxFuture<'static, Answer>>,
     not_before: Option<Instant>,
 }
 
@@ -113,15 +124,17 @@ impl Driver {
         self.group.asking = Some(
             async move {
                 let provenance = &settings.provenance;
-                store.heads(&provenance.pipeline, provenance.run, &align.topics, &heads).await
+                let answer = store.heads(&provenance.pipeline, provenance.run, &align.topics, &heads).await;
+                (heads, answer)
             }
             .boxed(),
         );
     }
 
-    pub(super) fn on_answer(&mut self, answer: Result<Option<i64>, StoreError>) {
+    pub(super) fn on_answer(&mut self, (told, answer): Answer) {
         let wait = match answer {
             Ok(others) => {
+                self.group.told = told;
                 self.group.others = Some(others.unwrap_or(CAUGHT_UP));
                 if others.is_none() { SELDOM } else { OFTEN }
             }
@@ -137,9 +150,24 @@ impl Driver {
     /// Largest event time that may go to work now; `None` when alignment is off.
     pub(super) fn aligned_to(&mut self) -> Option<i64> {
         let bound_ms = self.settings.align.as_ref()?.bound_ms;
+        if without(Safety::Aligned) {
+            return None;
+        }
         let mode = self.settings.mode;
-        let mut slowest = self.group.others.unwrap_or(UNKNOWN);
-        for running in self.partitions.values_mut().filter_map(Partition::running) {
+        let mut slowest = match self.group.others {
+            _ if without(Safety::AlignedToOthers) => CAUGHT_UP,
+            Some(UNKNOWN) | None if without(Safety::UnknownHolds) => CAUGHT_UP,
+            others => others.unwrap_or(UNKNOWN),
+        };
+        let Self { group, partitions, .. } = self;
+        for told in &group.told {
+            // One that has left since stands where it stood, until the next answer has it among the others.
+            let running = partitions.get_mut(&told.partition).and_then(Partition::running);
+            if running.is_none_or(|running| running.claim != told.claim) && !without(Safety::LeftHolds) {
+                slowest = slowest.min(told.head_ms);
+            }
+        }
+        for running in partitions.values_mut().filter_map(Partition::running) {
             slowest = slowest.min(head(mode, running));
         }
         Some(slowest.saturating_add(bound_ms))

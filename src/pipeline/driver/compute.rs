@@ -3,7 +3,8 @@
 use super::{Driver, SliceDone, current, finish};
 use crate::function::Input;
 use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
-use crate::pipeline::partition::Partition;
+use crate::pipeline::memory::Memory;
+use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 
 impl Driver {
@@ -14,11 +15,11 @@ impl Driver {
         }
         let limits = self.parts.function.spec().limits.clone();
         // While a partition is on probation its next event is alone in work, over all partitions: else a death would not tell whose it was.
-        let mut probing = self.is_probing();
+        let aligned_to = self.aligned_to();
+        let mut probing = self.is_probing(aligned_to);
         if probing && (!self.slices.is_empty() || !self.folds.is_empty() || self.has_named()) {
             return;
         }
-        let aligned_to = self.aligned_to().filter(|_| !probing);
         while self.slices.len() < if probing { 1 } else { limits.calls_in_flight } {
             let (mut items, mut taken, mut suspect) = (Vec::new(), Vec::new(), None);
             while items.len() < limits.slice && suspect.is_none() {
@@ -75,11 +76,17 @@ impl Driver {
         self.partitions.values_mut().filter_map(Partition::running).any(|running| running.named.is_some())
     }
 
-    /// Whether a partition on probation has an event that waits, is in work or is not decided yet.
-    fn is_probing(&mut self) -> bool {
+    /// Whether a partition on probation has an event that may go, is in work or is not decided yet. While its next one is too far
+    /// ahead of the others, it is their turn.
+    fn is_probing(&mut self, aligned_to: Option<i64>) -> bool {
+        let is_ahead = |running: &Running| {
+            let quiet = running.in_call == 0 && running.memory.as_ref().is_none_or(Memory::is_idle);
+            let head = running.buffer.head().map(|input| input.event.event_time_ms);
+            quiet && head.zip(aligned_to).is_some_and(|(head, to)| head > to)
+        };
+        let is_probed = |running: &Running| running.probation > 0 && running.has_work() && !is_ahead(running);
         let mut running = self.partitions.values_mut().filter_map(Partition::running);
-        !without(Safety::AloneInWork)
-            && running.any(|running| running.named.is_some() || running.probation > 0 && running.has_work())
+        !without(Safety::AloneInWork) && running.any(|running| running.named.is_some() || is_probed(running))
     }
 
     pub(super) fn on_slice(&mut self, done: SliceDone) {

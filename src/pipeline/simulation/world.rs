@@ -5,12 +5,13 @@ use super::function::{KINDS, Moody, decode};
 use crate::config::{OnLostCommits, Start};
 use crate::event::TopicPartition;
 use crate::flow::Budget;
-use crate::pipeline::{Ended, Observer, Parts, Settings, run};
+use crate::pipeline::{Align, Ended, Observer, Parts, Settings, run};
 use crate::publisher::memory::MemoryPublisher;
 use crate::record::{Mode, Provenance};
 use crate::source::memory::Cluster;
 use crate::store::memory::{Database, MemoryStore};
 use crate::twin::{Chance, Process};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -51,6 +52,8 @@ pub struct World {
     pub mode: Mode,
     /// Whether the pipeline has a fold.
     pub folds: bool,
+    /// How far ahead of the slowest partition an event may be, when the pipeline is aligned.
+    pub align_ms: Option<i64>,
     halts: Arc<Halts>,
     processes: u64,
 }
@@ -68,6 +71,7 @@ impl World {
             on_lost_commits: OnLostCommits::Halt,
             mode: Mode::Both,
             folds: false,
+            align_ms: None,
             halts: Arc::default(),
             processes: 0,
         }
@@ -105,6 +109,10 @@ impl World {
 
     fn settings(&self, process: u64) -> Settings {
         let mut settings = Settings { mode: self.mode, ..settings(process, self.on_lost_commits) };
+        settings.align = self.align_ms.map(|bound_ms| {
+            let topics: BTreeSet<String> = self.partitions.iter().map(|partition| partition.topic.to_string()).collect();
+            Align { bound_ms, topics: topics.into_iter().collect() }
+        });
         settings.provenance.fold = self.folds.then(|| fold::folding().digest);
         settings
     }

@@ -4,7 +4,8 @@ use super::errors::store_error;
 use crate::store::{Head, StoreError};
 use sqlx::PgPool;
 
-/// A table of its own, so that telling never waits for a decide. The second part sees the heads as they were before.
+/// A table of its own, so that telling never waits for a decide. The second part sees the heads as they were before. The rows of a topic
+/// are made together; while one has none, nothing is known of it.
 const EXCHANGE: &str = r#"
 WITH mine AS (
     SELECT p.stream, m.head FROM unnest($4::text[], $5::int[], $6::uuid[], $7::bigint[]) AS m (topic, partition, claim, head)
@@ -13,7 +14,9 @@ WITH mine AS (
     INSERT INTO millrace.head (stream, event_time) SELECT stream, head FROM mine
     ON CONFLICT (stream) DO UPDATE SET event_time = excluded.event_time
 )
-SELECT min(coalesce(h.event_time, -9223372036854775808))
+SELECT CASE WHEN
+    (SELECT count(DISTINCT topic) FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = ANY($3)) < cardinality($3)
+THEN -9223372036854775808 ELSE min(coalesce(h.event_time, -9223372036854775808)) END
 FROM millrace.stream_partition p LEFT JOIN millrace.head h USING (stream)
 WHERE p.pipeline = $1 AND p.run = $2 AND p.topic = ANY($3) AND NOT EXISTS (SELECT FROM mine WHERE mine.stream = p.stream)
 "#;

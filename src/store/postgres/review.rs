@@ -34,6 +34,18 @@ pub struct Counted {
     pub lowest: Option<i64>,
 }
 
+/// One run of a pipeline on one partition.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub run: i32,
+    /// Where it began; not known of partitions that an early version opened.
+    pub start_offset: Option<i64>,
+    /// P.
+    pub next_offset: i64,
+    /// Digest of the fold that decided last; `None` without one.
+    pub fold: Option<String>,
+}
+
 /// How the events of a pipeline ended, counted from the rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Endings {
@@ -76,6 +88,24 @@ impl PostgresStore {
         .await
         .map_err(map)?;
         rows.iter().map(counted).collect::<Result<_, _>>().map_err(map)
+    }
+
+    /// The runs of a pipeline on a partition, the newest first.
+    pub async fn runs(&self, pipeline: &str, partition: &TopicPartition) -> Result<Vec<Run>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT run, start_offset, next_offset, fold FROM millrace.stream_partition \
+             WHERE pipeline = $1 AND topic = $2 AND partition = $3 ORDER BY run DESC",
+        )
+        .bind(pipeline)
+        .bind(&*partition.topic)
+        .bind(partition.partition)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(map)?;
+        let run = |row: &PgRow| {
+            Ok(Run { run: row.try_get(0)?, start_offset: row.try_get(1)?, next_offset: row.try_get(2)?, fold: row.try_get(3)? })
+        };
+        rows.iter().map(run).collect::<Result<_, _>>().map_err(map)
     }
 
     /// Rows of a pipeline whose partition has no row.

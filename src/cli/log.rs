@@ -1,4 +1,4 @@
-//! Reads a topic from its beginning to the end it had at the start, once, as `read_committed` readers see it.
+//! Reads a topic once, from its beginning to the end it had at the start or between given offsets, as `read_committed` readers see it.
 
 use crate::cli::kafka::{Kafka, is_outage};
 use crate::record::{ID_HEADER, RecordId};
@@ -15,7 +15,7 @@ use tokio::task::block_in_place;
 /// How long a transaction may hold back the end of a topic, and how long a broker may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where each partition of a topic begins and ends now.
+/// What is read of each partition of a topic.
 #[derive(Debug, Clone)]
 pub struct Extent {
     pub topic: String,
@@ -83,7 +83,7 @@ impl Reader {
     pub fn open(kafka: &Kafka, extent: &Extent, what: &str) -> anyhow::Result<Self> {
         let consumer: BaseConsumer = kafka
             .config()
-            .set("group.id", "millrace-verify")
+            .set("group.id", "millrace-reader")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")

@@ -1,0 +1,90 @@
+//! Folds a partition again, up to one event.
+
+use crate::cli::kafka::Kafka;
+use crate::cli::log::{Extent, Next, Reader};
+use crate::event::{Decoder, Event, Rejection, TopicPartition};
+use crate::source::kafka::raw_event;
+use crate::state::{At, Features, Keys, States, Step};
+use crate::worker::folds::Past;
+use anyhow::{Context, bail};
+use std::collections::{BTreeMap, HashSet};
+
+/// What was folded before the event.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct History {
+    /// The keys that the event names.
+    pub keys: Vec<String>,
+    /// First offset that was read.
+    pub from: i64,
+    /// Events before it that were read, and those of them that say something of its keys.
+    pub events: u64,
+    pub folded: u64,
+    /// The log does not reach back to where the run began: what stood in [from, to) is not known any more.
+    pub gone: Option<(i64, i64)>,
+}
+
+pub struct Folded {
+    pub history: History,
+    /// What the fold says of the event, or why it cannot be folded.
+    pub features: Result<Features, Rejection>,
+}
+
+/// Folds what a run that began at `start` had folded when it came to the event, and then the event.
+pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: i64, decoder: &Decoder) -> anyhow::Result<Folded> {
+    let position = &event.raw.position;
+    let partition = TopicPartition::new(position.topic.clone(), position.partition);
+    let low = kafka.bounds(&partition)?.low;
+    let from = low.max(start);
+    let gone = (low > start).then_some((start, low));
+    let mut history = History { keys: Vec::new(), from, events: 0, folded: 0, gone };
+    let wanted = match keys_of(&*past.names, event)? {
+        Ok(keys) => keys,
+        Err(rejection) => return Ok(Folded { history, features: Err(rejection) }),
+    };
+    history.keys = wanted.iter().map(|key| key.to_string()).collect();
+    let wanted: HashSet<Box<str>> = wanted.into_iter().collect();
+
+    let extent =
+        Extent { topic: position.topic.to_string(), partitions: BTreeMap::from([(position.partition, (from, position.offset))]) };
+    let mut reader = Reader::open(kafka, &extent, "folding")?;
+    loop {
+        let raw = match reader.next()? {
+            Next::End => break,
+            Next::Idle => continue,
+            Next::Record(message) => raw_event(&message, &position.topic),
+        };
+        history.events += 1;
+        let Ok(before) = decoder.decode(raw) else { continue };
+        let touches = past.links || keys_of(&*past.names, &before)?.is_ok_and(|keys| keys.iter().any(|key| wanted.contains(key)));
+        if touches && advance(&mut *past.states, &before)?.is_ok() {
+            history.folded += 1;
+        }
+    }
+    Ok(Folded { history, features: advance(&mut *past.states, event)? })
+}
+
+/// Nothing is in that memory, so all keys are missing there.
+fn keys_of(names: &dyn States, event: &Event) -> anyhow::Result<Result<Keys, Rejection>> {
+    match names.read(event) {
+        Ok(facts) => Ok(Ok(names.prefetch_keys(&facts)?)),
+        Err(rejection) => Ok(Err(rejection)),
+    }
+}
+
+fn advance(states: &mut dyn States, event: &Event) -> anyhow::Result<Result<Features, Rejection>> {
+    let mut facts = match states.read(event) {
+        Ok(facts) => facts,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
+    let at = At { time_ms: event.event_time_ms, offset: event.raw.position.offset };
+    // Ring one, then ring two.
+    for _ in 0..3 {
+        match states.advance(&mut facts, at)? {
+            Step::Ready(features) => return Ok(Ok(features)),
+            Step::Missing(keys) => {
+                keys.iter().try_for_each(|key| states.load(key, None)).with_context(|| format!("{}", event.raw.position))?;
+            }
+        }
+    }
+    bail!("the fold asks for the same keys again and again at {}, which is a defect of it", event.raw.position)
+}

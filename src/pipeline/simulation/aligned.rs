@@ -1,0 +1,59 @@
+//! A backlog that is worked on in the order of event time, whoever dies and whatever moves.
+
+use super::check;
+use super::nothing_halted;
+use super::world::World;
+use std::time::Duration;
+
+/// How far ahead of the slowest partition an event may be, milliseconds.
+pub const BOUND_MS: i64 = 5;
+
+/// Deaths, freezes and moves over a log that does not grow; every event's time is its offset.
+pub async fn backlog(world: &mut World) -> Result<(), String> {
+    for _ in 0..150 {
+        let kind = ["one", "two", "three", "skip"][world.chance.below(4)];
+        world.cluster.append(&world.partitions[world.chance.below(world.partitions.len())], kind);
+    }
+    for _ in 0..=world.chance.below(3) {
+        world.start_worker();
+    }
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(50 + world.chance.below(2_500) as u64)).await;
+        world.reap().await;
+        in_order(world)?;
+        match (world.chance.below(6), world.workers.len()) {
+            (0, 1..) => world.kill(world.chance.below(world.workers.len())),
+            (1, 1..) => {
+                let index = world.chance.below(world.workers.len());
+                *world.workers[index].process.frozen.lock().unwrap() = world.chance.percent(50);
+            }
+            (2, _) => *world.database.away.lock().unwrap() = world.chance.percent(50),
+            (3, ..3) | (_, 0) => world.start_worker(),
+            _ => {}
+        }
+    }
+    *world.database.away.lock().unwrap() = false;
+    for worker in &world.workers {
+        *worker.process.frozen.lock().unwrap() = false;
+    }
+    world.settle(|world| !world.halts().is_empty()).await?;
+    nothing_halted(world)?;
+    check::every_event_ended(world)?;
+    in_order(world)
+}
+
+/// Nothing was published before something that is older by more than the bound.
+fn in_order(world: &World) -> Result<(), String> {
+    let mut newest: Option<(i64, String)> = None;
+    for record in &world.cluster.state().output {
+        let at = format!("{}/{}", record.partition, record.offset);
+        match &newest {
+            Some((time, ahead)) if record.offset < time - BOUND_MS => {
+                return Err(format!("{at} went out after {ahead}, with {BOUND_MS} ms allowed"));
+            }
+            Some((time, _)) if record.offset <= *time => {}
+            _ => newest = Some((record.offset, at)),
+        }
+    }
+    Ok(())
+}
