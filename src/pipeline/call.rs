@@ -227,7 +227,7 @@ mod tests {
     use crate::event::{Event, Position};
     use crate::function::{Limits, Prediction, Spec};
     use crate::record::{Kind, Mode, Provenance, Record};
-    use crate::store::{Advance, Head, PartitionRow, StateRow};
+    use crate::store::{Advance, Head, Heads, PartitionRow, StateRow};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -293,7 +293,7 @@ mod tests {
             _: i32,
             _: &'a [String],
             _: &'a [Head],
-        ) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
+        ) -> BoxFuture<'a, Result<Heads, StoreError>> {
             panic!("not asked")
         }
 

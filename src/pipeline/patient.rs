@@ -5,7 +5,7 @@
 
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
-use crate::store::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Store for Patient {
         self.wait(self.inner.records(key, from, to, after, limit))
     }
 
-    fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Option<i64>> {
+    fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Heads> {
         self.wait(self.inner.heads(pipeline, run, topics, mine))
     }
 

@@ -47,6 +47,8 @@ pub enum Safety {
     LeftHolds,
     /// What a predecessor decided and did not publish holds everybody.
     BroughtBackHolds,
+    /// A claim that is found not to be in force is made anew, also where nothing is decided.
+    LostClaim,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

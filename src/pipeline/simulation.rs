@@ -455,4 +455,5 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::UnknownHolds, &[Trouble::Aligned]),
     (Safety::LeftHolds, &[Trouble::Aligned]),
     (Safety::BroughtBackHolds, &[Trouble::Aligned]),
+    (Safety::LostClaim, &[Trouble::Aligned]),
 ];

@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
@@ -291,22 +291,21 @@ impl Store for MemoryStore {
         _: i32,
         topics: &'a [String],
         mine: &'a [Head],
-    ) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Heads, StoreError>> {
         let (topics, mine) = (topics.to_vec(), mine.to_vec());
         self.statement(move |tables| {
+            let mut held = Vec::new();
             for head in &mine {
                 if tables.rows.get(&head.partition).is_some_and(|row| row.claim == head.claim) {
                     tables.heads.insert(head.partition.clone(), head.head_ms);
+                    held.push(head.partition.clone());
                 }
             }
             if !topics.iter().all(|topic| tables.rows.keys().any(|of| *of.topic == **topic)) {
-                return Ok(Some(i64::MIN));
+                return Ok(Heads { others: Some(i64::MIN), held });
             }
-            let others = tables.rows.iter().filter(|(of, row)| {
-                topics.iter().any(|topic| **topic == *of.topic)
-                    && !mine.iter().any(|head| head.partition == **of && head.claim == row.claim)
-            });
-            Ok(others.map(|(of, _)| tables.heads.get(of).copied().unwrap_or(i64::MIN)).min())
+            let others = tables.rows.keys().filter(|of| topics.iter().any(|topic| **topic == *of.topic) && !held.contains(of));
+            Ok(Heads { others: others.map(|of| tables.heads.get(of).copied().unwrap_or(i64::MIN)).min(), held })
         })
         .boxed()
     }

@@ -79,6 +79,16 @@ pub struct Head {
     pub head_ms: i64,
 }
 
+/// What a worker learns when it tells its heads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heads {
+    /// The smallest head of all partitions that are not in `held`: the smallest number when one is not known, `None` when there are
+    /// no others.
+    pub others: Option<i64>,
+    /// Those that were told under the claim that is in force.
+    pub held: Vec<TopicPartition>,
+}
+
 /// Keys and their states.
 pub type KeyedStates = Vec<(Box<str>, StateRow)>;
 
@@ -166,15 +176,15 @@ pub trait Store: Send + Sync {
         limit: i64,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
 
-    /// Tells where partitions of this worker stand, and returns the smallest head of all others of these topics: the smallest
-    /// number when one is not known, `None` when there are no others.
+    /// Tells where partitions of this worker stand, and returns where the others of these topics do. Until every topic has rows nothing
+    /// is known. A claim that is not in force any more tells nothing.
     fn heads<'a>(
         &'a self,
         pipeline: &'a str,
         run: i32,
         topics: &'a [String],
         mine: &'a [Head],
-    ) -> BoxFuture<'a, Result<Option<i64>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Heads, StoreError>>;
 
     /// The states of these keys of one partition; a key without one is not in the answer.
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> BoxFuture<'a, Result<KeyedStates, StoreError>>;

@@ -19,7 +19,7 @@ pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use review::{Counted, Endings, Row, Run, endings};
 
-use super::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -177,7 +177,7 @@ impl Store for PostgresStore {
         run: i32,
         topics: &'a [String],
         mine: &'a [Head],
-    ) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Heads, StoreError>> {
         heads::exchange(&self.pool, pipeline, run, topics, mine).boxed()
     }
 

@@ -9,7 +9,7 @@ use super::Driver;
 use crate::event::TopicPartition;
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
-use crate::store::{Head, Mode, StoreError};
+use crate::store::{Head, Heads, Mode, StoreError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
@@ -79,7 +79,7 @@ impl Open {
 }
 
 /// The heads that were told, and the smallest of all others.
-pub(super) type Answer = (Vec<Head>, Result<Option<i64>, StoreError>);
+pub(super) type Answer = (Vec<Head>, Result<Heads, StoreError>);
 
 /// What is known of the group.
 #[derive(Default)]
@@ -133,7 +133,8 @@ impl Driver {
 
     pub(super) fn on_answer(&mut self, (told, answer): Answer) {
         let wait = match answer {
-            Ok(others) => {
+            Ok(Heads { others, held }) => {
+                self.drop_lost_claims(&told, &held);
                 self.group.told = told;
                 self.group.others = Some(others.unwrap_or(CAUGHT_UP));
                 if others.is_none() { SELDOM } else { OFTEN }
@@ -145,6 +146,17 @@ impl Driver {
         };
         self.group.not_before = Some(Instant::now() + wait);
         self.tell_skew();
+    }
+
+    /// A claim may be superseded by one of our own that arrived late. While everybody waits for the partition nothing of it is decided,
+    /// and no decide would tell.
+    fn drop_lost_claims(&mut self, told: &[Head], held: &[TopicPartition]) {
+        for told in told.iter().filter(|told| !held.contains(&told.partition)) {
+            let running = self.partitions.get_mut(&told.partition).and_then(Partition::running);
+            if running.is_some_and(|running| running.claim == told.claim) && !without(Safety::LostClaim) {
+                self.superseded(told.partition.clone());
+            }
+        }
     }
 
     /// Largest event time that may go to work now; `None` when alignment is off.

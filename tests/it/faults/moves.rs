@@ -14,7 +14,7 @@ use millrace::publisher::{Committed, CommittedOffsets, Publication, PublishError
 use millrace::record::{Mode, Provenance, Record};
 use millrace::source::kafka::{KafkaSourceSettings, spawn};
 use millrace::source::{Lease, LogBounds};
-use millrace::store::{Advance, Head, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use millrace::store::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -145,7 +145,7 @@ impl Store for HeldStore {
         self.0.records(key, from, to, after, limit)
     }
 
-    fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Option<i64>> {
+    fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Heads> {
         self.0.heads(pipeline, run, topics, mine)
     }
 
