@@ -325,7 +325,7 @@ fn scores_and_states_are_those_of_an_uninterrupted_run() {
 
 #[test]
 fn a_backlog_goes_out_in_the_order_of_event_time() {
-    all_seeds(Trouble::Aligned, 200);
+    all_seeds(Trouble::Aligned, 100);
 }
 
 #[test]
