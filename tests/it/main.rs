@@ -10,6 +10,7 @@ mod kafka;
 mod process;
 mod remembered;
 mod risk;
+mod risk_text;
 mod run;
 mod scoring;
 mod scripts;
