@@ -125,7 +125,7 @@ pub enum Calendar {
 }
 
 /// `[risk.labels]`: which events are labels. A label names the event by its id and at least one entity, and is seen by what stands
-/// after it in the log.
+/// after it in the log. A stage of a chain hands it on, whether it remembers the event or not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {

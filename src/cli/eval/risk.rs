@@ -6,6 +6,7 @@ mod report;
 use crate::cli::common::{self, Usage};
 use crate::cli::parity::input;
 use crate::config::Config;
+use crate::config::risk::{Options, Risk};
 use crate::event::{Event, at};
 use crate::function::{Function, Input, Outcome};
 use crate::lifecycle::Exit;
@@ -34,18 +35,24 @@ pub struct Args {
     /// Where the label stands in an event, as a dotted path: true or false, 1 or 0. An event without one is folded and not measured.
     #[arg(long)]
     label: String,
-    /// A config with a pipeline that runs `risk`.
+    /// A config with a pipeline that runs `risk`, or with `[risk]` and --model.
     #[arg(long, short, default_value = "millrace.toml")]
     config: PathBuf,
     /// Which pipeline; needed when several run `risk`.
     #[arg(long)]
     pipeline: Option<String>,
-    /// A model's file, in place of the pipeline's model. With --fold once a fold, as FOLD=FILE.
+    /// A model's file, in place of the pipeline's model and rules. With --fold once a fold, as FOLD=FILE.
     #[arg(long)]
     model: Vec<String>,
     /// Where an event's fold stands: it is scored by the model of that fold, which was trained on the others.
     #[arg(long, requires = "model")]
     fold: Option<String>,
+    /// Measure events from this time on, RFC 3339; those before are folded.
+    #[arg(long)]
+    from: Option<jiff::Timestamp>,
+    /// Measure events before this time.
+    #[arg(long)]
+    until: Option<jiff::Timestamp>,
     /// Where a probability stands that ours must be equal to.
     #[arg(long)]
     expected: Option<String>,
@@ -70,12 +77,7 @@ pub struct Known {
 pub fn run(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     let mut config = Config::load(&args.config, env)?;
     config.pipeline.retain(|pipeline| pipeline.function == "risk");
-    if config.pipeline.is_empty() {
-        return Err(Usage(format!("no pipeline of {} runs `risk`", args.config.display())).into());
-    }
-    let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
-    let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;
-    let models = Models::load(&config, pipeline, declared, &args.model, args.fold.is_some())?;
+    let (declared, models) = scoring(args, &config)?;
     let bar = ProgressBar::new(std::fs::metadata(&args.input).map_or(0, |file| file.len()))
         .with_style(ProgressStyle::with_template("{wide_bar} {percent}% {msg}, {eta} left")?);
     let started = Instant::now();
@@ -101,7 +103,11 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> 
     let mut report = measured.end()?;
     bar.finish_and_clear();
     if report.is_empty() {
-        bail!("no event of {} has a label in `{}`; name its field with --label", args.input.display(), args.label);
+        bail!(
+            "no event of {} that is measured has a label in `{}`; name its field with --label",
+            args.input.display(),
+            args.label
+        );
     }
     report.close(crate::state::Fold::digest(states.fold()), states.keys(), started.elapsed());
     if args.json {
@@ -112,8 +118,35 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> 
     Ok(if report.differs() { Exit::Failed } else { Exit::Done })
 }
 
-/// `None` for an event without a label.
+/// The features, and what scores them.
+fn scoring<'a>(args: &Args, config: &'a Config) -> anyhow::Result<(&'a Risk, Models)> {
+    let place = args.config.display();
+    if config.pipeline.is_empty() {
+        return match &config.risk {
+            Some(declared) if !args.model.is_empty() => {
+                Ok((declared, Models::of_files(&args.model, args.fold.is_some(), &Options::default(), declared)?))
+            }
+            Some(_) => Err(Usage(format!("no pipeline of {place} runs `risk`; name a model with --model")).into()),
+            None => Err(Usage(format!("{place} has no pipeline that runs `risk`, and no [risk]")).into()),
+        };
+    }
+    let pipeline = common::pipeline(config, args.pipeline.as_deref())?;
+    let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;
+    if args.model.is_empty() {
+        return Ok((declared, Models::of_pipeline(config, pipeline, declared)?));
+    }
+    let options = Options::of(&pipeline.options).map_err(Usage)?;
+    Ok((declared, Models::of_files(&args.model, args.fold.is_some(), &options, declared)?))
+}
+
+/// `None` for an event without a label, or of another time.
 fn known(args: &Args, event: &Event) -> anyhow::Result<Option<Known>> {
+    let time_ms = event.event_time_ms;
+    if args.from.is_some_and(|from| time_ms < from.as_millisecond())
+        || args.until.is_some_and(|until| time_ms >= until.as_millisecond())
+    {
+        return Ok(None);
+    }
     let payload: Value = serde_json::from_slice(event.raw.payload.as_deref().unwrap_or_default())?;
     let field = |path: &str| at(&payload, path).filter(|value| !value.is_null()).map(text);
     let Some(label) = field(&args.label) else { return Ok(None) };

@@ -121,18 +121,23 @@ fn what_cannot_be_measured_is_told() {
         let (ended, _, err) = eval(folder.path(), &[&["--input", "events.csv"], arguments].concat());
         assert!(ended == Some(code) && err.contains(said), "{ended:?} instead of {code}, {err}");
     };
-    refused(&["--label", "frauds"], 1, "no event of events.csv has a label in `frauds`");
+    refused(&["--label", "frauds"], 1, "has a label in `frauds`");
     refused(&["--label", "amount"], 1, "`amount` is neither true or false nor 1 or 0");
     refused(&["--label", "bad", "--model", "sum.json", "--model", "other.json"], 2, "--fold");
     refused(&["--label", "bad", "--model", "sum.json", "--fold", "half"], 2, "FOLD=FILE");
     refused(&["--label", "bad", "--model", "x=sum.json", "--fold", "third"], 1, "no fold in `third`");
     refused(&["--label", "bad", "--pipeline", "q"], 2, "no pipeline");
-    std::fs::write(
-        folder.path().join("millrace.toml"),
-        CONFIG.replace("model = \"sum\"\noptions = { policy = \"policy.toml\" }", ""),
-    )
-    .unwrap();
+    let configure = |text: &str| std::fs::write(folder.path().join("millrace.toml"), text).unwrap();
+    configure(&CONFIG.replace("model = \"sum\"\noptions = { policy = \"policy.toml\" }", ""));
     refused(&["--label", "bad"], 2, "neither a model nor rules");
+    let (_, features) = CONFIG.split_once("[pipeline.risk]").unwrap();
+    configure(&format!("[risk]{features}"));
+    refused(&["--label", "bad"], 2, "name a model with --model");
+    let asked = ["--input", "events.csv", "--label", "bad", "--model", "sum.json", "--top", "2"];
+    assert_measures(&report(folder.path(), &asked, 0)["measures"]["all"]);
+    let of_a_day = ["--from", "1970-01-01T00:00:02Z", "--until", "1970-01-02T00:00:00Z"];
+    let found = report(folder.path(), &[&asked[..], &of_a_day].concat(), 0);
+    assert_eq!(found["measures"]["all"]["rows"], 5, "{found}");
 }
 
 /// Would catch: a history that is not the table's columns, a probability that is not the library's, and measures that are not those of
