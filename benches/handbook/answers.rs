@@ -4,6 +4,7 @@ use crate::data::{Golden, TIES, Transaction};
 use crate::metrics::{self, Scored};
 use crate::stage::Stage;
 use crate::{Anyhow, Options};
+use millrace::scoring::Ranking;
 use serde_json::Value;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
@@ -88,7 +89,7 @@ pub async fn compare(
             Some((transaction.day(), transaction.customer, *score, row.fraud))
         })
         .collect();
-    let mut pairs: Vec<(f64, bool)> = table.iter().map(|row| (row.2, row.3)).collect();
+    let ranking = Ranking::new(table.iter().map(|row| (row.2, row.3)).collect());
     println!(
         "| {model} {} | {} | {} | {missing} | {dead} | {} of {} x {} ({} ties) | {} of {} ({} ties, else max {:.1e}) | {:.3} / {:.3} / {:.3} |",
         options.fold,
@@ -102,8 +103,8 @@ pub async fn compare(
         golden.rows.len(),
         found.tied_probabilities,
         found.largest,
-        metrics::auc(&mut pairs),
-        metrics::average_precision(&mut pairs),
+        ranking.auc().unwrap_or(f64::NAN),
+        ranking.average_precision().unwrap_or(f64::NAN),
         metrics::card_precision(&table),
     );
     Ok(missing == 0 && dead == 0 && found.features == 0 && found.probabilities == 0)

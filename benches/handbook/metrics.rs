@@ -2,36 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Area under the ROC curve: the share of pairs that stand right, ties half.
-pub fn auc(scored: &mut [(f64, bool)]) -> f64 {
-    scored.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (mut rank_sum, mut at) = (0.0, 0);
-    while at < scored.len() {
-        let end = at + scored[at..].iter().take_while(|row| row.0 == scored[at].0).count();
-        let rank = (at + 1 + end) as f64 / 2.0;
-        rank_sum += rank * scored[at..end].iter().filter(|row| row.1).count() as f64;
-        at = end;
-    }
-    let bad = scored.iter().filter(|row| row.1).count() as f64;
-    let good = scored.len() as f64 - bad;
-    (rank_sum - bad * (bad + 1.0) / 2.0) / (bad * good)
-}
-
-/// Average precision: the sum over the thresholds of (recall gained) x precision.
-pub fn average_precision(scored: &mut [(f64, bool)]) -> f64 {
-    scored.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let bad = scored.iter().filter(|row| row.1).count() as f64;
-    let (mut hits, mut sum, mut at) = (0.0, 0.0, 0);
-    while at < scored.len() {
-        let end = at + scored[at..].iter().take_while(|row| row.0 == scored[at].0).count();
-        let found = scored[at..end].iter().filter(|row| row.1).count() as f64;
-        hits += found;
-        sum += found / bad * hits / end as f64;
-        at = end;
-    }
-    sum
-}
-
 /// Day, customer, probability, fraud.
 pub type Scored = (i64, u64, f64, bool);
 

@@ -2,13 +2,12 @@
 
 mod check;
 mod signals;
-mod span;
 
+pub use super::Span;
 pub use check::findings_of;
 pub use signals::{
     Affinity, Blend, Covisit, Ctr, Direction, History, Interest, Popularity, Scope, Session, SessionNeighbours, Trending,
 };
-pub use span::Span;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ pub struct Risk {
     pub utc_offset_minutes: i32,
     /// Labels that come as events of their own.
     pub labels: Option<Labels>,
-    /// How a row of a file becomes an event, for `millrace parity`.
+    /// How a row of a file becomes an event, for `millrace parity` and `millrace eval risk`.
     pub file: FileRows,
     /// In the order in which a model takes them.
     pub feature: Vec<Feature>,
@@ -54,7 +54,8 @@ impl Default for Risk {
 #[serde(deny_unknown_fields)]
 pub struct Feature {
     pub name: String,
-    /// The number that is taken or aggregated. Of `share` the label, true or false, 1 or 0; of `distinct` a text or an integer.
+    /// The number that is taken or aggregated. Of `share` the label, true or false, 1 or 0; of `distinct` a text or an integer. An
+    /// event must have it, but where a filter leaves the event out, or `empty` stands in for a field that is taken as it is.
     pub field: Option<String>,
     pub calendar: Option<Calendar>,
     /// For `is_night`: first and last hour, both of them night; from 22 to 5 goes over midnight. Default 0 to 6.
@@ -70,8 +71,19 @@ pub struct Feature {
     pub filter: Option<Filter>,
     /// Whether the event that is scored counts, where the window reaches it. Default true; false for `last` and `time_since`.
     pub include_current: Option<bool>,
-    /// The value when nothing is in the window (`stddev`: less than two). Default 0 for count, sum, distinct and share, else none.
+    /// The value when nothing is in the window (`stddev`: less than two); `nan` is "no value". Default 0 for count, sum, distinct and
+    /// share, else no value. Of a field as it is: its value when it is null or not there; without a default, for such an event is
+    /// rejected.
+    #[serde(serialize_with = "number_or_nan")]
     pub empty: Option<f64>,
+}
+
+/// JSON has no NaN, and a digest tells it from nothing.
+fn number_or_nan<S: serde::Serializer>(number: &Option<f64>, into: S) -> Result<S::Ok, S::Error> {
+    match number {
+        Some(number) if number.is_nan() => into.serialize_str("nan"),
+        other => other.serialize(into),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +125,7 @@ pub enum Calendar {
 }
 
 /// `[risk.labels]`: which events are labels. A label names the event by its id and at least one entity, and is seen by what stands
-/// after it in the log.
+/// after it in the log. A stage of a chain hands it on, whether it remembers the event or not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {

@@ -4,9 +4,9 @@
 mod expression;
 mod path;
 
-use super::passed::{self, holds_nul};
+use super::passed::{self, Paths, holds_nul, nul};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
-use crate::event::{Rejection, missing, pick, wrong};
+use crate::event::{Rejection, object, pick};
 use expression::Expr;
 use futures_util::future::{BoxFuture, ready};
 use path::Path;
@@ -26,15 +26,7 @@ pub struct Options {
     pub pass_event: bool,
     /// Dotted path of the text or whole number that becomes the record's key; of a list the first that the event has. Default: the
     /// event's own key.
-    pub output_key: Option<Paths>,
-}
-
-/// One path, or several.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "a path, or a list of paths")]
-pub enum Paths {
-    One(String),
-    Many(Vec<String>),
+    pub output_key: Paths,
 }
 
 /// The pass-through function.
@@ -76,15 +68,8 @@ impl Copy {
             .as_ref()
             .map(|text| expression::parse(text, &mut names).map_err(|why| format!("copy: score {text:?}: {why}")));
         let score = score.transpose()?;
-        let keys = match options.output_key {
-            None => Vec::new(),
-            Some(Paths::One(path)) => vec![path],
-            Some(Paths::Many(paths)) => paths,
-        };
-        if let Some(path) = keys.iter().find(|path| path.split('.').any(str::is_empty)) {
-            return Err(format!("copy: output_key {path:?} is no path; write names with dots between"));
-        }
-        let key = keys.iter().map(|path| Path::new(path, &mut names)).collect();
+        options.output_key.check("copy")?;
+        let key = options.output_key.0.iter().map(|path| Path::new(path, &mut names)).collect();
         let limits = Limits { slice: 2048, calls_in_flight: 2, timeout: Duration::from_secs(30) };
         let spec = Spec { name: "copy", version: 1, model: String::new(), limits };
         Ok(Self { spec, names, fields, score, pass_event: options.pass_event, key })
@@ -98,7 +83,7 @@ impl Copy {
         for (path, name) in &self.fields {
             let value = path.find(&picked)?;
             if holds_nul(value) {
-                return Err(nul(path));
+                return Err(nul().at(path.whole.as_str()));
             }
             fields.insert(name.clone(), value.clone());
         }
@@ -112,24 +97,12 @@ impl Copy {
             }
             fields.insert("score".into(), score.into());
         }
-        let key = self.key_of(&picked)?;
+        let keys = self.key.iter().map(|path| (path.whole.as_str(), path.look(&picked)));
+        let key = (!self.key.is_empty()).then(|| passed::key(keys)).transpose()?;
         if self.pass_event {
-            fields.insert(passed::FIELD.into(), passed::event(input)?);
+            fields.insert(passed::FIELD.into(), passed::whole(object(text)?)?);
         }
         Ok(Prediction { key, fields, label: None, score })
-    }
-
-    /// The first of the paths that the event has.
-    fn key_of(&self, picked: &[Option<Value>]) -> Result<Option<Box<str>>, Rejection> {
-        let Some(first) = self.key.first() else { return Ok(None) };
-        let found = self.key.iter().filter_map(|path| Some((path, path.look(picked)?))).find(|(_, value)| !value.is_null());
-        let (path, value) = found.ok_or_else(|| missing(&first.whole))?;
-        match value {
-            Value::String(text) if text.contains('\0') => Err(nul(path)),
-            Value::String(text) => Ok(Some(text.as_str().into())),
-            Value::Number(number) if number.is_i64() || number.is_u64() => Ok(Some(number.to_string().into())),
-            other => Err(wrong(&path.whole, other, "a string or an integer")),
-        }
     }
 }
 
@@ -142,10 +115,6 @@ impl Function for Copy {
         let outcome = |input| self.one(input).map_or_else(Outcome::Reject, |prediction| Outcome::Emit(vec![prediction]));
         Box::pin(ready(Ok(slice.iter().map(outcome).collect())))
     }
-}
-
-fn nul(path: &Path) -> Rejection {
-    Rejection::new("nul_character", "a string holds U+0000, which Postgres cannot store").at(path.whole.as_str())
 }
 
 #[cfg(test)]

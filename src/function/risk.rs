@@ -61,9 +61,11 @@ impl Risk {
             return Err(CallError::Fatal(format!("risk: the fold gave {found} features, {declared} are declared")));
         }
         let entities = self.scorer.iter().flat_map(Scorer::entities);
-        let payload = Payload::read(&input.event, &self.options, entities);
-        Ok(payload
-            .map_or_else(Outcome::Reject, |payload| Outcome::Emit(vec![self.prediction(&input.event.id, features, payload)])))
+        Ok(match Payload::read(&input.event, &self.options, self.options.when.as_ref(), entities) {
+            Ok(Some(payload)) => Outcome::Emit(vec![self.prediction(&input.event.id, features, payload)]),
+            Ok(None) => Outcome::Skip("filtered"),
+            Err(rejection) => Outcome::Reject(rejection),
+        })
     }
 
     fn prediction(&self, event_id: &str, features: &Features, payload: Payload) -> Prediction {
@@ -91,18 +93,19 @@ impl Risk {
         prediction
     }
 
-    /// A label is folded, and there is nothing to score; a stage of a chain hands it on.
+    /// A label is folded, and there is nothing to score. A stage of a chain hands it on, also when it does not remember the event: the
+    /// next one looks back on other entities, and further perhaps. A label that nobody is left to take ends here.
     fn label(&self, input: &Input, label: &str) -> Outcome {
-        if label == "unknown_id" {
-            let detail = "the label names an event that its entities do not remember: it never came, came later than the label, or is \
-                          older than the windows; send a label after its event, and check event_id and the entities under [risk.labels]";
-            return Outcome::Reject(Rejection::new("unknown_event", detail));
-        }
+        let ends_here = || match label {
+            "unknown_id" => Outcome::Reject(unknown_event()),
+            _ => Outcome::Skip("label"),
+        };
         if self.scorer.is_some() || !self.options.pass_event {
-            return Outcome::Skip("label");
+            return ends_here();
         }
-        match Payload::read(&input.event, &self.options, []) {
+        match Payload::read(&input.event, &self.options, None, []) {
             Ok(payload) => {
+                let payload = payload.unwrap_or_default();
                 let event_id = Some(Value::from(&*input.event.id));
                 let fields = [
                     ("event_id", event_id),
@@ -113,7 +116,7 @@ impl Risk {
                 let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
                 Outcome::Emit(vec![Prediction { key: payload.key, fields, label: None, score: None }])
             }
-            Err(rejection) if rejection.code == "missing_field" => Outcome::Skip("label"),
+            Err(rejection) if rejection.code == "missing_field" => ends_here(),
             Err(rejection) => Outcome::Reject(rejection),
         }
     }
@@ -127,6 +130,12 @@ impl Function for Risk {
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
         Box::pin(ready(slice.iter().map(|input| self.one(input)).collect()))
     }
+}
+
+fn unknown_event() -> Rejection {
+    let detail = "the label names an event that its entities do not remember: it never came, came later than the label, or is older \
+                  than the windows; send a label after its event, and check event_id and the entities under [risk.labels]";
+    Rejection::new("unknown_event", detail)
 }
 
 /// What the fold says besides numbers.

@@ -71,7 +71,7 @@ impl Function for Sentiment {
         Box::pin(async move {
             let texts: Vec<Option<&str>> = slice.iter().map(|input| input.event.text.as_deref()).collect();
             let outcomes = self.answer(&texts).await?;
-            Ok(if self.options.pass_event { passed::add(slice, outcomes) } else { outcomes })
+            Ok(passed::add(slice, outcomes, self.options.pass_event, &self.options.output_key))
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What the text functions share: which inputs have a text, and outcomes in the order of the inputs.
 
+use super::passed::Paths;
 use super::{CallError, Outcome, Prediction};
 use crate::event::Rejection;
 use crate::inference::{Answer, InferenceError};
@@ -16,6 +17,9 @@ pub struct TextOptions {
     pub max_text_tokens: usize,
     /// Also writes the whole event, as `event`, for the next pipeline of a chain. Default false.
     pub pass_event: bool,
+    /// Dotted path of the text or whole number that becomes the record's key; of a list the first that the event has. Default: the
+    /// event's own key.
+    pub output_key: Paths,
 }
 
 /// Bytes that a token may have on average.
@@ -23,7 +27,7 @@ const BYTES_A_TOKEN: usize = 5;
 
 impl Default for TextOptions {
     fn default() -> Self {
-        Self { max_text_tokens: 20_000, pass_event: false }
+        Self { max_text_tokens: 20_000, pass_event: false, output_key: Paths::default() }
     }
 }
 
@@ -32,6 +36,7 @@ impl TextOptions {
     pub fn of(function: &str, options: &Map<String, Value>) -> Result<Self, String> {
         let options: Self =
             serde_json::from_value(Value::Object(options.clone())).map_err(|cause| format!("{function}: options: {cause}"))?;
+        options.output_key.check(function)?;
         match options.max_text_tokens {
             0 => Err(format!("{function}: options: `max_text_tokens` must be at least 1")),
             _ => Ok(options),
@@ -151,9 +156,13 @@ mod tests {
 
     #[test]
     fn options_that_are_none_are_refused() {
-        for (wrong, named) in [("{\"max_tokens\": 2}", "max_tokens"), ("{\"max_text_tokens\": 0}", "max_text_tokens")] {
+        for (wrong, named) in [
+            ("{\"max_tokens\": 2}", "max_tokens"),
+            ("{\"max_text_tokens\": 0}", "max_text_tokens"),
+            ("{\"output_key\": \"a..b\"}", "output_key"),
+        ] {
             let error = TextOptions::of("embed", &serde_json::from_str(wrong).unwrap()).unwrap_err();
-            assert!(error.starts_with("embed: options:") && error.contains(named), "{error}");
+            assert!(error.starts_with("embed: ") && error.contains(named), "{error}");
         }
     }
 }

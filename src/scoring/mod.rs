@@ -15,6 +15,7 @@ mod link;
 mod model;
 mod net;
 mod policy;
+mod ranking;
 mod reasons;
 mod rules;
 mod settings;
@@ -31,6 +32,7 @@ pub use linear::Linear;
 pub use model::{Body, Contributions, Model, Scored};
 pub use net::Net;
 pub use policy::{Decision, DecisionSource, Policy, Thresholds};
+pub use ranking::Ranking;
 pub use reasons::{OTHER, Reason, Reasons, TOP};
 pub use rules::{ListKind, ListResult, RuleResult, Rules, Verdict};
 

@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod dead_letters;
 mod eval;
+mod eval_risk;
 mod models;
 mod parity;
 mod rights;

@@ -11,6 +11,7 @@ mod kafka;
 mod process;
 mod remembered;
 mod risk;
+mod risk_text;
 mod run;
 mod scoring;
 mod scripts;

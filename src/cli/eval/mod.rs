@@ -4,6 +4,7 @@ mod input;
 mod metrics;
 mod protocols;
 mod recommend;
+mod risk;
 
 use crate::lifecycle::Exit;
 use std::collections::BTreeMap;
@@ -18,10 +19,13 @@ pub struct Args {
 enum What {
     /// Recommendation lists, by the protocols of the literature.
     Recommend(recommend::Args),
+    /// Risk scores, against labels.
+    Risk(risk::Args),
 }
 
 pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     match args.what {
         What::Recommend(args) => recommend::run(&args, env),
+        What::Risk(args) => risk::run(&args, env),
     }
 }

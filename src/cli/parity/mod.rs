@@ -1,7 +1,7 @@
 //! `millrace parity`: a file through the fold that runs on the stream, beside a reference.
 
 mod compare;
-mod input;
+pub(super) mod input;
 
 use super::common::{self, Usage};
 use crate::config::Config;

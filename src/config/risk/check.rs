@@ -30,8 +30,20 @@ pub fn findings(config: &Risk) -> Vec<String> {
         say(format!("more than {FILTERS} features have a filter; leave some out"));
     }
     let mut names = BTreeSet::new();
+    let needs = |feature: &Feature| match feature.aggregate {
+        Some(Aggregate::Share) => false,
+        Some(_) => feature.filter.is_none(),
+        None => feature.empty.is_none(),
+    };
     for feature in &config.feature {
         let name = &feature.name;
+        let as_it_is = feature.aggregate.is_none() && feature.field.is_some() && feature.empty.is_some();
+        if let Some(other) = config.feature.iter().find(|other| as_it_is && other.field == feature.field && needs(other)) {
+            let other = &other.name;
+            say(format!(
+                "feature {name:?} may be empty, and feature {other:?} needs its field of every event; give that one a filter or empty"
+            ));
+        }
         if name.trim().is_empty() {
             say("a feature has no name; give it one".into());
         }
@@ -68,9 +80,15 @@ fn of_feature(config: &Risk, feature: &Feature) -> Vec<String> {
     }
     if !windowed {
         let alone = feature.delay.is_some() || feature.filter.is_some() || feature.include_current.is_some();
-        if alone || feature.empty.is_some() {
-            found.push("delay, filter, include_current and empty belong to an aggregate; remove them".into());
+        if alone {
+            found.push("delay, filter and include_current belong to an aggregate; remove them".into());
         }
+        if feature.empty.is_some() && feature.calendar.is_some() {
+            found.push("a calendar value is never empty; remove empty".into());
+        }
+    }
+    if feature.empty.is_some_and(f64::is_infinite) {
+        found.push("empty is a number or nan".into());
     }
     match feature.hours {
         Some(_) if feature.calendar != Some(Calendar::IsNight) => {
@@ -95,9 +113,6 @@ fn of_window(config: &Risk, feature: &Feature) -> Vec<String> {
         (true, None) => found.push("this aggregate is one of a field; name it with field".into()),
         (false, Some(_)) => found.push("this aggregate counts events and has no field; remove field".into()),
         _ => {}
-    }
-    if feature.empty.is_some_and(f64::is_infinite) {
-        found.push("empty is a number or nan".into());
     }
     let own_label = aggregate == Aggregate::Share && feature.delay.is_none() && feature.include_current != Some(false);
     if own_label && config.labels.is_none() {

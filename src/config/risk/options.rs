@@ -1,5 +1,6 @@
 //! `options` of a pipeline with the function `risk`, and what such a pipeline may not say.
 
+use super::Filter;
 use crate::config::{Config, Pipeline, nearest};
 use crate::record::Mode;
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Options {
     pub include_features: bool,
     /// Whether the answer holds how long it took. Default true.
     pub timings: bool,
+    /// Which events are answered, for example `kind == "application"`; the others are folded and skipped. Default: all.
+    pub when: Option<Filter>,
     /// Whether the answer holds the event, for a stage that reads `event.X` and `features.Y`. Default false.
     pub pass_event: bool,
     /// Where the record's key stands in the event, as a dotted path. Default: the event's key.
@@ -53,6 +56,7 @@ impl Default for Options {
             top_reasons: 4,
             include_features: true,
             timings: true,
+            when: None,
             pass_event: false,
             output_key: None,
         }

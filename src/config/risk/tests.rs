@@ -15,6 +15,17 @@ fn the_shipped_sample_loads() {
     assert_eq!(config.risk.unwrap().feature.len(), 15);
 }
 
+/// Would catch: samples whose pipelines, options or features are refused.
+#[test]
+fn the_shipped_pipelines_load() {
+    for (name, pipelines, features) in [("risk-chain", 2, 15), ("risk-credit", 1, 23), ("risk-text", 3, 5)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("deploy/samples/{name}.toml"));
+        let config = Config::load(&path, &BTreeMap::new()).unwrap();
+        let declared = config.risk_of(config.pipeline.last().unwrap()).unwrap();
+        assert_eq!((config.pipeline.len(), declared.feature.len()), (pipelines, features), "{name}");
+    }
+}
+
 /// Would catch: a setting that is wrong and only shows in the features.
 #[test]
 fn what_cannot_be_meant_is_named() {
@@ -30,6 +41,20 @@ fn what_cannot_be_meant_is_named() {
         (format!("feature = [{{ {}, field = \"fraud\" }}]", COUNT.replace("count", "share")), "would see the label"),
         ("feature = [{ name = \"x\" }]".into(), "says nothing"),
         ("feature = [{ name = \"x\", field = \"x\", delay = \"1d\" }]".into(), "belong to an aggregate"),
+        ("feature = [{ name = \"x\", field = \"x\", empty = inf }]".into(), "empty is a number or nan"),
+        (format!("feature = [{{ {COUNT}, empty = -inf }}]"), "empty is a number or nan"),
+        ("feature = [{ name = \"x\", calendar = \"hour\", empty = 0.0 }]".into(), "never empty"),
+        (
+            format!(
+                "feature = [{{ name = \"x\", field = \"x\", empty = nan }}, {{ {}, field = \"x\" }}]",
+                COUNT.replace("count", "sum")
+            ),
+            "feature \"n\" needs its field of every event",
+        ),
+        (
+            "feature = [{ name = \"x\", field = \"x\", empty = nan }, { name = \"y\", field = \"x\" }]".into(),
+            "feature \"y\" needs its field of every event",
+        ),
         ("feature = [{ name = \"x\", calendar = \"hour\", hours = [1, 2] }]".into(), "hours belongs"),
         ("feature = [{ name = \"x\", calendar = \"is_night\", hours = [1, 24] }]".into(), "0 to 23"),
         ("non_negative = [\"amunt\"]\nfeature = [{ name = \"x\", field = \"amount\" }]".into(), "did you mean \"amount\"?"),

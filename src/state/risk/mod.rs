@@ -15,6 +15,7 @@ mod window;
 
 pub use read::Facts;
 pub use rows::Rows;
+pub use values::holds;
 
 use super::{At, Features, Fold, Keys};
 use crate::config::risk::Risk;
@@ -118,7 +119,10 @@ impl Fold for RiskFold {
         let ranges: Vec<window::Found> =
             self.plan.ranges.iter().map(|range| views[range.entity].find(range.window_ms, range.delay_ms)).collect();
         let number = |made: &Made| match made {
-            Made::Field(slot) => f64::from_bits(facts.words[*slot]),
+            Made::Field(slot, empty) => match f64::from_bits(facts.words[*slot]) {
+                number if number.is_nan() => *empty,
+                number => number,
+            },
             Made::Calendar(value) => value.of(at.time_ms),
             Made::Aggregate(aggregate) => {
                 let range = &self.plan.ranges[aggregate.range];
@@ -136,7 +140,7 @@ impl Fold for RiskFold {
 }
 
 /// Raised when the same settings give other states.
-const VERSION: &str = "risk 1";
+const VERSION: &str = "risk 2";
 
 /// How rows of a file are read changes no state.
 fn digest(config: &Risk) -> String {

@@ -14,18 +14,24 @@ pub struct Plan {
     pub features: Vec<Made>,
 }
 
-/// Something that is read of every event, as one word.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Something that is read of an event, as one word.
+#[derive(Debug, Clone)]
 pub struct Slot {
     pub path: Box<str>,
     pub kind: SlotKind,
+    /// Every event must have it.
+    pub always: bool,
+    /// An event for which one of these filters holds must have it, a bit each.
+    pub filters: u64,
+    /// It is read where an event has it, and may be missing.
+    pub optional: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotKind {
-    /// The bits of a finite number.
+    /// The bits of a finite number, or of NaN where none is read.
     Number,
-    /// The fingerprint of a text.
+    /// The fingerprint of a text; the bits of NaN where none is read.
     Name,
     /// The bits of 1.0, 0.0, or of NaN where no label is known.
     Label,
@@ -62,7 +68,8 @@ pub struct Range {
 
 /// How a feature is made.
 pub enum Made {
-    Field(usize),
+    /// A slot, and its value where the event has none.
+    Field(usize, f64),
     Calendar(Moment),
     Aggregate(Aggregated),
 }
@@ -83,8 +90,12 @@ impl Plan {
             return Some(Made::Calendar(Moment::new(calendar, feature.hours, config.utc_offset_minutes)));
         }
         let (Some(entity), Some(aggregate), Some(window)) = (&feature.entity, feature.aggregate, feature.window) else {
-            let path = feature.field.as_deref()?.into();
-            return Some(Made::Field(place(&mut self.slots, Slot { path, kind: SlotKind::Number })));
+            let slot = self.slot(feature.field.as_deref()?, SlotKind::Number);
+            match feature.empty {
+                Some(_) => self.slots[slot].optional = true,
+                None => self.slots[slot].always = true,
+            }
+            return Some(Made::Field(slot, feature.empty.unwrap_or(f64::NAN)));
         };
         let (window_ms, delay_ms) = (window.ms(), feature.delay.map_or(0, |delay| delay.ms()));
         let entity = self.entity(entity);
@@ -93,8 +104,13 @@ impl Plan {
             Aggregate::Share => SlotKind::Label,
             _ => SlotKind::Number,
         };
-        let field = feature.field.as_deref().map(|path| place(&mut self.slots, Slot { path: path.into(), kind }));
+        let field = feature.field.as_deref().map(|path| self.slot(path, kind));
         let filter = feature.filter.as_ref().map(|filter| place(&mut self.filters, filter.clone()));
+        // A window takes its field from the events that its filter lets through.
+        if let Some(slot) = field.map(|slot| &mut self.slots[slot]) {
+            slot.always |= filter.is_none();
+            slot.filters |= filter.map_or(0, |bit| 1 << bit);
+        }
         let of = &mut self.entities[entity];
         of.horizon_ms = of.horizon_ms.max(window_ms + delay_ms);
         let mut column = |column| FIRST_COLUMN + place(&mut of.columns, column);
@@ -110,6 +126,13 @@ impl Plan {
                 _ => f64::NAN,
             }),
         }))
+    }
+
+    fn slot(&mut self, path: &str, kind: SlotKind) -> usize {
+        self.slots.iter().position(|slot| *slot.path == *path && slot.kind == kind).unwrap_or_else(|| {
+            self.slots.push(Slot { path: path.into(), kind, always: false, filters: 0, optional: false });
+            self.slots.len() - 1
+        })
     }
 
     fn entity(&mut self, path: &str) -> usize {

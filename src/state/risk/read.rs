@@ -1,6 +1,6 @@
 //! What is read of an event: its entities, a word for each slot, and which filters hold.
 
-use super::plan::{Plan, SlotKind};
+use super::plan::{Plan, Slot, SlotKind};
 use super::values::{fingerprint, holds, label, name, number};
 use crate::config::risk::{Filter, Labels, Risk};
 use crate::event::{Event, Rejection, at, missing, object};
@@ -37,7 +37,7 @@ pub struct Reader {
     /// First segments of the paths: members of the event.
     members: Vec<Box<str>>,
     entities: Vec<Path>,
-    slots: Vec<(Path, SlotKind, bool)>,
+    slots: Vec<(Path, Slot, bool)>,
     filters: Vec<(Path, Filter)>,
     labels: Option<(Path, Path, Path, Labels)>,
     max_ahead_ms: i64,
@@ -82,7 +82,7 @@ impl Reader {
         let non_negative = |path: &str| config.non_negative.iter().any(|field| field == path);
         Self {
             entities: plan.entities.iter().map(|entity| path(&entity.path)).collect(),
-            slots: plan.slots.iter().map(|slot| (path(&slot.path), slot.kind, non_negative(&slot.path))).collect(),
+            slots: plan.slots.iter().map(|slot| (path(&slot.path), slot.clone(), non_negative(&slot.path))).collect(),
             filters: plan.filters.iter().map(|filter| (path(&filter.field), filter.clone())).collect(),
             labels: config
                 .labels
@@ -95,7 +95,7 @@ impl Reader {
 
     /// Whether a number is read at that path, and no name.
     pub fn reads_number(&self, path: &str) -> bool {
-        let numbers = self.slots.iter().filter(|(_, kind, _)| *kind != SlotKind::Name).map(|(path, ..)| path);
+        let numbers = self.slots.iter().filter(|(_, slot, _)| slot.kind != SlotKind::Name).map(|(path, ..)| path);
         let filters = self.filters.iter().filter(|(_, filter)| !matches!(filter.operand, crate::config::risk::Operand::Text(_)));
         numbers.chain(filters.map(|(path, _)| path)).any(|read| *read.whole == *path)
     }
@@ -117,10 +117,10 @@ impl Reader {
         for (entity, path) in self.entities.iter().enumerate() {
             keys.push((entity, key(path, &path.needed(&picked)?)?));
         }
-        let words = self.slots.iter().map(|slot| word(slot, &picked)).collect::<Result<_, _>>()?;
         let holding = |(path, filter): &(Path, Filter)| path.text(&picked).is_some_and(|text| holds(filter, &text));
-        let filters = self.filters.iter().enumerate().map(|(bit, filter)| u64::from(holding(filter)) << bit);
-        Ok(Facts { what: What::Event, keys, words, filters: filters.sum(), id: fingerprint(&event.id) })
+        let filters = self.filters.iter().enumerate().map(|(bit, filter)| u64::from(holding(filter)) << bit).sum();
+        let words = self.slots.iter().map(|slot| word(slot, filters, &picked)).collect::<Result<_, _>>()?;
+        Ok(Facts { what: What::Event, keys, words, filters, id: fingerprint(&event.id) })
     }
 
     /// A label of one event, for those entities that it names and that keep labels.
@@ -168,8 +168,13 @@ fn key(path: &Path, text: &str) -> Result<Box<str>, Rejection> {
     Ok(key.into())
 }
 
-fn word((path, kind, non_negative): &(Path, SlotKind, bool), picked: &Picked<'_>) -> Result<u64, Rejection> {
-    Ok(match kind {
+/// `filters` are those that hold of the event.
+fn word((path, slot, non_negative): &(Path, Slot, bool), filters: u64, picked: &Picked<'_>) -> Result<u64, Rejection> {
+    let needed = slot.always || slot.filters & filters != 0;
+    if slot.kind != SlotKind::Label && !needed && (!slot.optional || path.text(picked).is_none()) {
+        return Ok(f64::NAN.to_bits());
+    }
+    Ok(match slot.kind {
         SlotKind::Number => {
             let number = number(&path.whole, &path.needed(picked)?)?;
             if *non_negative && number < 0.0 {

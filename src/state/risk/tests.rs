@@ -26,7 +26,12 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
-        let config = Config::parse(CONFIG, "test.toml", &BTreeMap::new()).unwrap();
+        Self::of(CONFIG)
+    }
+
+    fn of(config: &str) -> Self {
+        let config = Config::parse(config, "test.toml", &BTreeMap::new()).unwrap();
+        assert_eq!(config.findings(), [""; 0]);
         Self { states: InMemory::new(RiskFold::new(&config.risk.unwrap())), offset: 0 }
     }
 
@@ -126,4 +131,61 @@ fn states_are_capped_and_read_back_as_they_were() {
     Rows::decode(&bytes[0]).unwrap().encode(&mut again);
     assert_eq!(again, bytes[0]);
     assert!(Rows::decode(&bytes[0][..bytes[0].len() - 1]).is_err());
+}
+
+/// Two kinds of events in one log: a payment has an amount and a shop, an application a limit and an age.
+const KINDS: &str = r#"
+[risk]
+non_negative = ["amount", "age"]
+feature = [
+  { name = "limit", field = "limit", empty = nan },
+  { name = "age", field = "age", empty = -1.0 },
+  { name = "paid", entity = "card", aggregate = "sum", field = "amount", window = "1d", filter = "kind == 'payment'" },
+  { name = "shops", entity = "card", aggregate = "distinct", field = "shop", window = "1d", filter = "kind == 'payment'" },
+  { name = "last", entity = "card", aggregate = "last", field = "amount", window = "1d", filter = "kind == 'payment'", include_current = true },
+  { name = "n", entity = "card", aggregate = "count", window = "1d" },
+]
+"#;
+
+/// Would catch: a field that is asked of events that no window takes it from, or not of those that one does; an empty value that hides
+/// a bad one; something of another kind of event in a window.
+#[test]
+fn a_field_is_needed_where_it_counts() {
+    let mut log = Log::of(KINDS);
+    let mut add = |id: &str, fields: Value| {
+        let mut event = json!({ "card": "A" });
+        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        log.add(id, 1, event).map(|features| features.numbers.to_vec())
+    };
+    let told = add("a", json!({ "kind": "payment", "amount": 5, "shop": "X" })).unwrap();
+    assert!(told[0].is_nan() && told[1..] == [-1.0, 5.0, 1.0, 5.0, 1.0], "{told:?}");
+    let asked = add("b", json!({ "kind": "application", "limit": 900, "age": 40, "amount": "no number" })).unwrap();
+    assert_eq!(asked, [900.0, 40.0, 5.0, 1.0, 5.0, 2.0]);
+    let unsaid = add("c", json!({ "kind": "application", "limit": null, "age": 41, "shop": 1.5 })).unwrap();
+    assert!(unsaid[0].is_nan() && unsaid[1..] == [41.0, 5.0, 1.0, 5.0, 3.0], "{unsaid:?}");
+    let told = add("d", json!({ "kind": "payment", "amount": 7, "shop": "Y", "limit": 1 })).unwrap();
+    assert_eq!(told, [1.0, -1.0, 12.0, 2.0, 7.0, 4.0]);
+    for (fields, code, field) in [
+        (json!({ "kind": "payment", "shop": "X" }), "missing_field", "amount"),
+        (json!({ "kind": "payment", "amount": 5 }), "missing_field", "shop"),
+        (json!({ "kind": "payment", "amount": -5, "shop": "X" }), "negative", "amount"),
+        (json!({ "kind": "application", "limit": "900" }), "wrong_type", "limit"),
+        (json!({ "kind": "application", "age": -1 }), "negative", "age"),
+    ] {
+        let rejection = add("x", fields.clone()).expect_err("it was folded");
+        assert_eq!((rejection.code, rejection.field.as_deref()), (code, Some(field)), "{fields}");
+    }
+    for bytes in log.bytes() {
+        let mut again = Vec::new();
+        Rows::decode(&bytes).unwrap().encode(&mut again);
+        assert_eq!(again, bytes);
+    }
+}
+
+/// Would catch: a change of what is folded, and a state that goes on as if nothing had changed.
+#[test]
+fn what_is_empty_is_part_of_the_digest() {
+    let digest = |empty: &str| Log::of(&KINDS.replace(", empty = nan", empty)).states.fold().digest().to_owned();
+    let all = [digest(""), digest(", empty = nan"), digest(", empty = 0.0")];
+    assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2], "{all:?}");
 }

@@ -129,3 +129,19 @@ fn features_that_are_not_the_declared_ones_stop_the_pipeline() {
     let three = call(input(json!({}), Features { numbers: [0.0; 3].into(), ..Features::default() }));
     assert!(matches!(&three, CallError::Fatal(text) if text.contains("3 features, 2 are declared")), "{three}");
 }
+
+/// Would catch: an event that is not asked for and answered all the same, or refused for what only an answer needs; labels that `when`
+/// keeps from the next stage.
+#[test]
+fn only_what_is_asked_for_is_answered() {
+    let when = json!({"when": "kind == 'application'", "output_key": "card"});
+    let scored = risk(when.clone(), scoring());
+    let asked = emitted(&scored, input(json!({"kind": "application", "card": "c"}), numbers([0.0, 0.0])));
+    assert_eq!((asked.key.as_deref(), asked.score), (Some("c"), Some(0.5)));
+    for other in [json!({"kind": "statement"}), json!({}), json!({"kind": null, "card": "c"})] {
+        assert!(matches!(outcome(&scored, input(other, numbers([0.0, 0.0]))), Outcome::Skip("filtered")));
+    }
+    let stage = risk(json!({"when": "kind == 'application'", "pass_event": true}), Loaded::default());
+    let marked = Features { document: Some(json!({ "label": "marked" })), ..Features::default() };
+    assert_eq!(emitted(&stage, input(json!({"kind": "label"}), marked)).fields["label"], "marked");
+}

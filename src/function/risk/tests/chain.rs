@@ -32,15 +32,23 @@ fn a_stage_hands_on_features_and_event_under_a_new_key() {
         (json!({"card": {"id": null}}), "missing_field"),
         (json!({"card": {"id": 1.5}}), "wrong_type"),
         (json!({"card": {"id": "a"}, "x": "\0"}), "nul_character"),
+        (json!({"card": {"id": "a\0"}}), "nul_character"),
         (json!("no object"), "not_an_object"),
     ] {
         assert_eq!(rejected(&chained, input(payload.clone(), numbers([0.0, 0.0]))), code, "{payload}");
     }
+    let keyed = stage(json!({"output_key": "card.id"}));
+    assert_eq!(
+        rejected(&keyed, input(json!({"card": {"id": "a\0"}}), numbers([0.0, 0.0]))),
+        "nul_character",
+        "Postgres cannot store it"
+    );
     let scored = risk(json!({"pass_event": true}), scoring());
     assert_eq!(emitted(&scored, input(payload.clone(), numbers([0.0, 0.0]))).fields["event"], payload);
 }
 
-/// Would catch: a label that is scored, one that does not reach the next stage, one of an unknown event that is lost in silence.
+/// Would catch: a label that is scored, one that does not reach the next stage, also when this one has forgotten its event, one of an
+/// unknown event that is lost in silence.
 #[test]
 fn labels_are_skipped_at_the_end_and_handed_on_before() {
     let payload = || json!({"kind": "label", "card": "c", "of": "7"});
@@ -54,8 +62,10 @@ fn labels_are_skipped_at_the_end_and_handed_on_before() {
     assert_eq!(Value::from(found.fields), json!({"event_id": "7", "status": "ok", "label": "marked", "event": payload()}));
     assert_eq!(emitted(&chained, input(payload(), label("passed_by"))).fields["label"], "passed_by");
     assert!(skipped(&chained, json!({"kind": "label"})), "no key for the next stage");
-    for risk in [chained, risk(json!({}), scoring())] {
-        let Outcome::Reject(rejection) = outcome(&risk, input(payload(), label("unknown_id"))) else { panic!() };
+    let forgotten = emitted(&chained, input(payload(), label("unknown_id")));
+    assert_eq!((&forgotten.fields["label"], &forgotten.fields["event"]), (&"unknown_id".into(), &payload()));
+    for (risk, payload) in [(chained, json!({"kind": "label"})), (risk(json!({}), scoring()), payload())] {
+        let Outcome::Reject(rejection) = outcome(&risk, input(payload, label("unknown_id"))) else { panic!() };
         assert!(rejection.code == "unknown_event" && rejection.detail.contains("[risk.labels]"), "{rejection}");
     }
 }
@@ -186,4 +196,43 @@ fn a_label_of_its_own_reaches_the_next_stage() {
     assert_eq!((of(first), of(second)), (Some(json!({"label": "passed_by"})), Some(json!({"label": "marked"}))));
     let (_, second) = chain.pass(2, &pay("b"));
     assert_eq!(*second.features.unwrap().numbers, [2.0, 1.0], "two payments of the card, one of one before it was fraud");
+}
+
+/// Would catch: a label that ends in the first stage because its own windows are shorter than those of the next.
+#[test]
+fn a_label_that_comes_after_the_first_stage_has_forgotten_reaches_the_next() {
+    let own = "{ name = \"n\", entity = \"card\", aggregate = \"share\", field = \"fraud\", window = \"1h\", delay = \"1h\" }";
+    let text = LABELLED.replace(
+        "feature = [{ name = \"n\", entity = \"card\", aggregate = \"count\", window = \"1d\" }]",
+        &format!("max_late = \"1s\"\nfeature = [{own}]"),
+    );
+    let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+    assert_eq!(config.findings(), [""; 0]);
+    let mut chain = Chain::new(&config);
+    let pay = |id: &str, hours: i64| json!({"id": id, "time": hours * 3_600_000, "card": "A", "TERMINAL_ID": 9});
+    chain.pass(0, &pay("a", 1));
+    chain.pass(1, &pay("b", 5));
+    let label = json!({"id": "l", "time": 18_000_000, "kind": "label", "of": "a", "fraud": true, "card": "A", "TERMINAL_ID": 9});
+    let (first, second) = chain.pass(2, &label);
+    let of = |input: Input| input.features.unwrap().document;
+    assert_eq!((of(first), of(second)), (Some(json!({"label": "unknown_id"})), Some(json!({"label": "marked"}))));
+    let (_, second) = chain.pass(3, &pay("c", 6));
+    assert_eq!(second.features.unwrap().numbers[1], 0.5, "one of the two payments before it was fraud");
+}
+
+/// Would catch: a null of the first stage that ends as a dead letter in the next.
+#[test]
+fn no_value_of_one_stage_is_no_value_in_the_next() {
+    let text = LABELLED
+        .replace("aggregate = \"count\", window", "aggregate = \"stddev\", field = \"amount\", window")
+        .replace("field = \"features.n\"", "field = \"features.n\", empty = nan");
+    let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+    assert_eq!(config.findings(), [""; 0]);
+    let mut chain = Chain::new(&config);
+    let mut pay = |number: usize, amount: f64| {
+        let event = json!({"id": number.to_string(), "time": 60_000, "card": "A", "TERMINAL_ID": 9, "amount": amount});
+        chain.pass(number, &event).1.features.unwrap().numbers[0]
+    };
+    assert!(pay(0, 1.0).is_nan());
+    assert_eq!(pay(1, 3.0), 2.0_f64.sqrt());
 }
