@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod heads;
 mod states;
 
 const PIPELINE: &str = "p";
