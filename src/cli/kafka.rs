@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
 /// Bound of one call.
@@ -92,7 +92,7 @@ impl Kafka {
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);
         }
-        let found = block_in_place(|| self.committed.committed_offsets(list, CALL_TIMEOUT))
+        let found = block_in_place(|| patiently(|| self.committed.committed_offsets(list.clone(), CALL_TIMEOUT)))
             .with_context(|| format!("the offsets of group `{}` cannot be read", self.group))?;
         let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
             Offset::Offset(offset) => Some(Committed { offset, records_total: parse_offset_metadata(element.metadata()) }),
@@ -144,6 +144,25 @@ impl Kafka {
             settings.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
         }
         Ok(settings)
+    }
+}
+
+/// Asks again while brokers agree on who coordinates the group: they do so when it is asked for first, and after a restart.
+fn patiently<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    loop {
+        match ask() {
+            Err(error)
+                if matches!(
+                    error.rdkafka_error_code(),
+                    Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
+                ) && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            result => return result,
+        }
     }
 }
 
