@@ -287,13 +287,7 @@ mod tests {
             panic!("not asked")
         }
 
-        fn heads<'a>(
-            &'a self,
-            _: &'a str,
-            _: i32,
-            _: &'a [String],
-            _: &'a [Head],
-        ) -> BoxFuture<'a, Result<Heads, StoreError>> {
+        fn heads<'a>(&'a self, _: &'a str, _: i32, _: &'a [String], _: &'a [Head]) -> BoxFuture<'a, Result<Heads, StoreError>> {
             panic!("not asked")
         }
 

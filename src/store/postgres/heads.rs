@@ -23,13 +23,7 @@ FROM millrace.stream_partition p LEFT JOIN millrace.head h USING (stream)
 WHERE p.pipeline = $1 AND p.run = $2 AND p.topic = ANY($3) AND NOT EXISTS (SELECT FROM mine WHERE mine.stream = p.stream)
 "#;
 
-pub async fn exchange(
-    pool: &PgPool,
-    pipeline: &str,
-    run: i32,
-    topics: &[String],
-    mine: &[Head],
-) -> Result<Heads, StoreError> {
+pub async fn exchange(pool: &PgPool, pipeline: &str, run: i32, topics: &[String], mine: &[Head]) -> Result<Heads, StoreError> {
     let (others, topics, partitions): (Option<i64>, Vec<String>, Vec<i32>) = sqlx::query_as(EXCHANGE)
         .bind(pipeline)
         .bind(run)
