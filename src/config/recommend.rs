@@ -3,12 +3,14 @@
 mod check;
 mod signals;
 mod span;
+mod topology;
 
 pub use check::findings_of;
 pub use signals::{
     Affinity, Blend, Covisit, Ctr, Direction, History, Interest, Popularity, Scope, Session, SessionNeighbours, Trending,
 };
 pub use span::Span;
+pub use topology::warning_of;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

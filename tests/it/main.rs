@@ -8,6 +8,7 @@ mod faults;
 mod inference;
 mod kafka;
 mod process;
+mod recommended;
 mod remembered;
 mod risk;
 mod run;
