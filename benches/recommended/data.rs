@@ -38,7 +38,8 @@ fn text(path: &Path) -> Anyhow<String> {
 }
 
 impl Data {
-    pub fn read(folder: &Path) -> Anyhow<Self> {
+    /// All films, and the first so many ratings.
+    pub fn read(folder: &Path, most: Option<usize>) -> Anyhow<Self> {
         let folder = folder.join("movietweetings-100k");
         let film = |line: &str| -> Anyhow<Film> {
             let parts: Vec<&str> = line.split("::").collect();
@@ -53,7 +54,12 @@ impl Data {
         };
         Ok(Self {
             films: text(&folder.join("movies.dat.gz"))?.lines().map(film).collect::<Anyhow<_>>()?,
-            ratings: text(&folder.join("stream.tsv.gz"))?.lines().skip(1).map(rating).collect::<Anyhow<_>>()?,
+            ratings: text(&folder.join("stream.tsv.gz"))?
+                .lines()
+                .skip(1)
+                .take(most.unwrap_or(usize::MAX))
+                .map(rating)
+                .collect::<Anyhow<_>>()?,
         })
     }
 

@@ -43,9 +43,15 @@ pub struct Options {
     /// Partitions of the topic that `recommend` reads; with more than one each has the signals of its own users
     #[arg(long, default_value_t = 1)]
     partitions: i32,
-    /// memory: bytes for states, and events after which a changed key is written
-    #[arg(long, num_args = 2, value_names = ["BYTES", "EVENTS"], default_values_t = [400_000, 500])]
-    memory: Vec<i64>,
+    /// memory: for states, bytes
+    #[arg(long, default_value_t = 400_000)]
+    state_bytes: i64,
+    /// Events after which a changed key is written, and so what is folded again after a kill; default: the pipeline's, and 500 with memory
+    #[arg(long)]
+    flush_after: Option<i64>,
+    /// The first so many ratings; default: all
+    #[arg(long)]
+    ratings: Option<usize>,
     /// The folder with movietweetings-100k/
     #[arg(long, env = "MILLRACE_RECSYS_DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/recsys"))]
     data: PathBuf,
@@ -57,7 +63,7 @@ pub struct Options {
 #[tokio::main]
 async fn main() -> Anyhow<()> {
     let options = Options::parse();
-    let data = data::Data::read(&options.data)?;
+    let data = data::Data::read(&options.data, options.ratings)?;
     println!("{} films, {} ratings", data.films.len(), data.ratings.len());
     let mut wrong = false;
     for scenario in &options.scenario {

@@ -44,8 +44,11 @@ fn config(options: &Options, scenario: Scenario, stage: &Stage) -> Anyhow<String
             _ => drop(pipeline.insert("keep".into(), "latest".into())),
         }
         if scenario == Scenario::Memory {
-            pipeline.insert("state_bytes".into(), options.memory[0].into());
-            pipeline.insert("flush_after".into(), options.memory[1].into());
+            pipeline.insert("state_bytes".into(), options.state_bytes.into());
+        }
+        // Only what is written can leave the memory.
+        if let Some(events) = options.flush_after.or((scenario == Scenario::Memory).then_some(500)) {
+            pipeline.insert("flush_after".into(), events.into());
         }
     }
     Ok(toml::to_string(&table)?)

@@ -63,7 +63,7 @@ affinity = { half_life = "30d" }
 blend = { weights = { next = 1.0, day = 10.0 }, earned = true, fallback = ["day"], on_request = true }
 "#;
 
-const EVENTS: usize = 2_400;
+const EVENTS: usize = 2_000;
 
 /// Two pipelines over one topic, and its logs.
 struct World {
@@ -186,9 +186,9 @@ async fn a_memory_of_a_hundredth_of_the_keys_is_one_pass() {
     let name = world.stage.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
     world.stage.execute(&format!("ALTER DATABASE \"{name}\" SET enable_seqscan = off")).await;
     let mut worker = world.stage.worker();
-    for part in (0..1_000).step_by(20) {
-        world.send(part..part + 20);
-        world.decided(part + 20).await;
+    for part in (0..1_000).step_by(50) {
+        world.send(part..part + 50);
+        world.decided(part + 50).await;
     }
     // An upsert of a row that is there fetches it too.
     let reads = "SELECT idx_tup_fetch - n_tup_upd FROM pg_stat_user_tables WHERE relname = 'state'";
