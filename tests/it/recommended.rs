@@ -193,7 +193,7 @@ async fn a_memory_of_a_hundredth_of_the_keys_is_one_pass() {
     // An upsert of a row that is there fetches it too.
     let reads = "SELECT idx_tup_fetch - n_tup_upd FROM pg_stat_user_tables WHERE relname = 'state'";
     let keys = pass.states().len() as i64;
-    let found = world.stage.wait_for(reads, 10 * keys).await;
+    let found = world.stage.wait_for(reads, 5 * keys).await;
     eprintln!("{hundredth} bytes for {keys} keys: rows were read {found} times");
     world.is_one_pass().await;
     worker.drain();
