@@ -20,7 +20,7 @@ pub fn logs(topic: &str, partitions: i32, events: usize, written_ms: i64) -> Vec
     let mut logs = Logs { topic: topic.into(), written_ms, partitions: vec![Vec::new(); partitions as usize] };
     let mut random = StdRng::seed_from_u64(7);
     for film in 0..FILMS {
-        logs.to_all(&describe(film, 0, START_MS));
+        logs.tell_all(&describe(film, 0, START_MS));
     }
     let mut here: Vec<u64> = (0..AT_A_TIME as u64).collect();
     let mut now_ms = START_MS;
@@ -42,8 +42,8 @@ pub fn logs(topic: &str, partitions: i32, events: usize, written_ms: i64) -> Vec
             15..40 => logs.again(partition, &mut random),
             40..70 => logs.tell(partition, &event("click", now_ms - random.random_range(1..180) * MINUTE_MS)),
             70..80 => logs.tell(partition, &event("rate", now_ms - 3 * DAY_MS)),
-            80..100 => logs.to_all(&describe(film, n as i64 + 1, now_ms)),
-            100..110 => logs.to_all(&describe(film, n as i64 + 1, now_ms - DAY_MS)),
+            80..100 => logs.tell_all(&describe(film, n as i64 + 1, now_ms)),
+            100..110 => logs.tell_all(&describe(film, n as i64 + 1, now_ms - DAY_MS)),
             110..112 => logs.put(partition, None),
             112..140 => logs.tell(partition, &event("hide", now_ms)),
             140..250 => logs.tell(partition, &event("request", now_ms)),
@@ -75,7 +75,7 @@ impl Logs {
         self.put(partition, Some(event.to_string()));
     }
 
-    fn to_all(&mut self, event: &Value) {
+    fn tell_all(&mut self, event: &Value) {
         for partition in 0..self.partitions.len() {
             self.tell(partition, event);
         }
