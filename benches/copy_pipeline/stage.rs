@@ -29,7 +29,7 @@ impl Stage {
     /// `properties` are those of `[kafka.properties]`, `name=value`.
     pub async fn new(function: Scoring, properties: &[String]) -> Anyhow<Self> {
         let stage = Self::bare().await?;
-        stage.topics(&[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)]).await?;
+        stage.topics(&[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)], PARTITIONS).await?;
         let mut text = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", stage.brokers);
         for property in properties {
             let (name, value) = property.split_once('=').context("--property takes name=value")?;
@@ -53,26 +53,26 @@ impl Stage {
         Ok(Self { url: database().await?, folder: tempfile::tempdir()?, brokers, name })
     }
 
-    /// Makes topics.
-    pub async fn topics(&self, names: &[String]) -> Anyhow<()> {
+    /// Makes topics of so many partitions.
+    pub async fn topics(&self, names: &[String], partitions: i32) -> Anyhow<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         for topic in names {
-            let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
             for result in admin.create_topics([&new], &AdminOptions::new()).await? {
                 result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
             }
-            self.wait_for(topic)?;
+            self.wait_for(topic, partitions)?;
         }
         Ok(())
     }
 
     /// A broker may answer for a new topic a moment after it was made; a worker that asks before would refuse to start.
-    fn wait_for(&self, topic: &str) -> Anyhow<()> {
+    fn wait_for(&self, topic: &str, partitions: i32) -> Anyhow<()> {
         let asking: BaseConsumer = self.client().create()?;
         for _ in 0..200 {
             let metadata = asking.fetch_metadata(Some(topic), Duration::from_secs(10))?;
             let found = metadata.topics().first().map_or(&[][..], |found| found.partitions());
-            if found.len() == PARTITIONS as usize && found.iter().all(|partition| partition.leader() >= 0) {
+            if found.len() == partitions as usize && found.iter().all(|partition| partition.leader() >= 0) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));

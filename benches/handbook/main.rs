@@ -7,12 +7,14 @@
 //! (1, 3, 1 workers), `duplicates` (1 % of the events twice). The data stand in `MILLRACE_RISK_DIR`, by default ../shared/data/risk.
 
 mod answers;
+mod backlog;
 mod data;
 mod metrics;
 mod scenario;
 #[path = "../copy_pipeline/stage.rs"]
 #[expect(dead_code, reason = "the other bench uses the rest")]
 mod stage;
+mod trouble;
 
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;

@@ -2,12 +2,14 @@
 
 mod check;
 mod signals;
+mod topology;
 
 pub use super::Span;
 pub use check::findings_of;
 pub use signals::{
     Affinity, Blend, Covisit, Ctr, Direction, History, Interest, Popularity, Scope, Session, SessionNeighbours, Trending,
 };
+pub use topology::warning_of;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

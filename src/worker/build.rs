@@ -1,6 +1,7 @@
 //! From one section of the config to the parts of a pipeline.
 
 use super::folds::folding;
+use crate::config::recommend::warning_of;
 use crate::config::{Config, Delivery, Keep, Pipeline};
 use crate::event::Decoder;
 use crate::flow::Budget;
@@ -94,10 +95,15 @@ pub async fn pipeline(
     let mut topics: Vec<String> = of.topic.clone();
     topics.extend([of.output_topic(), of.dead_letter_topic()]);
     for topic in &topics {
-        publisher.partition_count(topic).await.map_err(|error| match error {
+        let partitions = publisher.partition_count(topic).await.map_err(|error| match error {
             PublishError::Fatal(_) => anyhow!(error),
             _ => anyhow!(error).context(config.kafka.no_answer()),
         })?;
+        if of.topic.contains(topic)
+            && let Some(detail) = warning_of(config, of, usize::try_from(partitions).ok())
+        {
+            tracing::warn!(pipeline = of.name, detail, "Each partition has signals of its own.");
+        }
     }
     let folding = folding(config, of);
     let run = store.current_run(&of.name).await?.unwrap_or(1);

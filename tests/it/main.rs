@@ -9,6 +9,7 @@ mod faults;
 mod inference;
 mod kafka;
 mod process;
+mod recommended;
 mod remembered;
 mod risk;
 mod risk_text;

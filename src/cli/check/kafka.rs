@@ -1,8 +1,9 @@
 //! Brokers, topics, and the group.
 
-use super::{Findings, Level, topology};
+use super::{Findings, Level};
 use crate::cli::common;
 use crate::cli::kafka::Kafka;
+use crate::config::recommend::warning_of;
 use crate::config::{Config, Pipeline};
 use crate::event::TopicPartition;
 use crate::record::Mode;
@@ -37,7 +38,7 @@ fn partitions(about: &str, kafka: &Kafka, topic: &str, findings: &mut Findings) 
 fn inputs(about: &str, config: &Config, pipeline: &Pipeline, kafka: &Kafka, findings: &mut Findings) {
     for topic in &pipeline.topic {
         let Some(partitions) = partitions(about, kafka, topic, findings) else { continue };
-        if let Some(text) = topology::warning(config, pipeline, Some(partitions.len())) {
+        if let Some(text) = warning_of(config, pipeline, Some(partitions.len())) {
             findings.add(Level::Warning, about, text);
         }
         let bounds = partitions.iter().try_for_each(|partition| kafka.bounds(partition).map(|_| ()));

@@ -3,10 +3,10 @@
 mod functions;
 mod kafka;
 mod postgres;
-mod topology;
 
 use super::common;
 use super::kafka::is_outage;
+use crate::config::recommend::warning_of;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::Exit;
 use crate::store::StoreError;
@@ -104,7 +104,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
                     format!("({}): {} -> {}", config.digest_of(pipeline), pipeline.topic.join(", "), pipeline.output_topic());
                 let about = format!("pipeline {}", pipeline.name);
                 findings.add(Level::Good, &about, text);
-                if let Some(text) = topology::warning(&config, pipeline, None).filter(|_| !args.connect) {
+                if let Some(text) = warning_of(&config, pipeline, None).filter(|_| !args.connect) {
                     findings.add(Level::Warning, &about, text);
                 }
             }

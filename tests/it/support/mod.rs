@@ -3,6 +3,7 @@
 pub mod command;
 pub mod http;
 pub mod load;
+pub mod one_pass;
 pub mod proxy;
 pub mod reader;
 pub mod services;

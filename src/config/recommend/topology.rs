@@ -2,8 +2,9 @@
 
 use crate::config::{Config, Pipeline};
 
-/// What to know of a pipeline's signals when its topic has so many partitions; `None` of them: it was not asked.
-pub fn warning(config: &Config, pipeline: &Pipeline, partitions: Option<usize>) -> Option<String> {
+/// What to know of a pipeline's signals when its topic has so many partitions; `None` of them: it was not asked. `millrace check` tells
+/// it, and a worker when it starts.
+pub fn warning_of(config: &Config, pipeline: &Pipeline, partitions: Option<usize>) -> Option<String> {
     let signals = config.recommend_of(pipeline)?;
     let mut shared = signals.signals();
     shared.extend(signals.ctr.is_some().then_some("ctr"));
@@ -33,13 +34,13 @@ mod tests {
         let pipeline = "[[pipeline]]\nname = \"r\"\ntopic = \"in\"\nevent = \"click\"\nfunction = \"recommend\"\n";
         let told = |signals: &str, partitions: Option<usize>| {
             let config = Config::parse(&format!("{pipeline}[recommend]\n{signals}"), "test.toml", &BTreeMap::new()).unwrap();
-            warning(&config, &config.pipeline[0], partitions).unwrap_or_default()
+            warning_of(&config, &config.pipeline[0], partitions).unwrap_or_default()
         };
         let shared = "ctr = {}\ncovisit = [{ name = 'next' }]";
         assert!(told(shared, Some(12)).contains("topic in has 12 partitions") && told(shared, Some(12)).contains("next, ctr"));
         assert!(told(shared, None).contains("--connect"));
         assert_eq!((told(shared, Some(1)), told("affinity = { half_life = '1d' }", Some(12))), (String::new(), String::new()));
         let copy = Config::parse(&pipeline.replace("recommend", "copy"), "test.toml", &BTreeMap::new()).unwrap();
-        assert_eq!(warning(&copy, &copy.pipeline[0], Some(12)), None);
+        assert_eq!(warning_of(&copy, &copy.pipeline[0], Some(12)), None);
     }
 }
