@@ -285,7 +285,7 @@ impl Fold for RecommendFold {
         read(&self.config, event)
     }
 
-    fn keys(&self, facts: &Facts) -> Keys {
+    fn keys(&self, facts: &mut Facts) -> Keys {
         let user = facts.user.as_ref().map(|user| key("user:", user));
         let item = facts.item.as_ref().map(|item| key("item:", item));
         let global: Box<str> = "global".into();
