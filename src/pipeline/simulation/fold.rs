@@ -42,7 +42,7 @@ impl Fold for Chain {
     }
     fn keys(&self, offset: &mut i64) -> Keys {
         // Two keys an event, over four.
-        [format!("a{}", offset % 3).into(), "b".into()].into()
+        [format!("a{}", *offset % 3).into(), "b".into()].into()
     }
     fn links(&self) -> bool {
         false

@@ -2,7 +2,6 @@
 
 use ahash::RandomState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Where a key stands. The place of a key that left goes to another.

@@ -119,3 +119,21 @@ fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], StoredError> {
     *from = rest;
     Ok(*taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a value that comes back as another one, the zero below zero among them.
+    #[test]
+    fn every_value_comes_back_to_the_bit() {
+        let small = SMALL as f64;
+        let edges = [0.0, -0.0, 0.005, 0.295, -57.16, 1.005, small / 100.0, (small - 1.0) / 100.0, small, small - 1.0, -small];
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, f64::EPSILON, 1.0 / 7.0];
+        for word in edges.into_iter().chain(odd).map(f64::to_bits).chain([f64::NAN.to_bits() ^ 1]) {
+            let mut bytes = Vec::new();
+            put_word(word, &mut bytes);
+            assert_eq!(get_word(&mut &bytes[..]).map(f64::from_bits).map(f64::to_bits), Ok(word), "{}", f64::from_bits(word));
+        }
+    }
+}
