@@ -1,19 +1,33 @@
 //! `cargo bench --locked --bench recommend_fold`: events a second that one core reads and folds into recommendation signals, and
 //! lists a second that it makes. The log is made here: 200 people at a time, each for some eight events; items of which few are taken by
-//! many, and favourites.
+//! many, and favourites. Once with all states in a plain map, once through the erased cache as the driver calls it. `recovery` is the time
+//! to load a million stored keys.
+
+#[path = "fold/recovery.rs"]
+mod recovery;
 
 use millrace::config::Config;
 use millrace::config::recommend::Recommend;
 use millrace::event::{Event, Position, RawEvent};
 use millrace::state::in_memory::InMemory;
 use millrace::state::recommend::RecommendFold;
-use millrace::state::{Fold, Stored};
+use millrace::state::{At, Cache, Fold, States, Step, Stored};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
+
+/// As in the worker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// As the driver takes them.
+const SLICE: usize = 1_000;
+/// The default of `flush_after`.
+const FLUSH_AFTER: i64 = 20_000;
 
 const EVENTS: usize = 500_000;
 const USERS: u64 = 50_000;
@@ -26,7 +40,8 @@ fn main() -> anyhow::Result<()> {
     let events: Vec<Event> = log();
     println!("{EVENTS} events of {USERS} users on {ITEMS} items, one core\n");
     println!(
-        "| settings | events/s, read and folded | read alone | lists/s | keys | bytes a key in memory | stored |\n|---|---|---|---|---|---|---|"
+        "| settings | read and folded in a map: events/s | µs an event | read alone: µs | through the cache, with features: events/s | µs an \
+         event | lists/s | keys | bytes a key in memory | stored |\n|---|---|---|---|---|---|---|---|---|---|"
     );
     for sample in ["recommend-fresh", "recommend-sequence", "recommend-sessions"] {
         let mut config = settings(sample)?;
@@ -66,16 +81,47 @@ fn measure(name: &str, config: &Recommend, events: &[Event]) -> anyhow::Result<(
         state.encode(&mut bytes);
         (memory, stored) = (memory + state.cost_bytes(), stored + bytes.len());
     }
+    let cached = through_cache(config, events)?;
+    let (micros, rate) = (|s: f64| s * 1e6 / EVENTS as f64, |s: f64| EVENTS as f64 / s);
     println!(
-        "| {name} | {:.0} | {:.0} | {:.0} | {} | {} | {} |",
-        EVENTS as f64 / folded.as_secs_f64(),
-        EVENTS as f64 / read.as_secs_f64(),
+        "| {name} | {:.0} | {:.2} | {:.2} | {:.0} | {:.2} | {:.0} | {} | {} | {} |",
+        rate(folded.as_secs_f64()),
+        micros(folded.as_secs_f64()),
+        micros(read.as_secs_f64()),
+        rate(cached),
+        micros(cached),
         LISTS as f64 / lists.as_secs_f64(),
         states.keys(),
         memory / states.keys(),
         stored / states.keys(),
     );
-    Ok(())
+    let all: Vec<_> = states.all().into_iter().map(|(_, state)| state).collect();
+    let last = &events[EVENTS - 1];
+    recovery::tell(RecommendFold::new(config), &all, At { time_ms: last.event_time_ms, offset: last.raw.position.offset })
+}
+
+/// Seconds for all events, read, loaded and folded, with what a click is answered, and the bytes for the store.
+fn through_cache(config: &Recommend, events: &[Event]) -> anyhow::Result<f64> {
+    let mut states = Cache::new(Arc::new(RecommendFold::new(config)), FLUSH_AFTER);
+    let started = Instant::now();
+    for slice in events.chunks(SLICE) {
+        let mut facts = slice.iter().map(|event| states.read(event)).collect::<Result<Vec<_>, _>>()?;
+        for facts in &facts {
+            for key in states.prefetch_keys(facts)? {
+                states.load(&key, None)?;
+            }
+        }
+        for (event, facts) in slice.iter().zip(&mut facts) {
+            let at = At { time_ms: event.event_time_ms, offset: event.raw.position.offset };
+            while let Step::Missing(keys) = black_box(states.advance(facts, at)?) {
+                keys.iter().try_for_each(|key| states.load(key, None))?;
+            }
+        }
+        let to = slice[slice.len() - 1].raw.position.offset + 1;
+        black_box((states.rows_up_to(to), states.fold_from_after(to)));
+        states.confirmed(to);
+    }
+    Ok(started.elapsed().as_secs_f64())
 }
 
 fn log() -> Vec<Event> {

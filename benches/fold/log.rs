@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 pub const CUSTOMERS: usize = 5_000;
 pub const TERMINALS: usize = 10_000;
-pub const DAYS: i64 = 180;
 
 const START_MS: i64 = 1_522_540_800_000; // 2018-04-01
 const DAY_S: f64 = 86_400.0;
@@ -23,7 +22,7 @@ struct Customer {
 }
 
 /// The log, in the order of time; each day's first place in it.
-pub fn payments() -> (Vec<RawEvent>, Vec<usize>) {
+pub fn payments(days_told: i64) -> (Vec<RawEvent>, Vec<usize>) {
     let mut random = StdRng::seed_from_u64(1);
     let customers: Vec<Customer> = (0..CUSTOMERS)
         .map(|_| Customer {
@@ -33,7 +32,7 @@ pub fn payments() -> (Vec<RawEvent>, Vec<usize>) {
         })
         .collect();
     let (mut log, mut days, topic) = (Vec::new(), Vec::new(), Arc::from("payments"));
-    for day in 0..DAYS {
+    for day in 0..days_told {
         let mut today: Vec<(i64, String)> = Vec::new();
         for (number, customer) in customers.iter().enumerate() {
             for _ in 0..poisson(&mut random, customer.a_day) {

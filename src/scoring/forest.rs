@@ -1,5 +1,7 @@
 //! Trees as one flat array: children of a node lie side by side, a leaf is its own child, node 0 is an empty leaf.
 
+mod walk;
+
 use super::error::Fault;
 
 /// The node is a split; a leaf has no bit set.
@@ -11,19 +13,12 @@ const ZERO_MISSING: u8 = 4;
 /// `threshold` is the number of a set of categories.
 const CATEGORY: u8 = 8;
 
-/// Trees that are walked side by side, so that their memory accesses overlap.
-const LANES: usize = 8;
-/// Levels after which a walk looks whether all lanes have arrived.
-const UNCHECKED_LEVELS: u32 = 7;
 /// Deeper trees are refused: no library grows them, and explaining one costs the square of its depth in memory.
 pub const MOST_LEVELS: u32 = 512;
-/// Numbers up to this are zero to LightGBM: its constant is this `f32`.
-const ZERO: f64 = 1e-35_f32 as f64;
-
 /// 16 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    /// Of a split: values up to this go left. Of a leaf: its value.
+    /// Of a split: values up to this go left. Of a leaf: infinity, which nothing is above.
     threshold: f64,
     /// The left child; the right one follows it. Of a leaf: the leaf itself.
     child: u32,
@@ -31,7 +26,7 @@ struct Node {
     bits: u8,
 }
 
-const EMPTY_LEAF: Node = Node { threshold: 0.0, child: 0, feature: 0, bits: 0 };
+const EMPTY_LEAF: Node = Node { threshold: f64::INFINITY, child: 0, feature: 0, bits: 0 };
 
 #[derive(Debug, Clone, Copy)]
 struct Tree {
@@ -62,12 +57,16 @@ pub enum Source {
 pub struct Forest {
     nodes: Vec<Node>,
     trees: Vec<Tree>,
+    /// What a leaf says; of a split 0.
+    values: Vec<f64>,
     /// Training rows (or their weight) that reached each node.
     cover: Vec<f64>,
     /// Bitsets of categories.
     categories: Vec<Box<[u32]>>,
     /// Whether all splits are plain thresholds.
     plain: bool,
+    /// Whether "no value" goes right somewhere.
+    nan_right: bool,
     /// Why contributions cannot be computed.
     unexplained: Option<String>,
 }
@@ -90,7 +89,16 @@ pub enum Step {
 impl Default for Forest {
     fn default() -> Self {
         let nodes = vec![EMPTY_LEAF];
-        Self { nodes, trees: Vec::new(), cover: vec![1.0], categories: Vec::new(), plain: true, unexplained: None }
+        Self {
+            nodes,
+            trees: Vec::new(),
+            values: vec![0.0],
+            cover: vec![1.0],
+            categories: Vec::new(),
+            plain: true,
+            nan_right: false,
+            unexplained: None,
+        }
     }
 }
 
@@ -123,7 +131,7 @@ impl Forest {
                         if !value.is_finite() {
                             return Err(Fault::damaged(place(source), format!("the leaf's value is {value}")));
                         }
-                        self.nodes[target].threshold = value;
+                        self.values[target] = value;
                         self.cover[target] = cover;
                     }
                     Source::Split { feature, test, left, right, cover } => {
@@ -162,6 +170,7 @@ impl Forest {
             .filter(|at| *at < u32::MAX)
             .ok_or_else(|| Fault::unsupported("", "the model has more than 4 billion nodes", "train a smaller one"))?;
         self.nodes.push(Node { child, ..EMPTY_LEAF });
+        self.values.push(0.0);
         self.cover.push(0.0);
         Ok(at)
     }
@@ -178,6 +187,7 @@ impl Forest {
             }
         };
         self.plain &= bits & (ZERO_MISSING | CATEGORY) == 0;
+        self.nan_right |= bits & NAN_RIGHT != 0;
         // Both fit: `push` holds the nodes below 2^32, the readers hold the features below 2^16.
         self.nodes[target] = Node { threshold, child: child as u32, feature: feature as u16, bits: bits | SPLIT };
     }
@@ -215,76 +225,11 @@ impl Forest {
         self.trees.iter().map(|tree| tree.root)
     }
 
-    /// The sum of the leaves that the row reaches, in the order of the trees. `row` has as many numbers as the model has features.
-    pub fn sum(&self, row: &[f64]) -> f64 {
-        if !self.plain {
-            return self.trees.iter().map(|tree| self.leaf(tree.root, row)).sum();
-        }
-        let mut sum = 0.0;
-        for trees in self.trees.chunks(LANES) {
-            let (mut at, mut depth) = ([0_u32; LANES], 0);
-            for (at, tree) in at.iter_mut().zip(trees) {
-                *at = tree.root;
-                depth = depth.max(tree.depth);
-            }
-            for level in 0..depth {
-                let before = at;
-                for at in &mut at {
-                    *at = self.step(*at, row);
-                }
-                if level >= UNCHECKED_LEVELS && at == before {
-                    break;
-                }
-            }
-            for at in &at[..trees.len()] {
-                sum += self.nodes[*at as usize].threshold;
-            }
-        }
-        sum
-    }
-
-    /// The child to which the row goes; of a leaf the leaf. Without branches: what a value is cannot be predicted.
-    #[inline(always)]
-    fn step(&self, at: u32, row: &[f64]) -> u32 {
-        let node = &self.nodes[at as usize];
-        let x = row[usize::from(node.feature)];
-        let right = u8::from(x > node.threshold) | (u8::from(x.is_nan()) & (node.bits >> 1));
-        node.child + u32::from(right & node.bits & SPLIT)
-    }
-
-    fn leaf(&self, root: u32, row: &[f64]) -> f64 {
-        let mut node = &self.nodes[root as usize];
-        while node.bits & SPLIT != 0 {
-            node = &self.nodes[(node.child + u32::from(self.goes_right(node, row))) as usize];
-        }
-        node.threshold
-    }
-
-    fn goes_right(&self, node: &Node, row: &[f64]) -> bool {
-        let x = row[usize::from(node.feature)];
-        if node.bits & CATEGORY != 0 {
-            return !self.holds(node.threshold as usize, x);
-        }
-        if x.is_nan() || (node.bits & ZERO_MISSING != 0 && x.abs() <= ZERO) {
-            return node.bits & NAN_RIGHT != 0;
-        }
-        x > node.threshold
-    }
-
-    /// Whether the set holds the category `x`, its fraction cut off.
-    fn holds(&self, set: usize, x: f64) -> bool {
-        if x.is_nan() || x <= -1.0 {
-            return false;
-        }
-        let category = x as usize;
-        self.categories[set].get(category / 32).is_some_and(|word| word >> (category % 32) & 1 == 1)
-    }
-
     /// What an explanation needs of a node.
     pub fn look(&self, at: u32, row: &[f64]) -> Step {
         let node = &self.nodes[at as usize];
         if node.bits & SPLIT == 0 {
-            return Step::Leaf(node.threshold);
+            return Step::Leaf(self.values[at as usize]);
         }
         let branch = |node: u32| Branch { node, share: self.cover[node as usize] / self.cover[at as usize] };
         let right = u32::from(self.goes_right(node, row));
@@ -295,7 +240,7 @@ impl Forest {
     /// What the trees say of a row of which nothing is known: the mean of the leaves by cover.
     pub fn expected(&self) -> f64 {
         // Children lie behind their parents, so that one walk backwards knows them before it needs them.
-        let mut mean: Vec<f64> = self.nodes.iter().map(|node| node.threshold).collect();
+        let mut mean = self.values.clone();
         for at in (1..self.nodes.len()).rev() {
             let node = &self.nodes[at];
             if node.bits & SPLIT != 0 {

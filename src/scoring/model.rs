@@ -13,6 +13,9 @@ const MOST_BYTES: u64 = 1 << 30;
 /// More features than this are refused.
 const MOST_FEATURES: usize = 1 << 16;
 
+/// Rows that go through the trees together: few enough to stay near beside the nodes of a tree.
+const ROWS_TOGETHER: usize = 64;
+
 /// What a reader of a format found.
 pub struct Read {
     pub format: &'static str,
@@ -193,22 +196,43 @@ impl Model {
 
     /// Scores one row; its numbers in the order of [`names`](Self::names), NaN for "no value".
     pub fn score(&self, row: &[f64]) -> Result<Scored, ScoreError> {
-        self.score_with(row, &mut Vec::new())
-    }
-
-    /// Scores rows in order. A row that cannot be scored does not touch the others.
-    pub fn score_all<'a>(&self, rows: impl IntoIterator<Item = &'a [f64]>) -> Vec<Result<Scored, ScoreError>> {
-        let mut room = Vec::new();
-        rows.into_iter().map(|row| self.score_with(row, &mut room)).collect()
-    }
-
-    fn score_with(&self, row: &[f64], room: &mut Vec<f64>) -> Result<Scored, ScoreError> {
         self.check_row(row)?;
-        let margin = match &self.body {
-            Body::Trees { forest, base, narrow, .. } => base + forest.sum(rounded(row, *narrow, room)),
+        self.scored(match &self.body {
+            Body::Trees { forest, base, narrow, .. } => base + forest.sum(rounded(row, *narrow, &mut Vec::new())),
             Body::Linear(linear) => linear.margin(row),
             Body::Net(net) => net.margin(row),
+        })
+    }
+
+    /// Scores rows in order, each as [`score`](Self::score) does. A row that cannot be scored does not touch the others.
+    pub fn score_all<'a>(&self, rows: impl IntoIterator<Item = &'a [f64]>) -> Vec<Result<Scored, ScoreError>> {
+        let Body::Trees { forest, base, narrow, .. } = &self.body else {
+            return rows.into_iter().map(|row| self.score(row)).collect();
         };
+        let mut scored: Vec<Result<Scored, ScoreError>> = Vec::new();
+        let (mut room, mut sums) = (Vec::new(), Vec::new());
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            room.clear();
+            let first = scored.len();
+            for row in rows.by_ref().take(ROWS_TOGETHER) {
+                let checked = self.check_row(row);
+                if checked.is_ok() {
+                    push_rounded(row, *narrow, &mut room);
+                }
+                scored.push(checked.map(|()| Scored { margin: 0.0, probability: 0.0 }));
+            }
+            sums.clear();
+            sums.resize(room.len() / self.names.len(), 0.0);
+            forest.sums(&room, &mut sums);
+            for (place, sum) in scored[first..].iter_mut().filter(|place| place.is_ok()).zip(&sums) {
+                *place = self.scored(base + sum);
+            }
+        }
+        scored
+    }
+
+    fn scored(&self, margin: f64) -> Result<Scored, ScoreError> {
         if !margin.is_finite() {
             return Err(ScoreError::NotFinite);
         }
@@ -259,8 +283,16 @@ fn rounded<'a>(row: &'a [f64], narrow: bool, room: &'a mut Vec<f64>) -> &'a [f64
         return row;
     }
     room.clear();
-    room.extend(row.iter().map(|x| f64::from(*x as f32)));
+    push_rounded(row, narrow, room);
     room
+}
+
+fn push_rounded(row: &[f64], narrow: bool, room: &mut Vec<f64>) {
+    if narrow {
+        room.extend(row.iter().map(|x| f64::from(*x as f32)));
+    } else {
+        room.extend_from_slice(row);
+    }
 }
 
 fn first_twice(names: &[String]) -> Option<&str> {

@@ -1,10 +1,15 @@
 //! The states of one partition in memory, typed.
 
+mod recent;
+mod table;
+
 use super::states::{Facts, States, Step, StoredRow, WrongFacts};
 use super::{At, Fold, Keys, Stored, StoredError};
 use crate::event::{Event, Rejection};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use recent::{Leave, Recent};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use table::{Entry, Place, Table};
 
 /// Bytes a key costs beside its state and its name.
 const OVERHEAD_BYTES: usize = 160;
@@ -23,21 +28,16 @@ pub(super) enum Rule {
     TogetherWithRingTwo,
 }
 
-struct Entry<S> {
-    state: S,
-    /// Events of this key below are in the state.
-    as_of: i64,
-    newest_ms: i64,
-    /// First change whose bytes were not taken.
-    dirty_from: Option<i64>,
-    /// Rows that were taken and are not confirmed.
-    waiting: usize,
-    used: u64,
-    cost: usize,
+/// What was read of an event, and the keys that it names.
+struct Read<F: Fold> {
+    facts: F::Facts,
+    keys: Keys,
 }
 
 /// Bytes on their way to the store.
 struct Taken {
+    key: Arc<str>,
+    place: Place,
     row: StoredRow,
     /// The lowest offset whose change is in them and in no row before.
     from: i64,
@@ -50,12 +50,17 @@ pub struct Cache<F: Fold> {
     fold: Arc<F>,
     /// A key is written when it has been dirty for so many offsets.
     flush_after: i64,
-    entries: HashMap<Arc<str>, Entry<F::State>>,
-    dirty: BTreeSet<(i64, Arc<str>)>,
-    taken: BTreeMap<(i64, Arc<str>), Taken>,
-    recent: BTreeMap<u64, Arc<str>>,
-    clock: u64,
+    entries: Table<F::State>,
+    /// Keys by their first change whose bytes were not taken. Offsets only grow, so they are in order.
+    dirty: VecDeque<(i64, Place)>,
+    /// By the boundary at which they were taken.
+    taken: VecDeque<Taken>,
+    recent: Recent,
     cost: usize,
+    /// Places of the keys of the event at hand.
+    places: Vec<Place>,
+    /// Room for the bytes of one state.
+    room: Vec<u8>,
     /// Offset after the last event that was advanced.
     boundary: i64,
     #[cfg(test)]
@@ -67,12 +72,13 @@ impl<F: Fold> Cache<F> {
         Self {
             fold,
             flush_after: flush_after.max(1),
-            entries: HashMap::new(),
-            dirty: BTreeSet::new(),
-            taken: BTreeMap::new(),
-            recent: BTreeMap::new(),
-            clock: 0,
+            entries: Table::new(),
+            dirty: VecDeque::new(),
+            taken: VecDeque::new(),
+            recent: Recent::default(),
             cost: 0,
+            places: Vec::new(),
+            room: Vec::new(),
             boundary: 0,
             #[cfg(test)]
             without: None,
@@ -84,23 +90,16 @@ impl<F: Fold> Cache<F> {
         self.without == Some(rule)
     }
 
-    fn missing(&self, keys: &Keys) -> Keys {
-        keys.iter().filter(|key| !self.entries.contains_key(&***key)).cloned().collect()
-    }
-
-    fn states(&self, keys: &Keys) -> Vec<&F::State> {
-        keys.iter().filter_map(|key| self.entries.get(&**key)).map(|entry| &entry.state).collect()
+    /// The states of the event at hand.
+    fn states(&self) -> Vec<&F::State> {
+        self.places.iter().filter_map(|place| self.entries.get(*place)).map(|entry| &entry.state).collect()
     }
 
     /// Folds the event into one key, unless the key has it.
-    fn fold_key(&mut self, index: usize, key: &str, facts: &F::Facts, at: At) {
-        let Some((name, _)) = self.entries.get_key_value(key) else { return };
-        let name = name.clone();
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        self.recent.remove(&entry.used);
-        self.clock += 1;
-        entry.used = self.clock;
-        self.recent.insert(self.clock, name.clone());
+    fn fold_key(&mut self, index: usize, facts: &F::Facts, at: At) {
+        let place = self.places[index];
+        let Some(entry) = self.entries.get_mut(place) else { return };
+        entry.used = self.recent.note(place);
         let fresh = at.offset >= entry.as_of;
         #[cfg(test)]
         let fresh = fresh || self.without == Some(Rule::AsOf);
@@ -112,30 +111,37 @@ impl<F: Fold> Cache<F> {
         entry.newest_ms = entry.newest_ms.max(at.time_ms);
         if entry.dirty_from.is_none() {
             entry.dirty_from = Some(at.offset);
-            self.dirty.insert((at.offset, name));
+            self.dirty.push_back((at.offset, place));
         }
         let cost = entry.state.cost_bytes();
         self.cost = self.cost - entry.cost + cost;
         entry.cost = cost;
     }
 
-    /// Takes the bytes of one dirty key at the boundary.
-    fn take(&mut self, from: i64, key: &Arc<str>) {
-        self.dirty.remove(&(from, key.clone()));
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let mut bytes = Vec::new();
-        entry.state.encode(&mut bytes);
+    /// The first change whose bytes were not taken.
+    fn dirty_from(&self) -> Option<i64> {
+        let stands =
+            |(from, place): &&(i64, Place)| self.entries.get(*place).is_some_and(|entry| entry.dirty_from == Some(*from));
+        self.dirty.iter().find(stands).map(|(from, _)| *from)
+    }
+
+    /// Takes the bytes of the key that has been dirty for longest, at the boundary.
+    fn take_first(&mut self) {
+        let Some((from, place)) = self.dirty.pop_front() else { return };
+        let Some(entry) = self.entries.get_mut(place).filter(|entry| entry.dirty_from == Some(from)) else { return };
+        self.room.clear();
+        entry.state.encode(&mut self.room);
         entry.dirty_from = None;
         entry.waiting += 1;
-        self.cost += bytes.len();
-        let row = StoredRow { as_of: self.boundary, newest_ms: entry.newest_ms, bytes: bytes.into() };
-        self.taken.insert((self.boundary, key.clone()), Taken { row, from, handed: false });
+        self.cost += self.room.len();
+        let row = StoredRow { as_of: self.boundary, newest_ms: entry.newest_ms, bytes: self.room.as_slice().into() };
+        self.taken.push_back(Taken { key: entry.key.clone(), place, row, from, handed: false });
     }
 
     /// Takes what is due; all that has changed when the fold [links](Fold::links).
     fn take_due(&mut self) {
         let is_due = |from: i64, boundary: i64, after: i64| boundary - from >= after;
-        if !self.dirty.first().is_some_and(|(from, _)| is_due(*from, self.boundary, self.flush_after)) {
+        if !self.dirty_from().is_some_and(|from| is_due(from, self.boundary, self.flush_after)) {
             return;
         }
         let together = self.fold.links();
@@ -144,16 +150,9 @@ impl<F: Fold> Cache<F> {
         if together {
             return self.flush();
         }
-        while let Some((from, key)) = self.dirty.first().cloned() {
-            if !is_due(from, self.boundary, self.flush_after) {
-                return;
-            }
-            self.take(from, &key);
+        while self.dirty.front().is_some_and(|(from, _)| is_due(*from, self.boundary, self.flush_after)) {
+            self.take_first();
         }
-    }
-
-    fn typed(facts: &Facts) -> Result<&F::Facts, WrongFacts> {
-        facts.downcast_ref().ok_or(WrongFacts)
     }
 }
 
@@ -163,17 +162,19 @@ impl<F: Fold> States for Cache<F> {
     }
 
     fn read(&self, event: &Event) -> Result<Facts, Rejection> {
-        let facts = self.fold.read(event)?;
-        self.fold.keys(&facts).iter().try_for_each(|key| can_be_stored(key))?;
-        Ok(Box::new(facts))
+        let mut facts = self.fold.read(event)?;
+        let keys = self.fold.keys(&mut facts);
+        keys.iter().try_for_each(|key| can_be_stored(key))?;
+        Ok(Box::new(Read::<F> { facts, keys }))
     }
 
     fn prefetch_keys(&self, facts: &Facts) -> Result<Keys, WrongFacts> {
-        Ok(self.missing(&self.fold.keys(Self::typed(facts)?)))
+        let read = facts.downcast_ref::<Read<F>>().ok_or(WrongFacts)?;
+        Ok(read.keys.iter().filter(|key| self.entries.find(key).is_none()).cloned().collect())
     }
 
     fn load(&mut self, key: &str, row: Option<StoredRow>) -> Result<(), StoredError> {
-        if self.entries.contains_key(key) {
+        if self.entries.find(key).is_some() {
             return Ok(());
         }
         let (state, as_of, newest_ms) = match row {
@@ -181,49 +182,57 @@ impl<F: Fold> States for Cache<F> {
             None => (F::State::default(), i64::MIN, i64::MIN),
         };
         let cost = state.cost_bytes();
-        let key: Arc<str> = key.into();
-        self.clock += 1;
-        self.recent.insert(self.clock, key.clone());
         self.cost += cost + key.len() + OVERHEAD_BYTES;
-        self.entries.insert(key, Entry { state, as_of, newest_ms, dirty_from: None, waiting: 0, used: self.clock, cost });
+        let used = self.recent.note(self.entries.next());
+        self.entries.insert(Entry { key: key.into(), state, as_of, newest_ms, dirty_from: None, waiting: 0, used, cost });
         Ok(())
     }
 
     fn advance(&mut self, facts: &mut Facts, at: At) -> Result<Step, WrongFacts> {
-        let facts: &mut F::Facts = facts.downcast_mut().ok_or(WrongFacts)?;
-        let mut keys = self.fold.keys(facts);
-        let missing = self.missing(&keys);
+        debug_assert!(at.offset >= self.boundary, "offsets only grow");
+        let Read { facts, keys } = facts.downcast_mut::<Read<F>>().ok_or(WrongFacts)?;
+        self.places.clear();
+        let missing = self.entries.find_all(keys, &mut self.places);
         if !missing.is_empty() {
             return Ok(Step::Missing(missing));
         }
-        let ring_two = self.fold.link(&self.states(&keys), facts);
-        let missing = self.missing(&ring_two);
-        if !missing.is_empty() {
-            return Ok(Step::Missing(missing));
+        if self.fold.links() {
+            let ring_two = self.fold.link(&self.states(), facts);
+            let missing = self.entries.find_all(&ring_two, &mut self.places);
+            if !missing.is_empty() {
+                return Ok(Step::Missing(missing));
+            }
         }
-        keys.extend(ring_two);
-        for (index, key) in keys.iter().enumerate() {
-            self.fold_key(index, key, facts, at);
+        for index in 0..self.places.len() {
+            self.fold_key(index, facts, at);
         }
-        let features = self.fold.features(&self.states(&keys), facts, at);
+        self.recent.tidy(&self.entries);
+        let features = self.fold.features(&self.states(), facts, at);
         self.boundary = at.offset + 1;
         self.take_due();
         Ok(Step::Ready(features))
     }
 
     fn rows_up_to(&mut self, to: i64) -> Vec<(Box<str>, StoredRow)> {
-        let mut rows = BTreeMap::new();
-        for ((as_of, key), taken) in &mut self.taken {
-            let reached = *as_of <= to;
+        let mut rows: Vec<(Box<str>, StoredRow)> = Vec::new();
+        for taken in &mut self.taken {
+            let reached = taken.row.as_of <= to;
             #[cfg(test)]
             let reached = reached || self.without == Some(Rule::Boundary);
             if reached {
                 taken.handed = true;
-                // The newest of a key stands last.
-                rows.insert(Box::from(&**key), taken.row.clone());
+                rows.push((Box::from(&*taken.key), taken.row.clone()));
             }
         }
-        rows.into_iter().collect()
+        // Stable: the newest of a key stands last, and is the one that is kept.
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.dedup_by(|later, kept| {
+            later.0 == kept.0 && {
+                std::mem::swap(later, kept);
+                true
+            }
+        });
+        rows
     }
 
     fn fold_from_after(&self, to: i64) -> i64 {
@@ -231,26 +240,27 @@ impl<F: Fold> States for Cache<F> {
         if self.lacks(Rule::FoldFrom) {
             return to;
         }
-        let dirty = self.dirty.first().map(|(from, _)| *from);
-        let unwritten = self.taken.iter().filter(|((as_of, _), taken)| *as_of > to || !taken.handed);
-        unwritten.map(|(_, taken)| taken.from).chain(dirty).fold(to, i64::min)
+        let unwritten = self.taken.iter().filter(|taken| taken.row.as_of > to || !taken.handed);
+        unwritten.map(|taken| taken.from).chain(self.dirty_from()).fold(to, i64::min)
     }
 
     fn confirmed(&mut self, to: i64) {
-        let written: Vec<_> =
-            self.taken.iter().filter(|((as_of, _), taken)| *as_of <= to && taken.handed).map(|(at, _)| at.clone()).collect();
-        for at in written {
-            let Some(taken) = self.taken.remove(&at) else { continue };
-            self.cost -= taken.row.bytes.len();
-            if let Some(entry) = self.entries.get_mut(&at.1) {
-                entry.waiting = entry.waiting.saturating_sub(1);
+        self.taken.retain(|taken| {
+            let written = taken.row.as_of <= to && taken.handed;
+            if written {
+                self.cost -= taken.row.bytes.len();
+                let entry = self.entries.get_mut(taken.place).filter(|entry| Arc::ptr_eq(&entry.key, &taken.key));
+                if let Some(entry) = entry {
+                    entry.waiting = entry.waiting.saturating_sub(1);
+                }
             }
-        }
+            !written
+        });
     }
 
     fn flush(&mut self) {
-        while let Some((from, key)) = self.dirty.first().cloned() {
-            self.take(from, &key);
+        while !self.dirty.is_empty() {
+            self.take_first();
         }
     }
 
@@ -260,24 +270,22 @@ impl<F: Fold> States for Cache<F> {
 
     fn evict(&mut self, budget_bytes: usize) {
         let mut over = self.cost.saturating_sub(budget_bytes);
-        let mut leaving = Vec::new();
-        for (used, key) in &self.recent {
-            if over == 0 {
-                break;
-            }
-            let Some(entry) = self.entries.get(key) else { continue };
+        #[cfg(test)]
+        let without = self.without;
+        let leaving = self.recent.leave(&self.entries, |place| {
+            let Some(entry) = self.entries.get(place).filter(|_| over > 0) else { return Leave::Enough };
             let clean = entry.dirty_from.is_none() && entry.waiting == 0;
             #[cfg(test)]
-            let clean = clean || self.without == Some(Rule::Committed);
-            if clean {
-                over = over.saturating_sub(entry.cost + key.len() + OVERHEAD_BYTES);
-                leaving.push((*used, key.clone()));
+            let clean = clean || without == Some(Rule::Committed);
+            if !clean {
+                return Leave::Stays;
             }
-        }
-        for (used, key) in leaving {
-            self.recent.remove(&used);
-            if let Some(entry) = self.entries.remove(&key) {
-                self.cost -= entry.cost + key.len() + OVERHEAD_BYTES;
+            over = over.saturating_sub(entry.cost + entry.key.len() + OVERHEAD_BYTES);
+            Leave::Goes
+        });
+        for place in leaving {
+            if let Some(entry) = self.entries.remove(place) {
+                self.cost -= entry.cost + entry.key.len() + OVERHEAD_BYTES;
             }
         }
     }

@@ -29,8 +29,8 @@ pub trait Fold: Send + Sync + 'static {
     fn digest(&self) -> &str;
     /// What the fold needs of the event, or why it cannot be used. A rejected event touches no state.
     fn read(&self, event: &Event) -> Result<Self::Facts, Rejection>;
-    /// Ring one: the keys that the event names itself; usually one. No key twice.
-    fn keys(&self, facts: &Self::Facts) -> Keys;
+    /// Ring one: the keys that the event names itself; usually one. No key twice. Asked once an event: they may be moved out of the facts.
+    fn keys(&self, facts: &mut Self::Facts) -> Keys;
     /// Ring two: further keys that ring one remembers (the items that a user saw before), none of them in ring one. What the
     /// fold of those keys needs to know of ring one is noted in the facts.
     fn link(&self, ring_one: &[&Self::State], facts: &mut Self::Facts) -> Keys {
@@ -38,7 +38,8 @@ pub trait Fold: Send + Sync + 'static {
         Keys::new()
     }
     /// Whether [`link`](Fold::link) may name keys. If so all changed keys are written together: a replay that finds ring one ahead of
-    /// ring two could not link an event again as it was linked. A fold without ring two says `false`, and each key is written alone.
+    /// ring two could not link an event again as it was linked. A fold without ring two says `false`: it is not asked to link, and each
+    /// key is written alone.
     fn links(&self) -> bool {
         true
     }

@@ -57,7 +57,7 @@ impl<F: Fold> InMemory<F> {
         let of = |keys: &Keys| -> Vec<&F::State> {
             keys.iter().map(|key| self.places.get(key).map_or(empty, |place| &self.states[*place])).collect()
         };
-        let mut states = of(&self.fold.keys(&facts));
+        let mut states = of(&self.fold.keys(&mut facts));
         let further = self.fold.link(&states, &mut facts);
         states.extend(of(&further));
         Ok(Seen { facts, states, at: at(event) })
@@ -66,7 +66,7 @@ impl<F: Fold> InMemory<F> {
     fn take(&mut self, event: &Event, keys: usize) -> Result<(F::Facts, Vec<usize>), Rejection> {
         let mut facts = self.fold.read(event)?;
         let mut places = Vec::new();
-        for key in self.fold.keys(&facts) {
+        for key in self.fold.keys(&mut facts) {
             places.push(self.place(key));
         }
         let ring_one: Vec<&F::State> = places.iter().map(|place| &self.states[*place]).collect();

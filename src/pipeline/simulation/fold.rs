@@ -40,9 +40,9 @@ impl Fold for Chain {
             _ => Ok(event.raw.position.offset),
         }
     }
-    fn keys(&self, offset: &i64) -> Keys {
+    fn keys(&self, offset: &mut i64) -> Keys {
         // Two keys an event, over four.
-        [format!("a{}", offset % 3).into(), "b".into()].into()
+        [format!("a{}", *offset % 3).into(), "b".into()].into()
     }
     fn links(&self) -> bool {
         false

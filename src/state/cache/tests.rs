@@ -9,6 +9,7 @@ use crate::state::Features;
 use harness::{Cuts, Whole, interrupted};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 
 /// A fold that forgets nothing of order: a hash chain, and the last two partners, which ring two names.
 struct Chain {
@@ -51,7 +52,7 @@ impl Fold for Chain {
         let bytes = event.raw.payload.as_deref().unwrap_or_default();
         Ok(Named { user: bytes[0], item: bytes[1], second: vec![] })
     }
-    fn keys(&self, facts: &Named) -> Keys {
+    fn keys(&self, facts: &mut Named) -> Keys {
         [format!("u{}", facts.user).into(), format!("i{}", facts.item).into()].into()
     }
     fn link(&self, ring_one: &[&Link], facts: &mut Named) -> Keys {
@@ -81,7 +82,7 @@ impl Fold for Remembering {
     fn read(&self, event: &Event) -> Result<Named, Rejection> {
         self.0.read(event)
     }
-    fn keys(&self, facts: &Named) -> Keys {
+    fn keys(&self, facts: &mut Named) -> Keys {
         self.0.keys(facts)
     }
     fn link(&self, ring_one: &[&Link], facts: &mut Named) -> Keys {
@@ -159,13 +160,13 @@ fn a_missing_key_leaves_every_state_as_it_was() {
     step(&mut cache, &store, 0, [1, 1]);
     step(&mut cache, &store, 1, [1, 2]);
     let kept = store_of(&mut cache, 2);
-    cache.entries.remove("i1");
+    cache.entries.remove(cache.entries.find("i1").unwrap()).unwrap();
     let mut facts = cache.read(&event(2, [1, 2])).unwrap();
     assert_eq!(cache.advance(&mut facts, At { time_ms: 2, offset: 2 }), Ok(Step::Missing(vec!["i1".into()])));
     assert_eq!(cache.advance(&mut facts, At { time_ms: 2, offset: 2 }), Ok(Step::Missing(vec!["i1".into()])), "and again");
     assert!(cache.dirty.is_empty());
     let mut bytes = Vec::new();
-    cache.entries["u1"].state.encode(&mut bytes);
+    cache.entries.get(cache.entries.find("u1").unwrap()).unwrap().state.encode(&mut bytes);
     assert_eq!(*bytes, *kept["u1"].bytes);
 }
 

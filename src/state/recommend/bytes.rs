@@ -3,6 +3,7 @@
 use super::forward::Forward;
 use super::id::{Id, Map};
 use crate::state::StoredError;
+use std::collections::VecDeque;
 
 pub type Read<T> = Result<T, StoredError>;
 
@@ -168,6 +169,16 @@ impl<T: Part> Part for Vec<T> {
             return Err(StoredError("it ends too early"));
         }
         (0..count).map(|_| T::read(from)).collect()
+    }
+}
+
+impl<T: Part> Part for VecDeque<T> {
+    fn write(&self, into: &mut Vec<u8>) {
+        self.len().write(into);
+        self.iter().for_each(|part| part.write(into));
+    }
+    fn read(from: &mut &[u8]) -> Read<Self> {
+        Vec::read(from).map(Self::from)
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Linked {
     /// Categories of the item: those that are folded.
     pub categories: Vec<Id>,
     pub session: u32,
+    /// Time of the session's first event, this one included.
+    pub session_start_ms: i64,
     pub new_session: bool,
     /// Distinct items of the session so far, oldest first.
     pub session_items: Vec<Id>,

@@ -4,6 +4,7 @@ use super::bytes::parts;
 use super::forward::Forward;
 use super::id::{Id, Map};
 use super::ranking::Tally;
+use std::collections::VecDeque;
 
 /// What an item event said.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +66,7 @@ pub struct Item {
     /// As the co-visits are declared.
     pub rows: Vec<Row>,
     /// Oldest first.
-    pub sittings: Vec<Sitting>,
+    pub sittings: VecDeque<Sitting>,
     pub events: u64,
     pub taken: Forward,
     pub impressions: Forward,
@@ -73,6 +74,9 @@ pub struct Item {
     pub newest_ms: i64,
 }
 parts!(Item { meta, rows, sittings, events, taken, impressions, impression_events, newest_ms });
+
+/// Sessions that are looked at to tell how much memory all take.
+const SITTINGS_ASKED: usize = 8;
 
 impl Item {
     pub fn row(&mut self, number: usize) -> &mut Row {
@@ -82,26 +86,35 @@ impl Item {
         &mut self.rows[number]
     }
 
-    /// Takes a session as it stands after an event: it replaces what was known of it.
-    pub fn sit(&mut self, user: &Id, number: u32, newest_ms: i64, items: impl FnOnce(&mut Vec<Id>), most: usize) {
-        let known = self.sittings.iter().rposition(|sitting| sitting.number == number && sitting.user == *user);
-        let mut sitting = match known {
-            Some(place) => self.sittings.remove(place),
-            None => Sitting { newest_ms, user: user.clone(), number, items: Vec::new() },
-        };
+    /// Takes a session as it stands after an event: it replaces what was known of it. What is known was told by an event of the
+    /// session, so it is not older than the session's `start_ms`.
+    pub fn sit(
+        &mut self,
+        (user, number, start_ms): (&Id, u32, i64),
+        newest_ms: i64,
+        items: impl FnOnce(&mut Vec<Id>),
+        most: usize,
+    ) {
+        let newer = self.sittings.iter().rev().take_while(|sitting| sitting.newest_ms >= start_ms);
+        let back = newer.enumerate().find(|(_, sitting)| sitting.number == number && sitting.user == *user).map(|(back, _)| back);
+        let known = back.and_then(|back| self.sittings.remove(self.sittings.len() - 1 - back));
+        let mut sitting = known.unwrap_or_else(|| Sitting { newest_ms, user: user.clone(), number, items: Vec::new() });
         sitting.newest_ms = newest_ms.max(sitting.newest_ms);
         items(&mut sitting.items);
         let order = |other: &Sitting| (other.newest_ms, &other.user, other.number) < (sitting.newest_ms, user, number);
         let place = self.sittings.partition_point(order);
         self.sittings.insert(place, sitting);
         if self.sittings.len() > most {
-            self.sittings.remove(0);
+            self.sittings.pop_front();
         }
     }
 
     pub fn heap_bytes(&self) -> usize {
         let rows: usize = self.rows.iter().map(|row| 48 + row.pairs.capacity() * 38).sum();
-        let sittings: usize = self.sittings.iter().map(|sitting| 72 + sitting.items.capacity() * size_of::<Id>()).sum();
+        // Asked after every event: the newest sessions stand for the others.
+        let newest = self.sittings.iter().rev().take(SITTINGS_ASKED);
+        let items: usize = newest.map(|sitting| sitting.items.capacity() * size_of::<Id>()).sum();
+        let sittings = self.sittings.len() * 72 + items * self.sittings.len().div_ceil(SITTINGS_ASKED);
         let vector = |meta: &Meta| meta.vector.as_ref().map_or(0, |vector| vector.len() * 4);
         let meta = self.meta.as_ref().map_or(0, |meta| 120 + vector(meta) + meta.categories.len() * size_of::<Id>());
         rows + sittings + meta

@@ -142,11 +142,12 @@ impl Ranking {
 
     fn change(&mut self, item: &Id, change: impl FnOnce(&mut Tally)) {
         let tally = self.tallies.entry(item.clone()).or_default();
-        let before = tally.weight();
+        let before = *tally;
         change(tally);
         let after = *tally;
-        if !before.is_zero() {
-            self.order.remove(&(before, Reverse(item.clone())));
+        // By its events: a window that has lost more than a capped item has gathered since leaves a weight of zero.
+        if before.events > 0 {
+            self.order.remove(&(before.weight(), Reverse(item.clone())));
         }
         if after.events == 0 {
             self.tallies.remove(item);

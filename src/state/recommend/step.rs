@@ -112,6 +112,7 @@ impl RecommendFold {
             linked.passed_over = takes && (too_old || facts.item.as_ref().is_some_and(|item| user.knows(facts.id, item)));
         }
         linked.new_session = linked.session != user.visit.number || user.visit.events == 0;
+        linked.session_start_ms = if linked.new_session { facts.time_ms } else { user.visit.start_ms.min(facts.time_ms) };
         for (place, past) in user.before(at).enumerate() {
             if linked.past.len() == self.reach {
                 break;
@@ -221,7 +222,7 @@ impl RecommendFold {
                             items.remove(0);
                         }
                     };
-                    item.sit(user, facts.linked.session, facts.time_ms, whole, signal.sessions);
+                    item.sit((user, facts.linked.session, facts.linked.session_start_ms), facts.time_ms, whole, signal.sessions);
                 }
             }
             Deed::Impression => {
@@ -249,7 +250,7 @@ impl RecommendFold {
                     items.remove(0);
                 }
             };
-            own.sit(user, facts.linked.session, facts.time_ms, next, signal.sessions);
+            own.sit((user, facts.linked.session, facts.linked.session_start_ms), facts.time_ms, next, signal.sessions);
         }
     }
 
@@ -285,7 +286,7 @@ impl Fold for RecommendFold {
         read(&self.config, event)
     }
 
-    fn keys(&self, facts: &Facts) -> Keys {
+    fn keys(&self, facts: &mut Facts) -> Keys {
         let user = facts.user.as_ref().map(|user| key("user:", user));
         let item = facts.item.as_ref().map(|item| key("item:", item));
         let global: Box<str> = "global".into();

@@ -76,8 +76,8 @@ impl Fold for RiskFold {
         self.reader.read(&self.plan, event)
     }
 
-    fn keys(&self, facts: &Facts) -> Keys {
-        facts.keys.iter().map(|(_, key)| key.clone()).collect()
+    fn keys(&self, facts: &mut Facts) -> Keys {
+        std::mem::take(&mut facts.keys)
     }
 
     fn links(&self) -> bool {
@@ -85,9 +85,8 @@ impl Fold for RiskFold {
     }
 
     fn fold(&self, key: usize, state: &mut Rows, facts: &Facts, at: At) {
-        let entity = facts.keys[key].0;
-        let plan = &self.plan.entities[entity];
-        if let What::Label(value) = facts.what {
+        let plan = &self.plan.entities[facts.entity(key)];
+        if let What::Label { value, .. } = facts.what {
             for column in plan.label_columns() {
                 state.mark(facts.id, column, value.to_bits());
             }
@@ -99,13 +98,13 @@ impl Fold for RiskFold {
         let now_ms = state.newest_ms().map_or(at.time_ms, |newest| newest.max(at.time_ms));
         state.forget_until(now_ms - plan.horizon_ms - self.max_late_ms);
         if state.find(facts.id).is_none() {
-            state.insert(&plan.row(facts, at));
+            state.insert(at.time_ms, plan.width(), plan.row(facts, at));
             state.cut_to(self.entries);
         }
     }
 
     fn features(&self, states: &[&Rows], facts: &Facts, at: At) -> Features {
-        if let What::Label(_) = facts.what {
+        if let What::Label { .. } = facts.what {
             let label = match states {
                 [] => "passed_by",
                 _ if states.iter().any(|state| state.find(facts.id).is_some()) => "marked",
@@ -113,11 +112,17 @@ impl Fold for RiskFold {
             };
             return Features { document: Some(json!({ "label": label })), ..Features::default() };
         }
-        let views: Vec<window::View<'_>> = (self.plan.entities.iter().zip(states))
-            .map(|(entity, state)| window::View::new(state, entity.row(facts, at), at.time_ms))
-            .collect();
-        let ranges: Vec<window::Found> =
-            self.plan.ranges.iter().map(|range| views[range.entity].find(range.window_ms, range.delay_ms)).collect();
+        let mut currents = Vec::with_capacity(self.plan.width());
+        self.plan.entities.iter().for_each(|entity| currents.extend(entity.row(facts, at)));
+        let mut rest = &currents[..];
+        let mut views = Vec::with_capacity(states.len());
+        for (entity, state) in self.plan.entities.iter().zip(states) {
+            let (current, others) = rest.split_at(entity.width());
+            views.push(window::View::new(state, current, at.time_ms));
+            rest = others;
+        }
+        let find = |range: &plan::Range| views[range.entity].find(range.window_ms, range.delay_ms);
+        let ranges: Vec<window::Found> = self.plan.ranges.iter().map(find).collect();
         let number = |made: &Made| match made {
             Made::Field(slot, empty) => match f64::from_bits(facts.words[*slot]) {
                 number if number.is_nan() => *empty,

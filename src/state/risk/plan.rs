@@ -84,6 +84,11 @@ impl Plan {
         plan
     }
 
+    /// Words of an entry of every entity.
+    pub fn width(&self) -> usize {
+        self.entities.iter().map(Entity::width).sum()
+    }
+
     /// `None` for what validation refuses.
     fn made(&mut self, config: &Risk, feature: &Feature) -> Option<Made> {
         if let Some(calendar) = feature.calendar {
@@ -144,15 +149,17 @@ impl Plan {
 }
 
 impl Entity {
+    /// Words of an entry.
+    pub fn width(&self) -> usize {
+        FIRST_COLUMN + self.columns.len()
+    }
+
     /// The event as an entry.
-    pub fn row(&self, facts: &Facts, at: At) -> Vec<u64> {
-        let mut row = Vec::with_capacity(FIRST_COLUMN + self.columns.len());
-        row.extend([at.time_ms as u64, facts.id]);
-        row.extend(self.columns.iter().map(|column| match column {
+    pub fn row(&self, facts: &Facts, at: At) -> impl Iterator<Item = u64> {
+        [at.time_ms as u64, facts.id].into_iter().chain(self.columns.iter().map(|column| match column {
             Column::Slot { slot, .. } => facts.words[*slot],
             Column::Filters => facts.filters,
-        }));
-        row
+        }))
     }
 
     /// Columns that a label sets.

@@ -4,6 +4,7 @@ use super::plan::{Plan, Slot, SlotKind};
 use super::values::{fingerprint, holds, label, name, number};
 use crate::config::risk::{Filter, Labels, Risk};
 use crate::event::{Event, Rejection, at, missing, object};
+use crate::state::Keys;
 use crate::state::pick::pick;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -17,8 +18,8 @@ const TIMES_MS: Range<i64> = 0..4_102_444_800_000;
 #[derive(Debug)]
 pub struct Facts {
     pub(super) what: What,
-    /// Entity and key.
-    pub(super) keys: Vec<(usize, Box<str>)>,
+    /// Of each entity in order; of a label those that [`What::Label`] names.
+    pub(super) keys: Keys,
     /// A word for each slot.
     pub(super) words: Vec<u64>,
     pub(super) filters: u64,
@@ -26,10 +27,20 @@ pub struct Facts {
     pub(super) id: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum What {
     Event,
-    Label(f64),
+    Label { value: f64, entities: Vec<usize> },
+}
+
+impl Facts {
+    /// The entity of a key.
+    pub(super) fn entity(&self, key: usize) -> usize {
+        match &self.what {
+            What::Event => key,
+            What::Label { entities, .. } => entities[key],
+        }
+    }
 }
 
 /// Where everything that is read stands in an event.
@@ -114,8 +125,12 @@ impl Reader {
             return self.label(plan, labels, &picked);
         }
         let mut keys = Vec::with_capacity(self.entities.len());
-        for (entity, path) in self.entities.iter().enumerate() {
-            keys.push((entity, key(path, &path.needed(&picked)?)?));
+        for path in &self.entities {
+            keys.push(key(path, &path.needed(&picked)?)?);
+        }
+        let mut words = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            words.push(word(slot, &picked)?);
         }
         let holding = |(path, filter): &(Path, Filter)| path.text(&picked).is_some_and(|text| holds(filter, &text));
         let filters = self.filters.iter().enumerate().map(|(bit, filter)| u64::from(holding(filter)) << bit).sum();
@@ -128,17 +143,18 @@ impl Reader {
         let (_, event_id, value, _) = labels;
         let id = fingerprint(&name(&event_id.whole, &event_id.needed(picked)?)?);
         let value = label(&value.whole, &value.needed(picked)?)?;
-        let mut keys = Vec::new();
+        let (mut keys, mut entities) = (Keys::new(), Vec::new());
         let keeping =
             self.entities.iter().enumerate().filter(|(entity, _)| plan.entities[*entity].label_columns().next().is_some());
         for (entity, path) in keeping.clone() {
             if let Some(text) = path.text(picked) {
-                keys.push((entity, key(path, &text)?));
+                keys.push(key(path, &text)?);
+                entities.push(entity);
             }
         }
         match (keys.first(), keeping.map(|(_, path)| path).next()) {
             (None, Some(path)) => Err(missing(&path.whole)),
-            _ => Ok(Facts { what: What::Label(value), keys, words: Vec::new(), filters: 0, id }),
+            _ => Ok(Facts { what: What::Label { value, entities }, keys, words: Vec::new(), filters: 0, id }),
         }
     }
 

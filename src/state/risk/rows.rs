@@ -58,30 +58,39 @@ impl Rows {
 
     /// The first row whose time is after that.
     pub(super) fn after(&self, time_ms: i64) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.time_ms(middle) <= time_ms {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
+        let (words, width) = (self.words(), self.width);
+        let is_after = |row: usize| words[row * width + TIME] as i64 > time_ms;
+        let mut rows = self.len();
+        // Most windows end at the newest row, and what is forgotten stands at the front.
+        if rows == 0 || is_after(0) {
+            return 0;
         }
-        low
+        if !is_after(rows - 1) {
+            return rows;
+        }
+        // Halves without a branch: which one it is cannot be predicted.
+        let mut first = 0;
+        while rows > 1 {
+            let half = rows / 2;
+            first = if is_after(first + half) { first } else { first + half };
+            rows -= half;
+        }
+        first + 1
     }
 
     /// The row of an event; looked for from the newest on.
     pub(super) fn find(&self, id: u64) -> Option<usize> {
-        self.words().chunks_exact(self.width.max(1)).rposition(|row| row[ID] == id)
+        self.words().get(ID..)?.iter().step_by(self.width.max(1)).rposition(|word| *word == id)
     }
 
-    pub(super) fn insert(&mut self, row: &[u64]) {
-        self.width = row.len();
-        let place = self.start + self.after(row[TIME] as i64) * self.width;
+    /// Puts a row, of so many words, to its place by time.
+    pub(super) fn insert(&mut self, time_ms: i64, width: usize, row: impl Iterator<Item = u64>) {
+        self.width = width;
+        let place = self.start + self.after(time_ms) * width;
         if place == self.words.len() {
-            self.words.extend_from_slice(row);
+            self.words.extend(row);
         } else {
-            self.words.splice(place..place, row.iter().copied());
+            self.words.splice(place..place, row);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::config::risk::Aggregate;
 /// is among them or not: an event that is too late to be folded, or that was here before, is scored like any other.
 pub struct View<'a> {
     rows: &'a Rows,
-    current: Vec<u64>,
+    current: &'a [u64],
     place: Option<usize>,
     time_ms: i64,
 }
@@ -22,7 +22,7 @@ pub struct Found {
 }
 
 impl<'a> View<'a> {
-    pub fn new(rows: &'a Rows, current: Vec<u64>, time_ms: i64) -> Self {
+    pub fn new(rows: &'a Rows, current: &'a [u64], time_ms: i64) -> Self {
         let place = rows.find(current[FIRST_COLUMN - 1]);
         Self { rows, current, place, time_ms }
     }

@@ -42,7 +42,7 @@ fn folded_through_bytes(fold: &RecommendFold, log: &[Event]) -> BTreeMap<String,
     let mut stored: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for event in log {
         let mut facts = fold.read(event).unwrap();
-        let mut keys = fold.keys(&facts);
+        let mut keys = fold.keys(&mut facts);
         let read = |key: &str| State::decode(stored.get(key).map_or(&[][..], |bytes| bytes)).unwrap();
         let mut states: Vec<State> = keys.iter().map(|key| read(key)).collect();
         let further = fold.link(&states.iter().collect::<Vec<_>>(), &mut facts);
@@ -66,8 +66,8 @@ fn states_kept_in_memory_and_states_kept_as_bytes_are_the_same() {
         let mut world = World::new(&config);
         let log = log(1_500, &mut world);
         for event in &log {
-            let facts = world.states.fold().read(event).unwrap();
-            let keys = world.states.fold().keys(&facts);
+            let mut facts = world.states.fold().read(event).unwrap();
+            let keys = world.states.fold().keys(&mut facts);
             assert!(keys.iter().all(|key| keys.iter().filter(|other| *other == key).count() == 1));
             world.states.apply(event).unwrap();
         }
@@ -87,7 +87,7 @@ fn no_key_stands_in_both_rings() {
         let seen = world.states.look(&event, &State::Empty).unwrap();
         let fold = world.states.fold();
         let mut facts = fold.read(&event).unwrap();
-        let mut keys = fold.keys(&facts);
+        let mut keys = fold.keys(&mut facts);
         keys.extend(fold.link(&seen.states[..keys.len()], &mut facts));
         let count = keys.len();
         keys.sort_unstable();

@@ -4,6 +4,7 @@ pub mod exact;
 mod lists;
 mod refused;
 mod signals;
+mod windows;
 
 use super::RecommendFold;
 use crate::config::recommend::Recommend;
