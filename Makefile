@@ -6,7 +6,7 @@ help: ## what there is
 build: ## target/release/millrace
 	cargo build --release --locked
 
-demo: ## set up what the demo needs, build, and play chat messages through the whole path
+demo: ## set up what the demo needs, build, and play payments, chat messages and clicks through the whole path
 	deploy/local/setup.sh --postgres-only
 	cargo build --release --locked
 	$${CARGO_TARGET_DIR:-target}/release/millrace demo

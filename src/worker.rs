@@ -18,6 +18,7 @@ use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::telemetry::Instruments;
 use anyhow::Context;
 use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +28,13 @@ const MODELS: &str = "models";
 
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
 ///
-/// `also` sees what the pipelines do, beside metrics and status.
-pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Option<Arc<dyn Observer>>) -> anyhow::Result<Exit> {
+/// `also`, by the names of pipelines, see what these do, beside metrics and status.
+pub async fn run(
+    config: Config,
+    telemetry: Instruments,
+    stop: Stop,
+    also: BTreeMap<String, Arc<dyn Observer>>,
+) -> anyhow::Result<Exit> {
     let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
     let latches = config.pipeline.iter().map(|pipeline| latch(&pipeline.name));
     let latches: Vec<String> = [DATABASE.to_owned(), MODELS.to_owned()].into_iter().chain(latches).collect();
@@ -89,7 +95,7 @@ pub async fn run(config: Config, telemetry: Instruments, stop: Stop, also: Optio
             board: board.clone(),
             readiness: readiness.clone(),
             ends: ends.clone(),
-            also: also.clone(),
+            also: also.get(&*name).cloned(),
             hindrance: Mutex::default(),
         };
         let (settings, parts) = one.spawn(Arc::new(watch)).with_context(|| format!("pipeline `{name}`"))?;

@@ -28,7 +28,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(what).into());
     }
     let telemetry = Telemetry::start(&config.telemetry, env)?;
-    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, None).await;
+    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new()).await;
     telemetry.flush().await;
     exit
 }

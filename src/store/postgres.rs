@@ -1,5 +1,6 @@
 //! Postgres as the place where outcomes are decided. All of sqlx lives in this folder.
 
+pub mod answers;
 mod dead_letters;
 mod decide;
 mod errors;

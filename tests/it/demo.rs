@@ -46,7 +46,7 @@ fn left(temporary: &Path) -> Vec<PathBuf> {
 #[test]
 fn an_interrupt_leaves_nothing_running() {
     let temporary = folder();
-    for line in ["Loading the model", "sent "] {
+    for line in ["Loading the models", "decided "] {
         let mut child = demo(temporary.path()).args(["--seconds", "60"]).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|said| said.unwrap().contains(line)), "the demo does not come to {line:?}");
@@ -116,6 +116,11 @@ fn screen(bytes: &str) -> Vec<String> {
     lines
 }
 
+/// The numbers of a line, after so many words.
+fn numbers(line: &str, words: usize) -> Vec<u64> {
+    line.split_whitespace().skip(words).map_while(|word| word.trim_end_matches(',').parse().ok()).collect()
+}
+
 /// The summary, as both ways of showing end with it.
 fn assert_summary(lines: &[String]) {
     let find = |text: &str| {
@@ -123,28 +128,53 @@ fn assert_summary(lines: &[String]) {
         assert_eq!(found.len(), 1, "{text:?} stands {} times in {lines:#?}", found.len());
         found[0].clone()
     };
-    for text in ["are played again and again", "sentiment               ", "bad on purpose          ", "What this cannot show"] {
+    for text in ["Summary, read from Postgres", "bad on purpose          ", "What this cannot show", "fraud not approved"] {
         find(text);
     }
-    assert!(find("from append to committed row").contains("p99"), "{lines:#?}");
     assert!(find("every event has exactly one ending").ends_with("yes"), "{lines:#?}");
-    for (what, code) in [
-        ("half a JSON document", "invalid_json"),
-        ("no text", "missing_field"),
-        ("a number as text", "wrong_type"),
-        ("lists 40 deep", "too_deep"),
+    let table = lines.iter().position(|line| line.contains("Summary, read")).unwrap() + 2;
+    let mut predictions = Vec::new();
+    for (line, function) in lines[table..].iter().zip(["risk", "sentiment", "recommend"]) {
+        let [events, predicted, skipped, dead, published, p50, p99] = numbers(line, 1)[..] else { panic!("{line}") };
+        assert!(line.trim_start().starts_with(function) && dead > 0 && p50 <= p99, "{line}");
+        assert_eq!((events, published), (predicted + skipped + dead, predicted + dead), "{line}");
+        predictions.push(predicted);
+    }
+    for (function, what, code) in [
+        ("risk", "half a JSON document", "invalid_json"),
+        ("risk", "no account", "missing_field"),
+        ("risk", "an amount below 0", "negative"),
+        ("risk", "an amount in words", "wrong_type"),
+        ("risk", "a label of no event", "unknown_event"),
+        ("sentiment", "half a JSON document", "invalid_json"),
+        ("sentiment", "no text", "missing_field"),
+        ("sentiment", "a number as text", "wrong_type"),
+        ("sentiment", "lists 40 deep", "too_deep"),
+        ("recommend", "half a JSON document", "invalid_json"),
+        ("recommend", "no user", "missing_field"),
+        ("recommend", "an unknown kind", "unknown_kind"),
+        ("recommend", "no time", "missing_field"),
     ] {
-        let line = find(what);
-        let words: Vec<&str> = line[what.len() + 4..].split_whitespace().collect();
+        let line = find(&format!("    {function:<10}{what}  "));
+        let words: Vec<&str> = line[what.len() + 14..].split_whitespace().collect();
         let [sent, "dead", "letter", reason, ended] = words[..] else { panic!("{line}") };
         assert_eq!((sent, reason), (ended, format!("`{code}`").as_str()), "{line}");
     }
-    let shares: Vec<u32> = lines
-        .iter()
-        .filter(|line| line.starts_with("    ") && line.ends_with(" %"))
-        .map(|line| line.split_whitespace().rev().nth(1).unwrap().parse().unwrap())
-        .collect();
-    assert!(!shares.is_empty() && (99..=101).contains(&shares.iter().sum::<u32>()), "{lines:#?}");
+    let of = |function: &str, rows: usize| {
+        let heading = |line: &String| {
+            line.starts_with(&format!("  {function}")) && line.contains("  ") && !line.ends_with(|c: char| c.is_ascii_digit())
+        };
+        let at = lines.iter().rposition(heading).unwrap();
+        lines[at + 1..][..rows].to_vec()
+    };
+    let decided: Vec<Vec<u64>> = of("risk", 4).iter().map(|line| numbers(line, 1)).collect();
+    let live: u64 = decided.iter().map(|row| row[0]).sum();
+    assert!(live > 0 && live < predictions[0], "payments of the show alone: {decided:?} of {predictions:?}");
+    assert!(decided.iter().all(|row| row[1] <= row[0]) && decided.iter().any(|row| row[1] > 0), "{decided:?}");
+    let shares: Vec<u64> = of("sentiment", 2).iter().map(|line| numbers(line, 1)[1]).collect();
+    assert!((99..=101).contains(&shares.iter().sum::<u64>()), "{lines:#?}");
+    let lists = of("recommend", 5).into_iter().find(|line| line.starts_with("    all ")).map(|line| numbers(&line, 1)[0]);
+    assert_eq!(lists, Some(predictions[2]), "every list is held against the rating that followed it: {lines:#?}");
     for line in lines {
         assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
     }
@@ -154,17 +184,20 @@ fn assert_summary(lines: &[String]) {
 #[test]
 fn the_summary_tells_how_everything_ended() {
     let temporary = folder();
-    let mut child = demo(temporary.path()).args(["--seconds", "6", "--rate", "100"]).spawn().unwrap();
+    let mut child = demo(temporary.path()).args(["--seconds", "8", "--rate", "100"]).spawn().unwrap();
     let lines: Vec<String> = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
     let (code, said) = end(child);
     assert_eq!(code, Some(0), "{lines:#?} {said}");
     assert_summary(&lines);
-    let at = |line: &String| line.split_once(" s  sent ").map(|(at, _)| at.trim().parse::<u64>().unwrap());
+    for function in ["risk", "sentiment", "recommend"] {
+        assert!(lines.iter().any(|line| line.contains(&format!(" s  {function}")) && line.contains("p99")), "{lines:#?}");
+    }
+    let at = |line: &String| line.split_once(" s  risk ").map(|(at, _)| at.trim().parse::<u64>().unwrap());
     let told: Vec<u64> = lines.iter().filter_map(at).collect();
     assert!(told[0] >= 5 && told.windows(2).all(|pair| pair[1] - pair[0] >= 5), "the last line is told twice: {lines:#?}");
 }
 
-/// Would catch: a screen that creeps up and eats what stands above it, labels without a heading.
+/// Would catch: a screen that creeps up and eats what stands above it, a stream that is not shown, one that does not fit 24 lines.
 #[test]
 fn a_terminal_shows_one_screen_and_keeps_what_stands_above() {
     let temporary = folder();
@@ -175,7 +208,11 @@ fn a_terminal_shows_one_screen_and_keeps_what_stands_above() {
     let lines = screen(&String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{lines:#?}");
     assert!(lines[0].starts_with("Millrace demo"), "{lines:#?}");
-    for once in ["Joining the group", "share of", "dead letters:", "last messages"] {
+    for once in ["Joining the groups", "-> risk", "-> sentiment", "-> recommend", "payments: ", "lists: "] {
         assert_eq!(lines.iter().filter(|line| line.contains(once)).count(), 1, "{once:?} in {lines:#?}");
     }
+    assert_eq!(lines.iter().filter(|line| line.contains("    dead letters: ")).count(), 3, "{lines:#?}");
+    let first = lines.iter().position(|line| line.contains('█')).unwrap();
+    let last = lines.iter().rposition(|line| line.contains("    dead letters: ")).unwrap();
+    assert!(last - first < 23, "the screen has {} lines: {lines:#?}", last - first + 1);
 }

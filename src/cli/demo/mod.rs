@@ -1,66 +1,73 @@
 //! `millrace demo`: the whole path in one process, without Java. librdkafka's mock cluster stands in for Kafka; Postgres
 //! is real, a private one or the one that `DATABASE_URL` names.
 
+mod answers;
+mod chat;
+mod clicks;
 mod postgres;
+mod pump;
+mod screen;
+mod streams;
 mod summary;
+mod transactions;
 mod view;
 
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::lifecycle::{Exit, Stop};
+use crate::pipeline::Observer;
 use crate::telemetry::Instruments;
 use crate::worker;
 use anyhow::Context;
 use postgres::PrivatePostgres;
-use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::producer::DefaultProducerContext;
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use streams::Stream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use view::View;
-
-const MESSAGES: &str = include_str!("messages.jsonl");
-const PARTITIONS: i32 = 4;
-/// Every so many messages one is bad on purpose.
-const BAD_EVERY: u64 = 97;
-/// The mock keeps 5 MiB a partition: far more than this many messages of the sample. The generator waits above it.
-const MOST_AHEAD: u64 = 5_000;
 
 const CANNOT_SHOW: &str = "\
 What this cannot show: the mock has no transactions, no fencing, no real log and
 no second worker, so publishing is at least once here. Exactly-once publishing,
 rebalances and recovery need a real Kafka; `make test` runs them against one.";
 
-/// What is sent that cannot be scored, in turn, and what it is.
-const BAD: [(&str, &str); 4] = [
-    ("half a JSON document", r#"{"id": "half a docum"#),
-    ("no text", r#"{"id": "no-text", "conversation": "user-0", "time": "2026-01-01T00:00:00Z"}"#),
-    ("a number as text", r#"{"id": "number", "conversation": "user-0", "text": 7, "time": "2026-01-01T00:00:00Z"}"#),
-    ("lists 40 deep", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"),
-];
-
-/// Plays real chat messages through the whole path for some seconds, and checks that each has exactly one ending.
+/// Plays payments, chat messages and clicks through the whole path for some seconds, and checks that each event has exactly one ending.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  millrace demo --seconds 20 --rate 200")]
+#[command(
+    after_help = "Examples:\n  millrace demo --seconds 20 --rate 200\n  millrace demo --print-transactions 7 --seed 1 > transactions.jsonl"
+)]
 pub struct Args {
-    /// How long messages are sent.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=90))]
+    /// How long events are sent.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// Messages a second.
+    /// Events a second of each of the three streams; fewer where the machine cannot keep up.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5000))]
     rate: u64,
     /// Leave the private Postgres up at the end, and print how to look at it.
     #[arg(long)]
     keep: bool,
-    /// Folder of the sentiment model.
-    #[arg(long, default_value = "models/sentiment-en")]
-    model: String,
+    /// The pipelines: one each of the functions risk, sentiment and recommend.
+    #[arg(long, short, default_value = "deploy/samples/demo.toml")]
+    config: PathBuf,
+    /// Folder of the sentiment model. Default: the config's.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Seed of the generated payments.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Print the generated payments of so many days, with the reports of fraud among them, and play nothing.
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["keep", "seconds", "rate", "model", "config"])]
+    print_transactions: Option<u32>,
 }
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    if let Some(days) = args.print_transactions {
+        return print_transactions(args.seed, days);
+    }
     let stop = Stop::on_signals().context("signals cannot be heard")?;
     let mut closed = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let drain = stop.drain.clone();
@@ -68,13 +75,9 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         closed.recv().await;
         drain.cancel();
     });
-    println!("Millrace demo: Kafka (a mock in this process) -> sentiment model -> Postgres");
-    println!(
-        "and an output topic. {} chat messages are played again and again, for {} s;",
-        MESSAGES.lines().count(),
-        args.seconds
-    );
-    println!("every {BAD_EVERY}th event is bad on purpose.");
+    println!("Millrace demo: Kafka (a mock in this process) -> functions -> Postgres, topics");
+    println!("Payments get a risk score, chat messages a sentiment, clicks recommendations,");
+    println!("up to {} events/s each for {} s; every {}th is bad on purpose.", args.rate, args.seconds, pump::BAD_EVERY);
     let (private, url) = match env.get("DATABASE_URL") {
         Some(url) => (None, url.clone()),
         None => {
@@ -97,129 +100,111 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
 
 async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
     let cluster = MockCluster::new(1).context("the mock cluster did not start")?;
-    for topic in ["chat", "sentiments", "chat-dead"] {
-        cluster.create_topic(topic, PARTITIONS, 1).with_context(|| format!("the mock topic {topic} cannot be made"))?;
-    }
     let brokers = cluster.bootstrap_servers();
-    // A name of its own each time: the mock forgets its log, so offsets in a database that is kept would not fit.
-    let name = format!("demo-{}", jiff::Timestamp::now().as_millisecond());
-    let text = format!(
-        r#"
-        [kafka]
-        brokers = "{brokers}"
-        properties = {{ "fetch.wait.max.ms" = "20" }}
-        [postgres]
-        url = "{url}"
-        [admin]
-        listen = "127.0.0.1:0"
-        [models.sentiment]
-        path = "{model}"
-        [[pipeline]]
-        name = "{name}"
-        topic = "chat"
-        event = "chat_message"
-        function = "sentiment"
-        model = "sentiment"
-        output_topic = "sentiments"
-        dead_letter_topic = "chat-dead"
-        delivery = "at_least_once"
-        start = "earliest"
-        "#,
-        model = args.model,
-    );
-    let config = Config::parse(&text, "the demo's config", &BTreeMap::new())?;
+    let config = config(args, &brokers, url)?;
+    let sample = Arc::new(clicks::Sample::read()?);
+    let (streams, feeds) = streams::streams(&config, args.seed, &sample)?;
+    let streams: Arc<[Stream]> = streams.into();
+    make_topics(&cluster, &config, &streams)?;
     crate::store::postgres::migrate(url).await?;
-    println!("Loading the model ...");
-    let (view, generated) = (Arc::new(View::default()), Arc::new(Generated::default()));
-    let worker = tokio::spawn(worker::run(
-        config,
-        Instruments::local()?,
-        stop.clone(),
-        Some(view.clone() as Arc<dyn crate::pipeline::Observer>),
-    ));
-    println!("Joining the group: the mock gives its partitions after some seconds ...\n");
-    while view.running() < PARTITIONS as usize && !worker.is_finished() && !stop.drain.is_cancelled() {
+    println!("Loading the models ...");
+    let watching = |stream: &Stream| (stream.pipeline.clone(), stream.view.clone() as Arc<dyn Observer>);
+    let also = streams.iter().map(watching).collect();
+    let worker = tokio::spawn(worker::run(config, Instruments::local()?, stop.clone(), also));
+    println!("Joining the groups: the mock gives its partitions after some seconds ...");
+    let gone = || worker.is_finished() || stop.drain.is_cancelled();
+    while streams.iter().any(|stream| stream.view.running() < stream.partitions as usize) && !gone() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let shown = CancellationToken::new();
-    let drawing = tokio::spawn({
-        let (view, generated, shown, seconds) = (view.clone(), generated.clone(), shown.clone(), args.seconds);
-        async move { view.show(|| generated.sent.load(Ordering::Relaxed), seconds, shown).await }
-    });
-    let sending = generate(args, &brokers, (&view, &generated), &worker, &stop.drain).await;
-    // All is sent: wait until all is decided and published, at most a minute.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    let sent = generated.sent.load(Ordering::Relaxed);
-    let waits = || !worker.is_finished() && !stop.drain.is_cancelled() && tokio::time::Instant::now() < deadline;
-    while sending.is_ok() && view.published() < sent && waits() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    shown.cancel();
-    drawing.await.context("the view ended badly")?;
+    let mut pump = pump::Pump::new(&brokers, &streams, feeds)?;
+    let sending = send(args, &mut pump, (&streams, &sample), gone).await;
     let interrupted = stop.drain.is_cancelled();
     stop.drain.cancel();
     let exit = worker.await.context("the worker ended badly")??;
     sending?;
     if interrupted {
+        let sent: u64 = streams.iter().map(|stream| stream.sent.all()).sum();
         println!("\nStopped by a signal after {sent} events; what was in work is finished. There is no summary of a part.");
         println!("{CANNOT_SHOW}");
         return Ok(exit);
     }
-    summary::print(&name, url, &generated, &view).await.map(|complete| if complete { exit } else { Exit::Failed })
+    summary::print(url, args.seed, &streams, &sample).await.map(|complete| if complete { exit } else { Exit::Failed })
 }
 
-#[derive(Default)]
-struct Generated {
-    sent: AtomicU64,
-    bad: AtomicU64,
-}
-
-/// Sends the sample round and round at a steady rate, with a bad event now and then. Never outruns the mock's retention.
-async fn generate(
+/// The history, then the show.
+async fn send(
     args: &Args,
-    brokers: &str,
-    (view, generated): (&View, &Generated),
-    worker: &tokio::task::JoinHandle<anyhow::Result<Exit>>,
-    stop: &CancellationToken,
+    pump: &mut pump::Pump<'_>,
+    (streams, sample): (&Arc<[Stream]>, &Arc<clicks::Sample>),
+    gone: impl Fn() -> bool,
 ) -> anyhow::Result<()> {
-    let producer: BaseProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("linger.ms", "5")
-        .create()
-        .context("cannot make the generator's producer")?;
-    let lines: Vec<serde_json::Value> =
-        MESSAGES.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the sample is damaged")?;
-    let total = args.seconds * args.rate;
-    let mut tick = tokio::time::interval(Duration::from_millis(10));
-    let started = tokio::time::Instant::now();
-    while generated.sent.load(Ordering::Relaxed) < total && !worker.is_finished() && !stop.is_cancelled() {
-        tick.tick().await;
-        producer.poll(Duration::ZERO);
-        let due = ((started.elapsed().as_secs_f64() * args.rate as f64) as u64).min(total);
-        while generated.sent.load(Ordering::Relaxed) < due {
-            let n = generated.sent.load(Ordering::Relaxed);
-            if n.saturating_sub(view.decided()) >= MOST_AHEAD {
-                break;
-            }
-            let line = &lines[n as usize % lines.len()];
-            let user = line["user"].as_str().unwrap_or("user-0");
-            let bad = n % BAD_EVERY == BAD_EVERY - 1;
-            let body = if bad {
-                BAD[(n / BAD_EVERY) as usize % BAD.len()].1.to_owned()
-            } else {
-                message(n, user, line["text"].as_str().unwrap_or_default())
-            };
-            let record = BaseRecord::to("chat").key(user).payload(&body).timestamp(jiff::Timestamp::now().as_millisecond());
-            if producer.send(record).is_err() {
-                break; // The queue is full; the next tick goes on.
-            }
-            generated.sent.fetch_add(1, Ordering::Relaxed);
-            generated.bad.fetch_add(u64::from(bad), Ordering::Relaxed);
+    let history: usize = streams.iter().map(|stream| stream.history).sum();
+    println!("Catching up on {} days of payments and {} ratings ...", streams::HISTORY_DAYS, clicks::HISTORY);
+    let started = Instant::now();
+    pump.history(&gone).await?;
+    if gone() {
+        return Ok(());
+    }
+    println!("... {history} events in {:.1} s.\n", started.elapsed().as_secs_f64());
+    streams.iter().for_each(|stream| stream.view.go_live());
+    let shown = CancellationToken::new();
+    let drawing = tokio::spawn({
+        let (streams, sample, shown, seconds) = (streams.clone(), sample.clone(), shown.clone(), args.seconds);
+        async move { screen::show(&streams, &sample, seconds, shown).await }
+    });
+    let sent = pump.live(args.rate, args.seconds, &gone).await;
+    shown.cancel();
+    drawing.await.context("the view ended badly")?;
+    sent
+}
+
+/// The config file, with this demo's neighbours.
+fn config(args: &Args, brokers: &str, url: &str) -> anyhow::Result<Config> {
+    let neighbours = [
+        ("MILLRACE_KAFKA__BROKERS", brokers),
+        ("MILLRACE_KAFKA__PROPERTIES__FETCH_WAIT_MAX_MS", "20"),
+        ("MILLRACE_POSTGRES__URL", url),
+        ("MILLRACE_ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    let neighbours = neighbours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut config = Config::load(&args.config, &neighbours).map_err(|cause| {
+        anyhow::Error::new(cause).context("the demo runs in the repository's folder, or with --config deploy/samples/demo.toml")
+    })?;
+    // Names of their own each time: the mock forgets its log, so offsets in a database that is kept would not fit.
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    for pipeline in &mut config.pipeline {
+        pipeline.name = format!("demo-{}-{now_ms}", pipeline.function);
+        pipeline.delivery = Delivery::AtLeastOnce;
+        if let (Some(folder), Some(name), "sentiment") = (&args.model, &pipeline.model, pipeline.function.as_str())
+            && let Some(model) = config.models.get_mut(name)
+        {
+            model.path = folder.clone();
         }
     }
-    producer.flush(Duration::from_secs(10)).context("the generator could not deliver its last messages")
+    Ok(config)
 }
 
-fn message(n: u64, user: &str, text: &str) -> String {
-    serde_json::json!({ "id": format!("m-{n}"), "conversation": user, "user": user, "text": text, "time": jiff::Timestamp::now().to_string() }).to_string()
+fn make_topics(cluster: &MockCluster<'_, DefaultProducerContext>, config: &Config, streams: &[Stream]) -> anyhow::Result<()> {
+    for stream in streams {
+        let of = |pipeline: &&crate::config::Pipeline| pipeline.name == stream.pipeline;
+        let outputs = config.pipeline.iter().find(of).map(|pipeline| [pipeline.output_topic(), pipeline.dead_letter_topic()]);
+        for topic in [stream.topic.clone()].into_iter().chain(outputs.into_iter().flatten()) {
+            cluster
+                .create_topic(&topic, stream.partitions, 1)
+                .with_context(|| format!("the mock topic {topic} cannot be made"))?;
+        }
+    }
+    Ok(())
 }
+
+fn print_transactions(seed: u64, days: u32) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    let mut events = transactions::Transactions::new(seed).peekable();
+    for event in transactions::until_day(&mut events, days) {
+        writeln!(out, "{}", event.body).context("standard output is closed")?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests;

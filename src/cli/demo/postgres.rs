@@ -54,7 +54,11 @@ impl PrivatePostgres {
         let user = if self.as_nobody { "setpriv --reuid=nobody --regid=nogroup --clear-groups " } else { "" };
         let psql = if self.bin.join("psql").is_file() { self.bin.join("psql").display().to_string() } else { "psql".into() };
         format!(
-            "Postgres stays up. Look around:\n  {psql} '{url}' -c 'SELECT label, count(*) FROM millrace.sentiments GROUP BY 1'\n\
+            "Postgres stays up. Look around:\n  {psql} '{url}'\n  \
+             SELECT decision, count(*) FROM millrace.risk_scores GROUP BY 1;\n  \
+             SELECT label, count(*) FROM millrace.sentiments GROUP BY 1;\n  \
+             SELECT user_key, label, items FROM millrace.recommendations LIMIT 3;\n  \
+             SELECT reason, field, count(*) FROM millrace.dead_letters GROUP BY 1, 2;\n\
              Stop it with:\n  {user}{bin}/pg_ctl -D {} -m fast stop && rm -r {folder}",
             data.display()
         )
