@@ -220,7 +220,10 @@ impl Folder {
                 Ok(facts) => {
                     let event = &waiting.event;
                     let at = At { time_ms: event.event_time_ms, offset: event.raw.position.offset };
-                    let step = self.guarded(event, || states.advance(facts, at))?;
+                    let step = match waiting.then {
+                        Then::Score => self.guarded(event, || states.advance(facts, at))?,
+                        Then::Replayed | Then::End(_) => self.guarded(event, || states.replay(facts, at))?,
+                    };
                     Some(step.map_err(|error| FoldError::Fatal(error.to_string()))?)
                 }
             };

@@ -138,6 +138,32 @@ impl<F: Fold> Cache<F> {
         self.taken.push_back(Taken { key: entry.key.clone(), place, row, from, handed: false });
     }
 
+    /// Folds the event, and works its features out where they are asked for.
+    fn step(&mut self, facts: &mut Facts, at: At, is_scored: bool) -> Result<Step, WrongFacts> {
+        debug_assert!(at.offset >= self.boundary, "offsets only grow");
+        let Read { facts, keys } = facts.downcast_mut::<Read<F>>().ok_or(WrongFacts)?;
+        self.places.clear();
+        let missing = self.entries.find_all(keys, &mut self.places);
+        if !missing.is_empty() {
+            return Ok(Step::Missing(missing));
+        }
+        if self.fold.links() {
+            let ring_two = self.fold.link(&self.states(), facts);
+            let missing = self.entries.find_all(&ring_two, &mut self.places);
+            if !missing.is_empty() {
+                return Ok(Step::Missing(missing));
+            }
+        }
+        for index in 0..self.places.len() {
+            self.fold_key(index, facts, at);
+        }
+        self.recent.tidy(&self.entries);
+        let features = if is_scored { self.fold.features(&self.states(), facts, at) } else { Features::default() };
+        self.boundary = at.offset + 1;
+        self.take_due();
+        Ok(Step::Ready(features))
+    }
+
     /// Takes what is due; all that has changed when the fold [links](Fold::links).
     fn take_due(&mut self) {
         let is_due = |from: i64, boundary: i64, after: i64| boundary - from >= after;
@@ -189,28 +215,11 @@ impl<F: Fold> States for Cache<F> {
     }
 
     fn advance(&mut self, facts: &mut Facts, at: At) -> Result<Step, WrongFacts> {
-        debug_assert!(at.offset >= self.boundary, "offsets only grow");
-        let Read { facts, keys } = facts.downcast_mut::<Read<F>>().ok_or(WrongFacts)?;
-        self.places.clear();
-        let missing = self.entries.find_all(keys, &mut self.places);
-        if !missing.is_empty() {
-            return Ok(Step::Missing(missing));
-        }
-        if self.fold.links() {
-            let ring_two = self.fold.link(&self.states(), facts);
-            let missing = self.entries.find_all(&ring_two, &mut self.places);
-            if !missing.is_empty() {
-                return Ok(Step::Missing(missing));
-            }
-        }
-        for index in 0..self.places.len() {
-            self.fold_key(index, facts, at);
-        }
-        self.recent.tidy(&self.entries);
-        let features = self.fold.features(&self.states(), facts, at);
-        self.boundary = at.offset + 1;
-        self.take_due();
-        Ok(Step::Ready(features))
+        self.step(facts, at, true)
+    }
+
+    fn replay(&mut self, facts: &mut Facts, at: At) -> Result<Step, WrongFacts> {
+        self.step(facts, at, false)
     }
 
     fn rows_up_to(&mut self, to: i64) -> Vec<(Box<str>, StoredRow)> {

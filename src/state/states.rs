@@ -1,8 +1,8 @@
 //! What the driver sees of a fold: states by key, erased.
 //!
 //! How the driver calls it, for one partition:
-//! 1. After a claim: a new cache; seek to `fold_from` of the row. Every event of [fold_from, P) is read and advanced, and its
-//!    features dropped; from P on they are scored.
+//! 1. After a claim: a new cache; seek to `fold_from` of the row. Every event of [fold_from, P) is read and
+//!    [replayed](States::replay); from P on they are advanced and scored.
 //! 2. For a slice: [`read`](States::read) each event, ask [`prefetch_keys`](States::prefetch_keys), query them once,
 //!    [`load`](States::load) each, a key without a row with `None`. Then [`advance`](States::advance) in offset order; at
 //!    [`Step::Missing`] load those keys and advance the same event again. Nothing is evicted meanwhile; [`evict`](States::evict) after.
@@ -51,6 +51,8 @@ pub trait States: Send {
     /// What the store has of a key. A key that is in memory stays as it is.
     fn load(&mut self, key: &str, row: Option<StoredRow>) -> Result<(), StoredError>;
     fn advance(&mut self, facts: &mut Facts, at: At) -> Result<Step, WrongFacts>;
+    /// The same for an event that is not scored: its features are left out.
+    fn replay(&mut self, facts: &mut Facts, at: At) -> Result<Step, WrongFacts>;
     /// Rows that a decide which reaches `to` may write; each key once.
     fn rows_up_to(&mut self, to: i64) -> Vec<(Box<str>, StoredRow)>;
     /// S once that decide is written: the lowest offset that a key needs which is then unwritten; `to` when there is none.

@@ -4,7 +4,7 @@ use crate::cli::kafka::Kafka;
 use crate::cli::log::{Extent, Next, Reader};
 use crate::event::{Decoder, Event, Rejection, TopicPartition};
 use crate::source::kafka::raw_event;
-use crate::state::{At, Features, Keys, States, Step};
+use crate::state::{At, Facts, Features, Keys, States, Step, WrongFacts};
 use crate::worker::folds::Past;
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, HashSet};
@@ -56,11 +56,11 @@ pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: i64, decoder: &
         history.events += 1;
         let Ok(before) = decoder.decode(raw) else { continue };
         let touches = past.links || keys_of(&*past.names, &before)?.is_ok_and(|keys| keys.iter().any(|key| wanted.contains(key)));
-        if touches && advance(&mut *past.states, &before)?.is_ok() {
+        if touches && step(&mut *past.states, &before, |states, facts, at| states.replay(facts, at))?.is_ok() {
             history.folded += 1;
         }
     }
-    Ok(Folded { history, features: advance(&mut *past.states, event)? })
+    Ok(Folded { history, features: step(&mut *past.states, event, |states, facts, at| states.advance(facts, at))? })
 }
 
 /// Nothing is in that memory, so all keys are missing there.
@@ -71,7 +71,11 @@ fn keys_of(names: &dyn States, event: &Event) -> anyhow::Result<Result<Keys, Rej
     }
 }
 
-fn advance(states: &mut dyn States, event: &Event) -> anyhow::Result<Result<Features, Rejection>> {
+fn step(
+    states: &mut dyn States,
+    event: &Event,
+    how: fn(&mut dyn States, &mut Facts, At) -> Result<Step, WrongFacts>,
+) -> anyhow::Result<Result<Features, Rejection>> {
     let mut facts = match states.read(event) {
         Ok(facts) => facts,
         Err(rejection) => return Ok(Err(rejection)),
@@ -79,7 +83,7 @@ fn advance(states: &mut dyn States, event: &Event) -> anyhow::Result<Result<Feat
     let at = At { time_ms: event.event_time_ms, offset: event.raw.position.offset };
     // Ring one, then ring two.
     for _ in 0..3 {
-        match states.advance(&mut facts, at)? {
+        match how(states, &mut facts, at)? {
             Step::Ready(features) => return Ok(Ok(features)),
             Step::Missing(keys) => {
                 keys.iter().try_for_each(|key| states.load(key, None)).with_context(|| format!("{}", event.raw.position))?;
