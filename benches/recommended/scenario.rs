@@ -39,8 +39,7 @@ fn config(options: &Options, scenario: Scenario, stage: &Stage) -> Anyhow<String
             pipeline.get_mut(key).into_iter().for_each(renamed);
         }
         match pipeline.get("function").and_then(Value::as_str) {
-            // Eight partitions are merged into one: none runs ahead of the others by more than a day.
-            Some("copy") => drop(pipeline.insert("align".into(), "1d".into())),
+            Some("copy") => {}
             _ => drop(pipeline.insert("keep".into(), "latest".into())),
         }
         if scenario == Scenario::Memory {

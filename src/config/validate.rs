@@ -115,6 +115,12 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
     if !(0.0..=1.0).contains(&pipeline.max_dead_share) {
         say(format!("max_dead_share = {} is no share; write 0 to 1", pipeline.max_dead_share));
     }
+    if pipeline.align.is_some() && pipeline.topic.len() > 1 {
+        say(
+            "align works on one topic, for the client does not tell which of several has come to its end; use a pipeline a topic"
+                .into(),
+        );
+    }
     if pipeline.slice == Some(0) {
         say("slice = 0 would never call the function; write 1 or more, or leave it out".into());
     }

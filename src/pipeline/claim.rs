@@ -40,13 +40,15 @@ pub struct Room {
     /// What the budget held for this pipeline when it was last full.
     pub held: Arc<AtomicUsize>,
     pub turn: Arc<Semaphore>,
+    /// An aligned pipeline does not wait for the budget: what fills it may wait for the partition that is claimed.
+    pub waits: bool,
 }
 
 impl Room {
     async fn wait(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(turn) = self.turn.clone().try_acquire_owned()
-                && !self.budget.is_full_for(|| self.held.load(Ordering::Relaxed))
+                && !(self.waits && self.budget.is_full_for(|| self.held.load(Ordering::Relaxed)))
             {
                 return turn;
             }

@@ -122,7 +122,8 @@ impl Driver {
             observer: parts.observer.clone(),
         });
         let now = Instant::now();
-        let room = Room { budget: parts.budget.clone(), held: Arc::default(), turn: Arc::new(Semaphore::new(1)) };
+        let (budget, waits) = (parts.budget.clone(), settings.align.is_none() || without(Safety::AlignedClaims));
+        let room = Room { budget, held: Arc::default(), turn: Arc::new(Semaphore::new(1)), waits };
         Self {
             settings,
             parts,

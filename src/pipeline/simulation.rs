@@ -71,7 +71,8 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
             }
             Trouble::Aligned => {
                 world.align_ms = Some(aligned::BOUND_MS);
-                aligned::backlog(&mut world).await.map(|()| true)
+                world.folds = seed.is_multiple_of(3);
+                aligned::two_lives(&mut world).await.map(|()| true)
             }
             Trouble::Postgres => {
                 world.mode = Mode::Postgres;
@@ -456,4 +457,7 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::LeftHolds, &[Trouble::Aligned]),
     (Safety::BroughtBackHolds, &[Trouble::Aligned]),
     (Safety::LostClaim, &[Trouble::Aligned]),
+    (Safety::ClaimingHolds, &[Trouble::Aligned]),
+    (Safety::ProbationWaits, &[Trouble::Aligned]),
+    (Safety::AlignedClaims, &[Trouble::Aligned]),
 ];

@@ -4,7 +4,7 @@ mod recent;
 mod table;
 
 use super::states::{Facts, States, Step, StoredRow, WrongFacts};
-use super::{At, Fold, Keys, Stored, StoredError};
+use super::{At, Features, Fold, Keys, Stored, StoredError};
 use crate::event::{Event, Rejection};
 use recent::{Leave, Recent};
 use std::collections::VecDeque;

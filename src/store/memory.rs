@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Percent of the statements that lose their reply, before or after they were carried out.
@@ -23,13 +24,17 @@ const REFUSED_BYTES: &str = "\"c3R1YmJvcm4=\"";
 pub struct Tables {
     pub rows: BTreeMap<TopicPartition, PartitionRow>,
     pub records: BTreeMap<(TopicPartition, i64, i16), Record>,
-    pub heads: BTreeMap<TopicPartition, i64>,
+    /// Heads, and when they were told.
+    pub heads: BTreeMap<TopicPartition, (i64, Instant)>,
     pub states: BTreeMap<(TopicPartition, Box<str>), StateRow>,
     /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
     pub deaths: BTreeSet<(TopicPartition, i64, String)>,
     /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
     pub doubled: Option<String>,
 }
+
+/// As in Postgres.
+const CAUGHT_UP_FOR: Duration = Duration::from_secs(5);
 
 /// A database, shared by the workers of one pipeline.
 #[derive(Debug)]
@@ -203,6 +208,9 @@ impl Store for MemoryStore {
         let (partition, owner) = (key.partition.clone(), owner.to_owned());
         self.statement(move |tables| {
             let deaths = &mut tables.deaths;
+            if let Some(head) = tables.heads.get_mut(&partition).filter(|head| head.0 == i64::MAX) {
+                head.0 = i64::MIN;
+            }
             Ok(tables.rows.get_mut(&partition).map(|row| {
                 row.claim = claim;
                 row.epoch += 1;
@@ -297,7 +305,7 @@ impl Store for MemoryStore {
             let mut held = Vec::new();
             for head in &mine {
                 if tables.rows.get(&head.partition).is_some_and(|row| row.claim == head.claim) {
-                    tables.heads.insert(head.partition.clone(), head.head_ms);
+                    tables.heads.insert(head.partition.clone(), (head.head_ms, Instant::now()));
                     held.push(head.partition.clone());
                 }
             }
@@ -305,7 +313,12 @@ impl Store for MemoryStore {
                 return Ok(Heads { others: Some(i64::MIN), held });
             }
             let others = tables.rows.keys().filter(|of| topics.iter().any(|topic| **topic == *of.topic) && !held.contains(of));
-            Ok(Heads { others: others.map(|of| tables.heads.get(of).copied().unwrap_or(i64::MIN)).min(), held })
+            let stands = |of: &TopicPartition| match tables.heads.get(of) {
+                Some((i64::MAX, told)) if told.elapsed() > CAUGHT_UP_FOR => i64::MIN,
+                Some((head_ms, _)) => *head_ms,
+                None => i64::MIN,
+            };
+            Ok(Heads { others: others.map(stands).min(), held })
         })
         .boxed()
     }

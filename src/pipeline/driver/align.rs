@@ -7,7 +7,7 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
-use crate::pipeline::partition::{Partition, Running};
+use crate::pipeline::partition::{Partition, Phase, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::store::{Head, Heads, Mode, StoreError};
 use futures_util::FutureExt;
@@ -21,8 +21,10 @@ use tokio::time::Instant;
 const OFTEN: Duration = Duration::from_millis(150);
 /// While nobody else has.
 const SELDOM: Duration = Duration::from_secs(2);
+/// After so long it is told that everybody waits for a partition of which nothing is known.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Events that a partition holds which is too far ahead; beyond it is paused, so that the slow ones have the memory.
-pub(super) const AHEAD_EVENTS: usize = 2_000;
+pub(super) const AHEAD_EVENTS: usize = if cfg!(test) { 8 } else { 2_000 };
 /// Nothing is known: everybody waits.
 const UNKNOWN: i64 = i64::MIN;
 /// Caught up: nobody waits.
@@ -90,6 +92,26 @@ pub(super) struct Group {
     told: Vec<Head>,
     pub(super) asking: Option<BoxFuture<'static, Answer>>,
     not_before: Option<Instant>,
+    /// Since when a partition of another worker has told nothing, and whether that was logged.
+    unknown: Option<(Instant, bool)>,
+}
+
+impl Group {
+    fn warn_of_silence(&mut self) {
+        let (since, told) = match (self.others, self.unknown) {
+            (Some(UNKNOWN), unknown) => unknown.unwrap_or((Instant::now(), false)),
+            _ => return self.unknown = None,
+        };
+        let late = since.elapsed() >= SILENCE;
+        if late && !told {
+            tracing::warn!(
+                "A partition of another worker has told no event time for {} s, and all wait for it; look for one that is halted or that nobody \
+                 could claim.",
+                SILENCE.as_secs()
+            );
+        }
+        self.unknown = Some((since, late));
+    }
 }
 
 /// Where a running partition stands.
@@ -113,6 +135,11 @@ impl Driver {
     /// Tells and asks, now and then.
     pub(super) fn start_asking(&mut self) {
         let Some(align) = self.settings.align.clone() else { return };
+        if self.partitions.is_empty() {
+            // What is known grows old while nobody asks.
+            self.group = Group::default();
+            return;
+        }
         if self.group.asking.is_some() || self.group.not_before.is_some_and(|at| Instant::now() < at) {
             return;
         }
@@ -137,6 +164,7 @@ impl Driver {
                 self.drop_lost_claims(&told, &held);
                 self.group.told = told;
                 self.group.others = Some(others.unwrap_or(CAUGHT_UP));
+                self.group.warn_of_silence();
                 if others.is_none() { SELDOM } else { OFTEN }
             }
             Err(error) => {
@@ -172,6 +200,10 @@ impl Driver {
             others => others.unwrap_or(UNKNOWN),
         };
         let Self { group, partitions, .. } = self;
+        let is_claiming = |state: &Partition| matches!(state.phase, Phase::Claiming);
+        if partitions.values().any(is_claiming) && !without(Safety::ClaimingHolds) {
+            return Some(UNKNOWN);
+        }
         for told in &group.told {
             // One that has left since stands where it stood, until the next answer has it among the others.
             let running = partitions.get_mut(&told.partition).and_then(Partition::running);

@@ -20,7 +20,7 @@ impl Driver {
                 let turn = claimed.turn.take();
                 let mut running = Running::new(claimed, self.settings.decide_events, self.parts.folding.as_ref());
                 if self.settings.align.is_some() {
-                    running.open = Some(Open::new(running.decided, running.decided));
+                    running.open = Some(Open::new(running.start(), running.decided));
                 }
                 if let Some(refused) = self.refused.get(&partition) {
                     running.share = refused.share;

@@ -3,7 +3,6 @@
 use super::{Driver, SliceDone, current, finish};
 use crate::function::Input;
 use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
-use crate::pipeline::memory::Memory;
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 
@@ -17,6 +16,7 @@ impl Driver {
         // While a partition is on probation its next event is alone in work, over all partitions: else a death would not tell whose it was.
         let aligned_to = self.aligned_to();
         let mut probing = self.is_probing(aligned_to);
+        let aligned_to = aligned_to.filter(|_| !(probing && without(Safety::ProbationWaits)));
         if probing && (!self.slices.is_empty() || !self.folds.is_empty() || self.has_named()) {
             return;
         }
@@ -80,9 +80,9 @@ impl Driver {
     /// ahead of the others, it is their turn.
     fn is_probing(&mut self, aligned_to: Option<i64>) -> bool {
         let is_ahead = |running: &Running| {
-            let quiet = running.in_call == 0 && running.memory.as_ref().is_none_or(Memory::is_idle);
             let head = running.buffer.head().map(|input| input.event.event_time_ms);
-            quiet && head.zip(aligned_to).is_some_and(|(head, to)| head > to)
+            let waits = head.zip(aligned_to).is_some_and(|(head, to)| head > to);
+            waits && running.in_call == 0 && !without(Safety::ProbationWaits)
         };
         let is_probed = |running: &Running| running.probation > 0 && running.has_work() && !is_ahead(running);
         let mut running = self.partitions.values_mut().filter_map(Partition::running);

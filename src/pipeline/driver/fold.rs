@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// Events that are folded together: their keys are read in one query.
 const SLICE: usize = 1_000;
 /// Events of a partition that are folded and not called yet, about; the fold waits then.
-const AHEAD: usize = 4_000;
+const AHEAD: usize = if cfg!(test) { 12 } else { 4_000 };
 /// A partition that has been idle for so long writes what its states have changed, so that nobody has to fold it again.
 const IDLE: Duration = Duration::from_secs(1);
 

@@ -90,7 +90,8 @@ impl World {
         self.processes += 1;
         let process = Arc::new(Process { id: self.processes, ..Process::default() });
         let handle = Arc::new(OnceLock::new());
-        let budget = Budget::new(if self.chance.percent(30) { 8 << 10 } else { 1 << 20 });
+        let little = if self.align_ms.is_some() { 2 << 10 } else { 8 << 10 };
+        let budget = Budget::new(if self.chance.percent(30) { little } else { 1 << 20 });
         let parts = Parts {
             source: self.cluster.join(process.clone()),
             store: Arc::new(MemoryStore { database: self.database.clone(), process: process.clone() }),

@@ -128,13 +128,12 @@ impl Reader {
         for path in &self.entities {
             keys.push(key(path, &path.needed(&picked)?)?);
         }
-        let mut words = Vec::with_capacity(self.slots.len());
-        for slot in &self.slots {
-            words.push(word(slot, &picked)?);
-        }
         let holding = |(path, filter): &(Path, Filter)| path.text(&picked).is_some_and(|text| holds(filter, &text));
         let filters = self.filters.iter().enumerate().map(|(bit, filter)| u64::from(holding(filter)) << bit).sum();
-        let words = self.slots.iter().map(|slot| word(slot, filters, &picked)).collect::<Result<_, _>>()?;
+        let mut words = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            words.push(word(slot, filters, &picked)?);
+        }
         Ok(Facts { what: What::Event, keys, words, filters, id: fingerprint(&event.id) })
     }
 

@@ -90,10 +90,14 @@ pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) ->
 }
 
 pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) -> Result<Option<PartitionRow>, StoreError> {
+    // That the predecessor had caught up says nothing of where this claim finds the partition.
     let text = format!(
-        "UPDATE millrace.stream_partition SET claim = $5, epoch = epoch + 1, owner = $6, claimed_at = now(), \
+        "WITH claimed AS (UPDATE millrace.stream_partition SET claim = $5, epoch = epoch + 1, owner = $6, claimed_at = now(), \
          idle_claims = idle_claims + (suspect_offset IS NULL AND owner IS DISTINCT FROM $6)::int \
-         WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING {COLUMNS}"
+         WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 RETURNING stream, {COLUMNS}), \
+         forgotten AS (UPDATE millrace.head h SET event_time = -9223372036854775808 FROM claimed c \
+         WHERE h.stream = c.stream AND h.event_time = 9223372036854775807) \
+         SELECT {COLUMNS} FROM claimed"
     );
     let attempt = async || {
         let mut connection = lease(pool).await?;

@@ -141,7 +141,7 @@ impl Fold for Noted {
         self.0.read(event)
     }
 
-    fn keys(&self, facts: &Facts) -> Keys {
+    fn keys(&self, facts: &mut Facts) -> Keys {
         self.0.keys(facts)
     }
 
