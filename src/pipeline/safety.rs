@@ -49,8 +49,6 @@ pub enum Safety {
     BroughtBackHolds,
     /// A claim that is found not to be in force is made anew, also where nothing is decided.
     LostClaim,
-    /// A partition that is being claimed holds everybody: where it stands is not known.
-    ClaimingHolds,
     /// While the next event of a partition on probation is too far ahead, it is the turn of the others.
     ProbationWaits,
     /// In an aligned pipeline a claim does not wait for the budget.

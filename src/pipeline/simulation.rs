@@ -457,7 +457,6 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::LeftHolds, &[Trouble::Aligned]),
     (Safety::BroughtBackHolds, &[Trouble::Aligned]),
     (Safety::LostClaim, &[Trouble::Aligned]),
-    (Safety::ClaimingHolds, &[Trouble::Aligned]),
     (Safety::ProbationWaits, &[Trouble::Aligned]),
     (Safety::AlignedClaims, &[Trouble::Aligned]),
 ];

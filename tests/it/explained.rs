@@ -97,15 +97,37 @@ async fn a_past_score_is_folded_again() {
     assert_eq!((&difference["field"], &difference["in_record"]["sum"]), (&json!("features"), &json!(149.0)));
     assert!(stage.millrace(&["explain", "--event", "e-29"]).out.contains("149.0  differs"));
 
+    // Sent again, and scored again: nobody can say which of the two is meant.
+    send(&stage, 1, [payment(29), json!({ "account": "a-1" })].into_iter());
+    stage.run_until(63).await;
+    let twice = explain(&stage, &["e-29"]);
+    assert!(twice.code == Some(2) && twice.err.contains("/1/22, ") && twice.err.contains("/1/54: name one"), "{twice:?}");
+    let again = explain(&stage, &[&format!("{}/1/54", stage.name)]);
+    assert_eq!(
+        (again.code, &again.json()["verdict"], &again.json()["late"]),
+        (Some(0), &json!("same"), &json!(true)),
+        "{again:?}"
+    );
+    let undecodable = explain(&stage, &[&format!("{}/1/55", stage.name)]);
+    assert_eq!(
+        (undecodable.code, &undecodable.json()["rejected"]["code"]),
+        (Some(0), &json!("missing_field")),
+        "{undecodable:?}"
+    );
+    stage.execute("UPDATE millrace.record SET kind = 'dead_letter', value = '{\"reason\": {\"code\": \"kills_process\"}}' WHERE \"offset\" = 21").await;
+    assert_eq!(explain(&stage, &["e-28"]).json()["verdict"], "ended_by_worker");
+
     send(&stage, 0, [payment(60)].into_iter());
     let open = explain(&stage, &["e-60"]);
     assert_eq!((open.code, &open.json()["verdict"]), (Some(0), &json!("not_decided")), "{open:?}");
     assert_eq!(open.json()["features"]["n"], 4.0);
 
     let gone = explain(&stage, &[&format!("{}/1/900", stage.name)]);
-    assert!(gone.code == Some(1) && gone.err.contains("which holds [0, 54)"), "{gone:?}");
+    assert!(gone.code == Some(1) && gone.err.contains("which holds [0, 56)"), "{gone:?}");
+    assert_eq!(explain(&stage, &["e-1", "--partition", "9"]).code, Some(1));
+    assert_eq!(explain(&stage, &[&format!("{}/1/22", stage.name), "--partition", "1"]).code, Some(2));
     stage.reconfigure("window = \"1d\"", "window = \"2d\"");
-    let other = explain(&stage, &["e-29"]);
+    let other = explain(&stage, &["e-30"]);
     assert!(other.code == Some(2) && other.err.contains("was folded by other settings"), "{other:?}");
 }
 

@@ -102,6 +102,12 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> 
     }
     let mut report = measured.end()?;
     bar.finish_and_clear();
+    if let Some(path) = args.expected.as_deref().filter(|_| !report.is_empty() && !report.has_compared()) {
+        bail!(
+            "no event of {} that is scored has an expected probability in `{path}`; name its field with --expected",
+            args.input.display()
+        );
+    }
     if report.is_empty() {
         bail!(
             "no event of {} that is measured has a label in `{}`; name its field with --label",

@@ -4,9 +4,10 @@ use crate::cli::common::Usage;
 use crate::cli::kafka::Kafka;
 use crate::cli::log::{Extent, Next, Reader, extent};
 use crate::config::Pipeline;
-use crate::event::{Decoder, RawEvent, TopicPartition};
+use crate::event::{Decoder, Position, RawEvent, TopicPartition};
 use crate::record::RecordId;
 use crate::source::kafka::raw_event;
+use crate::store::postgres::PostgresStore;
 use anyhow::{anyhow, bail};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,13 +28,8 @@ pub enum What {
 impl Asked {
     /// Reads a record's id, a place in one of the pipeline's topics, or else an event's own id.
     pub fn of(text: &str, pipeline: &Pipeline, run: Option<i32>) -> Result<Self, Usage> {
-        if let Ok(id) = text.parse::<RecordId>() {
-            if *id.pipeline != *pipeline.name {
-                return Err(Usage(format!(
-                    "{text} is a record of pipeline `{}`, and --pipeline names `{}`",
-                    id.pipeline, pipeline.name
-                )));
-            }
+        // A record of another pipeline may be an event of this one, under that id.
+        if let Some(id) = text.parse::<RecordId>().ok().filter(|id| *id.pipeline == *pipeline.name) {
             if run.is_some_and(|run| run != id.run) {
                 return Err(Usage(format!("{text} is a record of run {}; leave --run out", id.run)));
             }
@@ -53,64 +49,97 @@ fn place(text: &str, topics: &[String]) -> Option<(TopicPartition, i64)> {
     known.then(|| Some((TopicPartition::new(topic, partition.parse().ok()?), offset.parse().ok()?))).flatten()
 }
 
-/// Reads the event; the first of that id in the lowest partition that has one.
-pub async fn find(
-    asked: &Asked,
-    kafka: &Kafka,
-    pipeline: &Pipeline,
-    decoder: &Decoder,
-    only: Option<i32>,
-) -> anyhow::Result<RawEvent> {
-    let id = match &asked.what {
-        What::Id(id) => id,
-        What::At(partition, offset) => return at(kafka, partition, *offset),
-    };
-    for topic in &pipeline.topic {
-        for (partition, bounds) in extent(kafka, topic).await?.partitions {
-            if only.is_some_and(|only| only != partition) {
-                continue;
-            }
-            let one = Extent { topic: topic.clone(), partitions: BTreeMap::from([(partition, bounds)]) };
-            if let Some(raw) = search(kafka, &one, |raw| decoder.decode(raw.clone()).is_ok_and(|event| *event.id == **id))? {
-                return Ok(raw);
+/// Where an event's id is looked for.
+pub struct Places<'a> {
+    pub store: &'a PostgresStore,
+    pub kafka: &'a Kafka,
+    pub pipeline: &'a Pipeline,
+    /// The run that is meant; the newest without one.
+    pub run: Option<i32>,
+    /// This partition alone.
+    pub only: Option<i32>,
+}
+
+impl Places<'_> {
+    /// Reads the one event of that id that the run could score. Of several the user says which.
+    pub async fn search(&self, id: &str, decoder: &Decoder) -> anyhow::Result<RawEvent> {
+        let (mut first, mut more) = (None, Vec::new());
+        for topic in &self.pipeline.topic {
+            for (partition, (low, high)) in extent(self.kafka, topic).await?.partitions {
+                if self.only.is_some_and(|only| only != partition) {
+                    continue;
+                }
+                let start = self.start_of(&TopicPartition::new(topic.as_str(), partition)).await?;
+                let range = (low.max(start).min(high), high);
+                let one = Extent { topic: topic.clone(), partitions: BTreeMap::from([(partition, range)]) };
+                each(self.kafka, &one, |raw| {
+                    match decoder.decode(raw) {
+                        Ok(event) if *event.id == *id && first.is_none() => first = Some(event.raw),
+                        Ok(event) if *event.id == *id => more.push(event.raw.position),
+                        _ => {}
+                    }
+                    true
+                })?;
             }
         }
+        let Some(first) = first else {
+            let what = format!("no event {id:?} stands in {}", self.pipeline.topic.join(", "));
+            bail!(
+                "{what}: it never came, cannot be decoded (then name its place, topic/partition/offset), the run began after it, or the \
+                 log does not reach back to it"
+            )
+        };
+        if !more.is_empty() {
+            let places: Vec<String> = std::iter::once(&first.position).chain(&more).take(10).map(Position::to_string).collect();
+            let what = format!("the id {id:?} stands {} times, at {}", more.len() + 1, places.join(", "));
+            return Err(Usage(format!("{what}: name one of these places")).into());
+        }
+        Ok(first)
     }
-    let what = format!("no event {id:?} stands in {}", pipeline.topic.join(", "));
-    bail!(
-        "{what}: it never came, cannot be decoded (then name its place, topic/partition/offset), or the log does not reach back to it"
-    )
+
+    /// Where the run began in a partition; 0 where it has not been.
+    async fn start_of(&self, partition: &TopicPartition) -> anyhow::Result<i64> {
+        let runs = self.store.runs(&self.pipeline.name, partition).await?;
+        let run = runs.into_iter().find(|run| self.run.is_none_or(|wanted| run.run == wanted));
+        Ok(run.and_then(|run| run.start_offset).unwrap_or_default())
+    }
 }
 
-fn at(kafka: &Kafka, partition: &TopicPartition, offset: i64) -> anyhow::Result<RawEvent> {
+/// Reads the event that stands there.
+pub fn at(kafka: &Kafka, partition: &TopicPartition, offset: i64) -> anyhow::Result<RawEvent> {
     let bounds = kafka.bounds(partition)?;
-    let gone = || {
-        anyhow!(
-            "offset {offset} of {partition} is not in the log, which holds [{}, {}): nothing can be folded again up to it",
-            bounds.low,
-            bounds.high
-        )
-    };
     if offset < bounds.low || offset >= bounds.high {
-        return Err(gone());
+        let (low, high) = (bounds.low, bounds.high);
+        bail!(
+            "offset {offset} of {partition} is not in the log, which holds [{low}, {high}): nothing can be folded again up to it"
+        )
     }
-    let one =
-        Extent { topic: partition.topic.to_string(), partitions: BTreeMap::from([(partition.partition, (offset, offset + 1))]) };
-    search(kafka, &one, |_| true)?.ok_or_else(gone)
+    let range = BTreeMap::from([(partition.partition, (offset, offset + 1))]);
+    let mut found = None;
+    each(kafka, &Extent { topic: partition.topic.to_string(), partitions: range }, |raw| {
+        found = Some(raw);
+        false
+    })?;
+    found.ok_or_else(|| {
+        anyhow!(
+            "no event stands at offset {offset} of {partition}: a marker, a transaction that was taken back, or compacted away"
+        )
+    })
 }
 
-fn search(kafka: &Kafka, extent: &Extent, is_it: impl Fn(&RawEvent) -> bool) -> anyhow::Result<Option<RawEvent>> {
+/// Hands events over in order, until there is no more or `go_on` says no.
+fn each(kafka: &Kafka, extent: &Extent, mut go_on: impl FnMut(RawEvent) -> bool) -> anyhow::Result<()> {
     let topic: Arc<str> = extent.topic.as_str().into();
     let mut reader = Reader::open(kafka, extent, "looking in")?;
     tokio::task::block_in_place(|| {
         loop {
             let raw = match reader.next()? {
-                Next::End => return Ok(None),
+                Next::End => return Ok(()),
                 Next::Idle => continue,
                 Next::Record(message) => raw_event(&message, &topic),
             };
-            if is_it(&raw) {
-                return Ok(Some(raw));
+            if !go_on(raw) {
+                return Ok(());
             }
         }
     })
@@ -134,6 +163,7 @@ mod tests {
         assert_eq!(of("t-1", None).ok(), Some((None, What::Id("t-1".into()))));
         let (run, what) = of("p/4/topic/3/17/0", None).unwrap_or((None, at(0, 0)));
         assert_eq!((run, what), (Some(4), What::At(TopicPartition::new("topic", 3), 17)));
-        assert!(of("q/4/topic/3/17/0", None).is_err() && of("p/4/topic/3/17/0", Some(5)).is_err());
+        assert_eq!(of("q/4/topic/3/17/0", None).ok(), Some((None, What::Id("q/4/topic/3/17/0".into()))));
+        assert!(of("p/4/topic/3/17/0", Some(5)).is_err());
     }
 }

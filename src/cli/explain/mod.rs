@@ -16,7 +16,7 @@ use crate::store::postgres::{PostgresStore, Run};
 use crate::store::{PartitionKey, Store};
 use crate::worker::{build, folds};
 use anyhow::{Context, anyhow, bail};
-use find::{Asked, find};
+use find::{Asked, Places, What};
 use report::{Named, Report, Verdict};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,7 +28,10 @@ const STATEMENT_TIMEOUT_MS: u64 = 60_000;
 /// It reads Kafka and Postgres and changes nothing. Events that say nothing of the event's keys are read and passed over, where the
 /// fold allows it.
 ///
-/// Ends with 0 when the record says the same or there is none yet, 1 when it says something else, 2 on wrong usage.
+/// A fold in which events reach keys that they do not name (`recommend`) is kept in memory whole, with all keys of the partition.
+///
+/// Ends with 1 when the record says something else, or on a failure; with 2 on wrong usage; else with 0, also where the record cannot be held against
+/// it: none is there yet, or the log has gaps.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  millrace explain --config millrace.toml --pipeline fraud --event t-4711\n  millrace explain --pipeline fraud --event fraud/1/transactions/3/1042/0 --json\n\nAn event's own id is looked for in the log, from its beginning; a record's id or a place in the log is found at once."
@@ -65,13 +68,22 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(what).into());
     };
     let asked = Asked::of(&args.event, pipeline, args.run)?;
+    if args.partition.is_some() && matches!(asked.what, What::At(..)) {
+        return Err(Usage(format!("{} names its partition itself; leave --partition out", args.event)).into());
+    }
     let decoder = Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
     let function = tokio::task::block_in_place(|| build::function(&config, pipeline, &Registry::new(Options::default())))
         .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     let kafka = common::kafka(&config, pipeline)?;
 
-    let raw = find(&asked, &kafka, pipeline, &decoder, args.partition).await?;
+    let raw = match &asked.what {
+        What::At(partition, offset) => find::at(&kafka, partition, *offset)?,
+        What::Id(id) => {
+            let places = Places { store: &store, kafka: &kafka, pipeline, run: asked.run, only: args.partition };
+            places.search(id, &decoder).await?
+        }
+    };
     let partition = TopicPartition::new(raw.position.topic.clone(), raw.position.partition);
     let scored = run_of(&store, pipeline, &partition, asked.run, raw.position.offset).await?;
     check_digest(&scored, &past.digest, &pipeline.name)?;
@@ -91,6 +103,9 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run: scored.run, partition };
     let records = store.records(&key, report.offset, report.offset + 1, None, i64::from(i16::MAX)).await?;
     report.compare(&records, &function.spec().model, report.offset < scored.next_offset)?;
+    if report.verdict == Verdict::Differs && is_compacted(&kafka, &report.topic).await {
+        report.verdict = Verdict::Incomplete;
+    }
     if args.json {
         common::print_json(&report.json())?;
     } else {
@@ -98,7 +113,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     }
     Ok(match report.verdict {
         Verdict::Differs => Exit::Failed,
-        Verdict::Same | Verdict::NotDecided | Verdict::NoRecord => Exit::Done,
+        Verdict::Same | Verdict::NotDecided | Verdict::NoRecord | Verdict::Incomplete | Verdict::EndedByWorker => Exit::Done,
     })
 }
 
@@ -114,8 +129,7 @@ async fn explain(
 ) -> anyhow::Result<()> {
     report.event_id = Some(event.id.to_string());
     report.event_time_ms = Some(event.event_time_ms);
-    let start = scored.start_offset.unwrap_or_default();
-    let folded = tokio::task::block_in_place(|| past::fold(past, kafka, &event, start, decoder))?;
+    let folded = tokio::task::block_in_place(|| past::fold(past, kafka, &event, scored.start_offset, decoder))?;
     report.history = Some(folded.history);
     match folded.features {
         Err(rejection) => report.rejected = Some(rejection),
@@ -123,11 +137,19 @@ async fn explain(
             report.numbers = features.numbers.to_vec();
             report.late = features.late;
             report.truncated = features.truncated;
-            let outcomes = function.call(&[Input { event, features: Some(features) }]).await?;
-            report.outcome = Some(outcomes.into_iter().next().context("the function gave no outcome")?);
+            match function.call(&[Input { event, features: Some(features) }]).await {
+                Ok(outcomes) => report.outcome = Some(outcomes.into_iter().next().context("the function gave no outcome")?),
+                Err(error) => report.failed = Some(error.to_string()),
+            }
         }
     }
     Ok(())
+}
+
+/// Whether events may have been taken out of the middle of the log. Who may not ask is told nothing of it.
+async fn is_compacted(kafka: &Kafka, topic: &str) -> bool {
+    let settings = kafka.settings(topic).await.unwrap_or_default();
+    settings.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"))
 }
 
 /// The run that scored the event. Another fold than this config's knew something else.
@@ -157,7 +179,8 @@ fn check_digest(run: &Run, digest: &str, pipeline: &str) -> Result<(), Usage> {
     match &run.fold {
         Some(fold) if *fold != *digest => Err(Usage(format!(
             "run {} of `{pipeline}` was folded by other settings (fold {fold}, this config gives {digest}): the features that this \
-             config declares are not those behind its scores. Give the config of that run with --config",
+             config declares are not those behind its scores. Give the config of that run with --config, and where that does not help the \
+             version of Millrace that made it",
             run.run
         ))),
         _ => Ok(()),

@@ -19,8 +19,9 @@ pub struct History {
     /// Events before it that were read, and those of them that say something of its keys.
     pub events: u64,
     pub folded: u64,
-    /// The log does not reach back to where the run began: what stood in [from, to) is not known any more.
-    pub gone: Option<(i64, i64)>,
+    /// The log does not reach back to where the run began: what stood in [from, to) is not known any more. Where it began is not known
+    /// of a run that an early version opened.
+    pub gone: Option<(Option<i64>, i64)>,
 }
 
 pub struct Folded {
@@ -30,12 +31,12 @@ pub struct Folded {
 }
 
 /// Folds what a run that began at `start` had folded when it came to the event, and then the event.
-pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: i64, decoder: &Decoder) -> anyhow::Result<Folded> {
+pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: Option<i64>, decoder: &Decoder) -> anyhow::Result<Folded> {
     let position = &event.raw.position;
     let partition = TopicPartition::new(position.topic.clone(), position.partition);
     let low = kafka.bounds(&partition)?.low;
-    let from = low.max(start);
-    let gone = (low > start).then_some((start, low));
+    let from = low.max(start.unwrap_or_default());
+    let gone = (low > start.unwrap_or_default()).then_some((start, low));
     let mut history = History { keys: Vec::new(), from, events: 0, folded: 0, gone };
     let wanted = match keys_of(&*past.names, event)? {
         Ok(keys) => keys,

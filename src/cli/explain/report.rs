@@ -41,6 +41,10 @@ pub enum Verdict {
     /// The event is decided, and has no record: it was skipped.
     NoRecord,
     NotDecided,
+    /// The log does not hold all that was folded then, so nothing follows from what differs.
+    Incomplete,
+    /// The worker made the event a dead letter: it killed the process, or its record could not be stored.
+    EndedByWorker,
 }
 
 /// See the [module](self).
@@ -60,6 +64,8 @@ pub struct Report {
     pub truncated: bool,
     pub rejected: Option<Rejection>,
     pub outcome: Option<Outcome>,
+    /// Why the function gave none.
+    pub failed: Option<String>,
     /// What the function says now: an object a record.
     pub answers: Vec<Value>,
     /// The records as they stand in Postgres.
@@ -86,6 +92,7 @@ impl Report {
             truncated: false,
             rejected: None,
             outcome: None,
+            failed: None,
             answers: Vec::new(),
             records: Vec::new(),
             other_model: None,
@@ -123,11 +130,20 @@ impl Report {
             self.other_model = Some((scored_by.to_owned(), model.to_owned()));
         }
         let is_dead = records.iter().any(|record| record.kind == Kind::DeadLetter);
+        if is_dead && self.rejected.is_none() {
+            self.verdict = Verdict::EndedByWorker;
+            return Ok(());
+        }
         for n in 0..self.answers.len().max(self.records.len()) {
             let (answer, record) = (object(self.answers.get(n)), object(self.records.get(n)));
             self.differences.extend(if is_dead { reasons(n, &answer, &record) } else { fields(n, &answer, &record) });
         }
-        self.verdict = if self.differences.is_empty() { Verdict::Same } else { Verdict::Differs };
+        let has_gap = self.history.as_ref().is_some_and(|history| history.gone.is_some());
+        self.verdict = match (self.differences.is_empty(), has_gap) {
+            (true, _) => Verdict::Same,
+            (false, true) => Verdict::Incomplete,
+            (false, false) => Verdict::Differs,
+        };
         Ok(())
     }
 
@@ -144,6 +160,7 @@ impl Report {
             "late": self.late,
             "truncated": self.truncated,
             "rejected": self.rejected.as_ref().map(|why| json!({ "code": why.code, "field": why.field, "detail": why.detail })),
+            "failed": self.failed,
             "answers": self.answers.iter().map(shown).collect::<Vec<_>>(),
             "records": self.records.iter().map(shown).collect::<Vec<_>>(),
             "other_model": self.other_model.as_ref().map(|(record, config)| json!({ "record": record, "config": config })),

@@ -16,8 +16,9 @@ pub fn text(report: &Report) {
         let of = format!("{} of {} events from offset {} on", history.folded, history.events, history.from);
         line("folded again", &of);
         if let Some((from, to)) = history.gone {
+            let from = from.map_or_else(|| "those".to_owned(), |from| format!("offsets {from}"));
             let what =
-                format!("offsets {from} to {} are not in the log any more: what they left in the state is missing here", to - 1);
+                format!("{from} up to {} are not in the log any more: what they left in the state is missing here", to - 1);
             line("incomplete", &what);
         }
     }
@@ -30,6 +31,9 @@ pub fn text(report: &Report) {
         let field = why.field.as_deref().map_or_else(String::new, |field| format!(" at {field}"));
         line("rejected", &format!("{}{field}: {}", why.code, why.detail));
     }
+    if let Some(why) = &report.failed {
+        line("the function failed", why);
+    }
     features(report);
     answers(report);
     if let Some((record, config)) = &report.other_model {
@@ -39,7 +43,21 @@ pub fn text(report: &Report) {
         Verdict::Same => "the record says the same".to_owned(),
         Verdict::Differs if report.records.is_empty() => "the event is decided and has no record".to_owned(),
         Verdict::Differs => format!("the record says something else in {} fields", report.differences.len()),
+        Verdict::Incomplete => {
+            let what = format!(
+                "the record says something else in {} fields; the log does not hold all that was folded then",
+                report.differences.len()
+            );
+            format!("{what}, so nothing follows from it")
+        }
+        Verdict::EndedByWorker => {
+            let reason = report.records.first().and_then(|record| record.pointer("/reason/code")).and_then(Value::as_str);
+            format!("the worker made the event a dead letter: {}", reason.unwrap_or("it says no reason"))
+        }
         Verdict::NoRecord => "the event was skipped, and has no record".to_owned(),
+        Verdict::NotDecided if report.answers.is_empty() => {
+            "the event is not decided yet, and would have no record now".to_owned()
+        }
         Verdict::NotDecided => "the event is not decided yet; this is what its record would say now".to_owned(),
     };
     line("verdict", &verdict);
@@ -74,8 +92,12 @@ fn answers(report: &Report) {
                 line(name, &of(value));
             }
             let difference = report.differences.iter().find(|difference| difference.n == n && difference.field == *name);
-            if let Some(difference) = difference.filter(|_| name != "event") {
-                line("", &format!("in the record: {}", difference.in_record.as_ref().map_or("nothing".into(), of)));
+            // Those of the features stand in their table.
+            if let Some(difference) = difference.filter(|_| !matches!(name.as_str(), "event" | "features")) {
+                line(
+                    if name == "event_id" { "event_id" } else { "" },
+                    &format!("in the record: {}", difference.in_record.as_ref().map_or("nothing".into(), of)),
+                );
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
-use crate::pipeline::partition::{Partition, Phase, Running};
+use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::store::{Head, Heads, Mode, StoreError};
 use futures_util::FutureExt;
@@ -200,10 +200,6 @@ impl Driver {
             others => others.unwrap_or(UNKNOWN),
         };
         let Self { group, partitions, .. } = self;
-        let is_claiming = |state: &Partition| matches!(state.phase, Phase::Claiming);
-        if partitions.values().any(is_claiming) && !without(Safety::ClaimingHolds) {
-            return Some(UNKNOWN);
-        }
         for told in &group.told {
             // One that has left since stands where it stood, until the next answer has it among the others.
             let running = partitions.get_mut(&told.partition).and_then(Partition::running);

@@ -122,6 +122,11 @@ impl Report {
         self.scores.is_empty() && self.unscored.is_empty()
     }
 
+    /// Whether a score was held against an expected one.
+    pub fn has_compared(&self) -> bool {
+        self.compared.compared > 0
+    }
+
     /// Whether a score is not the expected one.
     pub fn differs(&self) -> bool {
         self.compared.differing > 0
