@@ -1,8 +1,8 @@
 """Trains the starter risk model, and measures it on another seed's later days.
 
     cargo build --release --locked
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install -r models/risk-starter/requirements.txt
-    /tmp/venv/bin/python models/risk-starter/train.py
+    python3 -m venv VENV && VENV/bin/pip install -r models/risk-starter/requirements.txt
+    VENV/bin/python models/risk-starter/train.py
 
 Millrace makes the payments (`millrace demo --print-transactions`) and folds them into features (`millrace call risk`), as it does on a
 stream: what is trained on and what is scored cannot differ.
