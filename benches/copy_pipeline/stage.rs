@@ -1,7 +1,6 @@
 //! Topics, a database, a config, workers as processes, and what the kernel says about them.
 
 use crate::Anyhow;
-use crate::function::Scoring;
 use anyhow::{Context, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -9,7 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -26,8 +25,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// `properties` are those of `[kafka.properties]`, `name=value`.
-    pub async fn new(function: Scoring, properties: &[String]) -> Anyhow<Self> {
+    /// `function` gives the rest of the pipeline's section, and writes its files into the folder; `properties` are those of
+    /// `[kafka.properties]`, `name=value`.
+    pub async fn new(function: &dyn Fn(&Path) -> Anyhow<String>, properties: &[String]) -> Anyhow<Self> {
         let stage = Self::bare().await?;
         stage.topics(&[stage.name.clone(), stage.output(), format!("{}.dead", stage.name)], PARTITIONS).await?;
         let mut text = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", stage.brokers);
@@ -38,7 +38,7 @@ impl Stage {
         text.push_str(&format!(
             "[postgres]\nurl = \"{url}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[[pipeline]]\nname = \"{name}\"\ntopic = \"{name}\"\n\
              event = \"transaction\"\noutput_topic = \"{name}.out\"\ndead_letter_topic = \"{name}.dead\"\n{function}",
-            function = function.config(stage.folder.path())?,
+            function = function(stage.folder.path())?,
             url = stage.url,
             name = stage.name,
         ));

@@ -69,7 +69,7 @@ struct Line {
 }
 
 async fn once(options: &Options) -> Anyhow<(Line, Value)> {
-    let stage = Stage::new(options.function, &options.property).await?;
+    let stage = Stage::new(&|folder| options.function.config(folder), &options.property).await?;
     let mut load = Load::new(&stage, 50)?;
     load.send(options.events)?;
     load.flush()?;
