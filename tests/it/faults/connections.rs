@@ -128,7 +128,7 @@ async fn a_connection_that_hears_nothing_more_makes_room_for_a_new_one() {
     store(&url).await.open("p", 1, Mode::Both, &[(TopicPartition::new("in", 0), 10)]).await.unwrap();
     let options = PgConnectOptions::from_str(&url).unwrap();
     let server = format!("{}:{}", options.get_host(), options.get_port());
-    let claims = "UPDATE millrace.stream_partition SET claim";
+    let claims = "WITH claimed AS (UPDATE millrace.stream_partition SET claim";
     let proxy = Proxy::start(server.clone(), claims, |n| (n == 0).then_some(Cut::Silent)).await;
     let settings = PostgresSettings { max_connections: 1, statement_timeout_ms: 10_000, acquire_timeout_ms: 2_000 };
     let store = PostgresStore::connect(&url.replace(&server, &format!("127.0.0.1:{}", proxy.port)), &settings).await.unwrap();
