@@ -79,7 +79,10 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     println!("Payments get a risk score, chat messages a sentiment, clicks recommendations,");
     println!("up to {} events/s each for {} s; every {}th is bad on purpose.", args.rate, args.seconds, pump::BAD_EVERY);
     let (private, url) = match env.get("DATABASE_URL") {
-        Some(url) => (None, url.clone()),
+        Some(url) => {
+            println!("DATABASE_URL is set: its database gets the schema `millrace` and keeps what the demo writes.");
+            (None, url.clone())
+        }
         None => {
             println!("Starting a private PostgreSQL ...");
             let env = env.clone();
