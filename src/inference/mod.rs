@@ -5,18 +5,21 @@
 //! `[total_tokens, hidden]` without any padding, so that no mask is needed and no text sees its batch mates.
 
 pub mod batch;
-pub mod bert;
+pub mod checkpoint;
 mod encoder;
 mod handle;
+mod heads;
+pub mod network;
 mod ops;
 mod registry;
 mod tokenizer;
 pub mod weights;
 
-pub use encoder::{Answer, Encoder, Head, Options};
+pub use checkpoint::Problem;
+pub use encoder::{Answer, Encoder, Head, Options, scores};
 pub use handle::{Handle, Model, Threads};
 pub use registry::Registry;
-pub use tokenizer::{TextTokenizer, Tokens};
+pub use tokenizer::{Cut, Give, Text, TextTokenizer, Tokens};
 pub use weights::{Digest, Weights};
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! The arithmetic of the packed encoder, on plain row-major slices. Matrix products are gemm's (the kernels that candle uses),
 //! on the calling thread; the rest is written so that the compiler vectorises it, for AVX2 where the processor has it.
 
+use super::InferenceError;
+use super::checkpoint::ModelConfig;
 use gemm::{Parallelism, gemm};
 
 /// A matrix seen through strides: element `(r, c)` is `data[offset + r * row + c * col]`.
@@ -60,6 +62,55 @@ fn multiply(
     }
 }
 
+/// Weight and bias of a layer norm.
+pub struct Norm {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl Norm {
+    /// `x = layer_norm(x + residual)`, row by row.
+    pub fn add_and_apply(&self, x: &mut [f32], residual: &[f32], epsilon: f32) {
+        add_layer_norm(x, residual, &self.weight, &self.bias, epsilon);
+    }
+
+    /// `x = layer_norm(x)`, row by row.
+    pub fn apply(&self, x: &mut [f32], epsilon: f32) {
+        layer_norm(x, &self.weight, &self.bias, epsilon);
+    }
+}
+
+/// What stands between two linear layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// With the error function: `gelu` in a configuration.
+    Gelu,
+    Relu,
+    Tanh,
+    None,
+}
+
+impl Activation {
+    /// The activation that a key of `config.json` names; `gelu` where it is absent.
+    pub fn named(config: &ModelConfig, key: &str) -> Result<Self, InferenceError> {
+        match config.text_or(key, "gelu")? {
+            "gelu" => Ok(Self::Gelu),
+            "relu" => Ok(Self::Relu),
+            "tanh" => Ok(Self::Tanh),
+            other => Err(config.unsupported(format!("{key} is `{other}`; known: gelu, relu, tanh"))),
+        }
+    }
+
+    pub fn apply(self, x: &mut [f32]) {
+        match self {
+            Self::Gelu => gelu(x),
+            Self::Relu => relu(x),
+            Self::Tanh => x.iter_mut().for_each(|v| *v = v.tanh()),
+            Self::None => {}
+        }
+    }
+}
+
 /// A linear layer, stored for row-major products: `weight` is `[inputs, outputs]`, contiguous.
 pub struct Linear {
     weight: Vec<f32>,
@@ -96,6 +147,20 @@ impl Linear {
         let (o, a, b) = (row_major(0, n), row_major(0, self.inputs), row_major(0, n));
         multiply((rows, n, self.inputs), out, o, true, x, a, &self.weight, b, 1.0);
     }
+}
+
+/// `out[rows, outputs] = x[rows, inputs] · tableᵀ + bias`, with a `table` `[outputs, inputs]` that belongs to somebody else. `out` is
+/// resized.
+pub fn project(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
+    let n = bias.len();
+    let inputs = table.len() / n.max(1);
+    let rows = x.len() / inputs.max(1);
+    out.clear();
+    for _ in 0..rows {
+        out.extend_from_slice(bias);
+    }
+    let transposed = View { offset: 0, row: 1, col: inputs };
+    multiply((rows, n, inputs), out, row_major(0, n), true, x, row_major(0, inputs), table, transposed, 1.0);
 }
 
 fn row_major(offset: usize, row: usize) -> View {
@@ -188,14 +253,16 @@ vectorised! {
             for (v, r) in row.iter_mut().zip(old) {
                 *v += r;
             }
-            let mean = sum(row) / width as f32;
-            for v in row.iter_mut() {
-                *v -= mean;
-            }
-            let scale = 1.0 / (square_sum(row) / width as f32 + epsilon).sqrt();
-            for ((v, w), b) in row.iter_mut().zip(weight).zip(bias) {
-                *v = *v * scale * w + b;
-            }
+            normalise(row, weight, bias, epsilon);
+        }
+    }
+}
+
+vectorised! {
+    /// `x = layer_norm(x)`, row by row of `weight.len()`.
+    layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+        for row in x.chunks_exact_mut(weight.len()) {
+            normalise(row, weight, bias, epsilon);
         }
     }
 }
@@ -206,6 +273,20 @@ vectorised! {
         for (t, v) in total.iter_mut().zip(row) {
             *t += v;
         }
+    }
+}
+
+/// One row to mean 0 and variance 1, then scaled and moved.
+#[inline(always)]
+fn normalise(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+    let width = row.len() as f32;
+    let mean = sum(row) / width;
+    for v in row.iter_mut() {
+        *v -= mean;
+    }
+    let scale = 1.0 / (square_sum(row) / width + epsilon).sqrt();
+    for ((v, w), b) in row.iter_mut().zip(weight).zip(bias) {
+        *v = *v * scale * w + b;
     }
 }
 
