@@ -1,16 +1,16 @@
 //! A model folder brought to life: texts in, vectors or logits out.
 
 use super::InferenceError;
+use super::backbone::{self, Backbone, Backbones, Pooling};
 use super::batch;
 use super::checkpoint::{ModelConfig, Problem};
 use super::handle::{Handle, Model, Threads};
-use super::heads::{Heads, Labelled, mean};
-use super::network::{self, Network, Scratch, Sequence};
+use super::heads::{Heads, Labelled, Rows, mean};
+use super::network::{Scratch, Sequence};
 use super::ops::softmax;
 use super::tokenizer::{Cut, Text, TextTokenizer, Tokens};
 use super::weights::{Digest, Weights};
 use futures_util::future::try_join_all;
-use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,11 +23,13 @@ pub struct Options {
     /// Tokens that go through the network together. More do not make it faster once the products are large, but need more memory:
     /// about 24 KB a token for MiniLM.
     pub token_budget: usize,
+    /// Encoders that are open: models that stand on the same one share its weights.
+    pub backbones: Backbones,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: Threads::default(), queue: 64, token_budget: 512 }
+        Self { threads: Threads::default(), queue: 64, token_budget: 512, backbones: Backbones::default() }
     }
 }
 
@@ -48,13 +50,6 @@ pub enum Head {
     Mask,
 }
 
-/// How token vectors become one text vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    Mean,
-    FirstToken,
-}
-
 /// The answer for one text.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -67,11 +62,8 @@ pub struct Answer {
 }
 
 struct Shared {
-    network: Box<dyn Network>,
+    backbone: Arc<Backbone>,
     heads: Heads,
-    pooling: Pooling,
-    tokenizer: TextTokenizer,
-    mask_token: Option<u32>,
     token_budget: usize,
 }
 
@@ -89,16 +81,19 @@ impl Encoder {
         let config = ModelConfig::open(folder)?;
         let weights = Weights::open(folder, expected)?;
         let tensors = weights.tensors()?;
-        let network = network::load(&config, &tensors)?;
-        let heads = Heads::load(&config, &tensors, &*network)?;
-        let tokenizer = TextTokenizer::open(folder, max_tokens(folder, network.max_tokens())?)?;
-        if tokenizer.vocabulary() > network.vocabulary() {
-            let cause = format!("tokenizer.json has {} tokens, the model only {}", tokenizer.vocabulary(), network.vocabulary());
-            return Err(InferenceError::Unsupported { path: folder.join("tokenizer.json"), cause });
-        }
-        let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
-        let (pooling, token_budget) = (pooling(folder)?, options.token_budget);
-        let shared = Arc::new(Shared { network, heads, pooling, tokenizer, mask_token, token_budget });
+        let (backbone, heads) = match backbone::named(&config, folder, &weights)? {
+            Some(base) => {
+                let backbone = options.backbones.open(&base.folder, &base.sha256)?;
+                let heads = Heads::on_frozen(&config, &tensors, &*backbone.network)?;
+                (backbone, heads)
+            }
+            None => {
+                let backbone = options.backbones.get_or_load(folder, &config, &weights)?;
+                let heads = Heads::load(&config, &tensors, &*backbone.network)?;
+                (backbone, heads)
+            }
+        };
+        let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
@@ -117,7 +112,7 @@ impl Encoder {
 
     /// Numbers in an embedding.
     pub fn dimensions(&self) -> usize {
-        self.shared.network.hidden()
+        self.shared.backbone.network.hidden()
     }
 
     /// The sequence head's labels in the order of its scores; `None` for a model without that head.
@@ -142,20 +137,20 @@ impl Encoder {
 
     /// Whether [`Head::Mask`] can be asked, and the id of the mask token.
     pub fn mask_token(&self) -> Option<u32> {
-        self.shared.mask_token.filter(|_| self.shared.heads.mask.is_some())
+        self.shared.backbone.mask_token.filter(|_| self.shared.heads.mask.is_some())
     }
 
     /// Tokens of a text that the model sees at most.
     pub fn max_tokens(&self) -> usize {
-        self.shared.tokenizer.max_tokens()
+        self.shared.backbone.tokenizer.max_tokens()
     }
 
     pub fn tokenizer(&self) -> &TextTokenizer {
-        &self.shared.tokenizer
+        &self.shared.backbone.tokenizer
     }
 
     pub fn tokenize(&self, text: &str) -> Result<Tokens, InferenceError> {
-        self.shared.tokenizer.encode(text)
+        self.shared.backbone.tokenizer.encode(text)
     }
 
     /// One answer a text, in the same order. The texts are shared out among the model threads.
@@ -237,7 +232,7 @@ impl Model for Engine {
     type Output = Reply;
 
     fn infer(&mut self, request: Request) -> Result<Reply, InferenceError> {
-        let tokenizer = &self.shared.tokenizer;
+        let tokenizer = &self.shared.backbone.tokenizer;
         let (head, tokens) = match request {
             Request::Windows(texts, cut) => {
                 let windows = texts.iter().map(|text| tokenizer.windows(text, &cut)).collect::<Result<_, _>>()?;
@@ -270,10 +265,16 @@ impl Model for Engine {
 impl Shared {
     /// One vector a text.
     fn values(&self, head: Head, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>, InferenceError> {
-        let network = &*self.network;
+        let network = &*self.backbone.network;
         let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
         network.encode(texts, scratch)?;
-        let logits = |labelled: &Labelled| labelled.head.logits(network, &scratch.x, texts, None);
+        let logits = |labelled: &Labelled| match labelled.head.rows {
+            Rows::Embedding => {
+                let rows = self.embeddings(texts, &scratch.x).concat();
+                labelled.head.finish(network, rows, &vec![1; texts.len()])
+            }
+            _ => labelled.head.logits(network, &scratch.x, texts, None),
+        };
         let heads = &self.heads;
         match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
             (Head::Embed, ..) => Ok(self.embeddings(texts, &scratch.x)),
@@ -282,7 +283,9 @@ impl Shared {
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
             (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, &scratch.x, texts, None)),
             (Head::Mask, .., Some(of)) => {
-                let masks = |text: &Sequence<'_>| (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.mask_token).collect();
+                let masks = |text: &Sequence<'_>| {
+                    (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()
+                };
                 let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
                 Ok(of.logits(network, &scratch.x, texts, Some(&only)))
             }
@@ -295,12 +298,12 @@ impl Shared {
 
     /// Pooled vectors of length 1.
     fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
-        let hidden = self.network.hidden();
+        let hidden = self.backbone.network.hidden();
         let mut rest = x;
         let one = |text: &Sequence<'_>| {
             let (rows, after) = rest.split_at(text.ids.len() * hidden);
             rest = after;
-            let mut vector = match self.pooling {
+            let mut vector = match self.backbone.pooling {
                 Pooling::Mean => mean(rows, hidden),
                 Pooling::FirstToken => rows[..hidden].to_vec(),
             };
@@ -320,50 +323,4 @@ pub fn scores(mut row: Vec<f32>, problem: Problem) -> Vec<f32> {
         Problem::Regression => {}
     }
     row
-}
-
-/// An optional file of the sentence-transformers layout.
-fn optional<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str) -> Result<Option<T>, InferenceError> {
-    let path = folder.join(file);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() })
-}
-
-/// What the network takes, less when `sentence_bert_config.json` says so.
-fn max_tokens(folder: &Path, most: usize) -> Result<usize, InferenceError> {
-    #[derive(Deserialize)]
-    struct Sentence {
-        max_seq_length: Option<usize>,
-    }
-    let file: Option<Sentence> = optional(folder, "sentence_bert_config.json")?;
-    let wanted = file.and_then(|s| s.max_seq_length).filter(|&n| n >= 3);
-    Ok(wanted.unwrap_or(most).min(most))
-}
-
-/// Mean pooling, unless `1_Pooling/config.json` says otherwise.
-fn pooling(folder: &Path) -> Result<Pooling, InferenceError> {
-    #[derive(Deserialize)]
-    #[serde(default)]
-    struct File {
-        pooling_mode_mean_tokens: bool,
-        pooling_mode_cls_token: bool,
-    }
-    impl Default for File {
-        fn default() -> Self {
-            Self { pooling_mode_mean_tokens: true, pooling_mode_cls_token: false }
-        }
-    }
-    let name = "1_Pooling/config.json";
-    let file: File = optional(folder, name)?.unwrap_or_default();
-    match (file.pooling_mode_mean_tokens, file.pooling_mode_cls_token) {
-        (true, false) => Ok(Pooling::Mean),
-        (false, true) => Ok(Pooling::FirstToken),
-        _ => {
-            let cause = "neither mean nor first-token pooling alone; other poolings are not supported".to_owned();
-            Err(InferenceError::Unsupported { path: folder.join(name), cause })
-        }
-    }
 }

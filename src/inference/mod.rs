@@ -4,6 +4,7 @@
 //! folder once; an [`Encoder`] answers slices of texts on its own model threads. Inside, texts are packed as
 //! `[total_tokens, hidden]` without any padding, so that no mask is needed and no text sees its batch mates.
 
+mod backbone;
 pub mod batch;
 pub mod checkpoint;
 mod encoder;
@@ -15,6 +16,7 @@ mod registry;
 mod tokenizer;
 pub mod weights;
 
+pub use backbone::Backbones;
 pub use checkpoint::Problem;
 pub use encoder::{Answer, Encoder, Head, Options, scores};
 pub use handle::{Handle, Model, Threads};

@@ -66,6 +66,13 @@ impl Weights {
         &self.digest
     }
 
+    /// A value of the file's own metadata.
+    pub fn metadata(&self, key: &str) -> Result<Option<String>, InferenceError> {
+        let (_, header) = SafeTensors::read_metadata(&self.bytes)
+            .map_err(|e| InferenceError::Malformed { path: self.path.clone(), cause: e.to_string() })?;
+        Ok(header.metadata().as_ref().and_then(|all| all.get(key).cloned()))
+    }
+
     /// The tensors of the file.
     pub fn tensors(&self) -> Result<Tensors<'_>, InferenceError> {
         let file = SafeTensors::deserialize(&self.bytes)

@@ -14,6 +14,8 @@ pub enum Rows {
     First,
     Last,
     Mean,
+    /// The text's embedding, pooled as its folder says and of length 1. The caller pools.
+    Embedding,
     /// Each token by itself.
     All,
 }
@@ -54,7 +56,7 @@ impl Head {
             match (self.rows, only) {
                 (Rows::First, _) => rows.extend_from_slice(&of_text[..hidden]),
                 (Rows::Last, _) => rows.extend_from_slice(&of_text[of_text.len() - hidden..]),
-                (Rows::Mean, _) => rows.extend(mean(of_text, hidden)),
+                (Rows::Mean | Rows::Embedding, _) => rows.extend(mean(of_text, hidden)),
                 (Rows::All, None) => rows.extend_from_slice(of_text),
                 (Rows::All, Some(only)) => {
                     only[number].iter().for_each(|&row| rows.extend_from_slice(&of_text[row * hidden..(row + 1) * hidden]));
@@ -62,6 +64,11 @@ impl Head {
             }
             counts.push((rows.len() - before) / hidden);
         }
+        self.finish(network, rows, &counts)
+    }
+
+    /// Logits of rows `[sum of counts, hidden]` that were picked already, one vector a text.
+    pub fn finish(&self, network: &dyn Network, mut rows: Vec<f32>, counts: &[usize]) -> Vec<Vec<f32>> {
         let mut next = Vec::new();
         for dense in &self.dense {
             dense.linear.forward(&rows, &mut next);
@@ -82,12 +89,12 @@ impl Head {
             }
         };
         let mut rest = next.as_slice();
-        let take = |count: usize| {
+        let take = |count: &usize| {
             let (of_text, after) = rest.split_at(count * width);
             rest = after;
             of_text.to_vec()
         };
-        counts.into_iter().map(take).collect()
+        counts.iter().map(take).collect()
     }
 }
 
@@ -121,6 +128,14 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// A head that was trained on the embeddings of an encoder that stayed as it was.
+    pub fn on_frozen(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
+        let mut labelled = named::Named { config, tensors, network }.tokens()?;
+        labelled.problem = config.problem(labelled.labels.len())?;
+        labelled.head.rows = Rows::Embedding;
+        Ok(Self { sequence: Some(labelled), ..Self::default() })
+    }
+
     /// The head that `config.json` names, with all its tensors; where it names no class, the one whose tensors are there.
     pub fn load(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
         let named = named::Named { config, tensors, network };
