@@ -1,12 +1,14 @@
 //! `millrace models check`: what a scoring model's file is, and whether it fits the features that are declared.
 
+mod quantize;
+
 use super::common::Usage;
 use crate::lifecycle::Exit;
 use crate::scoring::{Body, Model};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Looks at the files of scoring models.
+/// Looks at the files of models.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -17,6 +19,8 @@ pub struct Args {
 enum Command {
     /// Read a model and score one row with it.
     Check(Check),
+    /// Write a smaller copy of a language model, and compare the two.
+    Quantize(quantize::Args),
 }
 
 /// Reads XGBoost JSON, LightGBM text, a logistic regression (JSON or safetensors) or a small net (safetensors).
@@ -40,7 +44,10 @@ struct Check {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let Command::Check(args) = args.command;
+    let args = match args.command {
+        Command::Check(args) => args,
+        Command::Quantize(args) => return tokio::task::block_in_place(|| quantize::run(&args)),
+    };
     let mut model = Model::load(&args.file)?;
     if !args.features.is_empty() {
         let declared: Vec<&str> = args.features.iter().map(String::as_str).collect();

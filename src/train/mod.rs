@@ -17,5 +17,6 @@ pub mod ops;
 pub mod optimiser;
 pub mod probe;
 pub mod quantise;
+pub mod shrink;
 pub mod split;
 pub mod vocabulary;
