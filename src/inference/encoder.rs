@@ -110,6 +110,11 @@ impl Encoder {
         &self.digest
     }
 
+    /// Whether two models stand on the same encoder, held once.
+    pub fn shares_backbone(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared.backbone, &other.shared.backbone)
+    }
+
     /// Numbers in an embedding.
     pub fn dimensions(&self) -> usize {
         self.shared.backbone.network.hidden()

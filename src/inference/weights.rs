@@ -107,8 +107,8 @@ impl Tensors<'_> {
         Ok(self.view(name)?.shape().to_vec())
     }
 
-    /// A tensor of exactly this shape, row-major, as `f32`. F32, F16 and BF16 are converted; I8 `[rows, cols]` is multiplied row
-    /// by row with the F32 tensor `<name>.scale` `[rows]`.
+    /// A tensor of exactly this shape, row-major, as `f32`. F32, F16 and BF16 are converted; I8 `[rows, cols]` is multiplied
+    /// with the F32 tensor `<name>.scale`, `[rows]` or `[rows, groups]`.
     pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
         let view = self.view(name)?;
         if view.shape() != shape {
@@ -133,12 +133,20 @@ impl Tensors<'_> {
         Ok(values)
     }
 
-    /// `w = q * scale[row]`.
+    /// `w = q * scale`: one scale a row, `[rows]`, or one for each group of equally many columns, `[rows, groups]`.
     fn dequantise(&self, name: &str, shape: &[usize], data: &[u8]) -> Result<Vec<f32>, InferenceError> {
-        let rows = shape.first().copied().unwrap_or(1);
-        let scales = self.f32(&format!("{name}.scale"), &[rows])?;
-        let cols = data.len().checked_div(rows).unwrap_or(0).max(1);
-        Ok(data.chunks(cols).zip(scales).flat_map(|(row, scale)| row.iter().map(move |q| f32::from(*q as i8) * scale)).collect())
+        let (rows, cols) = (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1));
+        let name = format!("{name}.scale");
+        let scales = match self.shape(&name)?[..] {
+            [_, groups] if groups > 0 && cols.is_multiple_of(groups) => self.f32(&name, &[rows, groups])?,
+            _ => self.f32(&name, &[rows])?,
+        };
+        let width = data.len().checked_div(scales.len()).unwrap_or(0).max(1);
+        Ok(data
+            .chunks(width)
+            .zip(scales)
+            .flat_map(|(part, scale)| part.iter().map(move |q| f32::from(*q as i8) * scale))
+            .collect())
     }
 
     fn view(&self, name: &str) -> Result<TensorView<'_>, InferenceError> {

@@ -9,10 +9,13 @@ use std::path::Path;
 /// How matrices are stored; biases and norms stay f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
-    /// One scale a row.
+    /// One scale for 64 weights of a row; for a row of the word table one.
     Int8,
     F16,
 }
+
+/// Weights of a layer's row that share a scale.
+const GROUP: usize = 64;
 
 /// What stands beside the weights and belongs to the model.
 const FILES: [&str; 7] = [
@@ -45,8 +48,12 @@ pub fn shrink(folder: &Folder, place: &Path, out: &Path, form: Form) -> Result<u
         match form {
             _ if dims.len() != 2 => held.push((name.clone(), Dtype::F32, dims, f32s(&values))),
             Form::Int8 => {
-                let (quantised, scales) = rows_to_int8(&values, dims[1]);
-                held.push((format!("{name}.scale"), Dtype::F32, vec![dims[0]], f32s(&scales)));
+                // Rows of a table stand for themselves; in a layer one large weight would coarsen its whole row.
+                let grouped = dims[1].is_multiple_of(GROUP) && !name.contains("embeddings");
+                let width = if grouped { GROUP } else { dims[1] };
+                let (quantised, scales) = rows_to_int8(&values, width);
+                let shape = if grouped { vec![dims[0], dims[1] / GROUP] } else { vec![dims[0]] };
+                held.push((format!("{name}.scale"), Dtype::F32, shape, f32s(&scales)));
                 held.push((name.clone(), Dtype::I8, dims, quantised.iter().map(|q| *q as u8).collect()));
             }
             Form::F16 => {
