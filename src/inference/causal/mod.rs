@@ -1,0 +1,25 @@
+//! Causal language networks: GPT-2, GPT-NeoX, Llama, Qwen 2 and 3, Phi and Phi-3, Gemma 1 to 3.
+//!
+//! A [`Causal`] is read from a Hugging Face folder, whatever the version of transformers that saved it ([`Spec::read`]). Tokens of
+//! several sequences go through the layers as packed rows, without padding or masks; keys and values are kept in [`Blocks`].
+
+mod attention;
+mod blocks;
+mod config;
+mod families;
+mod keys;
+mod layer;
+mod load;
+mod model;
+mod names;
+mod ops;
+mod rotary;
+mod rows;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+pub use blocks::{BLOCK, Blocks, Sequence};
+pub use model::{Causal, Scratch, Step};
+pub use ops::log_probability;
+pub use spec::{Activation, Biases, Family, LayerKind, NormKind, Positions, Residual, Rotary, Scaling, Spec};
