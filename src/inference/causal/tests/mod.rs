@@ -2,5 +2,8 @@
 
 mod batches;
 mod configs;
+mod engine;
+mod generator;
 mod parity;
+mod real;
 mod support;
