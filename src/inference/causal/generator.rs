@@ -70,7 +70,7 @@ impl Generator {
         let tensors = weights.tensors()?;
         let model = Causal::load(&config, &tensors)?;
         if let Some(name) = model.missing_head() {
-            return Err(InferenceError::MissingTensor { path: tensors.path().to_owned(), name });
+            return Err(InferenceError::MissingTensor { path: tensors.path().to_owned(), name: name.to_owned() });
         }
         Self::start(name, model, weights.digest().clone(), options)
     }

@@ -3,7 +3,7 @@
 use super::attention::{Buffers, Heads, alone, cached};
 use super::blocks::{Blocks, Sequence};
 use super::model::{Causal, Scratch};
-use super::ops::{gelu_tanh, layer_norm_here, rms_norm, rms_norm_here, rotate, silu, times};
+use super::ops::{forward, gelu_tanh, layer_norm_here, rms_norm, rms_norm_here, rotate, silu, times};
 use super::rows::Rows;
 use super::spec::{Activation, LayerKind, Residual, Spec};
 use crate::inference::ops::{Linear, add, gelu, relu};
@@ -59,7 +59,7 @@ impl Causal {
         rows.turn(&self.frequencies);
         for (index, layer) in self.layers.iter().enumerate() {
             layer.input_norm.normalise(x, epsilon, normed);
-            layer.query_key_value.forward(normed, wide);
+            forward(&layer.query_key_value, normed, wide);
             self.attend(
                 index,
                 layer,
@@ -75,7 +75,7 @@ impl Causal {
                 rows.keep(normed, self.spec.hidden);
                 rows.keep(y, self.spec.heads * self.spec.head_size);
             }
-            layer.attended.forward(y, wide);
+            forward(&layer.attended, y, wide);
             std::mem::swap(y, wide);
             if self.spec.residual == Residual::Sequential {
                 if let Some(norm) = &layer.attended_norm {
@@ -89,9 +89,9 @@ impl Causal {
             if self.spec.residual != Residual::Sequential {
                 add(x, y);
             }
-            layer.up.forward(normed, wide);
+            forward(&layer.up, normed, wide);
             self.activate(wide, normed);
-            layer.down.forward(normed, y);
+            forward(&layer.down, normed, y);
             if let Some(norm) = &layer.down_norm {
                 norm.here(y, epsilon);
             }

@@ -4,6 +4,7 @@
 use super::layer::{Layer, Norm};
 use super::model::Causal;
 use super::names::Names;
+use super::ops::turned;
 use super::spec::{Family, NormKind, Residual, Spec};
 use crate::inference::InferenceError;
 use crate::inference::ops::Linear;
@@ -12,8 +13,8 @@ use crate::inference::weights::Tensors;
 /// Weight `[outputs, inputs]` and bias `[outputs]`.
 type Part = (Vec<f32>, Vec<f32>);
 
-/// Weight and bias of the logits, where the file has them and they are used.
-type Head = (Option<Vec<f32>>, Option<Vec<f32>>);
+/// The token table, unless the head holds it; the head, or what it lacks.
+type Head = (Vec<f32>, Option<Linear>, Option<String>);
 
 pub(super) fn load(spec: Spec, tensors: &Tensors<'_>) -> Result<Causal, InferenceError> {
     let names = Names::of(spec.family);
@@ -31,8 +32,8 @@ pub(super) fn load(spec: Spec, tensors: &Tensors<'_>) -> Result<Causal, Inferenc
     };
     let layers = (0..spec.layers.len()).map(|index| reader.layer(index)).collect::<Result<_, _>>()?;
     let norm = reader.norm(&format!("{prefix}{}", names.norm), spec.hidden)?;
-    let (head, head_bias) = reader.head()?;
-    Ok(Causal::assemble(spec, words, positions, layers, norm, head, head_bias))
+    let (words, head, missing) = reader.head(words)?;
+    Ok(Causal::assemble(spec, words, positions, layers, norm, head, missing))
 }
 
 struct Reader<'a> {
@@ -168,16 +169,22 @@ impl Reader<'_> {
         }
     }
 
-    /// The table that makes logits, where it is not the token table, and its bias. A file of another head than that of a language
-    /// model (a classifier, a bare backbone) has none.
-    fn head(&self) -> Result<Head, InferenceError> {
+    /// What makes logits of hidden states, given the token table: what is left of that, the head, and the tensor that is missing when
+    /// there is none. A file of another head than that of a language model (a classifier, a bare backbone) has none.
+    fn head(&self, words: Vec<f32>) -> Result<Head, InferenceError> {
         let Spec { vocabulary, hidden, tied, biases, .. } = *self.spec;
         let name =
             *self.names.heads.iter().find(|name| self.tensors.has(&format!("{name}.weight"))).unwrap_or(&self.names.heads[0]);
-        let bias = if biases.head { Some(format!("{name}.bias")).filter(|bias| self.tensors.has(bias)) } else { None };
-        let bias = bias.map(|bias| self.tensors.f32(&bias, &[vocabulary])).transpose()?;
-        let weight = format!("{name}.weight");
-        let own = !tied && self.tensors.has(&weight);
-        Ok((own.then(|| self.tensors.f32(&weight, &[vocabulary, hidden])).transpose()?, bias))
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        let wanted = [(!tied).then_some(&weight), biases.head.then_some(&bias)];
+        if let Some(missing) = wanted.into_iter().flatten().find(|name| !self.tensors.has(name)) {
+            return Ok((words, None, Some(missing.clone())));
+        }
+        let bias = if biases.head { self.tensors.f32(&bias, &[vocabulary])? } else { vec![0.0; vocabulary] };
+        let (words, weight) = match tied {
+            true => (Vec::new(), turned(&words, hidden)),
+            false => (words, turned(&self.tensors.f32(&weight, &[vocabulary, hidden])?, hidden)),
+        };
+        Ok((words, Some(Linear { weight, bias, inputs: hidden }), None))
     }
 }

@@ -3,8 +3,7 @@
 use super::attention::Buffers;
 use super::blocks::{Blocks, Sequence};
 use super::layer::{Layer, Norm};
-use super::names::Names;
-use super::ops::{product_with_rows, soft_cap};
+use super::ops::{forward, soft_cap};
 use super::spec::{Positions, Spec};
 use super::{load, rows::Rows};
 use crate::inference::InferenceError;
@@ -36,7 +35,7 @@ pub struct Scratch {
 /// The weights of one causal network, read only, shared by all model threads.
 pub struct Causal {
     pub(super) spec: Spec,
-    /// `[vocabulary, hidden]`
+    /// `[vocabulary, hidden]`; empty where the head's table serves.
     words: Vec<f32>,
     /// `[positions, hidden]`, or empty.
     positions: Vec<f32>,
@@ -44,9 +43,9 @@ pub struct Causal {
     pub(super) frequencies: Vec<Vec<f32>>,
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Norm,
-    /// `[vocabulary, hidden]`; `None` where the token table serves.
-    head: Option<Vec<f32>>,
-    head_bias: Option<Vec<f32>>,
+    /// What makes logits; `None` where the file has no such table. Weights are held once: with a tied table it is here alone.
+    head: Option<Linear>,
+    missing_head: Option<String>,
 }
 
 impl Causal {
@@ -63,14 +62,14 @@ impl Causal {
         positions: Vec<f32>,
         layers: Vec<Layer>,
         norm: Norm,
-        head: Option<Vec<f32>>,
-        head_bias: Option<Vec<f32>>,
+        head: Option<Linear>,
+        missing_head: Option<String>,
     ) -> Self {
         let frequencies = match &spec.positions {
             Positions::Learned => Vec::new(),
             Positions::Rotary(settings) => settings.iter().map(|s| s.frequencies()).collect(),
         };
-        Self { spec, words, positions, frequencies, layers, norm, head, head_bias }
+        Self { spec, words, positions, frequencies, layers, norm, head, missing_head }
     }
 
     pub fn spec(&self) -> &Spec {
@@ -91,37 +90,29 @@ impl Causal {
     }
 
     /// The tensor that a language model has and this file has not, since it has the head of another task, or none.
-    pub fn missing_head(&self) -> Option<String> {
-        let name = Names::of(self.spec.family).heads[0];
-        if !self.spec.tied && self.head.is_none() {
-            return Some(format!("{name}.weight"));
-        }
-        (self.spec.biases.head && self.head_bias.is_none()).then(|| format!("{name}.bias"))
+    pub fn missing_head(&self) -> Option<&str> {
+        self.missing_head.as_deref()
     }
 
     /// Bytes of the weights in memory.
     pub fn bytes(&self) -> usize {
-        let linear = |l: &Linear, inputs: usize| l.outputs() * (inputs + 1);
+        let linear = |l: &Linear| l.weight.len() + l.bias.len();
         let norm = |n: &Option<Norm>| n.as_ref().map_or(0, Norm::numbers);
         let layer = |l: &Layer| {
-            linear(&l.query_key_value, self.spec.hidden)
-                + linear(&l.attended, self.spec.heads * self.spec.head_size)
-                + linear(&l.up, self.spec.hidden)
-                + linear(&l.down, self.spec.wide)
+            [&l.query_key_value, &l.attended, &l.up, &l.down].map(linear).iter().sum::<usize>()
                 + l.input_norm.numbers()
                 + [&l.query_norm, &l.key_norm, &l.attended_norm, &l.feed_forward_norm, &l.down_norm]
                     .map(norm)
                     .iter()
                     .sum::<usize>()
         };
-        let head = self.head.as_ref().map_or(0, Vec::len) + self.head_bias.as_ref().map_or(0, Vec::len);
-        let numbers = self.words.len() + self.positions.len() + self.norm.numbers() + head;
+        let numbers = self.words.len() + self.positions.len() + self.norm.numbers() + self.head.as_ref().map_or(0, linear);
         (numbers + self.layers.iter().map(layer).sum::<usize>()) * size_of::<f32>()
     }
 
     /// Runs the new ids of several sequences at once and writes their keys and values to the cache. Returns the logits after the
     /// last new id of each sequence, or after all of them where a step asks for that: `[rows, vocabulary]` in the order of the
-    /// steps. What a sequence gets does not depend on the others. On an error no sequence has moved on.
+    /// steps. What a sequence gets does not depend on the others, to the bit. On an error no sequence has moved on.
     pub fn forward<'s>(
         &self,
         steps: &mut [Step<'_>],
@@ -163,18 +154,16 @@ impl Causal {
     /// Logits `[rows, vocabulary]` of some of the rows that the last call left. Rows can be taken a few at a time, since the logits
     /// of a long text are large.
     pub fn logits<'s>(&self, rows: std::ops::Range<usize>, scratch: &'s mut Scratch) -> Result<&'s mut [f32], InferenceError> {
-        if let Some(name) = self.missing_head() {
+        let (Some(head), None) = (&self.head, &self.missing_head) else {
+            let name = self.missing_head().unwrap_or_default();
             return Err(InferenceError::Poison(format!("the file has no tensor `{name}`, so that there are no logits")));
-        }
+        };
         let hidden = self.spec.hidden;
         let Some(x) = scratch.x.get(rows.start * hidden..rows.end * hidden) else {
             let there = scratch.x.len() / hidden;
             return Err(InferenceError::Poison(format!("rows {rows:?} were asked for, and there are {there}")));
         };
-        product_with_rows(x, self.head.as_ref().unwrap_or(&self.words), hidden, &mut scratch.logits);
-        if let Some(bias) = &self.head_bias {
-            scratch.logits.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
-        }
+        forward(head, x, &mut scratch.logits);
         if let Some(cap) = self.spec.logit_cap {
             soft_cap(&mut scratch.logits, cap);
         }
@@ -194,12 +183,17 @@ impl Causal {
             )));
         }
         for (index, &id) in ids.iter().enumerate() {
-            let at = id as usize * hidden;
-            let Some(row) = self.words.get(at..at + hidden) else {
+            if id as usize >= vocabulary {
                 return Err(InferenceError::Poison(format!("token id {id}; this model has ids below {vocabulary}")));
-            };
-            let start = scratch.x.len();
-            scratch.x.extend(row.iter().map(|v| v * self.spec.embedding_scale));
+            }
+            let (start, scale) = (scratch.x.len(), self.spec.embedding_scale);
+            match &self.head {
+                // The column of the turned table.
+                Some(head) if self.words.is_empty() => {
+                    scratch.x.extend(head.weight.iter().skip(id as usize).step_by(vocabulary).map(|v| v * scale));
+                }
+                _ => scratch.x.extend(self.words[id as usize * hidden..][..hidden].iter().map(|v| v * scale)),
+            }
             if let Some(place) = self.positions.get((position + index) * hidden..(position + index + 1) * hidden) {
                 add(&mut scratch.x[start..], place);
             }

@@ -169,13 +169,13 @@ fn backbones_are_found_under_other_prefixes() {
             super::support::close(model.encode(&[&text.ids], &mut run.scratch).unwrap(), &text.hidden, 1e-4, name);
             let missing = match name {
                 "gpt2" => None,
-                "qwen2" => Some("lm_head.weight".to_owned()),
-                _ => Some("embed_out.weight".to_owned()),
+                "qwen2" => Some("lm_head.weight"),
+                _ => Some("embed_out.weight"),
             };
             assert_eq!(model.missing_head(), missing);
             if let Some(missing) = missing {
                 let error = model.logits(0..1, &mut run.scratch).unwrap_err();
-                assert!(error.to_string().contains(&missing), "{error}");
+                assert!(error.to_string().contains(missing), "{error}");
             }
         }
     }
@@ -191,7 +191,7 @@ fn every_missing_tensor_is_told_by_its_name() {
             match load(&copy, &config(name, "config.json")) {
                 // Without its table a prefix is not recognised; a head belongs to one task alone.
                 Err(InferenceError::MissingTensor { name, .. }) => assert!(missing.ends_with(&name), "{missing}: {name}"),
-                Ok(model) => assert_eq!(model.missing_head().as_deref(), Some(missing)),
+                Ok(model) => assert_eq!(model.missing_head(), Some(missing)),
                 Err(other) => panic!("{name} without {missing}: {other}"),
             }
         }
