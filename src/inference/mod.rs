@@ -6,6 +6,7 @@
 
 mod backbone;
 pub mod batch;
+pub mod causal;
 pub mod checkpoint;
 mod encoder;
 mod handle;
