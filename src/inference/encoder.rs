@@ -79,6 +79,7 @@ struct Shared {
 pub struct Encoder {
     id: String,
     digest: Digest,
+    unread: Vec<String>,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
 }
@@ -91,6 +92,7 @@ impl Encoder {
         let tensors = weights.tensors()?;
         let network = network::load(&config, &tensors)?;
         let heads = Heads::load(&config, &tensors, &*network)?;
+        let unread = tensors.unread();
         let tokenizer = TextTokenizer::open(folder, max_tokens(folder, network.max_tokens())?)?;
         if tokenizer.vocabulary() > network.vocabulary() {
             let cause = format!("tokenizer.json has {} tokens, the model only {}", tokenizer.vocabulary(), network.vocabulary());
@@ -103,7 +105,7 @@ impl Encoder {
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, shared, handle })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, unread, shared, handle })
     }
 
     /// `name@digest12`.
@@ -113,6 +115,12 @@ impl Encoder {
 
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Tensors of the file that neither the network nor its head has read, by name. A pooler without a head is such a tensor; many
+    /// of them tell that the file is of another architecture than its `config.json` says.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// Numbers in an embedding.

@@ -1,6 +1,7 @@
 //! What stands on a network: from token vectors to logits. A head is decided by the class that was saved, its maths by the family.
 
 mod named;
+mod table;
 
 use super::InferenceError;
 use super::checkpoint::{ModelConfig, Problem};
@@ -123,7 +124,7 @@ pub struct Heads {
 impl Heads {
     /// The head that `config.json` names, with all its tensors; where it names no class, the one whose tensors are there.
     pub fn load(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
-        let named = named::Named { config, tensors, network };
+        let named = named::Named::new(config, tensors, network)?;
         let class = config.architecture().unwrap_or_default();
         let mut heads = Self::default();
         if class.ends_with("ForSequenceClassification") || (class.is_empty() && named.has_sequence()) {
@@ -132,7 +133,7 @@ impl Heads {
             heads.tokens = Some(named.tokens()?);
         } else if class.contains("ForQuestionAnswering") || (class.is_empty() && tensors.has("qa_outputs.weight")) {
             heads.spans = Some(named.spans()?);
-        } else if class.ends_with("ForMaskedLM") || class.ends_with("ForPreTraining") {
+        } else if named.has_mask(class) {
             heads.mask = Some(named.mask()?);
         }
         Ok(heads)
