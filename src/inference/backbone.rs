@@ -25,18 +25,21 @@ pub struct Backbone {
     /// The id of the mask token, for tokenisers that have one.
     pub mask_token: Option<u32>,
     pub pooling: Pooling,
+    /// Tensors of the file that the network has not read.
+    pub unread: Vec<String>,
 }
 
 impl Backbone {
     fn load(folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<Self, InferenceError> {
-        let network = network::load(config, &weights.tensors()?)?;
+        let tensors = weights.tensors()?;
+        let network = network::load(config, &tensors)?;
         let tokenizer = TextTokenizer::open(folder, max_tokens(folder, network.max_tokens())?)?;
         if tokenizer.vocabulary() > network.vocabulary() {
             let cause = format!("it has {} tokens, the model only {}", tokenizer.vocabulary(), network.vocabulary());
             return Err(InferenceError::Unsupported { path: tokenizer.path().to_owned(), cause });
         }
         let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
-        Ok(Self { network, tokenizer, mask_token, pooling: pooling(folder)? })
+        Ok(Self { network, tokenizer, mask_token, pooling: pooling(folder)?, unread: tensors.unread() })
     }
 }
 

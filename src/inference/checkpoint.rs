@@ -61,6 +61,45 @@ impl ModelConfig {
         if self.get(key).is_none() { Ok(default) } else { self.count(key) }
     }
 
+    /// A token's id, for a key that may be absent.
+    pub fn id_or(&self, key: &str, default: usize) -> Result<usize, InferenceError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value
+                .as_u64()
+                .filter(|&id| id <= 1 << 24)
+                .and_then(|id| usize::try_from(id).ok())
+                .ok_or_else(|| self.wrong(key, "a token's id, 0 to 16,777,216")),
+        }
+    }
+
+    /// Refuses what makes another network of an encoder: relative positions, a causal or cross-attending decoder, layers without some
+    /// of their heads, weights in a packed form.
+    pub fn refuse_other_maths(&self) -> Result<(), InferenceError> {
+        let positions = self.text_or("position_embedding_type", "absolute")?;
+        if positions != "absolute" {
+            let cause = format!("position_embedding_type is `{positions}`; this family runs with `absolute`");
+            return Err(self.unsupported(cause));
+        }
+        for key in ["is_decoder", "add_cross_attention", "is_encoder_decoder"] {
+            if self.flag_or(key, false)? {
+                return Err(self.unsupported(format!("`{key}` is true; this family runs as an encoder")));
+            }
+        }
+        if self.get("pruned_heads").is_some_and(|heads| heads.as_object().is_none_or(|heads| !heads.is_empty())) {
+            return Err(
+                self.unsupported("`pruned_heads` names heads that were taken out; save the model with all of them".to_owned())
+            );
+        }
+        match self.get("quantization_config") {
+            Some(_) => {
+                Err(self
+                    .unsupported("`quantization_config` asks for packed weights; save the model in F32, F16 or BF16".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A finite number, for a key that may be absent.
     pub fn number_or(&self, key: &str, default: f64) -> Result<f64, InferenceError> {
         match self.get(key) {

@@ -71,6 +71,7 @@ struct Shared {
 pub struct Encoder {
     id: String,
     digest: Digest,
+    unread: Vec<String>,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
 }
@@ -81,16 +82,17 @@ impl Encoder {
         let config = ModelConfig::open(folder)?;
         let weights = Weights::open(folder, expected)?;
         let tensors = weights.tensors()?;
-        let (backbone, heads) = match backbone::named(&config, folder, &weights)? {
+        let (backbone, heads, unread) = match backbone::named(&config, folder, &weights)? {
             Some(base) => {
                 let backbone = options.backbones.open(&base.folder, &base.sha256)?;
                 let heads = Heads::on_frozen(&config, &tensors, &*backbone.network)?;
-                (backbone, heads)
+                (backbone, heads, tensors.unread())
             }
             None => {
                 let backbone = options.backbones.get_or_load(folder, &config, &weights)?;
                 let heads = Heads::load(&config, &tensors, &*backbone.network)?;
-                (backbone, heads)
+                let unread = tensors.unread().into_iter().filter(|name| backbone.unread.contains(name)).collect();
+                (backbone, heads, unread)
             }
         };
         let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget });
@@ -98,7 +100,7 @@ impl Encoder {
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, shared, handle })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, unread, shared, handle })
     }
 
     /// `name@digest12`.
@@ -113,6 +115,12 @@ impl Encoder {
     /// Whether two models stand on the same encoder, held once.
     pub fn shares_backbone(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared.backbone, &other.shared.backbone)
+    }
+
+    /// Tensors of the file that neither the network nor its head has read, by name. A pooler without a head is such a tensor; many
+    /// of them tell that the file is of another architecture than its `config.json` says.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// Numbers in an embedding.

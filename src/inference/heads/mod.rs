@@ -1,10 +1,11 @@
 //! What stands on a network: from token vectors to logits. A head is decided by the class that was saved, its maths by the family.
 
 mod named;
+mod table;
 
 use super::InferenceError;
 use super::checkpoint::{ModelConfig, Problem};
-use super::network::{Network, Sequence};
+use super::network::{Network, Reader, Sequence};
 use super::ops::{Activation, Linear, Norm, add, project};
 use super::weights::Tensors;
 
@@ -130,15 +131,17 @@ pub struct Heads {
 impl Heads {
     /// A head that was trained on the embeddings of an encoder that stayed as it was.
     pub fn on_frozen(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
-        let mut labelled = named::Named { config, tensors, network }.tokens()?;
-        labelled.problem = config.problem(labelled.labels.len())?;
-        labelled.head.rows = Rows::Embedding;
-        Ok(Self { sequence: Some(labelled), ..Self::default() })
+        let reader = Reader::top(tensors);
+        let count = reader.rows("classifier.weight")?;
+        let (labels, problem) = (config.labels(count)?, config.problem(count)?);
+        let out = Out::Linear(reader.linear("classifier", network.hidden(), count)?);
+        let head = Head { rows: Rows::Embedding, dense: Vec::new(), out };
+        Ok(Self { sequence: Some(Labelled { head, labels, problem }), ..Self::default() })
     }
 
     /// The head that `config.json` names, with all its tensors; where it names no class, the one whose tensors are there.
     pub fn load(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
-        let named = named::Named { config, tensors, network };
+        let named = named::Named::new(config, tensors, network)?;
         let class = config.architecture().unwrap_or_default();
         let mut heads = Self::default();
         if class.ends_with("ForSequenceClassification") || (class.is_empty() && named.has_sequence()) {
@@ -147,7 +150,7 @@ impl Heads {
             heads.tokens = Some(named.tokens()?);
         } else if class.contains("ForQuestionAnswering") || (class.is_empty() && tensors.has("qa_outputs.weight")) {
             heads.spans = Some(named.spans()?);
-        } else if class.ends_with("ForMaskedLM") || class.ends_with("ForPreTraining") {
+        } else if named.has_mask(class) {
             heads.mask = Some(named.mask()?);
         }
         Ok(heads)

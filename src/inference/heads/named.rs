@@ -1,55 +1,56 @@
-//! The tensors of each family's heads (as saved by transformers; its modelling files are the source of each row).
+//! Reads the heads that the table describes.
 
+use super::table::{Act, Family, Step, TABLE};
 use super::{Dense, Head, Labelled, Out, Rows};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::{ModelConfig, Problem};
 use crate::inference::network::{Network, Reader};
-use crate::inference::ops::Activation;
+use crate::inference::ops::{Activation, Linear};
 use crate::inference::weights::Tensors;
 
-/// Where heads are read.
+/// Where the heads of one family are read.
 pub struct Named<'a> {
-    pub config: &'a ModelConfig,
-    pub tensors: &'a Tensors<'a>,
-    pub network: &'a dyn Network,
+    config: &'a ModelConfig,
+    tensors: &'a Tensors<'a>,
+    network: &'a dyn Network,
+    family: &'static Family,
 }
 
-impl Named<'_> {
+impl<'a> Named<'a> {
+    /// For the family that `config.json` names.
+    pub fn new(config: &'a ModelConfig, tensors: &'a Tensors<'a>, network: &'a dyn Network) -> Result<Self, InferenceError> {
+        let kind = config.family()?;
+        let family = TABLE.iter().find(|family| family.kinds.contains(&kind));
+        let family = family.ok_or_else(|| config.unsupported(format!("model_type is `{kind}`; its heads are not known")))?;
+        Ok(Self { config, tensors, network, family })
+    }
+
     /// Whether a file that names no class has a sequence head.
     pub fn has_sequence(&self) -> bool {
-        let pooler = self.tensors.has("bert.pooler.dense.weight") || self.tensors.has("pooler.dense.weight");
-        self.tensors.has("classifier.weight") && pooler
+        let sequence = &self.family.sequence;
+        let step = self.reader(&sequence.step).has(&format!("{}.weight", sequence.step.name));
+        step && self.top().has(&format!("{}.weight", sequence.out))
     }
 
     /// Whether a file that names no class has a token head.
     pub fn has_tokens(&self) -> bool {
-        self.tensors.has("classifier.weight") && !self.has_sequence()
+        self.top().has("classifier.weight") && !self.has_sequence()
     }
 
-    fn top(&self) -> Reader<'_> {
-        Reader::top(self.tensors)
-    }
-
-    fn labelled(&self, rows: Rows, dense: Vec<Dense>, out: &str) -> Result<Labelled, InferenceError> {
-        let count = self.top().rows(&format!("{out}.weight"))?;
-        let labels = self.config.labels(count)?;
-        let out = Out::Linear(self.top().linear(out, self.network.hidden(), count)?);
-        let problem = if rows == Rows::All { Problem::OneLabel } else { self.config.problem(count)? };
-        Ok(Labelled { head: Head { rows, dense, out }, labels, problem })
-    }
-
-    fn dense(&self, reader: Reader<'_>, name: &str, activation: Activation) -> Result<Dense, InferenceError> {
-        let hidden = self.network.hidden();
-        Ok(Dense { linear: reader.linear(name, hidden, hidden)?, activation, norm: None })
+    /// Whether the head of masked words is part of this class.
+    pub fn has_mask(&self, class: &str) -> bool {
+        class.ends_with("ForMaskedLM") || (class.ends_with("ForPreTraining") && self.family.mask.pretraining)
     }
 
     pub fn sequence(&self) -> Result<Labelled, InferenceError> {
-        let pooler = Reader::below(self.tensors, "bert.", "pooler.dense.weight");
-        self.labelled(Rows::First, vec![self.dense(pooler, "pooler.dense", Activation::Tanh)?], "classifier")
+        let sequence = &self.family.sequence;
+        let dense = self.dense(&sequence.step)?;
+        let count = self.top().rows(&format!("{}.weight", sequence.out))?;
+        self.labelled(sequence.rows, vec![dense], sequence.out, self.config.problem(count)?)
     }
 
     pub fn tokens(&self) -> Result<Labelled, InferenceError> {
-        self.labelled(Rows::All, Vec::new(), "classifier")
+        self.labelled(Rows::All, Vec::new(), "classifier", Problem::OneLabel)
     }
 
     pub fn spans(&self) -> Result<Head, InferenceError> {
@@ -57,14 +58,68 @@ impl Named<'_> {
         Ok(Head { rows: Rows::All, dense: Vec::new(), out: Out::Linear(out) })
     }
 
-    /// The decoder is the word table; only its bias is read.
     pub fn mask(&self) -> Result<Head, InferenceError> {
+        let mask = &self.family.mask;
+        let (hidden, vocabulary) = (self.network.hidden(), self.network.vocabulary());
+        let width = self.network.words().len() / vocabulary;
+        let epsilon = mask.epsilon.map_or(Ok(1e-12), |key| self.config.number_or(key, 1e-12))?;
+        let dense = Dense {
+            linear: self.top().linear(mask.dense, hidden, width)?,
+            activation: self.activation(&mask.activation)?,
+            norm: Some((self.top().norm(mask.norm, width)?, epsilon as f32)),
+        };
+        let there: Vec<&str> = mask.bias.iter().copied().filter(|name| self.top().has(name)).collect();
+        let mut bias = self.top().f32(there.first().unwrap_or(&mask.bias[0]), &[vocabulary])?;
+        for name in there.iter().skip(1) {
+            bias = self.top().f32(name, &[vocabulary])?;
+        }
+        Ok(Head { rows: Rows::All, dense: vec![dense], out: self.decoder(bias, width)? })
+    }
+
+    /// The word table, unless the file has another one: where both are there and differ, transformers does not tie them.
+    fn decoder(&self, bias: Vec<f32>, width: usize) -> Result<Out, InferenceError> {
+        let name = format!("{}.weight", self.family.mask.decoder);
+        if !self.top().has(&name) {
+            return match self.config.flag_or("tie_word_embeddings", true)? {
+                true => Ok(Out::Tied(bias)),
+                false => Err(InferenceError::MissingTensor { path: self.tensors.path().to_owned(), name }),
+            };
+        }
+        let own = self.top().f32(&name, &[bias.len(), width])?;
+        match own == self.network.words() {
+            true => Ok(Out::Tied(bias)),
+            false => Ok(Out::Linear(Linear::join(&[(own, bias)], width))),
+        }
+    }
+
+    fn top(&self) -> Reader<'_> {
+        Reader::top(self.tensors)
+    }
+
+    fn reader(&self, step: &Step) -> Reader<'_> {
+        match step.below {
+            true => Reader::below(self.tensors, self.family.prefix, &format!("{}.weight", step.name)),
+            false => self.top(),
+        }
+    }
+
+    fn dense(&self, step: &Step) -> Result<Dense, InferenceError> {
         let hidden = self.network.hidden();
-        let activation = Activation::named(self.config, "hidden_act")?;
-        let mut dense = self.dense(self.top(), "cls.predictions.transform.dense", activation)?;
-        let norm = self.top().norm("cls.predictions.transform.LayerNorm", hidden)?;
-        dense.norm = Some((norm, self.config.number_or("layer_norm_eps", 1e-12)? as f32));
-        let bias = self.top().f32("cls.predictions.bias", &[self.network.vocabulary()])?;
-        Ok(Head { rows: Rows::All, dense: vec![dense], out: Out::Tied(bias) })
+        let linear = self.reader(step).linear(step.name, hidden, hidden)?;
+        Ok(Dense { linear, activation: self.activation(&step.activation)?, norm: None })
+    }
+
+    fn activation(&self, activation: &Act) -> Result<Activation, InferenceError> {
+        match activation {
+            Act::Is(activation) => Ok(*activation),
+            Act::Key(key) => Activation::named(self.config, key),
+        }
+    }
+
+    fn labelled(&self, rows: Rows, dense: Vec<Dense>, out: &str, problem: Problem) -> Result<Labelled, InferenceError> {
+        let count = self.top().rows(&format!("{out}.weight"))?;
+        let labels = self.config.labels(count)?;
+        let out = Out::Linear(self.top().linear(out, self.network.hidden(), count)?);
+        Ok(Labelled { head: Head { rows, dense, out }, labels, problem })
     }
 }

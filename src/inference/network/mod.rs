@@ -2,7 +2,12 @@
 //! in little. A network may run on another backend: heads, batches and functions see this seam alone.
 
 pub mod bert;
+mod embed;
+mod layers;
+mod mpnet;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use read::Reader;
 
@@ -45,7 +50,8 @@ pub trait Network: Send + Sync {
     /// Number of ids that have a vector.
     fn vocabulary(&self) -> usize;
 
-    /// The vectors of the word table, `[vocabulary, hidden]` row-major, for a head that is tied to it.
+    /// The vectors of the word table, `[vocabulary, width]` row-major, for a head that is tied to it. In some families they are
+    /// narrower than [`Network::hidden`].
     fn words(&self) -> &[f32];
 
     /// Leaves the last layer's output `[total_tokens, hidden]` in `scratch.x`, text after text. No text sees its batch mates. A text
@@ -54,12 +60,14 @@ pub trait Network: Send + Sync {
 }
 
 /// Model types that [`load`] runs.
-pub const FAMILIES: &[&str] = &["bert"];
+pub const FAMILIES: &[&str] = &["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert", "electra", "mpnet"];
 
 /// Loads the network that `config.json` names.
 pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
     match config.family()? {
-        "bert" => Ok(Box::new(bert::Bert::load(config, tensors)?)),
+        "bert" | "distilbert" | "roberta" | "xlm-roberta" | "camembert" | "albert" | "electra" | "mpnet" => {
+            Ok(Box::new(bert::Bert::load(config, tensors)?))
+        }
         other => {
             Err(config.unsupported(format!("model_type is `{other}`; encoders of these families run: {}", FAMILIES.join(", "))))
         }

@@ -16,9 +16,10 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Below `prefix` where that has a tensor of this name, else at the top: bare checkpoints have no prefix.
+    /// Below `prefix` where that has a tensor of this name, else at the top: bare checkpoints have no prefix. Where neither has it,
+    /// below a prefix that has others, so that what is missing is named in full.
     pub fn below(tensors: &'a Tensors<'a>, prefix: &'a str, known: &str) -> Self {
-        let named = tensors.has(&format!("{prefix}{known}"));
+        let named = tensors.has(&format!("{prefix}{known}")) || (!tensors.has(known) && tensors.any_below(prefix));
         Self { tensors, prefix: if named { prefix } else { "" } }
     }
 
