@@ -7,10 +7,10 @@ use gemm::{Parallelism, gemm};
 
 /// A matrix seen through strides: element `(r, c)` is `data[offset + r * row + c * col]`.
 #[derive(Clone, Copy)]
-struct View {
-    offset: usize,
-    row: usize,
-    col: usize,
+pub(super) struct View {
+    pub(super) offset: usize,
+    pub(super) row: usize,
+    pub(super) col: usize,
 }
 
 impl View {
@@ -22,7 +22,7 @@ impl View {
 
 /// `out[m, n] = out * keep + scale * a[m, k] · b[k, n]`, with `keep` 0 or 1.
 #[expect(clippy::too_many_arguments, reason = "the operands of a matrix product; a struct would only rename them")]
-fn multiply(
+pub(super) fn multiply(
     (m, n, k): (usize, usize, usize),
     out: &mut [f32],
     o: View,
@@ -163,7 +163,7 @@ pub fn project(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
     multiply((rows, n, inputs), out, row_major(0, n), true, x, row_major(0, inputs), table, transposed, 1.0);
 }
 
-fn row_major(offset: usize, row: usize) -> View {
+pub(super) fn row_major(offset: usize, row: usize) -> View {
     View { offset, row, col: 1 }
 }
 

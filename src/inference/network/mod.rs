@@ -2,9 +2,14 @@
 //! in little. A network may run on another backend: heads, batches and functions see this seam alone.
 
 pub mod bert;
+pub mod deberta;
+pub mod modernbert;
+#[cfg(test)]
+mod parity_relative;
 mod read;
+pub mod xlnet;
 
-pub use read::Reader;
+pub use read::{Part, Reader};
 
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
@@ -54,12 +59,15 @@ pub trait Network: Send + Sync {
 }
 
 /// Model types that [`load`] runs.
-pub const FAMILIES: &[&str] = &["bert"];
+pub const FAMILIES: &[&str] = &["bert", "deberta-v2", "modernbert", "xlnet"];
 
 /// Loads the network that `config.json` names.
 pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
     match config.family()? {
         "bert" => Ok(Box::new(bert::Bert::load(config, tensors)?)),
+        "deberta-v2" => Ok(Box::new(deberta::Deberta::load(config, tensors)?)),
+        "modernbert" => Ok(Box::new(modernbert::ModernBert::load(config, tensors)?)),
+        "xlnet" => Ok(Box::new(xlnet::XlNet::load(config, tensors)?)),
         other => {
             Err(config.unsupported(format!("model_type is `{other}`; encoders of these families run: {}", FAMILIES.join(", "))))
         }
