@@ -4,6 +4,7 @@
 //! folder once; an [`Encoder`] answers slices of texts on its own model threads. Inside, texts are packed as
 //! `[total_tokens, hidden]` without any padding, so that no mask is needed and no text sees its batch mates.
 
+mod attend;
 mod backbone;
 pub mod batch;
 pub mod causal;

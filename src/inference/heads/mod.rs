@@ -1,7 +1,11 @@
 //! What stands on a network: from token vectors to logits. A head is decided by the class that was saved, its maths by the family.
 
+mod deberta;
+mod kit;
+mod modernbert;
 mod named;
 mod table;
+mod xlnet;
 
 use super::InferenceError;
 use super::checkpoint::{ModelConfig, Problem};
@@ -141,6 +145,12 @@ impl Heads {
 
     /// The head that `config.json` names, with all its tensors; where it names no class, the one whose tensors are there.
     pub fn load(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
+        match config.family()? {
+            "deberta-v2" => return deberta::load(&kit::Kit { config, tensors, network }),
+            "modernbert" => return modernbert::load(&kit::Kit { config, tensors, network }),
+            "xlnet" => return xlnet::load(&kit::Kit { config, tensors, network }),
+            _ => {}
+        }
         let named = named::Named::new(config, tensors, network)?;
         let class = config.architecture().unwrap_or_default();
         let mut heads = Self::default();

@@ -8,8 +8,14 @@ mod mpnet;
 mod read;
 #[cfg(test)]
 mod tests;
+pub mod deberta;
+pub mod modernbert;
+#[cfg(test)]
+mod parity_relative;
+mod read;
+pub mod xlnet;
 
-pub use read::Reader;
+pub use read::{Part, Reader};
 
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
@@ -60,7 +66,9 @@ pub trait Network: Send + Sync {
 }
 
 /// Model types that [`load`] runs.
-pub const FAMILIES: &[&str] = &["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert", "electra", "mpnet"];
+pub const FAMILIES: &[&str] = &[
+    "bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert", "electra", "mpnet", "deberta-v2", "modernbert", "xlnet",
+];
 
 /// Loads the network that `config.json` names.
 pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
@@ -68,6 +76,9 @@ pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Netwo
         "bert" | "distilbert" | "roberta" | "xlm-roberta" | "camembert" | "albert" | "electra" | "mpnet" => {
             Ok(Box::new(bert::Bert::load(config, tensors)?))
         }
+        "deberta-v2" => Ok(Box::new(deberta::Deberta::load(config, tensors)?)),
+        "modernbert" => Ok(Box::new(modernbert::ModernBert::load(config, tensors)?)),
+        "xlnet" => Ok(Box::new(xlnet::XlNet::load(config, tensors)?)),
         other => {
             Err(config.unsupported(format!("model_type is `{other}`; encoders of these families run: {}", FAMILIES.join(", "))))
         }
