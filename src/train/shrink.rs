@@ -9,13 +9,13 @@ use std::path::Path;
 /// How matrices are stored; biases and norms stay f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
-    /// One scale for 64 weights of a row; for a row of the word table one.
+    /// One scale for 32 weights of a row; for a row of the word table one.
     Int8,
     F16,
 }
 
 /// Weights of a layer's row that share a scale.
-const GROUP: usize = 64;
+const GROUP: usize = 32;
 
 /// What stands beside the weights and belongs to the model.
 const FILES: [&str; 7] = [

@@ -2,17 +2,16 @@
 //! in little. A network may run on another backend: heads, batches and functions see this seam alone.
 
 pub mod bert;
+pub mod deberta;
 mod embed;
 mod layers;
-mod mpnet;
-mod read;
-#[cfg(test)]
-mod tests;
-pub mod deberta;
 pub mod modernbert;
+mod mpnet;
 #[cfg(test)]
 mod parity_relative;
 mod read;
+#[cfg(test)]
+mod tests;
 pub mod xlnet;
 
 pub use read::{Part, Reader};
@@ -67,7 +66,17 @@ pub trait Network: Send + Sync {
 
 /// Model types that [`load`] runs.
 pub const FAMILIES: &[&str] = &[
-    "bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert", "electra", "mpnet", "deberta-v2", "modernbert", "xlnet",
+    "bert",
+    "distilbert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "albert",
+    "electra",
+    "mpnet",
+    "deberta-v2",
+    "modernbert",
+    "xlnet",
 ];
 
 /// Loads the network that `config.json` names.
