@@ -18,6 +18,7 @@ mod load;
 mod model;
 mod names;
 mod ops;
+mod panels;
 mod request;
 mod rotary;
 mod rows;
