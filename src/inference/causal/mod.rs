@@ -5,6 +5,7 @@
 //! [`Generator`] runs a network on threads of its own, and writes texts together that are asked for at the same time.
 
 mod attention;
+mod beams;
 mod blocks;
 mod config;
 mod engine;
@@ -23,11 +24,13 @@ mod request;
 mod rotary;
 mod rows;
 mod score;
+mod search;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+pub use beams::{BeamOptions, EarlyStopping, Hypothesis};
 pub use blocks::{BLOCK, Blocks, Sequence};
 pub use generator::{Bytes, Generator, Options};
 pub use model::{Causal, Scratch, Step};

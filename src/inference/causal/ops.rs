@@ -138,7 +138,15 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
             *lane += a * b;
         }
     }
-    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    // Halved, where a sum one after the other would wait for each.
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 vectorised! {
@@ -155,6 +163,13 @@ vectorised! {
         let total = lanes.iter().sum::<f32>() + rest.iter().map(|v| exp(*v - max)).sum::<f32>();
         out[0] = max + total.ln();
     }
+}
+
+/// Logits to the logarithms of their probabilities, in place.
+pub(super) fn log_softmax(logits: &mut [f32]) {
+    let mut total = [0.0];
+    log_sum_exp(logits, &mut total);
+    logits.iter_mut().for_each(|logit| *logit -= total[0]);
 }
 
 /// The natural logarithm of the probability that a softmax over `logits` gives to `id`.
