@@ -123,9 +123,9 @@ impl Activation {
 
 /// A linear layer, stored for row-major products: `weight` is `[inputs, outputs]`, contiguous.
 pub struct Linear {
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-    pub(super) inputs: usize,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
 }
 
 impl Linear {

@@ -140,6 +140,23 @@ impl Blocks {
         Some(Sequence { blocks, len: shared, pool: self.id })
     }
 
+    /// Makes `to` a copy of `from`, with which it has the first `start` tokens in common already. Its blocks behind those must be its
+    /// own, and enough.
+    pub(super) fn copy(&mut self, from: &Sequence, to: &mut Sequence, start: usize) -> Result<(), InferenceError> {
+        let size = self.shape.block();
+        for index in start / BLOCK..Self::needed(from.len) {
+            let pair =
+                (from.pool == self.id && to.pool == self.id).then(|| from.blocks.get(index).zip(to.blocks.get(index))).flatten();
+            let Some((source, target)) = pair.filter(|(_, target)| self.holders[**target as usize] == 1) else {
+                return Err(InferenceError::Poison("a sequence would be copied to where it has no blocks".to_owned()));
+            };
+            let source = *source as usize * size;
+            self.data.copy_within(source..source + size, *target as usize * size);
+        }
+        to.len = from.len;
+        Ok(())
+    }
+
     /// Gives a sequence's blocks back; those that others share stay with them.
     pub fn release(&mut self, sequence: Sequence) {
         if sequence.pool != self.id {

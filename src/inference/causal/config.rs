@@ -10,14 +10,16 @@ use super::spec::{Activation, Family, LayerKind, Spec};
 use serde_json::Value;
 
 /// Keys that change what is computed and that no family here has; `null`, `false`, 0 and empty values are harmless.
-const FOREIGN: [&str; 15] = [
+const FOREIGN: [&str; 17] = [
     "quantization_config",
     "rope_interleaved",
     "alibi",
     "add_cross_attention",
     "use_bidirectional_attention",
     "per_layer_config",
-    "layer_overrides",
+    "use_mrope",
+    "clip_qkv",
+    "use_qk_norm",
     "no_rope_layers",
     "attention_chunk_size",
     "num_local_experts",

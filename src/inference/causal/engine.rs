@@ -6,6 +6,7 @@ use super::lane::{Lane, panicked};
 use super::model::Step;
 use super::request::{Choice, Finish, Generated, Token};
 use super::score;
+use super::search::Searching;
 use crate::inference::InferenceError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -25,16 +26,18 @@ struct Running {
 pub(super) struct Engine {
     lane: Lane,
     running: Vec<Running>,
+    /// Beam searches; each goes through the network by itself, its beams together.
+    searching: Vec<Searching>,
 }
 
 impl Engine {
     pub(super) fn new(lane: Lane) -> Self {
-        Self { lane, running: Vec::new() }
+        Self { lane, running: Vec::new(), searching: Vec::new() }
     }
 
     /// Texts in work.
     pub(super) fn running(&self) -> usize {
-        self.running.len()
+        self.running.len() + self.searching.len()
     }
 
     /// Takes a job in when there are blocks for it, else hands it back. Scores are answered at once.
@@ -44,14 +47,14 @@ impl Engine {
         }
         let job = match self.start(job) {
             // Nobody will give blocks back but the prefixes.
-            Err(job) if self.running.is_empty() => {
+            Err(job) if self.running() == 0 => {
                 self.lane.forget();
                 self.start(job)
             }
             other => other,
         };
         match job {
-            Err(job) if self.running.is_empty() => {
+            Err(job) if self.running() == 0 => {
                 job.fail(InferenceError::Poison("the cache has no room for it".to_owned()));
                 Ok(())
             }
@@ -62,6 +65,13 @@ impl Engine {
     fn start(&mut self, job: Job) -> Result<(), Job> {
         match job {
             Job::Score(job) => score::answer(&mut self.lane, job).map_err(Job::Score),
+            Job::Search(job) => match Searching::begin(&mut self.lane, job) {
+                Ok(search) => {
+                    self.searching.push(search);
+                    Ok(())
+                }
+                Err(job) => Err(Job::Search(job)),
+            },
             Job::Generate(mut job) => {
                 let Some(sequence) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens) else {
                     return Err(Job::Generate(job));
@@ -94,6 +104,14 @@ impl Engine {
             }
         }
         self.part();
+        for mut search in std::mem::take(&mut self.searching) {
+            let nobody = || Err(InferenceError::Closed("nobody waits for the answer".to_owned()));
+            match if search.cancelled() { nobody() } else { search.turn(&mut self.lane) } {
+                Ok(false) => self.searching.push(search),
+                Ok(true) => search.end(&mut self.lane, Ok(())),
+                Err(error) => search.end(&mut self.lane, Err(error)),
+            }
+        }
     }
 
     /// How many ids of each text go through the network now: one of those that are written, and of prompts in their order what fits

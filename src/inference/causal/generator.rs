@@ -1,12 +1,14 @@
 //! A causal network with its threads: requests in, tokens out. Texts that are asked for at the same time are written together, each
 //! as if it were alone.
 
+use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::{BLOCK, Blocks};
 use super::engine::Engine;
-use super::job::{Generate, Job, Score};
+use super::job::{Generate, Job, Score, Search};
 use super::lane::{Lane, Remembered};
 use super::model::Causal;
 use super::request::{Generated, Request, Token};
+use super::search;
 use super::worker::{Queue, work};
 use crate::inference::InferenceError;
 use crate::inference::handle::Threads;
@@ -156,6 +158,29 @@ impl Generator {
         self.check(&ids, tokens, Blocks::needed(tokens))?;
         let (reply, answer) = oneshot::channel();
         self.send(Job::Generate(Generate { ids, max_new_tokens, stop_ids, choose, stream, reply })).await?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Goes on with a text in several ways and returns the best whole ones, the best first.
+    pub async fn search(
+        &self,
+        ids: Vec<u32>,
+        max_new_tokens: usize,
+        stop_ids: Vec<u32>,
+        options: BeamOptions,
+    ) -> Result<Vec<Hypothesis>, InferenceError> {
+        if max_new_tokens == 0 || options.beams == 0 || !options.length_penalty.is_finite() {
+            let (beams, penalty) = (options.beams, options.length_penalty);
+            let cause = format!(
+                "max_new_tokens {max_new_tokens}, beams {beams}, length_penalty {penalty}: at least 1, 1 and a finite number"
+            );
+            return Err(InferenceError::Poison(cause));
+        }
+        let tokens = ids.len().saturating_add(max_new_tokens);
+        let blocks = if tokens > self.max_positions() { 0 } else { search::blocks(ids.len(), max_new_tokens, options) };
+        self.check(&ids, tokens, blocks)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Search(Search { ids, max_new_tokens, stop_ids, options, reply })).await?;
         answer.await.map_err(|_| gone())?
     }
 

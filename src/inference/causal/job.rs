@@ -1,5 +1,6 @@
 //! What waits in a generator's queue.
 
+use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::Blocks;
 use super::request::{Choose, Generated, Token};
 use crate::inference::InferenceError;
@@ -27,9 +28,19 @@ pub(super) struct Score {
     pub(super) reply: Reply<Vec<Vec<f32>>>,
 }
 
+/// A text to go on with in several ways.
+pub(super) struct Search {
+    pub(super) ids: Vec<u32>,
+    pub(super) max_new_tokens: usize,
+    pub(super) stop_ids: Vec<u32>,
+    pub(super) options: BeamOptions,
+    pub(super) reply: Reply<Vec<Hypothesis>>,
+}
+
 pub(super) enum Job {
     Generate(Generate),
     Score(Score),
+    Search(Search),
 }
 
 impl Generate {
@@ -56,6 +67,7 @@ impl Job {
         match self {
             Self::Generate(job) => job.cancelled(),
             Self::Score(job) => job.reply.is_closed(),
+            Self::Search(job) => job.reply.is_closed(),
         }
     }
 
@@ -64,6 +76,7 @@ impl Job {
         match self {
             Self::Generate(job) => _ = job.reply.send(Err(error)),
             Self::Score(job) => _ = job.reply.send(Err(error)),
+            Self::Search(job) => _ = job.reply.send(Err(error)),
         }
     }
 }

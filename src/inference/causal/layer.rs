@@ -3,10 +3,11 @@
 use super::attention::{Buffers, Heads, alone, cached};
 use super::blocks::{Blocks, Sequence};
 use super::model::{Causal, Scratch};
-use super::ops::{forward, gelu_tanh, layer_norm_here, rms_norm, rms_norm_here, rotate, silu, times};
+use super::ops::{gelu_tanh, layer_norm_here, rms_norm, rms_norm_here, rotate, silu, times};
+use super::panels::Panels;
 use super::rows::Rows;
 use super::spec::{Activation, LayerKind, Residual, Spec};
-use crate::inference::ops::{Linear, add, gelu, relu};
+use crate::inference::ops::{add, gelu, relu};
 
 /// A norm's weight, and its bias where it has one.
 pub(super) struct Norm {
@@ -39,15 +40,15 @@ impl Norm {
 pub(super) struct Layer {
     pub(super) kind: LayerKind,
     pub(super) input_norm: Norm,
-    pub(super) query_key_value: Linear,
+    pub(super) query_key_value: Panels,
     pub(super) query_norm: Option<Norm>,
     pub(super) key_norm: Option<Norm>,
-    pub(super) attended: Linear,
+    pub(super) attended: Panels,
     pub(super) attended_norm: Option<Norm>,
     /// `None` where the input's norm serves both parts.
     pub(super) feed_forward_norm: Option<Norm>,
-    pub(super) up: Linear,
-    pub(super) down: Linear,
+    pub(super) up: Panels,
+    pub(super) down: Panels,
     pub(super) down_norm: Option<Norm>,
 }
 
@@ -59,7 +60,7 @@ impl Causal {
         rows.turn(&self.frequencies);
         for (index, layer) in self.layers.iter().enumerate() {
             layer.input_norm.normalise(x, epsilon, normed);
-            forward(&layer.query_key_value, normed, wide);
+            layer.query_key_value.forward(normed, wide);
             self.attend(
                 index,
                 layer,
@@ -75,7 +76,7 @@ impl Causal {
                 rows.keep(normed, self.spec.hidden);
                 rows.keep(y, self.spec.heads * self.spec.head_size);
             }
-            forward(&layer.attended, y, wide);
+            layer.attended.forward(y, wide);
             std::mem::swap(y, wide);
             if self.spec.residual == Residual::Sequential {
                 if let Some(norm) = &layer.attended_norm {
@@ -89,9 +90,9 @@ impl Causal {
             if self.spec.residual != Residual::Sequential {
                 add(x, y);
             }
-            forward(&layer.up, normed, wide);
+            layer.up.forward(normed, wide);
             self.activate(wide, normed);
-            forward(&layer.down, normed, y);
+            layer.down.forward(normed, y);
             if let Some(norm) = &layer.down_norm {
                 norm.here(y, epsilon);
             }

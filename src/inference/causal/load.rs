@@ -4,17 +4,16 @@
 use super::layer::{Layer, Norm};
 use super::model::Causal;
 use super::names::Names;
-use super::ops::turned;
+use super::panels::Panels;
 use super::spec::{Family, NormKind, Residual, Spec};
 use crate::inference::InferenceError;
-use crate::inference::ops::Linear;
 use crate::inference::weights::Tensors;
 
 /// Weight `[outputs, inputs]` and bias `[outputs]`.
 type Part = (Vec<f32>, Vec<f32>);
 
 /// The token table, unless the head holds it; the head, or what it lacks.
-type Head = (Vec<f32>, Option<Linear>, Option<String>);
+type Head = (Vec<f32>, Option<Panels>, Option<String>);
 
 pub(super) fn load(spec: Spec, tensors: &Tensors<'_>) -> Result<Causal, InferenceError> {
     let names = Names::of(spec.family);
@@ -115,14 +114,14 @@ impl Reader<'_> {
         Ok(Layer {
             kind,
             input_norm: self.norm(&at(names.input_norm), hidden)?,
-            query_key_value: Linear::join(&[query, key, value], hidden),
+            query_key_value: Panels::join(&[query, key, value], hidden),
             query_norm,
             key_norm,
-            attended: Linear::join(&[attended], heads * head_size),
+            attended: Panels::join(&[attended], heads * head_size),
             attended_norm: optional(self.spec.post_norms, names.feed_forward_norm)?,
             feed_forward_norm: optional(own_norm, before)?,
-            up: Linear::join(&self.up(index)?, hidden),
-            down: Linear::join(&[self.part(&at(names.down), wide, hidden, biases.feed_forward)?], wide),
+            up: Panels::join(&self.up(index)?, hidden),
+            down: Panels::join(&[self.part(&at(names.down), wide, hidden, biases.feed_forward)?], wide),
             down_norm: optional(self.spec.post_norms, names.down_norm)?,
         })
     }
@@ -182,9 +181,9 @@ impl Reader<'_> {
         }
         let bias = if biases.head { self.tensors.f32(&bias, &[vocabulary])? } else { vec![0.0; vocabulary] };
         let (words, weight) = match tied {
-            true => (Vec::new(), turned(&words, hidden)),
-            false => (words, turned(&self.tensors.f32(&weight, &[vocabulary, hidden])?, hidden)),
+            true => (Vec::new(), words),
+            false => (words, self.tensors.f32(&weight, &[vocabulary, hidden])?),
         };
-        Ok((words, Some(Linear { weight, bias, inputs: hidden }), None))
+        Ok((words, Some(Panels::join(&[(weight, bias)], hidden)), None))
     }
 }

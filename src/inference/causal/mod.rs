@@ -5,6 +5,7 @@
 //! [`Generator`] runs a network on threads of its own, and writes texts together that are asked for at the same time.
 
 mod attention;
+mod beams;
 mod blocks;
 mod config;
 mod engine;
@@ -18,15 +19,18 @@ mod load;
 mod model;
 mod names;
 mod ops;
+mod panels;
 mod request;
 mod rotary;
 mod rows;
 mod score;
+mod search;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+pub use beams::{BeamOptions, EarlyStopping, Hypothesis};
 pub use blocks::{BLOCK, Blocks, Sequence};
 pub use generator::{Bytes, Generator, Options};
 pub use model::{Causal, Scratch, Step};

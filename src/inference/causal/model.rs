@@ -3,11 +3,12 @@
 use super::attention::Buffers;
 use super::blocks::{Blocks, Sequence};
 use super::layer::{Layer, Norm};
-use super::ops::{forward, soft_cap};
+use super::ops::soft_cap;
+use super::panels::Panels;
 use super::spec::{Positions, Spec};
 use super::{load, rows::Rows};
 use crate::inference::InferenceError;
-use crate::inference::ops::{Linear, add};
+use crate::inference::ops::add;
 use crate::inference::weights::Tensors;
 
 /// New tokens of one sequence.
@@ -44,7 +45,7 @@ pub struct Causal {
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Norm,
     /// What makes logits; `None` where the file has no such table. Weights are held once: with a tied table it is here alone.
-    head: Option<Linear>,
+    head: Option<Panels>,
     missing_head: Option<String>,
 }
 
@@ -62,7 +63,7 @@ impl Causal {
         positions: Vec<f32>,
         layers: Vec<Layer>,
         norm: Norm,
-        head: Option<Linear>,
+        head: Option<Panels>,
         missing_head: Option<String>,
     ) -> Self {
         let frequencies = match &spec.positions {
@@ -96,17 +97,17 @@ impl Causal {
 
     /// Bytes of the weights in memory.
     pub fn bytes(&self) -> usize {
-        let linear = |l: &Linear| l.weight.len() + l.bias.len();
         let norm = |n: &Option<Norm>| n.as_ref().map_or(0, Norm::numbers);
         let layer = |l: &Layer| {
-            [&l.query_key_value, &l.attended, &l.up, &l.down].map(linear).iter().sum::<usize>()
+            [&l.query_key_value, &l.attended, &l.up, &l.down].map(Panels::numbers).iter().sum::<usize>()
                 + l.input_norm.numbers()
                 + [&l.query_norm, &l.key_norm, &l.attended_norm, &l.feed_forward_norm, &l.down_norm]
                     .map(norm)
                     .iter()
                     .sum::<usize>()
         };
-        let numbers = self.words.len() + self.positions.len() + self.norm.numbers() + self.head.as_ref().map_or(0, linear);
+        let numbers =
+            self.words.len() + self.positions.len() + self.norm.numbers() + self.head.as_ref().map_or(0, Panels::numbers);
         (numbers + self.layers.iter().map(layer).sum::<usize>()) * size_of::<f32>()
     }
 
@@ -163,7 +164,7 @@ impl Causal {
             let there = scratch.x.len() / hidden;
             return Err(InferenceError::Poison(format!("rows {rows:?} were asked for, and there are {there}")));
         };
-        forward(head, x, &mut scratch.logits);
+        head.forward(x, &mut scratch.logits);
         if let Some(cap) = self.spec.logit_cap {
             soft_cap(&mut scratch.logits, cap);
         }
@@ -188,10 +189,7 @@ impl Causal {
             }
             let (start, scale) = (scratch.x.len(), self.spec.embedding_scale);
             match &self.head {
-                // The column of the turned table.
-                Some(head) if self.words.is_empty() => {
-                    scratch.x.extend(head.weight.iter().skip(id as usize).step_by(vocabulary).map(|v| v * scale));
-                }
+                Some(head) if self.words.is_empty() => scratch.x.extend(head.column(id as usize).map(|v| v * scale)),
                 _ => scratch.x.extend(self.words[id as usize * hidden..][..hidden].iter().map(|v| v * scale)),
             }
             if let Some(place) = self.positions.get((position + index) * hidden..(position + index + 1) * hidden) {

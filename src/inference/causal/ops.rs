@@ -1,34 +1,6 @@
 //! Kernels of the causal layers, in the manner of the encoder's: plain row-major slices, compiled for AVX2 too.
 
-use crate::inference::ops::{Linear, exp, square_sum, sum, vectorised};
-
-/// `out[rows, outputs] = x[rows, inputs] · weight + bias`, each row with the same bits however many there are: the product of a single
-/// row is made another way and rounds otherwise, so that such a row goes twice. (gemm sums the inputs in parts whose size follows from
-/// their number alone, but where there are at most 64 outputs of more than 512 inputs, which no network here has.)
-pub(super) fn forward(linear: &Linear, x: &[f32], out: &mut Vec<f32>) {
-    if x.len() != linear.inputs {
-        return linear.forward(x, out);
-    }
-    linear.forward(&[x, x].concat(), out);
-    out.truncate(linear.outputs());
-}
-
-/// A matrix `[rows, cols]` turned round, in tiles that stay in the cache.
-pub(super) fn turned(matrix: &[f32], cols: usize) -> Vec<f32> {
-    const TILE: usize = 32;
-    let rows = matrix.len() / cols;
-    let mut out = vec![0.0; matrix.len()];
-    for first in (0..rows).step_by(TILE) {
-        for start in (0..cols).step_by(TILE) {
-            for row in first..(first + TILE).min(rows) {
-                for col in start..(start + TILE).min(cols) {
-                    out[col * rows + row] = matrix[row * cols + col];
-                }
-            }
-        }
-    }
-    out
-}
+use crate::inference::ops::{exp, square_sum, sum, vectorised};
 
 vectorised! {
     /// `out = x / rms(x) * weight`, row by row of `weight.len()`.
@@ -166,7 +138,15 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
             *lane += a * b;
         }
     }
-    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    // Halved, where a sum one after the other would wait for each.
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 vectorised! {
@@ -183,6 +163,13 @@ vectorised! {
         let total = lanes.iter().sum::<f32>() + rest.iter().map(|v| exp(*v - max)).sum::<f32>();
         out[0] = max + total.ln();
     }
+}
+
+/// Logits to the logarithms of their probabilities, in place.
+pub(super) fn log_softmax(logits: &mut [f32]) {
+    let mut total = [0.0];
+    log_sum_exp(logits, &mut total);
+    logits.iter_mut().for_each(|logit| *logit -= total[0]);
 }
 
 /// The natural logarithm of the probability that a softmax over `logits` gives to `id`.
@@ -218,24 +205,6 @@ mod tests {
             let mut row = [x; 3];
             soft_cap(&mut row, 7.0);
             close(row[0], 7.0 * (exact / 7.0).tanh(), 3e-6, "soft_cap");
-        }
-    }
-
-    /// Would catch: a product whose rounding depends on how many rows go together, so that a text would depend on its neighbours.
-    #[test]
-    fn rows_have_the_same_bits_however_many_there_are() {
-        for (inputs, outputs) in [(576, 80), (512, 64), (40, 96), (48, 3)] {
-            let number = |i: usize| ((i * 7919 % 1009) as f32 - 504.0) * 1e-3;
-            let weight: Vec<f32> = (0..inputs * outputs).map(number).collect();
-            let linear = Linear { weight: turned(&weight, inputs), bias: vec![0.5; outputs], inputs };
-            let rows: Vec<f32> = (0..300 * inputs).map(|i| number(i + 13)).collect();
-            let mut alone = Vec::new();
-            forward(&linear, &rows[..inputs], &mut alone);
-            for count in [2, 3, 4, 7, 8, 16, 17, 64, 300] {
-                let mut together = Vec::new();
-                forward(&linear, &rows[..count * inputs], &mut together);
-                assert_eq!(together[..outputs], alone, "{count} rows of {inputs} by {outputs}");
-            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Parity with transformers on tiny random checkpoints, and what is refused.
 
 mod batches;
+mod beams;
 mod configs;
 mod engine;
 mod generator;
