@@ -70,6 +70,10 @@ impl Bert {
         let (reader, sizes) = (Reader::below(tensors, "roberta.", KNOWN), Sizes::read(config)?);
         let padding = config.id_or("pad_token_id", 1)?;
         let tables = Tables { padding: Some(padding), ..tables(config, sizes.hidden, sizes.epsilon)? };
+        if tables.positions <= padding + 1 {
+            let cause = format!("positions begin behind pad_token_id {padding}, but there are {} of them", tables.positions);
+            return Err(config.unsupported(cause));
+        }
         let embeddings = Embeddings::load(&reader, tables, None)?;
         let stack = Stack::load(&reader, places(config, "encoder.layer", "num_hidden_layers")?, &BERT, sizes)?;
         Ok(Self { embeddings, stack })

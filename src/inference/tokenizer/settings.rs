@@ -36,9 +36,8 @@ impl Settings {
         let path = folder.join("config.json");
         let config = object(&path)?;
         let family = config.get("model_type").and_then(Value::as_str);
-        family.map(str::to_owned).ok_or_else(|| {
-            malformed(&path, "neither its model_type nor tokenizer_class in tokenizer_config.json tells which tokeniser this is")
-        })
+        let cause = "neither its model_type nor tokenizer_class in tokenizer_config.json tells which tokeniser this is";
+        family.map(str::to_owned).ok_or_else(|| malformed(&path, cause))
     }
 
     /// A switch; null counts as absent.

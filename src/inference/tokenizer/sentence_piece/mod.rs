@@ -91,7 +91,7 @@ fn pieces(model: &Model, settings: &Settings, kind: Kind) -> Result<Pieces, Infe
 }
 
 /// The merges of a BPE model, which SentencePiece does not store: every way to make a piece of two others, the best pieces first.
-fn merges(pieces: &Pieces, model: &Model) -> Vec<(String, String)> {
+fn merges(pieces: &[(String, f64)], model: &Model) -> Vec<(String, String)> {
     let ids: AHashMap<&str, usize> = model.pieces.iter().enumerate().map(|(id, piece)| (piece.text.as_str(), id)).collect();
     let mut merges: Vec<(f64, usize, usize, &str, &str)> = Vec::new();
     let mut seen = AHashSet::new();
