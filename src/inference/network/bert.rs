@@ -92,6 +92,10 @@ impl Bert {
             down_norm: "full_layer_layer_norm",
         };
         let reader = Reader::below(tensors, "albert.", KNOWN);
+        if config.get("hidden_act").is_none() {
+            // The family's own default is not that of the others.
+            return Err(config.unsupported("`hidden_act` is missing; it must be the name of an activation".to_owned()));
+        }
         let sizes = Sizes::read(config)?;
         let width = config.count_or("embedding_size", 128)?;
         let [rounds, groups, inner] = ["num_hidden_layers", "num_hidden_groups", "inner_group_num"];
