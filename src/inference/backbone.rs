@@ -4,7 +4,7 @@
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
 use super::network::{self, Network};
-use super::tokenizer::TextTokenizer;
+use super::tokenizer::{TextTokenizer, max_tokens};
 use super::weights::Weights;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -112,17 +112,6 @@ fn optional<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str) -> Result<Opt
     }
     let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
     serde_json::from_slice(&bytes).map(Some).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() })
-}
-
-/// What the network takes, less when `sentence_bert_config.json` says so.
-fn max_tokens(folder: &Path, most: usize) -> Result<usize, InferenceError> {
-    #[derive(Deserialize)]
-    struct Sentence {
-        max_seq_length: Option<usize>,
-    }
-    let file: Option<Sentence> = optional(folder, "sentence_bert_config.json")?;
-    let wanted = file.and_then(|s| s.max_seq_length).filter(|&n| n >= 3);
-    Ok(wanted.unwrap_or(most).min(most))
 }
 
 /// Mean pooling, unless `1_Pooling/config.json` says otherwise.

@@ -4,6 +4,7 @@ use super::InferenceError;
 use super::backbone::{self, Backbone, Backbones, Pooling};
 use super::batch;
 use super::checkpoint::{ModelConfig, Problem};
+use super::described::Described;
 use super::handle::{Handle, Model, Threads};
 use super::heads::{Heads, Labelled, Rows, mean};
 use super::network::{Scratch, Sequence};
@@ -71,7 +72,7 @@ struct Shared {
 pub struct Encoder {
     id: String,
     digest: Digest,
-    unread: Vec<String>,
+    described: Described,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
 }
@@ -82,25 +83,25 @@ impl Encoder {
         let config = ModelConfig::open(folder)?;
         let weights = Weights::open(folder, expected)?;
         let tensors = weights.tensors()?;
-        let (backbone, heads, unread) = match backbone::named(&config, folder, &weights)? {
+        let (backbone, heads) = match backbone::named(&config, folder, &weights)? {
             Some(base) => {
                 let backbone = options.backbones.open(&base.folder, &base.sha256)?;
                 let heads = Heads::on_frozen(&config, &tensors, &*backbone.network)?;
-                (backbone, heads, tensors.unread())
+                (backbone, heads)
             }
             None => {
                 let backbone = options.backbones.get_or_load(folder, &config, &weights)?;
                 let heads = Heads::load(&config, &tensors, &*backbone.network)?;
-                let unread = tensors.unread().into_iter().filter(|name| backbone.unread.contains(name)).collect();
-                (backbone, heads, unread)
+                (backbone, heads)
             }
         };
+        let described = Described::new(&config, &weights, &tensors, &heads, &backbone);
         let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, unread, shared, handle })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, described, shared, handle })
     }
 
     /// `name@digest12`.
@@ -120,7 +121,12 @@ impl Encoder {
     /// Tensors of the file that neither the network nor its head has read, by name. A pooler without a head is such a tensor; many
     /// of them tell that the file is of another architecture than its `config.json` says.
     pub fn unread(&self) -> &[String] {
-        &self.unread
+        &self.described.unread
+    }
+
+    /// What the folder turned out to be.
+    pub fn described(&self) -> &Described {
+        &self.described
     }
 
     /// Numbers in an embedding.

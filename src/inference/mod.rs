@@ -9,6 +9,7 @@ mod backbone;
 pub mod batch;
 pub mod causal;
 pub mod checkpoint;
+mod described;
 mod encoder;
 mod handle;
 mod heads;
@@ -20,6 +21,7 @@ pub mod weights;
 
 pub use backbone::Backbones;
 pub use checkpoint::Problem;
+pub use described::Described;
 pub use encoder::{Answer, Encoder, Head, Options, scores};
 pub use handle::{Handle, Model, Threads};
 pub use registry::Registry;

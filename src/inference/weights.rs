@@ -177,6 +177,20 @@ fn pickled(folder: &Path) -> Option<String> {
     names.filter(|n| [".bin", ".pt", ".pth", ".ckpt", ".pkl"].iter().any(|end| n.ends_with(end))).min()
 }
 
+/// Whether a tensor is one that old versions of transformers saved although it is worked out anew: positions, masks, frequencies.
+fn buffer(name: &str) -> bool {
+    const ENDS: [&str; 7] = [
+        "position_ids",
+        "embeddings.token_type_ids",
+        "attn.bias",
+        "attn.masked_bias",
+        "attention.bias",
+        "attention.masked_bias",
+        "rotary_emb.inv_freq",
+    ];
+    ENDS.iter().any(|end| name.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.')))
+}
+
 /// Tensors by name, from one file or several.
 pub struct Tensors<'a> {
     path: &'a Path,
@@ -196,27 +210,20 @@ impl Tensors<'_> {
         self.places.contains_key(name)
     }
 
+    /// Numbers in all tensors but these and the buffers.
+    pub fn elements(&self, without: &[String]) -> usize {
+        let counted = self.places.keys().filter(|name| !without.contains(name) && !buffer(name));
+        counted.filter_map(|name| self.view(name).ok()).map(|view| view.shape().iter().product::<usize>()).sum()
+    }
+
     /// Whether any name begins so.
     pub fn any_below(&self, prefix: &str) -> bool {
         self.places.range(prefix.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(prefix))
     }
 
-    /// The tensors that nothing has read so far, by name. Positions, masks and other buffers that old versions of transformers saved
-    /// and that are worked out anew are not among them.
+    /// The tensors that nothing has read so far, by name; buffers that are worked out anew are not among them.
     pub fn unread(&self) -> Vec<String> {
-        const BUFFERS: [&str; 7] = [
-            "position_ids",
-            "embeddings.token_type_ids",
-            "attn.bias",
-            "attn.masked_bias",
-            "attention.bias",
-            "attention.masked_bias",
-            "rotary_emb.inv_freq",
-        ];
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffer = |name: &str| {
-            BUFFERS.iter().any(|end| name.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.')))
-        };
         self.places.keys().filter(|name| !read.contains(*name) && !buffer(name)).cloned().collect()
     }
 

@@ -70,6 +70,10 @@ impl Bert {
         let (reader, sizes) = (Reader::below(tensors, "roberta.", KNOWN), Sizes::read(config)?);
         let padding = config.id_or("pad_token_id", 1)?;
         let tables = Tables { padding: Some(padding), ..tables(config, sizes.hidden, sizes.epsilon)? };
+        if tables.positions <= padding + 1 {
+            let cause = format!("positions begin behind pad_token_id {padding}, but there are {} of them", tables.positions);
+            return Err(config.unsupported(cause));
+        }
         let embeddings = Embeddings::load(&reader, tables, None)?;
         let stack = Stack::load(&reader, places(config, "encoder.layer", "num_hidden_layers")?, &BERT, sizes)?;
         Ok(Self { embeddings, stack })
@@ -88,6 +92,10 @@ impl Bert {
             down_norm: "full_layer_layer_norm",
         };
         let reader = Reader::below(tensors, "albert.", KNOWN);
+        if config.get("hidden_act").is_none() {
+            // The family's own default is not that of the others.
+            return Err(config.unsupported("`hidden_act` is missing; it must be the name of an activation".to_owned()));
+        }
         let sizes = Sizes::read(config)?;
         let width = config.count_or("embedding_size", 128)?;
         let [rounds, groups, inner] = ["num_hidden_layers", "num_hidden_groups", "inner_group_num"];

@@ -3,3 +3,4 @@
 mod files;
 mod parity;
 mod refusals;
+mod whole;

@@ -1,7 +1,7 @@
 use super::files::{Case, FOLDERS, Input, Opened, fixture, open, place, write};
-use crate::inference::heads::Rows;
+use crate::inference::heads::{Out, Rows};
 use crate::inference::network::{Scratch, Sequence};
-use safetensors::SafeTensors;
+use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -111,4 +111,75 @@ fn heads_without_a_class_are_told_by_their_tensors() {
             }
         }
     }
+}
+
+/// Files from before 2019 call a norm's weight and bias `gamma` and `beta`.
+#[test]
+fn norms_are_read_by_their_old_names() {
+    let fixture = fixture("bert");
+    let case = fixture.cases.iter().find(|case| case.head == "mask").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut tensors = Vec::new();
+    let files: Vec<Vec<u8>> =
+        ["backbone", "mask"].map(|part| std::fs::read(place("bert").join(format!("{part}.safetensors"))).unwrap()).into();
+    for file in &files {
+        for (name, view) in SafeTensors::deserialize(file).unwrap().tensors() {
+            let old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+            tensors.push((old, view));
+        }
+    }
+    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    std::fs::write(folder.path().join("config.json"), case.config.to_string()).unwrap();
+    let opened = open(folder.path()).unwrap();
+    assert_eq!(opened.unread, Vec::<String>::new());
+    let inputs: Vec<&Input> = fixture.inputs.iter().collect();
+    let off = worst(&answers(&opened, "mask", &inputs, &mut Scratch::default()), &case.expected.iter().collect::<Vec<_>>());
+    assert!(off < 1e-4, "{off}");
+}
+
+/// A decoder in the file: the word table again is not held twice, another table is not replaced by it.
+#[test]
+fn a_decoder_of_its_own_counts() {
+    let fixture = fixture("bert");
+    let case = fixture.cases.iter().find(|case| case.head == "mask").unwrap();
+    let backbone = std::fs::read(place("bert").join("backbone.safetensors")).unwrap();
+    let mask = std::fs::read(place("bert").join("mask.safetensors")).unwrap();
+    let (backbone, mask) = (SafeTensors::deserialize(&backbone).unwrap(), SafeTensors::deserialize(&mask).unwrap());
+    let words = backbone.tensor("bert.embeddings.word_embeddings.weight").unwrap();
+    let nothing = vec![0; words.data().len()];
+    let other = TensorView::new(words.dtype(), words.shape().to_vec(), &nothing).unwrap();
+    let bias: Vec<f32> = mask
+        .tensor("cls.predictions.bias")
+        .unwrap()
+        .data()
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|b| half::f16::from_le_bytes(*b).to_f32())
+        .collect();
+    for (decoder, tied) in [(words, true), (other, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tensors = [backbone.tensors(), mask.tensors()].concat();
+        tensors.push(("cls.predictions.decoder.weight".to_owned(), decoder));
+        std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+        std::fs::write(folder.path().join("config.json"), case.config.to_string()).unwrap();
+        let opened = open(folder.path()).unwrap();
+        assert_eq!(opened.unread, Vec::<String>::new());
+        assert_eq!(matches!(opened.head().unwrap().out, Out::Tied(_)), tied);
+        let said = answers(&opened, "mask", &[&fixture.inputs[0]], &mut Scratch::default());
+        let expected = if tied { &case.expected[0] } else { &bias };
+        assert!(worst(&said, &[expected]) < 1e-4);
+    }
+}
+
+/// A class whose head is for training alone leaves the network; its tensors are told.
+#[test]
+fn a_head_that_answers_nothing_is_left_and_told() {
+    let fixture = fixture("electra");
+    let case = fixture.cases.iter().find(|case| case.head == "mask").unwrap();
+    let mut config = case.config.clone();
+    config["architectures"] = serde_json::json!(["ElectraForPreTraining"]);
+    let opened = opened("electra", case, &config);
+    assert!(opened.head().is_none());
+    assert!(opened.unread.contains(&"generator_lm_head.bias".to_owned()), "{:?}", opened.unread);
 }

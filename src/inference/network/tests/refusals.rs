@@ -55,9 +55,42 @@ fn sizes_that_are_absurd_are_refused_before_anything_is_made() {
     let mut config = case("mpnet", "hidden").config;
     config["relative_attention_num_buckets"] = json!(16);
     assert!(refused("mpnet", "hidden", &config).to_string().contains("relative_attention_num_buckets"));
+    let mut config = case("albert", "hidden").config;
+    config["hidden_act"] = json!(null);
+    assert!(refused("albert", "hidden", &config).to_string().contains("hidden_act"));
+    let mut config = case("roberta", "hidden").config;
+    config["pad_token_id"] = json!(39);
+    assert!(refused("roberta", "hidden", &config).to_string().contains("pad_token_id"));
     let mut config = case("bert", "hidden").config;
     config["num_attention_heads"] = json!(5);
     assert!(refused("bert", "hidden", &config).to_string().contains("5 attention heads"));
+}
+
+/// Whatever stands under a key, the folder is refused or runs: never a panic, never a size that was not compared with the file.
+#[test]
+fn no_setting_makes_a_panic() {
+    let values = [json!(0), json!(1), json!(3), json!(33), json!(-1), json!(1.5), json!(u64::MAX), json!("x"), json!([1])];
+    for folder in FOLDERS {
+        let config = case(folder, "mask").config;
+        let into = tempfile::tempdir().unwrap();
+        let numbers = config.as_object().unwrap().iter().filter(|(_, value)| value.is_number()).map(|(key, _)| key);
+        for (key, value) in numbers.flat_map(|key| values.iter().map(move |value| (key, value))) {
+            let mut config = config.clone();
+            config[key] = value.clone();
+            write(into.path(), folder, "mask", &config);
+            match open(into.path()) {
+                Ok(opened) => {
+                    let text = Sequence::from([2u32, 5, 4, 3].as_slice());
+                    let mut scratch = Scratch::default();
+                    if opened.network.encode(&[text], &mut scratch).is_ok() {
+                        let logits = opened.head().unwrap().logits(&*opened.network, &scratch.x, &[text], None);
+                        assert_eq!(logits[0].len(), 4 * 96, "{folder}, {key} = {value}");
+                    }
+                }
+                Err(error) => assert!(error.to_string().contains(&into.path().display().to_string()), "{error}"),
+            }
+        }
+    }
 }
 
 /// Each tensor of each head and of each network is needed.

@@ -1,4 +1,17 @@
-//! `tokenizer.json` with our own limits: never any padding, bounded work for a text of any length, and windows over long texts.
+//! A folder's tokeniser with our own limits: never any padding, bounded work for a text of any length, and windows over long texts.
+//! It is read from `tokenizer.json`, or from the forms that older checkpoints have.
+
+mod byte_pairs;
+mod forms;
+mod frame;
+mod kind;
+mod sentence_piece;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod word_piece;
+
+pub use settings::max_tokens;
 
 use super::InferenceError;
 use std::ops::Range;
@@ -57,7 +70,7 @@ pub struct Tokens {
     pub ids: Vec<u32>,
     /// The segment of each token.
     pub types: Vec<u32>,
-    /// Bytes of each token in its text; empty for special tokens.
+    /// Bytes of each token in its text, always whole characters; empty for special tokens.
     pub offsets: Vec<(usize, usize)>,
     /// The word of each token by the pre-tokeniser, counted in its text; `None` for special tokens.
     pub words: Vec<Option<u32>>,
@@ -77,12 +90,10 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Reads `folder/tokenizer.json`; the padding and truncation that the file asks for are overridden.
+    /// Reads `folder/tokenizer.json`, or what is there of the older forms: `vocab.txt`, `vocab.json` with `merges.txt`, or a
+    /// SentencePiece model. Padding and truncation that a file asks for are overridden.
     pub fn open(folder: &Path, max_tokens: usize) -> Result<Self, InferenceError> {
-        let path = folder.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
-        let malformed = |e: tokenizers::Error| InferenceError::Malformed { path: path.clone(), cause: e.to_string() };
-        let inner = Tokenizer::from_bytes(&bytes).map_err(malformed)?;
+        let (path, inner) = forms::open(folder)?;
         Self::new(path, inner, max_tokens)
     }
 
@@ -153,7 +164,7 @@ impl TextTokenizer {
         let Some(second) = &text.second else {
             let parts = slide(first.len(), room, cut.stride)?;
             let cut_off = first_cut || (parts.len() == 1 && parts[0].end < first.len());
-            return parts.into_iter().map(|part| self.framed(take(&first, part), None, cut_off)).collect();
+            return parts.into_iter().map(|part| self.framed(text, take(&first, part), None, cut_off)).collect();
         };
         let (second, second_cut) = self.part(second, looked_at)?;
         let (lengths, give) = ((first.len(), second.len()), cut.give);
@@ -161,7 +172,7 @@ impl TextTokenizer {
         if give == Give::Longest {
             let (a, b) = longest_first(lengths, room);
             let cut_off = lost || (a, b) != lengths;
-            return Ok(vec![self.framed(take(&first, 0..a), Some(take(&second, 0..b)), cut_off)?]);
+            return Ok(vec![self.framed(text, take(&first, 0..a), Some(take(&second, 0..b)), cut_off)?]);
         }
         let (kept, slid) = if give == Give::First { (&second, &first) } else { (&first, &second) };
         let Some(rest) = room.checked_sub(kept.len()).filter(|&rest| rest > 0 || slid.is_empty()) else {
@@ -175,7 +186,7 @@ impl TextTokenizer {
         let one = |part: Range<usize>| {
             let (kept, slid) = (kept.clone(), take(slid, part));
             let (a, b) = if give == Give::First { (slid, kept) } else { (kept, slid) };
-            self.framed(a, Some(b), cut_off)
+            self.framed(text, a, Some(b), cut_off)
         };
         parts.into_iter().map(one).collect()
     }
@@ -187,7 +198,7 @@ impl TextTokenizer {
         Ok((encoding, kept.len() < text.len()))
     }
 
-    fn framed(&self, first: Encoding, second: Option<Encoding>, truncated: bool) -> Result<Tokens, InferenceError> {
+    fn framed(&self, text: &Text, first: Encoding, second: Option<Encoding>, truncated: bool) -> Result<Tokens, InferenceError> {
         let framed = match &self.frame {
             Some(frame) => frame.process(first, second, true),
             None => <dyn PostProcessor>::default_process(std::iter::once(first).chain(second).collect(), true)
@@ -198,15 +209,28 @@ impl TextTokenizer {
             return Err(InferenceError::Poison("the text has no token that the model knows".to_owned()));
         }
         let side = |side: &Option<usize>| side.map(|side| side.min(1) as u8);
+        let sides: Vec<Option<u8>> = encoding.get_sequence_ids().iter().map(side).collect();
+        let whole = |(&offsets, side): (&(usize, usize), &Option<u8>)| match (side, &text.second) {
+            (Some(0), _) => whole_characters(&text.first, offsets),
+            (Some(_), Some(second)) => whole_characters(second, offsets),
+            _ => offsets,
+        };
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
             types: encoding.get_type_ids().to_vec(),
-            offsets: encoding.get_offsets().to_vec(),
+            offsets: encoding.get_offsets().iter().zip(&sides).map(whole).collect(),
             words: encoding.get_word_ids().to_vec(),
-            sides: encoding.get_sequence_ids().iter().map(side).collect(),
+            sides,
             truncated,
         })
     }
+}
+
+/// Both ends moved back to the beginning of a character, as transformers counts them: a blank that a byte-level tokeniser put before a
+/// text takes nothing of its first character.
+fn whole_characters(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
+    let down = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    (down(start), down(end))
 }
 
 /// Some consecutive tokens of a text.
@@ -260,47 +284,5 @@ fn head(text: &str, characters: usize) -> &str {
     match text.char_indices().nth(characters) {
         Some((end, _)) => &text[..end],
         None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_text_is_cut_between_characters() {
-        assert_eq!(head("naïve 中文", 3), "naï");
-        assert_eq!(head("中文", 9), "中文");
-    }
-
-    #[test]
-    fn of_a_pair_the_longer_gives_way() {
-        assert_eq!(longest_first((3, 4), 10), (3, 4));
-        assert_eq!(longest_first((2, 40), 10), (2, 8));
-        assert_eq!(longest_first((40, 3), 10), (7, 3));
-        assert_eq!(longest_first((40, 30), 11), (5, 6));
-    }
-
-    proptest! {
-        /// Would catch: a token that no window has, a window that is too long or overlaps too little.
-        #[test]
-        fn windows_cover_the_text(length in 0usize..500, room in 1usize..60, stride in 0usize..60) {
-            let Ok(windows) = slide(length, room, Some(stride)) else {
-                prop_assert!(stride >= room && length > room);
-                return Ok(());
-            };
-            prop_assert_eq!((windows[0].start, windows[windows.len() - 1].end), (0, length));
-            for pair in windows.windows(2) {
-                prop_assert_eq!(pair[0].end - pair[1].start, stride);
-            }
-            prop_assert!(windows.iter().all(|w| w.len() <= room));
-        }
-
-        #[test]
-        fn a_pair_fills_the_room(first in 0usize..90, second in 0usize..90, room in 2usize..90) {
-            let (a, b) = longest_first((first, second), room);
-            prop_assert!(a <= first && b <= second && a + b == room.min(first + second));
-        }
     }
 }

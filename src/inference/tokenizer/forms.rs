@@ -1,0 +1,68 @@
+//! Which form a folder's tokeniser has, and the tokeniser made of it.
+
+use super::kind::Kind;
+use super::settings::Settings;
+use super::{byte_pairs, sentence_piece, word_piece};
+use crate::inference::InferenceError;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// Names under which SentencePiece models are saved.
+const SENTENCE_PIECE: [&str; 4] = ["spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model"];
+
+/// The tokeniser of a folder, and the file that it was made of: `tokenizer.json` where that is there, else one of the older forms,
+/// with what `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say.
+pub fn open(folder: &Path) -> Result<(PathBuf, Tokenizer), InferenceError> {
+    let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+    if let Some(path) = there("tokenizer.json") {
+        let tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|e| malformed(&path, e))?;
+        return Ok((path, tokenizer));
+    }
+    if let Some(path) = there("vocab.txt") {
+        let (settings, kind) = settings(folder, &path)?;
+        return Ok((path.clone(), word_piece::open(&path, &settings, kind)?));
+    }
+    if let (Some(path), Some(merges)) = (there("vocab.json"), there("merges.txt")) {
+        let (settings, kind) = settings(folder, &path)?;
+        return Ok((path.clone(), byte_pairs::open(&path, &merges, &settings, kind)?));
+    }
+    if let Some(path) = SENTENCE_PIECE.into_iter().find_map(there) {
+        let (settings, kind) = settings(folder, &path)?;
+        return Ok((path.clone(), sentence_piece::open(&path, &settings, kind)?));
+    }
+    let names = SENTENCE_PIECE.join(", ");
+    let cause = format!("no tokeniser is there; looked for tokenizer.json, vocab.txt, vocab.json with merges.txt, {names}");
+    Err(InferenceError::Read { path: folder.to_owned(), cause })
+}
+
+/// What the folder says about its tokeniser. Files of the older forms do not tell by themselves how text is prepared.
+fn settings(folder: &Path, path: &Path) -> Result<(Settings, Kind), InferenceError> {
+    let settings = Settings::open(folder)?;
+    let named = settings.named(folder)?;
+    match Kind::named(&named) {
+        Some(kind) => Ok((settings, kind)),
+        None => Err(unknown(path, &named)),
+    }
+}
+
+/// A tokeniser whose rules are not known in this form.
+pub fn unknown(path: &Path, named: &str) -> InferenceError {
+    let cause = format!(
+        "the rules of a tokeniser `{named}` in this form are not known here; save it as tokenizer.json \
+         (AutoTokenizer.from_pretrained(folder).save_pretrained(folder) in transformers)"
+    );
+    InferenceError::Unsupported { path: path.to_owned(), cause }
+}
+
+pub fn read(path: &Path) -> Result<Vec<u8>, InferenceError> {
+    std::fs::read(path).map_err(|e| InferenceError::Read { path: path.to_owned(), cause: e.to_string() })
+}
+
+/// The text of a file; it must be UTF-8.
+pub fn read_text(path: &Path) -> Result<String, InferenceError> {
+    String::from_utf8(read(path)?).map_err(|e| malformed(path, e))
+}
+
+pub fn malformed(path: &Path, cause: impl ToString) -> InferenceError {
+    InferenceError::Malformed { path: path.to_owned(), cause: cause.to_string() }
+}

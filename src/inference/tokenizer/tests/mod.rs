@@ -1,0 +1,3 @@
+mod older_forms;
+mod refusals;
+mod windows;
