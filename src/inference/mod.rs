@@ -16,6 +16,7 @@ mod heads;
 pub mod network;
 mod ops;
 mod registry;
+pub mod seq2seq;
 mod tokenizer;
 pub mod weights;
 

@@ -1,0 +1,241 @@
+//! The decoder: one step writes one token for each of several hypotheses, of one text or of many.
+
+use super::encode::{Encoder, Positions};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, first_of, forward};
+use super::spec::{Family, Spec};
+use crate::inference::InferenceError;
+use crate::inference::attend::{Rows, mix, products, softmax_rows};
+use crate::inference::checkpoint::ModelConfig;
+use crate::inference::network::Reader;
+use crate::inference::ops::{Linear, project};
+
+struct Layer {
+    query_key_value: Linear,
+    out: Linear,
+    attention: Around,
+    across_query: Linear,
+    across_key_value: Linear,
+    across_out: Linear,
+    across: Around,
+    feed_forward: FeedForward,
+    after: Around,
+}
+
+/// Keys and values of what a hypothesis has written, `[tokens, 2 * inner]` a layer.
+#[derive(Clone)]
+pub struct Past {
+    layers: Vec<Vec<f32>>,
+    tokens: usize,
+}
+
+/// Keys and values of the sources, worked out once: `[total_tokens, 2 * inner]` a layer.
+pub struct Sources {
+    layers: Vec<Vec<f32>>,
+    /// First row and rows of each text.
+    places: Vec<(usize, usize)>,
+}
+
+/// A hypothesis in a step: the token it has written last, and which source it reads.
+pub struct Row<'a> {
+    pub token: u32,
+    pub past: &'a mut Past,
+    pub source: usize,
+}
+
+/// The weights of the decoder and of the product that ends in words.
+pub struct Decoder {
+    /// `[target_vocabulary, hidden]`
+    words: Vec<f32>,
+    /// What outputs meet, where that is not the word table.
+    head: Option<Vec<f32>>,
+    head_bias: Vec<f32>,
+    positions: Positions,
+    layers: Vec<Layer>,
+    last: Option<RowNorm>,
+    bias: Option<DistanceBias>,
+    hidden: usize,
+    inner: usize,
+    heads: usize,
+    epsilon: f32,
+    logit_scale: f32,
+}
+
+impl Decoder {
+    pub fn load(config: &ModelConfig, reader: &Reader<'_>, spec: &Spec, encoder: &Encoder) -> Result<Self, InferenceError> {
+        let t5 = spec.family == Family::T5;
+        let names = match t5 {
+            true => ["decoder.embed_tokens.weight", "shared.weight"],
+            false => ["model.decoder.embed_tokens.weight", "model.shared.weight"],
+        };
+        let shape = [spec.target_vocabulary, spec.hidden];
+        let table = first_of(reader, &names);
+        // A file that holds the shared table under the encoder's name only.
+        let words = match reader.has(table) || spec.vocabulary != spec.target_vocabulary {
+            true => reader.f32(table, &shape)?,
+            false => encoder.words.clone(),
+        };
+        let own = reader.has("lm_head.weight");
+        if !own && !config.flag_or("tie_word_embeddings", true)? {
+            reader.f32("lm_head.weight", &shape)?;
+        }
+        let bias = match reader.has("final_logits_bias") {
+            true => reader.f32("final_logits_bias", &[1, shape[0]])?,
+            false => vec![0.0; shape[0]],
+        };
+        let distances = "decoder.block.0.layer.0.SelfAttention";
+        let heads = spec.decoder.heads;
+        Ok(Self {
+            words,
+            head: own.then(|| reader.f32("lm_head.weight", &shape)).transpose()?,
+            head_bias: bias,
+            positions: Positions::load(reader, "decoder", spec)?,
+            layers: (0..spec.decoder.layers).map(|index| layer(reader, spec, index)).collect::<Result<_, _>>()?,
+            last: t5.then(|| RowNorm::load(reader, "decoder.final_layer_norm", spec)).transpose()?,
+            bias: spec.buckets.map(|buckets| DistanceBias::load(reader, distances, buckets, heads, false)).transpose()?,
+            hidden: spec.hidden,
+            inner: spec.inner,
+            heads,
+            epsilon: spec.epsilon,
+            logit_scale: spec.logit_scale,
+        })
+    }
+
+    pub fn vocabulary(&self) -> usize {
+        self.head_bias.len()
+    }
+
+    /// A hypothesis that has written nothing.
+    pub fn past(&self) -> Past {
+        Past { layers: vec![Vec::new(); self.layers.len()], tokens: 0 }
+    }
+
+    /// Keys and values of what the encoder made of texts of these lengths.
+    pub fn sources(&self, encoded: &[f32], lengths: &[usize]) -> Sources {
+        let of_layer = |layer: &Layer| {
+            let mut out = Vec::new();
+            forward(&layer.across_key_value, encoded, &mut out);
+            out
+        };
+        let mut start = 0;
+        let place = |&length: &usize| {
+            start += length;
+            (start - length, length)
+        };
+        Sources { layers: self.layers.iter().map(of_layer).collect(), places: lengths.iter().map(place).collect() }
+    }
+
+    /// The logits behind each row's token, `[rows, vocabulary]`, and the token goes into the row's past. The caller has seen to it
+    /// that tokens stand in the vocabulary and pasts are shorter than the network's longest text.
+    pub fn step(&self, rows: &mut [Row<'_>], sources: &Sources) -> Vec<f32> {
+        let mut x = Vec::with_capacity(rows.len() * self.hidden);
+        rows.iter().for_each(|row| self.positions.push(&mut x, &self.words, row.token, row.past.tokens));
+        self.positions.finish(&mut x, self.epsilon);
+        let mut scores = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.attention.run(&mut x, |input, out| {
+                let (mut joined, mut mixed) = (Vec::new(), vec![0.0; rows.len() * self.inner]);
+                forward(&layer.query_key_value, input, &mut joined);
+                let one = joined.chunks_exact(3 * self.inner).zip(mixed.chunks_exact_mut(self.inner));
+                for (row, (new, out)) in rows.iter_mut().zip(one) {
+                    row.past.layers[index].extend_from_slice(&new[self.inner..]);
+                    self.look_back(new, &row.past.layers[index], out, &mut scores);
+                }
+                forward(&layer.out, &mixed, out);
+            });
+            layer.across.run(&mut x, |input, out| {
+                let (mut query, mut mixed) = (Vec::new(), vec![0.0; rows.len() * self.inner]);
+                forward(&layer.across_query, input, &mut query);
+                let mut first = 0;
+                // Hypotheses of one text stand together and read the same source.
+                for same in rows.chunk_by(|a, b| a.source == b.source) {
+                    let place = sources.places[same[0].source];
+                    self.look_across((first, same.len()), place, &query, &sources.layers[index], (&mut mixed, &mut scores));
+                    first += same.len();
+                }
+                forward(&layer.across_out, &mixed, out);
+            });
+            layer.after.run(&mut x, |input, out| layer.feed_forward.run(input, out));
+        }
+        rows.iter_mut().for_each(|row| row.past.tokens += 1);
+        if let Some(last) = &self.last {
+            last.apply(&mut x, self.epsilon);
+        }
+        x.iter_mut().for_each(|v| *v *= self.logit_scale);
+        if rows.len() == 1 {
+            // As in `forward`.
+            x.extend_from_within(..);
+        }
+        let mut logits = Vec::new();
+        project(&x, self.head.as_ref().unwrap_or(&self.words), &self.head_bias, &mut logits);
+        logits.truncate(rows.len() * self.vocabulary());
+        logits
+    }
+
+    /// Attention of the newest token of a hypothesis over all it has written, itself included.
+    fn look_back(&self, query: &[f32], past: &[f32], out: &mut [f32], scores: &mut Vec<f32>) {
+        let (inner, size) = (self.inner, self.inner / self.heads);
+        let len = past.len() / (2 * inner);
+        for head in 0..self.heads {
+            let part = |n: usize| Rows::new(past, n * inner + head * size, 2 * inner);
+            products(Rows::new(query, head * size, inner), part(0), (1, len, size), scores);
+            if let Some(bias) = &self.bias {
+                scores.iter_mut().enumerate().for_each(|(j, v)| *v += bias.at(j as isize - (len as isize - 1), head));
+            }
+            softmax_rows(scores, len);
+            mix(scores, part(1), (1, len, size), out, (head * size, inner));
+        }
+    }
+
+    /// Attention of `count` rows from `first` on over their source.
+    fn look_across(
+        &self,
+        (first, count): (usize, usize),
+        (start, len): (usize, usize),
+        query: &[f32],
+        source: &[f32],
+        (out, scores): (&mut [f32], &mut Vec<f32>),
+    ) {
+        let (inner, size) = (self.inner, self.inner / self.heads);
+        for head in 0..self.heads {
+            let part = |n: usize| Rows::new(source, start * 2 * inner + n * inner + head * size, 2 * inner);
+            let at = first * inner + head * size;
+            products(Rows::new(query, at, inner), part(0), (count, len, size), scores);
+            softmax_rows(scores, len);
+            mix(scores, part(1), (count, len, size), out, (at, inner));
+        }
+    }
+}
+
+fn layer(reader: &Reader<'_>, spec: &Spec, index: usize) -> Result<Layer, InferenceError> {
+    let (at, names) = match spec.family {
+        Family::T5 => (
+            format!("decoder.block.{index}"),
+            [
+                "layer.0.SelfAttention",
+                "layer.0.layer_norm",
+                "layer.1.EncDecAttention",
+                "layer.1.layer_norm",
+                "layer.2.layer_norm",
+                "layer.2",
+            ],
+        ),
+        _ => (
+            format!("model.decoder.layers.{index}"),
+            ["self_attn", "self_attn_layer_norm", "encoder_attn", "encoder_attn_layer_norm", "final_layer_norm", ""],
+        ),
+    };
+    let name = |n: usize| format!("{at}.{}", names[n]).trim_end_matches('.').to_owned();
+    let attention = Attention::load(reader, &name(0), spec, spec.decoder.heads)?;
+    let across = Attention::load(reader, &name(2), spec, spec.decoder.heads)?;
+    Ok(Layer {
+        query_key_value: Linear::join(&[attention.query, attention.key, attention.value], spec.hidden),
+        out: attention.out,
+        attention: Around::load(reader, &name(1), spec)?,
+        across_query: Linear::join(&[across.query], spec.hidden),
+        across_key_value: Linear::join(&[across.key, across.value], spec.hidden),
+        across_out: across.out,
+        across: Around::load(reader, &name(3), spec)?,
+        feed_forward: FeedForward::load(reader, &name(5), spec, spec.decoder.wide)?,
+        after: Around::load(reader, &name(4), spec)?,
+    })
+}
