@@ -159,7 +159,7 @@ impl<T: Task> Function for TextFunction<T> {
             let answers = self.answer(slice.iter().map(ask).collect()).await?;
             let outcome = |answer: Result<T::Answer, Rejection>| match answer {
                 Ok(answer) => Outcome::Emit(vec![self.task.prediction(answer)]),
-                Err(refused) => Outcome::Reject(refused),
+                Err(refused) => Outcome::Reject(self.places.located(refused)),
             };
             let outcomes = answers.into_iter().map(outcome).collect();
             Ok(passed::add(slice, outcomes, self.common.texts.pass_event, &self.common.texts.output_key))

@@ -1,5 +1,5 @@
 //! `answer`: the piece of a context that answers a question. Long contexts are read in windows, whose spans are compared on one
-//! scale; see [`spans`].
+//! scale.
 
 mod compatible;
 mod spans;

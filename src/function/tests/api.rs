@@ -28,8 +28,9 @@ fn one_line_is_enough() {
     let batch = classify.call_batch(&texts).unwrap();
     assert!(batch.len() == 600 && batch.iter().all(|one| one.labels.len() == 2));
     assert_eq!(batch[7].label, classify.call(&texts[7]).unwrap().label);
-    let pair = Passage { text: "good".into(), pair: Some("bad".into()), labels: None };
-    assert_eq!(classify.call(pair).unwrap().tokens, 5);
+    assert_eq!(classify.call(Passage::pair("good", "bad")).unwrap().tokens, 5);
+    let infer = api::classify(&path("nli")).unwrap().load().unwrap();
+    assert_eq!(infer.call(Passage::from("good film").among(["sport", "food"])).unwrap().labels.len(), 2);
     let error = classify.call_batch(["good", " ", "bad"]).unwrap_err();
     assert_eq!(error.to_string(), "input 1, field `text`: the text is empty or only white space");
     let each = classify.call_each(["good", " "]).unwrap();
