@@ -215,7 +215,9 @@ mod tests {
         assert!(ask("GET", "/metrics", "").await.contains(" 200 "));
         assert!(ask("POST", "/v1/functions/echo", "[1]").await.ends_with("[1]"));
         assert!(ask("POST", "/v1/functions/x", "[1]").await.contains("not_found"));
-        assert!(ask("POST", "/v1/functions/echo", "{").await.contains("invalid_request"));
+        for broken in ["{", r#"{"inputs": "\ud800"}"#] {
+            assert!(ask("POST", "/v1/functions/echo", broken).await.contains("invalid_request"), "{broken}");
+        }
         let large = ask("POST", "/v1/functions/echo", &"1".repeat(200)).await;
         assert!(large.contains(" 413 ") && large.contains("too_large"), "{large}");
         assert!(ask("POST", "/hf/echo", "[1]").await.ends_with("{\"bare\":[1]}"));

@@ -5,7 +5,7 @@
 use crate::inference::TextTokenizer;
 
 /// Names of the control tokens that the families use.
-const TOKENS: [&str; 14] = [
+const TOKENS: [&str; 29] = [
     "[CLS]",
     "[SEP]",
     "[MASK]",
@@ -19,7 +19,22 @@ const TOKENS: [&str; 14] = [
     "<cls>",
     "<sep>",
     "<|endoftext|>",
+    "<|im_start|>",
     "<|im_end|>",
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|end|>",
+    "<bos>",
+    "<eos>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<extra_id_0>",
 ];
 
 /// The text without control tokens that the tokeniser would obey, of the same length; `keep` stays one.

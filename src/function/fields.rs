@@ -41,6 +41,18 @@ impl Places {
         Self { places, members }
     }
 
+    /// A refusal by the path in the event, where it names one of these fields.
+    pub fn located(&self, refused: Rejection) -> Rejection {
+        let Some(field) = refused.field.as_deref() else { return refused };
+        let (name, rest) = field.split_once('.').map_or((field, ""), |(name, rest)| (name, rest));
+        let place = self.places.iter().find(|place| place.configured && place.name == name);
+        match place.filter(|place| !field.starts_with(place.path.as_str())) {
+            Some(place) if rest.is_empty() => refused.clone().at(place.path.as_str()),
+            Some(place) => refused.clone().at(format!("{}.{rest}", place.path)),
+            None => refused,
+        }
+    }
+
     /// Looks into one event.
     pub fn of<'a>(&'a self, input: &'a Input) -> Result<Fields<'a>, Rejection> {
         let text = input.event.text.as_deref();
@@ -154,6 +166,11 @@ mod tests {
         let refused = moved.of(&one).unwrap().texts("labels").unwrap_err();
         assert_eq!((refused.code, refused.field.as_deref()), ("wrong_type", Some("doc.labels")));
         assert_eq!(moved.of(&one).unwrap().text("question").unwrap_err().code, "missing_field");
+        for (field, expected) in
+            [("labels.3", "doc.labels.3"), ("context", "doc.body"), ("doc.body", "doc.body"), ("question", "question")]
+        {
+            assert_eq!(moved.located(Rejection::new("x", "y").at(field)).field.as_deref(), Some(expected));
+        }
         let number = input(0, &json!(7));
         assert_eq!(moved.of(&number).err().unwrap().code, "not_an_object");
     }

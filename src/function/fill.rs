@@ -3,7 +3,7 @@
 use super::control::harmless;
 use super::fields::Fields;
 use super::options::List;
-use super::task::Task;
+use super::task::{MAX_ITEMS, Task};
 use super::texts::{call_error, rounded};
 use super::windows::{Seen, ranked, softmax};
 use super::{CallError, Prediction};
@@ -114,8 +114,8 @@ impl Task for Fill {
         let Some(mask) = encoder.mask_token() else {
             return Err("the model has no head for masked words, or its tokeniser no mask token".to_owned());
         };
-        if options.top_k == 0 {
-            return Err("option `top_k` must be at least 1".to_owned());
+        if !(1..=MAX_ITEMS).contains(&options.top_k) {
+            return Err(format!("option `top_k` is {}; it must be 1 to {MAX_ITEMS}", options.top_k));
         }
         let tokenizer = encoder.tokenizer();
         let token = |target: &String| {

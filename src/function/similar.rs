@@ -81,13 +81,12 @@ impl Task for Similar {
             .flat_map(|(ask, _)| std::iter::once(ask.source_sentence).chain(ask.sentences))
             .collect();
         let mut vectors = embeddings(&self.encoder, texts).await?.into_iter();
-        let one = |count: usize| {
+        let mut one = |count: usize| {
             let own: Vec<(Arc<[f32]>, Seen)> = vectors.by_ref().take(count + 1).collect();
             let seen = own.iter().fold(Seen::default(), |all, (_, seen)| all.and(*seen));
             let scores = own.iter().skip(1).map(|(vector, _)| rounded(cosine(&own[0].0, vector))).collect();
             Similarities { scores, tokens: seen.tokens, truncated: seen.truncated }
         };
-        let mut one = one;
         Ok(counts.into_iter().map(|count| count.map(&mut one)).collect())
     }
 

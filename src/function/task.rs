@@ -21,6 +21,9 @@ const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duratio
 /// Items of a list in an input at most, such as sentences or labels.
 pub const MAX_ITEMS: usize = 1_000;
 
+/// Texts that are in work together at most; a text counts once more for each KiB.
+const GROUP: usize = 2_048;
+
 /// One text function.
 pub trait Task: Send + Sync + Sized + 'static {
     const NAME: &'static str;
@@ -114,13 +117,34 @@ impl<T: Task> TextFunction<T> {
             let checked = ask.and_then(|ask| check(&self.common.texts, &T::texts(&ask)).map(|()| ask));
             places.push(checked.map(|ask| good.push(ask)));
         }
-        let mut answers = if good.is_empty() { Vec::new() } else { self.task.answer(good).await? }.into_iter();
+        let mut answers = self.in_groups(good).await?.into_iter();
         let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
         let place = |place: Result<(), Rejection>| match place {
             Ok(()) => answers.next().ok_or_else(missing),
             Err(refused) => Ok(Err(refused)),
         };
         places.into_iter().map(place).collect()
+    }
+}
+
+impl<T: Task> TextFunction<T> {
+    /// Some at a time, so that a slice of long texts or lists needs no more memory than one of short ones.
+    async fn in_groups(&self, asks: Vec<T::Ask>) -> Result<Vec<Result<T::Answer, Rejection>>, CallError> {
+        let mut answers = Vec::with_capacity(asks.len());
+        let (mut group, mut cost) = (Vec::new(), 0);
+        for ask in asks {
+            let own: usize = T::texts(&ask).iter().map(|(_, _, text)| 1 + text.len() / 1024).sum();
+            if cost + own > GROUP && !group.is_empty() {
+                answers.extend(self.task.answer(std::mem::take(&mut group)).await?);
+                cost = 0;
+            }
+            cost += own;
+            group.push(ask);
+        }
+        if !group.is_empty() {
+            answers.extend(self.task.answer(group).await?);
+        }
+        Ok(answers)
     }
 }
 
@@ -135,7 +159,7 @@ impl<T: Task> Function for TextFunction<T> {
             let answers = self.answer(slice.iter().map(ask).collect()).await?;
             let outcome = |answer: Result<T::Answer, Rejection>| match answer {
                 Ok(answer) => Outcome::Emit(vec![self.task.prediction(answer)]),
-                Err(refused) => Outcome::Reject(refused),
+                Err(refused) => Outcome::Reject(self.places.located(refused)),
             };
             let outcomes = answers.into_iter().map(outcome).collect();
             Ok(passed::add(slice, outcomes, self.common.texts.pass_event, &self.common.texts.output_key))

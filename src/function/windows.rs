@@ -6,6 +6,8 @@ use super::options::TooLong;
 use super::texts::call_error;
 use crate::event::Rejection;
 use crate::inference::{Answer, Cut, Encoder, Head, Text, Tokens};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One window: its tokens (without `ids` and `types`, which went to the network) and what the model says.
 pub struct Window {
@@ -93,8 +95,7 @@ pub async fn windows(
 }
 
 /// Asks the model about all windows at once and gives each text its own back.
-pub async fn answers(encoder: &Encoder, head: Head, texts: Vec<Vec<Tokens>>) -> Result<Vec<Vec<Window>>, CallError> {
-    let mut texts = texts;
+pub async fn answers(encoder: &Encoder, head: Head, mut texts: Vec<Vec<Tokens>>) -> Result<Vec<Vec<Window>>, CallError> {
     let take = |window: &mut Tokens| Tokens {
         ids: std::mem::take(&mut window.ids),
         types: std::mem::take(&mut window.types),
@@ -118,8 +119,8 @@ pub fn in_place<Q, A>(asked: Vec<Result<Q, Rejection>>, answers: impl IntoIterat
 }
 
 /// Vectors of length 1, one a text, with what was seen of it. Equal texts are computed once.
-pub async fn embeddings(encoder: &Encoder, texts: Vec<String>) -> Result<Vec<(std::sync::Arc<[f32]>, Seen)>, CallError> {
-    let mut known = std::collections::HashMap::new();
+pub async fn embeddings(encoder: &Encoder, texts: Vec<String>) -> Result<Vec<(Arc<[f32]>, Seen)>, CallError> {
+    let mut known = HashMap::new();
     let (mut once, mut places) = (Vec::new(), Vec::with_capacity(texts.len()));
     for text in texts {
         let place = *known.entry(text).or_insert_with_key(|text| {
@@ -131,7 +132,7 @@ pub async fn embeddings(encoder: &Encoder, texts: Vec<String>) -> Result<Vec<(st
     let answers = encoder.answer(Head::Embed, once).await.map_err(call_error)?;
     let seen = |answer: &Answer| Seen { tokens: answer.tokens, truncated: answer.truncated, windows: 1 };
     let vectors: Vec<_> = answers.into_iter().map(|answer| (seen(&answer), answer.values.into())).collect();
-    let one = |place: usize| vectors.get(place).map(|(seen, vector): &(Seen, std::sync::Arc<[f32]>)| (vector.clone(), *seen));
+    let one = |place: usize| vectors.get(place).map(|(seen, vector): &(Seen, Arc<[f32]>)| (vector.clone(), *seen));
     let all: Option<Vec<_>> = places.into_iter().map(one).collect();
     all.ok_or_else(|| CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()))
 }

@@ -57,15 +57,27 @@ fn json(text: String) -> Value {
     parsed.unwrap_or(Value::String(text))
 }
 
-/// A line as JSON, or as a text; one that begins an object and is none is refused, for it was not meant as a text.
+/// A line as JSON, or as a text; one that has the looks of an object or of a JSON string and is none is refused, for it was not meant
+/// as a text.
 pub fn read(line: String) -> Result<Value, Rejection> {
     match serde_json::from_str(&line) {
         Ok(value) => Ok(value),
-        Err(cause) if line.trim_start().starts_with('{') => {
+        Err(cause) if line.trim_start().starts_with('{') || quoted(line.trim()) => {
             Err(Rejection::new("invalid_json", format!("not JSON at column {}", cause.column())))
         }
         Err(_) => Ok(Value::String(line)),
     }
+}
+
+/// Whether a line is in quotes as a whole, without further quotes inside.
+fn quoted(line: &str) -> bool {
+    let Some(inside) = line.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
+    let mut escaped = false;
+    !inside.chars().any(|sign| {
+        let quote = sign == '"' && !escaped;
+        escaped = sign == '\\' && !escaped;
+        quote
+    })
 }
 
 /// The function with the options that have words of their own.
@@ -102,7 +114,10 @@ mod tests {
         assert_eq!(lines.with(json!({ "question": "how long?" }), "question"), expected);
         assert_eq!(Given::new(None, &["text=a".to_owned()]).unwrap().alone("text"), Some(json!({ "text": "a" })));
         assert_eq!(read("{\"text\": \"\\ud800\"}".into()).unwrap_err().code, "invalid_json");
-        assert_eq!(read("[SEP] is a word".into()).unwrap(), "[SEP] is a word");
+        assert_eq!(read(r#""\ud800""#.into()).unwrap_err().code, "invalid_json");
+        for text in ["[SEP] is a word", "\"Great,\" he said, \"stuff\"", "\"", "naïve \\u"] {
+            assert_eq!(read(text.into()).unwrap(), text);
+        }
         for wrong in ["context", "context=@/no/such/file"] {
             assert!(Given::new(None, &[wrong.to_owned()]).err().unwrap().to_string().contains("--set"), "{wrong}");
         }

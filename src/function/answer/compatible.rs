@@ -16,12 +16,10 @@ pub fn answers(options: &Options, chars: &Chars<'_>, windows: &[Window]) -> Vec<
         let starts = probabilities(&seen.iter().map(|i| logits(window, *i).0).collect::<Vec<_>>());
         let ends = probabilities(&seen.iter().map(|i| logits(window, *i).1).collect::<Vec<_>>());
         none = none.min(starts[0] * ends[0]);
-        let mut spans = Vec::new();
-        for first in 1..seen.len() {
-            for last in first..seen.len().min(first.saturating_add(options.max_answer_len)) {
-                spans.push((starts[first] * ends[last], (seen[first], seen[last])));
-            }
-        }
+        let ends_of = |first: usize| first..seen.len().min(first.saturating_add(options.max_answer_len));
+        let span = |first: usize, last: usize| (starts[first] * ends[last], (seen[first], seen[last]));
+        let pairs = (1..seen.len()).flat_map(|first| ends_of(first).map(move |last| (first, last)));
+        let mut spans: Vec<_> = pairs.map(|(first, last)| span(first, last)).collect();
         spans.sort_by(|a, b| b.0.total_cmp(&a.0));
         spans.truncate(kept);
         let piece = |(score, tokens)| (chars.span(bytes(window, tokens, options.align_to_words)), score);

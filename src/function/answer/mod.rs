@@ -1,5 +1,5 @@
 //! `answer`: the piece of a context that answers a question. Long contexts are read in windows, whose spans are compared on one
-//! scale; see [`spans`].
+//! scale.
 
 mod compatible;
 mod spans;
@@ -7,7 +7,7 @@ mod spans;
 use super::chars::Chars;
 use super::control::harmless;
 use super::fields::Fields;
-use super::task::Task;
+use super::task::{MAX_ITEMS, Task};
 use super::texts::call_error;
 use super::windows::{Seen, Window, answers};
 use super::{CallError, Prediction};
@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Tokens of an answer at most, whatever the option says: every span of a window up to this length is looked at.
+const MAX_ANSWER_LEN: usize = 256;
 
 /// Options of `answer`; null is the default.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -179,11 +182,13 @@ impl Task for Answer {
         if !encoder.has_spans() {
             return Err("the model has no head for answers; it needs one fine-tuned for extractive question answering".to_owned());
         }
-        for (name, value) in
-            [("top_k", options.top_k), ("max_answer_len", options.max_answer_len), ("max_question_len", options.max_question_len)]
-        {
-            if value == 0 {
-                return Err(format!("option `{name}` must be at least 1"));
+        for (name, value, most) in [
+            ("top_k", options.top_k, MAX_ITEMS),
+            ("max_answer_len", options.max_answer_len, MAX_ANSWER_LEN),
+            ("max_question_len", options.max_question_len, usize::MAX),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(format!("option `{name}` is {value}; it must be 1 to {most}"));
             }
         }
         let most = encoder.max_tokens();

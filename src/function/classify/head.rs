@@ -47,6 +47,11 @@ impl Head {
         Ok(Some(Self { labels, apply, many }))
     }
 
+    /// Whether a label is called by a number, as in a model that was saved without names.
+    pub fn is_unnamed(&self) -> bool {
+        self.labels.iter().any(|label| label.strip_prefix("LABEL_").is_some_and(|rest| rest.parse::<u32>().is_ok()))
+    }
+
     /// The mean of the windows' scores, weighted by their tokens.
     fn scores(&self, windows: &[Window]) -> Vec<f32> {
         let mut mean = vec![0.0; self.labels.len()];

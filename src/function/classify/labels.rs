@@ -238,8 +238,8 @@ impl Classify {
 /// A hypothesis is kept whole, so that it must leave room for the text.
 fn too_long(encoder: &Encoder, place: usize, hypothesis: &str) -> Option<Rejection> {
     let most = encoder.max_tokens() / 2;
-    let longer = encoder.tokenizer().plain(hypothesis, most).map_or(true, |(_, cut)| cut);
-    longer.then(|| {
+    let fits = matches!(encoder.tokenizer().plain(hypothesis, most), Ok((_, false)));
+    (!fits).then(|| {
         let detail = format!("with its template the label has more than {most} tokens, half of what the model sees");
         Rejection::new("label_too_long", detail).at(format!("candidate_labels.{place}"))
     })

@@ -1,11 +1,11 @@
 //! `classify`: which label fits a text, which of many labels do, or a number; by the model's own labels, or by labels that come with
-//! the question (`candidate_labels`, see [`labels`]).
+//! the question, `candidate_labels`.
 
 mod head;
 mod labels;
+mod options;
 
 use super::fields::Fields;
-use super::options::{List, TooLong, TopK};
 use super::task::{Task, check_list};
 use super::texts::rounded;
 use super::windows::{Seen, check_stride, ranked};
@@ -13,78 +13,10 @@ use super::{CallError, Prediction};
 use crate::event::Rejection;
 use crate::inference::Encoder;
 use labels::{Cache, Way};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How labels that come with the question are scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Backend {
-    /// The texts and the labels as vectors: softmax of the cosines by `temperature`. For models that embed.
-    Embeddings,
-    /// Whether the text entails a sentence with the label in it. For models of natural language inference.
-    Nli,
-}
-
-/// What makes scores of logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Apply {
-    Softmax,
-    Sigmoid,
-    None,
-}
-
-/// Options of `classify`; null is the default of the model.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Options {
-    /// Labels in the answer, best first; null is all. Default 1; with `candidate_labels` all.
-    pub top_k: TopK,
-    /// Default: regression none; many labels, or a single one, sigmoid; else softmax.
-    pub function_to_apply: Option<Apply>,
-    /// Where several labels may hold: all with this score or more are the answer, which may be empty. Default 0.5.
-    pub threshold: Option<f32>,
-    /// Where one label holds: below this score the answer is no label, with the reason `below_threshold`.
-    pub min_score: Option<f32>,
-    /// Other names for the model's labels, in their order.
-    pub labels: Option<Vec<String>>,
-    /// `truncate`, `window` or `reject`. The score of windows is the mean of their scores, weighted by their tokens. Pairs are cut.
-    pub too_long: TooLong,
-    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
-    pub stride: Option<usize>,
-    /// The labels to choose from; an event's own come before these.
-    pub candidate_labels: Option<List>,
-    /// The sentence that a label becomes, with {} for it. Default: for `nli` "This example is {}."; for `embeddings` the bare label.
-    pub hypothesis_template: Option<String>,
-    /// Each candidate label by itself: entailment against contradiction. For `nli`.
-    pub multi_label: bool,
-    /// Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head.
-    pub backend: Option<Backend>,
-    /// For `embeddings`: cosines are divided by it before softmax. Default 0.05; smaller is surer.
-    pub temperature: f32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            top_k: TopK::default(),
-            function_to_apply: None,
-            threshold: None,
-            min_score: None,
-            labels: None,
-            too_long: TooLong::default(),
-            stride: None,
-            candidate_labels: None,
-            hypothesis_template: None,
-            multi_label: false,
-            backend: None,
-            temperature: 0.05,
-        }
-    }
-}
+pub use options::{Apply, Backend, Options};
 
 /// A text, or a pair of texts, with the labels to choose from where they come with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +24,18 @@ pub struct Passage {
     pub text: String,
     pub pair: Option<String>,
     pub labels: Option<Vec<String>>,
+}
+
+impl Passage {
+    /// A pair of texts.
+    pub fn pair(text: impl Into<String>, pair: impl Into<String>) -> Self {
+        Self { text: text.into(), pair: Some(pair.into()), labels: None }
+    }
+
+    /// The same with the labels to choose from.
+    pub fn among<L: Into<String>>(self, labels: impl IntoIterator<Item = L>) -> Self {
+        Self { labels: Some(labels.into_iter().map(Into::into).collect()), ..self }
+    }
 }
 
 impl<T: AsRef<str>> From<T> for Passage {
@@ -136,6 +80,24 @@ pub struct Classify {
 }
 
 impl Classify {
+    fn build(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
+        check_stride(&encoder, options.stride)?;
+        if !(options.temperature > 0.0 && options.temperature.is_finite()) {
+            return Err("option `temperature` must be greater than 0".to_owned());
+        }
+        let head = head::Head::of(&encoder, &options)?;
+        let way = Way::of(&encoder, &options);
+        match (&options.candidate_labels, &way) {
+            (Some(list), Ok(_)) => {
+                drop(labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?)
+            }
+            (Some(_), Err(cause)) => return Err(cause.clone()),
+            (None, _) if options.backend.is_some() => drop(way.clone()?),
+            (None, _) => {}
+        }
+        Ok(Self { encoder, options, head, way, cache: Arc::default() })
+    }
+
     /// The answer out of all labels' scores.
     fn classified(&self, names: &[String], scores: &[f32], many: bool, default_k: Option<usize>, seen: Seen) -> Classified {
         let label = |place: usize| Label { name: names[place].clone(), score: rounded(scores[place]) };
@@ -178,25 +140,16 @@ impl Task for Classify {
     type Answer = Classified;
 
     fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
-        check_stride(&encoder, options.stride)?;
-        if !(options.temperature > 0.0 && options.temperature.is_finite()) {
-            return Err("option `temperature` must be greater than 0".to_owned());
+        let function = Self::build(encoder, options)?;
+        if function.head.as_ref().is_some_and(head::Head::is_unnamed) {
+            let model = function.encoder.id();
+            tracing::warn!(model, "The labels have numbers for names, such as LABEL_0; name them with the option `labels`.");
         }
-        let head = head::Head::of(&encoder, &options)?;
-        let way = Way::of(&encoder, &options);
-        match (&options.candidate_labels, &way) {
-            (Some(list), Ok(_)) => {
-                drop(labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?)
-            }
-            (Some(_), Err(cause)) => return Err(cause.clone()),
-            (None, _) if options.backend.is_some() => drop(way.clone()?),
-            (None, _) => {}
-        }
-        Ok(Self { encoder, options, head, way, cache: Arc::default() })
+        Ok(function)
     }
 
     fn with(&self, options: Options) -> Result<Self, String> {
-        Ok(Self { cache: self.cache.clone(), ..Self::new(self.encoder.clone(), options)? })
+        Ok(Self { cache: self.cache.clone(), ..Self::build(self.encoder.clone(), options)? })
     }
 
     fn encoder(&self) -> &Arc<Encoder> {

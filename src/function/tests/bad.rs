@@ -133,6 +133,49 @@ async fn places_count_characters_in_every_script() {
     assert!(answers["answers"].as_array().unwrap().len() > 5, "{answers}");
 }
 
+/// Would catch: a panic on a text that the tokeniser has no token for.
+#[tokio::test]
+async fn a_text_without_tokens_has_an_answer_that_says_nothing() {
+    let nothing = "\u{200b}\u{ad}";
+    let input = json!({ "question": "who?", "context": nothing, "text": nothing });
+    let answer = ask(&*function("answer", &fixture("answer"), json!({})), std::slice::from_ref(&input)).await.remove(0);
+    assert_eq!((&answer["answer"], &answer["answers"]), (&Value::Null, &json!([])));
+    let none = json!({ "handle_impossible_answer": true });
+    let answer = ask(&*function("answer", &fixture("answer"), none), std::slice::from_ref(&input)).await.remove(0);
+    assert_eq!((&answer["answer"], &answer["score"], &answer["end"]), (&json!(""), &json!(1.0), &json!(0)));
+    let tags =
+        ask(&*function("tag", &fixture("tag"), json!({ "ignore_labels": [] })), std::slice::from_ref(&input)).await.remove(0);
+    assert_eq!(tags["entities"], json!([]));
+    let label = ask(&*function("classify", &fixture("one"), json!({})), std::slice::from_ref(&input)).await.remove(0);
+    assert!(label["label"].is_string(), "{label}");
+}
+
+/// Would catch: an event of a stream that is read otherwise than the same JSON off it, its key or itself that is not handed on.
+#[tokio::test]
+async fn an_event_of_a_stream_is_asked_by_its_fields() {
+    use crate::event::{Event, Position, RawEvent};
+    use crate::function::{Input, Outcome};
+    let payload = json!({ "doc": { "body": "Anna lives in Paris." }, "who": "u1", "msg": "who lives?" });
+    let position = Position { topic: "t".into(), partition: 0, offset: 7 };
+    let raw = RawEvent {
+        position,
+        timestamp_ms: 0,
+        key: None,
+        payload: Some(payload.to_string().into_bytes().into()),
+        headers: vec![],
+    };
+    // As a pipeline with `fields.text = "msg"` decodes it.
+    let event = Event { raw, id: "t/0/7".into(), key: None, event_time_ms: 0, text: Some("who lives?".into()) };
+    let options = json!({ "fields": { "context": "doc.body" }, "output_key": "who", "pass_event": true });
+    let asked = function("answer", &fixture("answer"), options);
+    let outcome = asked.call(&[Input::plain(event)]).await.unwrap().remove(0);
+    let Outcome::Emit(predictions) = outcome else { panic!("{outcome:?}") };
+    let plain = json!({ "question": "who lives?", "context": "Anna lives in Paris." });
+    let off = ask(&*function("answer", &fixture("answer"), json!({})), &[plain]).await.remove(0);
+    assert_eq!((predictions[0].key.as_deref(), &predictions[0].fields["event"]), (Some("u1"), &payload));
+    assert_eq!((&predictions[0].fields["answer"], predictions[0].score), (&off["answer"], off["score"].as_f64()));
+}
+
 #[test]
 fn what_a_model_or_option_cannot_do_is_told() {
     for (name, folder, options, said) in [
@@ -153,6 +196,8 @@ fn what_a_model_or_option_cannot_do_is_told() {
         ("classify", "one", json!({ "stride": 33 }), "`stride` is 33"),
         ("answer", "answer", json!({ "max_seq_len": 65 }), "8 to 64"),
         ("answer", "answer", json!({ "top_k": 0 }), "`top_k`"),
+        ("answer", "answer", json!({ "max_answer_len": 257 }), "1 to 256"),
+        ("fill", "fill", json!({ "top_k": 1001 }), "1 to 1000"),
         ("fill", "fill", json!({ "targets": [] }), "`targets`"),
         ("summarize", "fill", json!({ "ratio": 0.0 }), "`ratio`"),
         ("tag", "tag", json!({ "aggregation_strategy": "last" }), "`aggregation_strategy`"),

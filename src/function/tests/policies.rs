@@ -64,7 +64,7 @@ async fn spans_of_all_windows_are_on_one_scale() {
     assert!(output["windows"].as_u64() > Some(1), "{output}");
     let scores: Vec<f64> = output["answers"].as_array().unwrap().iter().map(|one| one["score"].as_f64().unwrap()).collect();
     assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]) && scores.iter().sum::<f64>() <= 1.0 + 1e-6, "{scores:?}");
-    let all = bare(&*answer, &input, json!({ "top_k": 2000, "handle_impossible_answer": true })).await;
+    let all = bare(&*answer, &input, json!({ "top_k": 1000, "handle_impossible_answer": true })).await;
     let all = all.as_array().unwrap();
     let total: f64 = all.iter().map(|one| one["score"].as_f64().unwrap()).sum();
     assert!((total - 1.0).abs() < 1e-4, "{total}");

@@ -43,7 +43,8 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
         return Ok(if many { all.into() } else { all.pop().unwrap_or_default() });
     }
     let tokens: u64 = outputs.iter().filter_map(|output| output.get("tokens")?.as_u64()).sum();
-    Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens } }))
+    let truncated: Vec<bool> = outputs.iter().map(|output| output["truncated"] == true).collect();
+    Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens }, "truncated": truncated }))
 }
 
 /// The function, with what the request wants otherwise.

@@ -97,3 +97,44 @@ fn which_pipeline_is_never_guessed() {
         assert!(output.status.code() == Some(2) && text.contains(said), "{text}");
     }
 }
+
+fn millrace(arguments: &[&str], lines: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.arg("call").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, lines) = (child.stdin.take().unwrap(), lines.to_owned());
+    let writer = std::thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// Would catch: a text that is waited for on standard input, flags that are passed over, a broken line that shifts the answers.
+#[test]
+fn a_text_and_its_fields_come_from_the_command_line() {
+    let model = |name: &str| format!("tests/fixtures/functions/{name}");
+    let one = answers(&millrace(&["sentiment", "This is wonderful, I love it."], "")).remove(0);
+    assert_eq!(one["label"], "positive");
+    let top = &["classify", "--model", &model("one"), "--top-k", "2", "--text", "good film"];
+    assert_eq!(answers(&millrace(top, ""))[0]["labels"].as_array().unwrap().len(), 2);
+    let labels = &["classify", "--model", &model("nli"), "--labels", "sport,food", "good film"];
+    assert_eq!(answers(&millrace(labels, ""))[0]["labels"].as_array().unwrap().len(), 2);
+
+    let folder = tempfile::tempdir().unwrap();
+    let context = folder.path().join("context.txt");
+    std::fs::write(&context, "Anna lives in Paris.").unwrap();
+    let set = format!("context=@{}", context.display());
+    let asked = &["answer", "--model", &model("answer"), "--set", &set];
+    let alone = answers(&millrace(&[&asked[..], &["who lives?"]].concat(), ""));
+    let lines = "who lives?\n{\"question\": \"who lives?\"}\n{\"question\": \"\\ud800\"}\n\"who lives?\"\n";
+    let found = answers(&millrace(asked, lines));
+    assert_eq!(found.len(), 4);
+    for place in [0, 1, 3] {
+        assert_eq!(found[place], alone[0], "line {place}");
+    }
+    assert_eq!(found[2]["rejected"]["code"], "invalid_json");
+
+    let refused = millrace(&["tag", "--model", &model("tag"), "--top-k", "2", "Anna"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("known: aggregation_strategy"), "{said}");
+}

@@ -1,0 +1,73 @@
+//! What `classify` can be told.
+
+use crate::function::options::{List, TooLong, TopK};
+use serde::{Deserialize, Serialize};
+
+/// How labels that come with the question are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Backend {
+    /// The texts and the labels as vectors: softmax of the cosines by `temperature`. For models that embed.
+    Embeddings,
+    /// Whether the text entails a sentence with the label in it. For models of natural language inference.
+    Nli,
+}
+
+/// What makes scores of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Apply {
+    Softmax,
+    Sigmoid,
+    None,
+}
+
+/// Options of `classify`; null is the default of the model.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Options {
+    /// Labels in the answer, best first; null is all. Default 1; with `candidate_labels` all.
+    pub top_k: TopK,
+    /// Default: regression none; many labels, or a single one, sigmoid; else softmax.
+    pub function_to_apply: Option<Apply>,
+    /// Where several labels may hold: all with this score or more are the answer, which may be empty. Default 0.5.
+    pub threshold: Option<f32>,
+    /// Where one label holds: below this score the answer is no label, with the reason `below_threshold`.
+    pub min_score: Option<f32>,
+    /// Other names for the model's labels, in their order.
+    pub labels: Option<Vec<String>>,
+    /// `truncate`, `window` or `reject`. The score of windows is the mean of their scores, weighted by their tokens. Pairs are cut.
+    pub too_long: TooLong,
+    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
+    pub stride: Option<usize>,
+    /// The labels to choose from; an event's own come before these.
+    pub candidate_labels: Option<List>,
+    /// The sentence that a label becomes, with {} for it. Default: for `nli` "This example is {}."; for `embeddings` the bare label.
+    pub hypothesis_template: Option<String>,
+    /// Each candidate label by itself: entailment against contradiction. For `nli`.
+    pub multi_label: bool,
+    /// Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head.
+    pub backend: Option<Backend>,
+    /// For `embeddings`: cosines are divided by it before softmax. Default 0.05; smaller is surer.
+    pub temperature: f32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            top_k: TopK::default(),
+            function_to_apply: None,
+            threshold: None,
+            min_score: None,
+            labels: None,
+            too_long: TooLong::default(),
+            stride: None,
+            candidate_labels: None,
+            hypothesis_template: None,
+            multi_label: false,
+            backend: None,
+            temperature: 0.05,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Requests to functions of pipelines.
+
+use super::*;
+use crate::config::Config;
+use crate::function::copy::Copy;
+use crate::function::offline;
+use crate::inference::{Options, Registry};
+use crate::worker::{build, folds};
+
+/// Would catch: the last of two pipelines answering for both, a pipeline that cannot be named, a guess where nobody can know.
+#[tokio::test]
+async fn a_pipeline_is_named_and_a_shared_function_is_not_guessed() {
+    let functions = Functions::default();
+    let copy = |field: &str| Arc::new(Copy::new(json!({ "fields": [field] }).as_object().unwrap()).unwrap());
+    functions.add("one", copy("a"), Arc::new(offline::Plain));
+    let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] }), Shape::Whole).await;
+    assert_eq!(ask("copy").await.unwrap()["outputs"], ask("one").await.unwrap()["outputs"]);
+    functions.add("two", copy("b"), Arc::new(offline::Plain));
+    let (one, two) = (ask("one").await.unwrap().to_string(), ask("two").await.unwrap().to_string());
+    assert!(one.contains("\"a\":1") && two.contains("\"b\":2"), "{one} {two}");
+    let error = ask("copy").await.unwrap_err();
+    assert_eq!((error.status, error.kind), (409, "ambiguous"));
+    assert!(error.message.ends_with("one, two"), "{error}");
+    assert_eq!(ask("three").await.unwrap_err().status, 404);
+    assert_eq!(functions.list()[1]["pipeline"], "two");
+}
+
+/// Would catch: states that outlive a request, events that are not folded in their order, a refused one that shifts the answers.
+#[tokio::test]
+async fn a_fold_begins_anew_with_each_request() {
+    let text = r#"
+        [risk]
+        feature = [{ name = "n", entity = "card", aggregate = "count", window = "1d" }]
+        [[pipeline]]
+        name = "stage"
+        topic = "t"
+        event = "json"
+        fields = { time = "time" }
+        function = "risk"
+    "#;
+    let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
+    let functions = Functions::default();
+    let pipeline = &config.pipeline[0];
+    let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
+    functions.add("stage", function, folds::offline(&config, pipeline));
+    let pay = |card: &str| json!({ "time": 1_000, "card": card });
+    let request = json!({ "inputs": [pay("a"), pay("b"), { "card": "a" }, pay("a")] });
+    let counts = async || {
+        let answer = functions.call("risk", request.clone(), Shape::Whole).await.unwrap();
+        let of = |output: &Value| output["features"]["n"].as_f64().ok_or(output["rejected"]["field"].clone());
+        answer["outputs"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let expected = [Ok(1.0), Ok(1.0), Err(json!("time")), Ok(2.0)];
+    assert_eq!(counts().await, expected);
+    assert_eq!(counts().await, expected);
+    assert_eq!(
+        functions.call("risk", json!({ "inputs": pay("a") }), Shape::Whole).await.unwrap()["outputs"][0]["features"]["n"],
+        1.0
+    );
+}
+
+/// Functions of a worker whose models are tiny ones.
+fn tiny() -> Functions {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions");
+    let model = |name: &str| format!("[models.{name}]\npath = {:?}\n", root.join(name).display().to_string());
+    let pipeline = |name: &str, function: &str, model: &str| {
+        format!("[[pipeline]]\nname = {name:?}\ntopic = \"t\"\nevent = \"json\"\nfunction = {function:?}\nmodel = {model:?}\n")
+    };
+    let text = ["one", "answer", "fill", "many"].map(model).concat()
+        + &pipeline("intent", "classify", "one")
+        + &pipeline("faq", "answer", "answer")
+        + &pipeline("vectors", "embed", "fill")
+        + &pipeline("mood", "sentiment", "many");
+    let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+    let functions = Functions::default();
+    let registry = Registry::new(Options::default());
+    functions.expect([("later", "tag")].into_iter());
+    for pipeline in &config.pipeline {
+        let function = build::function(&config, pipeline, &registry).unwrap();
+        functions.add(&pipeline.name, function, folds::offline(&config, pipeline));
+    }
+    functions
+}
+
+/// Would catch: parameters that are passed over, an answer of another shape than was asked for, a batch and one input confused.
+#[tokio::test]
+async fn a_request_has_parameters_and_a_shape() {
+    let functions = tiny();
+    let ask = async |name: &str, input: Value, shape| functions.call(name, input, shape).await;
+    let request = json!({ "inputs": ["good film", "bad film"], "parameters": { "top_k": 2 } });
+    let whole = ask("intent", request.clone(), Shape::Whole).await.unwrap();
+    assert_eq!(whole["outputs"].as_array().unwrap().len(), 2);
+    assert_eq!(whole["outputs"][1]["labels"].as_array().unwrap().len(), 2);
+    assert!(whole["usage"]["tokens"] == 8 && whole["model"].as_str().unwrap().starts_with("one@"), "{whole}");
+    let bare = ask("intent", request, Shape::Bare).await.unwrap();
+    assert_eq!(bare[1], whole["outputs"][1]["labels"]);
+    let one = ask("intent", json!({ "inputs": "good film" }), Shape::Bare).await.unwrap();
+    assert!(one[0]["label"].is_string(), "{one}");
+    let question = json!({ "question": "who?", "context": "Anna lives in Paris." });
+    let found = ask("faq", json!({ "inputs": question, "parameters": { "top_k": 2 } }), Shape::Bare).await.unwrap();
+    assert!(found[0]["answer"].is_string() && found.as_array().unwrap().len() == 2, "{found}");
+    assert!(ask("mood", json!({ "inputs": ["good"] }), Shape::Bare).await.unwrap()[0][0]["score"].is_f64());
+    let list = functions.list();
+    let intent = list.as_array().unwrap().iter().find(|one| one["pipeline"] == "intent").unwrap();
+    assert!(intent["parameters"].as_array().unwrap().contains(&json!("top_k")) && intent["options"]["threshold"].is_null());
+    assert!(ask("intent", intent["example"].clone(), Shape::Whole).await.is_ok());
+}
+
+/// Would catch: an error without the status, the field or the place that it is about.
+#[tokio::test]
+async fn what_is_wrong_is_told_by_status_and_field() {
+    let functions = tiny();
+    for (name, input, status, param, said) in [
+        ("intent", json!({ "inputs": " " }), 422, "inputs.0.text", "empty"),
+        ("intent", json!({ "inputs": { "x": 1 } }), 400, "inputs.0.text", "not there"),
+        ("intent", json!({ "inputs": ["a"], "parameters": { "topk": 1 } }), 400, "parameters.topk", "known: top_k"),
+        ("intent", json!({ "inputs": ["a"], "parameters": { "top_k": "x" } }), 400, "parameters.top_k", "`top_k`"),
+        ("intent", json!({ "inputs": ["a"], "parameters": [] }), 400, "parameters", "object"),
+        ("intent", json!({ "inputs": "a ".repeat(100), "parameters": { "too_long": "reject" } }), 413, "inputs.0.text", "64"),
+        ("intent", json!({ "inputs": "a ".repeat(30_000) }), 413, "inputs.0.text", "20000"),
+        ("intent", json!({ "inputs": [], }), 400, "inputs", "empty"),
+        ("intent", json!({ "text": "a" }), 400, "inputs", "body must be"),
+        ("intent", json!({ "inputs": vec!["a"; 257] }), 413, "inputs", "256"),
+        ("mood", json!({ "inputs": "a", "parameters": { "top_k": 1 } }), 400, "parameters.top_k", "takes none"),
+        ("later", json!({ "inputs": "a" }), 503, "name", "loaded"),
+        ("nobody", json!({ "inputs": "a" }), 404, "name", "intent (classify)"),
+    ] {
+        let error = functions.call(name, input, Shape::Whole).await.unwrap_err();
+        let found = (error.status, error.param.as_deref(), error.message.contains(said));
+        assert_eq!(found, (status, Some(param), true), "{name}: {error}");
+    }
+    let some = json!({ "inputs": ["good", " "] });
+    let answer = functions.call("intent", some.clone(), Shape::Whole).await.unwrap();
+    assert_eq!(answer["outputs"][1]["rejected"]["code"], "empty_text");
+    let error = functions.call("intent", some, Shape::Bare).await.unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (422, Some("inputs.1.text")), "a bare list has no place for a refusal");
+    let _all = functions.room.acquire_many(IN_WORK as u32).await.unwrap();
+    assert_eq!(functions.call("intent", json!({ "inputs": "a" }), Shape::Whole).await.unwrap_err().status, 429);
+}
+
+/// Would catch: numbers of another order or length in the two encodings, a pipeline that embeds nothing.
+#[tokio::test]
+async fn vectors_come_in_the_shape_of_openai() {
+    use base64::Engine;
+    let functions = tiny();
+    let ask = async |input: Value| functions.embeddings(input).await;
+    let floats = ask(json!({ "input": ["good", "bad film"], "model": "vectors" })).await.unwrap();
+    assert_eq!((&floats["data"][1]["index"], &floats["usage"]["total_tokens"]), (&json!(1), &json!(7)));
+    let vector: Vec<f64> = floats["data"][1]["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let coded = ask(json!({ "input": "bad film", "encoding_format": "base64" })).await.unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(coded["data"][0]["embedding"].as_str().unwrap()).unwrap();
+    let decoded: Vec<f32> = bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(decoded.len(), vector.len());
+    assert!(decoded.iter().zip(&vector).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6));
+    for (input, status, param) in [
+        (json!({}), 400, "input"),
+        (json!({ "input": [1, 2] }), 400, "input"),
+        (json!({ "input": "a", "dimensions": 4 }), 400, "dimensions"),
+        (json!({ "input": "a", "encoding_format": "hex" }), 400, "encoding_format"),
+        (json!({ "input": "a", "model": "intent" }), 404, "model"),
+        (json!({ "input": ["a", " "] }), 422, "input.1"),
+    ] {
+        let error = ask(input).await.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
+    }
+}
