@@ -8,6 +8,7 @@ pub mod batch;
 pub mod bert;
 mod encoder;
 mod handle;
+pub mod import;
 mod ops;
 mod registry;
 mod tokenizer;
