@@ -11,6 +11,7 @@ mod handle;
 pub mod import;
 mod ops;
 mod registry;
+pub mod template;
 mod tokenizer;
 pub mod weights;
 
