@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod bert;
 mod encoder;
+pub mod generate;
 mod handle;
 pub mod import;
 mod ops;
