@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod bert;
+pub mod causal;
 mod encoder;
 pub mod generate;
 mod handle;

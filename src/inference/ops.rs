@@ -5,10 +5,10 @@ use gemm::{Parallelism, gemm};
 
 /// A matrix seen through strides: element `(r, c)` is `data[offset + r * row + c * col]`.
 #[derive(Clone, Copy)]
-struct View {
-    offset: usize,
-    row: usize,
-    col: usize,
+pub(super) struct View {
+    pub(super) offset: usize,
+    pub(super) row: usize,
+    pub(super) col: usize,
 }
 
 impl View {
@@ -20,7 +20,7 @@ impl View {
 
 /// `out[m, n] = out * keep + scale * a[m, k] · b[k, n]`, with `keep` 0 or 1.
 #[expect(clippy::too_many_arguments, reason = "the operands of a matrix product; a struct would only rename them")]
-fn multiply(
+pub(super) fn multiply(
     (m, n, k): (usize, usize, usize),
     out: &mut [f32],
     o: View,
@@ -62,9 +62,9 @@ fn multiply(
 
 /// A linear layer, stored for row-major products: `weight` is `[inputs, outputs]`, contiguous.
 pub struct Linear {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    inputs: usize,
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) inputs: usize,
 }
 
 impl Linear {
@@ -98,7 +98,7 @@ impl Linear {
     }
 }
 
-fn row_major(offset: usize, row: usize) -> View {
+pub(super) fn row_major(offset: usize, row: usize) -> View {
     View { offset, row, col: 1 }
 }
 
@@ -142,6 +142,7 @@ macro_rules! vectorised {
         }
     };
 }
+pub(super) use vectorised;
 
 vectorised! {
     /// GELU with the error function, in place; its error is below 2e-7 relative to |x|.
@@ -212,7 +213,7 @@ vectorised! {
 const LANES: usize = 16;
 
 #[inline(always)]
-fn sum(row: &[f32]) -> f32 {
+pub(super) fn sum(row: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -224,7 +225,7 @@ fn sum(row: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn square_sum(row: &[f32]) -> f32 {
+pub(super) fn square_sum(row: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -237,7 +238,7 @@ fn square_sum(row: &[f32]) -> f32 {
 
 /// `e^x` for `x <= 0`, to two units in the last place; below -87 it is that of -87 (about 1e-38). Without branches and calls.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = if x < -87.0 { -87.0 } else { x };

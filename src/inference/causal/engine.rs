@@ -1,0 +1,195 @@
+//! One model thread's texts: who is admitted, what goes through the network together, and what becomes of each.
+
+use super::blocks::Sequence;
+use super::job::{Generate, Job};
+use super::lane::{Lane, panicked};
+use super::model::Step;
+use super::request::{Choice, Finish, Generated, Token};
+use super::score;
+use crate::inference::InferenceError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A text that is being written.
+struct Running {
+    sequence: Sequence,
+    /// Prompt and new ids; those behind `sequence.len()` are not computed yet.
+    ids: Vec<u32>,
+    prompt: usize,
+    cached: usize,
+    tokens: Vec<Token>,
+    job: Generate,
+    /// Set when the text is at its end.
+    ended: Option<Result<Finish, InferenceError>>,
+}
+
+pub(super) struct Engine {
+    lane: Lane,
+    running: Vec<Running>,
+}
+
+impl Engine {
+    pub(super) fn new(lane: Lane) -> Self {
+        Self { lane, running: Vec::new() }
+    }
+
+    /// Texts in work.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Takes a job in when there are blocks for it, else hands it back. Scores are answered at once.
+    pub(super) fn admit(&mut self, job: Job) -> Result<(), Job> {
+        if job.cancelled() {
+            return Ok(());
+        }
+        let job = match self.start(job) {
+            // Nobody will give blocks back but the prefixes.
+            Err(job) if self.running.is_empty() => {
+                self.lane.forget();
+                self.start(job)
+            }
+            other => other,
+        };
+        match job {
+            Err(job) if self.running.is_empty() => {
+                job.fail(InferenceError::Poison("the cache has no room for it".to_owned()));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn start(&mut self, job: Job) -> Result<(), Job> {
+        match job {
+            Job::Score(job) => score::answer(&mut self.lane, job).map_err(Job::Score),
+            Job::Generate(mut job) => {
+                let Some(sequence) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens) else {
+                    return Err(Job::Generate(job));
+                };
+                let ids = std::mem::take(&mut job.ids);
+                let (prompt, cached) = (ids.len(), sequence.len());
+                self.running.push(Running { sequence, ids, prompt, cached, tokens: Vec::new(), job, ended: None });
+                Ok(())
+            }
+        }
+    }
+
+    /// One pass through the network for all texts in work, and one token for each whose ids are computed.
+    pub(super) fn turn(&mut self) {
+        for text in self.running.iter_mut().filter(|text| text.job.cancelled()) {
+            text.ended = Some(Err(InferenceError::Closed("nobody waits for the answer".to_owned())));
+        }
+        self.part();
+        let feeds = self.feeds();
+        if let Err(error) = self.pass(&feeds) {
+            // Somebody's fault, and the others shall not have it: each goes alone.
+            for (index, count) in feeds.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+                let mut alone = vec![0; self.running.len()];
+                alone[index] = count;
+                if self.running.len() == 1 {
+                    self.running[0].ended = Some(Err(error.clone()));
+                } else if let Err(own) = self.pass(&alone) {
+                    self.running[index].ended = Some(Err(own));
+                }
+            }
+        }
+        self.part();
+    }
+
+    /// How many ids of each text go through the network now: one of those that are written, and of prompts in their order what fits
+    /// into the budget beside each other, or one that does not. A prompt is cut every `budget` ids whoever else is there, so that
+    /// its numbers do not depend on others.
+    fn feeds(&self) -> Vec<usize> {
+        let budget = self.lane.budget;
+        let mut taken = 0;
+        let feed = |text: &Running| {
+            let count = (text.ids.len() - text.sequence.len()).min(budget);
+            if count > 1 && taken > 0 && taken + count > budget {
+                return 0;
+            }
+            taken += if count > 1 { count } else { 0 };
+            count
+        };
+        self.running.iter().map(feed).collect()
+    }
+
+    fn pass(&mut self, feeds: &[usize]) -> Result<(), InferenceError> {
+        let fed = self.running.iter_mut().zip(feeds).filter(|(_, count)| **count > 0);
+        let mut texts: Vec<(&mut Running, usize)> = fed.map(|(text, count)| (text, *count)).collect();
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let mut steps: Vec<Step<'_>> = texts
+            .iter_mut()
+            .map(|(text, count)| {
+                let Running { sequence, ids, .. } = &mut **text;
+                let done = sequence.len();
+                Step { ids: &ids[done..done + *count], sequence, all: false }
+            })
+            .collect();
+        let rows = self.lane.advance(&mut steps)?;
+        let logits = self.lane.model.logits(0..rows, &mut self.lane.scratch)?;
+        let width = logits.len() / rows;
+        for ((text, _), logits) in texts.into_iter().zip(logits.chunks_exact_mut(width)) {
+            if text.sequence.len() == text.ids.len() {
+                text.choose(logits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers those at their end and frees their blocks.
+    fn part(&mut self) {
+        let mut index = 0;
+        while index < self.running.len() {
+            let Some(ended) = self.running[index].ended.take() else {
+                index += 1;
+                continue;
+            };
+            let Running { sequence, tokens, cached, job, .. } = self.running.remove(index);
+            self.lane.blocks.release(sequence);
+            // A caller that has gone away needs no answer.
+            job.reply.send(ended.map(|finish| Generated { tokens, finish, cached })).ok();
+        }
+    }
+}
+
+impl Running {
+    /// Picks the next token from logits, and ends the text when that is its end.
+    fn choose(&mut self, logits: &mut [f32]) {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            self.ended = Some(Err(InferenceError::Poison("a logit is not a finite number".to_owned())));
+            return;
+        }
+        let width = logits.len();
+        let (choose, ids, prompt) = (&mut self.job.choose, &self.ids, self.prompt);
+        let choice = catch_unwind(AssertUnwindSafe(|| choose.choose(ids, prompt, logits)));
+        let (id, log_probability) = match choice {
+            Err(_) => {
+                self.ended = Some(Err(panicked()));
+                return;
+            }
+            Ok(Choice::Stop) => {
+                self.ended = Some(Ok(Finish::Chooser));
+                return;
+            }
+            Ok(Choice::Token { id, log_probability }) => (id, log_probability),
+        };
+        if id as usize >= width {
+            self.ended = Some(Err(InferenceError::Poison(format!("token id {id} was chosen; this model has ids below {width}"))));
+        } else if self.job.stop_ids.contains(&id) {
+            self.ended = Some(Ok(Finish::StopId(id)));
+        } else {
+            let token = Token { id, log_probability };
+            self.ids.push(id);
+            self.tokens.push(token);
+            if let Some(stream) = &self.job.stream {
+                // Who has gone away is found at the next turn.
+                stream.send(token).ok();
+            }
+            if self.tokens.len() == self.job.max_new_tokens {
+                self.ended = Some(Ok(Finish::Length));
+            }
+        }
+    }
+}

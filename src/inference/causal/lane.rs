@@ -1,0 +1,90 @@
+//! What one model thread runs texts with: the shared weights, its own cache and buffers, and the prefixes that it keeps.
+
+use super::blocks::{Blocks, Sequence};
+use super::model::{Causal, Scratch, Step};
+use crate::inference::InferenceError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Beginnings that are worth keeping, such as that of a template; the same for all threads of a generator.
+pub(super) type Remembered = Arc<Mutex<Vec<Arc<[u32]>>>>;
+
+pub(super) struct Lane {
+    pub(super) model: Arc<Causal>,
+    pub(super) blocks: Blocks,
+    pub(super) scratch: Scratch,
+    /// Tokens that go through the network together.
+    pub(super) budget: usize,
+    remembered: Remembered,
+    /// Those of the remembered beginnings that are computed.
+    kept: Vec<(Arc<[u32]>, Sequence)>,
+}
+
+impl Lane {
+    pub(super) fn new(model: Arc<Causal>, blocks: usize, budget: usize, remembered: Remembered) -> Self {
+        let blocks = Blocks::new(model.spec(), blocks);
+        Self { model, blocks, scratch: Scratch::default(), budget: budget.max(1), remembered, kept: Vec::new() }
+    }
+
+    /// Blocks for a text of `tokens`. Where `ids` begin with a remembered prefix the text shares its blocks and begins behind it; at
+    /// least the last of `ids` is left to be computed. `None`: not enough blocks are free.
+    pub(super) fn begin(&mut self, ids: &[u32], tokens: usize) -> Option<Sequence> {
+        if let Some(kept) = self.prefix(ids, tokens) {
+            let (prefix, sequence) = &self.kept[kept];
+            return self.blocks.fork(sequence, prefix.len().min(ids.len() - 1), tokens);
+        }
+        self.blocks.allocate(tokens)
+    }
+
+    /// The longest remembered prefix of `ids`, computed when it is met for the first time and there is room for both.
+    fn prefix(&mut self, ids: &[u32], tokens: usize) -> Option<usize> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (_, sequence) in self.kept.extract_if(.., |(prefix, _)| !remembered.contains(prefix)) {
+            self.blocks.release(sequence);
+        }
+        let longest = remembered.into_iter().filter(|prefix| ids.starts_with(prefix)).max_by_key(|prefix| prefix.len())?;
+        if let Some(kept) = self.kept.iter().position(|(prefix, _)| *prefix == longest) {
+            return Some(kept);
+        }
+        let shared = longest.len().min(ids.len() - 1);
+        if Blocks::needed(longest.len()) + Blocks::needed_to_fork(shared, tokens) > self.blocks.free() {
+            return None;
+        }
+        let mut sequence = self.blocks.allocate(longest.len())?;
+        match self.feed(&mut sequence, &longest) {
+            Ok(()) => self.kept.push((longest, sequence)),
+            // The text itself will meet the same error, and tell it to somebody.
+            Err(_) => {
+                self.blocks.release(sequence);
+                return None;
+            }
+        }
+        Some(self.kept.len() - 1)
+    }
+
+    /// Gives up what is kept, so that there is room; it is computed anew when it is met again.
+    pub(super) fn forget(&mut self) {
+        for (_, sequence) in self.kept.drain(..) {
+            self.blocks.release(sequence);
+        }
+    }
+
+    /// Computes ids of one sequence, as many together as the budget allows. The hidden state of the last is left in the scratch.
+    pub(super) fn feed(&mut self, sequence: &mut Sequence, ids: &[u32]) -> Result<(), InferenceError> {
+        for ids in ids.chunks(self.budget) {
+            self.advance(&mut [Step { sequence, ids, all: false }])?;
+        }
+        Ok(())
+    }
+
+    /// One pass; a panic is an error. Leaves hidden states, and returns how many.
+    pub(super) fn advance(&mut self, steps: &mut [Step<'_>]) -> Result<usize, InferenceError> {
+        let Self { model, blocks, scratch, .. } = self;
+        catch_unwind(AssertUnwindSafe(|| model.advance(steps, blocks, scratch))).unwrap_or_else(|_| Err(panicked()))
+    }
+}
+
+/// The message of a panic may quote what was in work, so it is not told.
+pub(super) fn panicked() -> InferenceError {
+    InferenceError::Poison("the model panicked".to_owned())
+}

@@ -1,0 +1,85 @@
+//! What is asked of a generator, and what it answers.
+
+use super::ops::log_probability;
+
+/// What to do next with a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Choice {
+    Token {
+        id: u32,
+        /// Natural logarithm, by the distribution that the token was picked from.
+        log_probability: f32,
+    },
+    /// The text ends before another token.
+    Stop,
+}
+
+/// Picks tokens. It runs on a model thread, between two steps of everybody's texts, so it must be quick. When it panics, its
+/// request alone ends.
+pub trait Choose: Send {
+    /// Picks the next token from its logits, given all ids so far (prompt first, `prompt` of them).
+    fn choose(&mut self, ids: &[u32], prompt: usize, logits: &mut [f32]) -> Choice;
+}
+
+/// The likeliest token; the lower id where two are alike.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Greedy;
+
+impl Choose for Greedy {
+    fn choose(&mut self, _: &[u32], _: usize, logits: &mut [f32]) -> Choice {
+        let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+        Choice::Token { id: best as u32, log_probability: log_probability(logits, best) }
+    }
+}
+
+/// A text to go on with.
+pub struct Request {
+    /// The prompt, at least one id.
+    pub ids: Vec<u32>,
+    /// At least one.
+    pub max_new_tokens: usize,
+    /// A text ends when one of these is chosen; it is not part of the answer.
+    pub stop_ids: Vec<u32>,
+    pub choose: Box<dyn Choose>,
+}
+
+impl Request {
+    /// The likeliest tokens.
+    pub fn greedy(ids: Vec<u32>, max_new_tokens: usize, stop_ids: Vec<u32>) -> Self {
+        Self { ids, max_new_tokens, stop_ids, choose: Box::new(Greedy) }
+    }
+}
+
+/// A token that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Token {
+    pub id: u32,
+    pub log_probability: f32,
+}
+
+/// Why a text ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// `max_new_tokens` were chosen.
+    Length,
+    /// This id of `stop_ids` was chosen.
+    StopId(u32),
+    /// The chooser said so.
+    Chooser,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// New tokens, without a stop id.
+    pub tokens: Vec<Token>,
+    pub finish: Finish,
+    /// Ids of the prompt that did not have to be computed, since a remembered prefix had them.
+    pub cached: usize,
+}
+
+impl Generated {
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.id).collect()
+    }
+}

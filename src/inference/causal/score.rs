@@ -1,0 +1,95 @@
+//! Log-probabilities of given texts: the prefix is computed once, the continuations together.
+
+use super::blocks::Sequence;
+use super::job::Score;
+use super::lane::{Lane, panicked};
+use super::model::Step;
+use super::ops::log_probability;
+use crate::inference::InferenceError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Rows whose logits are made at a time; more only take memory.
+const GROUP: usize = 32;
+
+/// A continuation in work.
+struct Text {
+    index: usize,
+    sequence: Sequence,
+    /// Its tokens that are computed.
+    done: usize,
+}
+
+/// Answers a job, or hands it back when there are not enough blocks.
+pub(super) fn answer(lane: &mut Lane, job: Score) -> Result<(), Score> {
+    if job.blocks() > lane.blocks.free() {
+        return Err(job);
+    }
+    let Some(mut prefix) = lane.begin(&job.prefix, job.prefix.len()) else {
+        return Err(job);
+    };
+    let mut texts = Vec::new();
+    let scored = catch_unwind(AssertUnwindSafe(|| scores(lane, &job, &mut prefix, &mut texts)));
+    // Whatever happened, the blocks come back.
+    lane.blocks.release(prefix);
+    texts.into_iter().for_each(|text: Text| lane.blocks.release(text.sequence));
+    // A caller that has gone away needs no answer.
+    job.reply.send(scored.unwrap_or_else(|_| Err(panicked()))).ok();
+    Ok(())
+}
+
+fn scores(lane: &mut Lane, job: &Score, prefix: &mut Sequence, texts: &mut Vec<Text>) -> Result<Vec<Vec<f32>>, InferenceError> {
+    lane.feed(prefix, &job.prefix[prefix.len()..])?;
+    let logits = lane.model.logits(0..1, &mut lane.scratch)?;
+    let first = |continuation: &Vec<u32>| vec![log_probability(logits, continuation[0] as usize)];
+    let mut scores: Vec<Vec<f32>> = job.continuations.iter().map(first).collect();
+    let mut waiting = job.continuations.iter().enumerate().filter(|(_, c)| c.len() > 1).peekable();
+    loop {
+        while let Some((index, continuation)) = waiting.peek()
+            && texts.len() < lane.budget
+            && let Some(sequence) = lane.blocks.fork(prefix, job.prefix.len(), job.prefix.len() + continuation.len() - 1)
+        {
+            texts.push(Text { index: *index, sequence, done: 0 });
+            waiting.next();
+        }
+        if texts.is_empty() {
+            break;
+        }
+        pass(lane, job, texts, &mut scores)?;
+        for text in texts.extract_if(.., |text| text.done + 1 == job.continuations[text.index].len()) {
+            lane.blocks.release(text.sequence);
+        }
+    }
+    let all = scores.iter().map(Vec::len).eq(job.continuations.iter().map(Vec::len));
+    match all && scores.iter().flatten().all(|score| score.is_finite()) {
+        true => Ok(scores),
+        false => Err(InferenceError::Poison("a log-probability is not a finite number".to_owned())),
+    }
+}
+
+/// One pass for the texts in work, as far as the budget goes.
+fn pass(lane: &mut Lane, job: &Score, texts: &mut [Text], scores: &mut [Vec<f32>]) -> Result<(), InferenceError> {
+    let mut left = lane.budget;
+    let mut steps = Vec::new();
+    // Which token of which continuation each row predicts.
+    let mut targets = Vec::new();
+    for text in texts {
+        let ids = &job.continuations[text.index];
+        let count = (ids.len() - 1 - text.done).min(left);
+        if count == 0 {
+            break;
+        }
+        left -= count;
+        let range = text.done..text.done + count;
+        targets.extend(ids[range.start + 1..=range.end].iter().map(|id| (text.index, *id)));
+        steps.push(Step { sequence: &mut text.sequence, ids: &ids[range], all: true });
+        text.done += count;
+    }
+    lane.advance(&mut steps)?;
+    for (group, targets) in targets.chunks(GROUP).enumerate() {
+        let logits = lane.model.logits(group * GROUP..group * GROUP + targets.len(), &mut lane.scratch)?;
+        for (logits, (index, id)) in logits.chunks_exact(lane.model.vocabulary()).zip(targets) {
+            scores[*index].push(log_probability(logits, *id as usize));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Parity with transformers on tiny random checkpoints, and what is refused.
+
+mod batches;
+mod configs;
+mod engine;
+mod generator;
+mod parity;
+mod real;
+mod support;

@@ -1,0 +1,62 @@
+//! The loop of a model thread, and the queue that the threads of a generator share.
+
+use super::engine::Engine;
+use super::job::Job;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// Jobs in order of arrival, and how many texts each thread has in work.
+pub(super) struct Queue {
+    jobs: Mutex<mpsc::Receiver<Job>>,
+    loads: Vec<AtomicUsize>,
+}
+
+impl Queue {
+    pub(super) fn new(jobs: mpsc::Receiver<Job>, threads: usize) -> Self {
+        Self { jobs: Mutex::new(jobs), loads: (0..threads).map(|_| AtomicUsize::new(0)).collect() }
+    }
+
+    /// The next job for a thread without work; waits for it. `None` when the generator is gone.
+    fn wait(&self) -> Option<Job> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
+    }
+
+    /// The next job for a thread that is at work, when there is one and no other thread has fewer texts. A thread that waits has the
+    /// lock and takes what comes.
+    fn look(&self, thread: usize) -> Option<Job> {
+        let load = |load: &AtomicUsize| load.load(Ordering::Relaxed);
+        if self.loads.iter().any(|other| load(other) < load(&self.loads[thread])) {
+            return None;
+        }
+        self.jobs.try_lock().ok()?.try_recv().ok()
+    }
+}
+
+/// Runs jobs until the generator is gone and all of them are answered.
+pub(super) fn work(queue: &Queue, thread: usize, mut engine: Engine) {
+    let mut waiting: Option<Job> = None;
+    loop {
+        // In order of arrival: while one waits for blocks, none behind it is taken.
+        loop {
+            let job = match waiting.take() {
+                Some(job) => job,
+                None if engine.running() == 0 => match queue.wait() {
+                    Some(job) => job,
+                    None => return,
+                },
+                None => match queue.look(thread) {
+                    Some(job) => job,
+                    None => break,
+                },
+            };
+            waiting = engine.admit(job).err();
+            queue.loads[thread].store(engine.running(), Ordering::Relaxed);
+            if waiting.is_some() {
+                break;
+            }
+        }
+        engine.turn();
+        queue.loads[thread].store(engine.running(), Ordering::Relaxed);
+    }
+}
