@@ -37,3 +37,5 @@ pub mod train;
 #[cfg(test)]
 mod twin;
 pub mod worker;
+
+pub use function::api::{answer, classify, embed, fill, rerank, sentiment, similar, summarize, tag};

@@ -46,6 +46,7 @@ pub async fn run(
     }));
     let registry = Registry::new(Options::default());
     let functions = Arc::new(functions::Functions::default());
+    functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
     let listener = tokio::net::TcpListener::bind(config.admin.listen)
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;

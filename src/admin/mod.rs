@@ -4,7 +4,7 @@ mod health;
 mod server;
 
 pub use health::{Liveness, Readiness};
-pub use server::{AdminState, ApiError, FunctionApi, serve};
+pub use server::{AdminState, ApiError, FunctionApi, Shape, serve};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -4,8 +4,9 @@ use super::{Liveness, Readiness, StatusBoard};
 use crate::telemetry::Metrics;
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
@@ -18,8 +19,22 @@ use tokio_util::sync::CancellationToken;
 pub trait FunctionApi: Send + Sync {
     /// Names and descriptions, as `/v1/functions` shows them.
     fn list(&self) -> Value;
-    fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>>;
+    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>>;
+    /// A request and an answer in the shape of OpenAI's embeddings.
+    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>>;
 }
+
+/// What an answer looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"outputs": [...], "model": ..., "usage": ...}`.
+    Whole,
+    /// What the task's Hugging Face specification says, and nothing around it.
+    Bare,
+}
+
+/// The media type that asks for [`Shape::Bare`].
+const HUGGING_FACE: &str = "application/vnd.huggingface+json";
 
 /// An error of the API: `{"error": {"type", "message", "param"}}`.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,7 +51,14 @@ pub struct ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(json!({"error": {"type": self.kind, "message": self.message, "param": self.param}}))).into_response()
+        let body = Json(json!({"error": {"type": self.kind, "message": self.message, "param": self.param}}));
+        match status {
+            // Both pass by themselves.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                (status, [(header::RETRY_AFTER, "1")], body).into_response()
+            }
+            _ => (status, body).into_response(),
+        }
     }
 }
 
@@ -62,6 +84,8 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/status", get(status))
         .route("/v1/functions", get(functions))
         .route("/v1/functions/{name}", post(call))
+        .route("/hf/{name}", post(bare))
+        .route("/v1/embeddings", post(embeddings))
         .layer(limit)
         .with_state(state);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
@@ -95,14 +119,39 @@ async fn functions(State(state): State<AdminState>) -> Response {
     Json(state.functions.list()).into_response()
 }
 
-async fn call(State(state): State<AdminState>, Path(name): Path<String>, body: Bytes) -> Result<Response, ApiError> {
-    let input = serde_json::from_slice(&body).map_err(|cause| ApiError {
-        status: 400,
-        kind: "invalid_request",
-        message: format!("the body is not JSON at line {} column {}", cause.line(), cause.column()),
-        param: None,
+type Body = Result<Bytes, BytesRejection>;
+
+async fn call(
+    State(state): State<AdminState>,
+    Path(name): Path<String>,
+    head: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let accepted = head.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    let shape = if accepted.is_some_and(|accepted| accepted.contains(HUGGING_FACE)) { Shape::Bare } else { Shape::Whole };
+    Ok(Json(state.functions.call(&name, json_of(body)?, shape).await?).into_response())
+}
+
+async fn bare(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
+    Ok(Json(state.functions.call(&name, json_of(body)?, Shape::Bare).await?).into_response())
+}
+
+async fn embeddings(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
+    Ok(Json(state.functions.embeddings(json_of(body)?).await?).into_response())
+}
+
+fn json_of(body: Body) -> Result<Value, ApiError> {
+    let refused = |status, kind, message| ApiError { status, kind, message, param: None };
+    let bytes = body.map_err(|cause| match cause.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            refused(413, "too_large", "the body is larger than `body_bytes` of [admin] allows; send fewer inputs".to_owned())
+        }
+        status => refused(status.as_u16(), "invalid_request", cause.body_text()),
     })?;
-    Ok(Json(state.functions.call(&name, input).await?).into_response())
+    serde_json::from_slice(&bytes).map_err(|cause| {
+        let message = format!("the body is not JSON at line {} column {}", cause.line(), cause.column());
+        refused(400, "invalid_request", message)
+    })
 }
 
 #[cfg(test)]
@@ -115,9 +164,19 @@ mod tests {
         fn list(&self) -> Value {
             json!(["echo"])
         }
-        fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>> {
+        fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
             let unknown = ApiError { status: 404, kind: "not_found", message: name.into(), param: Some("name".into()) };
-            Box::pin(async move { if name == "echo" { Ok(input) } else { Err(unknown) } })
+            Box::pin(async move {
+                match (name, shape) {
+                    ("echo", Shape::Whole) => Ok(input),
+                    ("echo", Shape::Bare) => Ok(json!({ "bare": input })),
+                    ("full", _) => Err(ApiError { status: 429, kind: "overloaded", message: name.into(), param: None }),
+                    _ => Err(unknown),
+                }
+            })
+        }
+        fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
+            Box::pin(async move { Ok(json!({ "embedded": input })) })
         }
     }
 
@@ -157,7 +216,14 @@ mod tests {
         assert!(ask("POST", "/v1/functions/echo", "[1]").await.ends_with("[1]"));
         assert!(ask("POST", "/v1/functions/x", "[1]").await.contains("not_found"));
         assert!(ask("POST", "/v1/functions/echo", "{").await.contains("invalid_request"));
-        assert!(ask("POST", "/v1/functions/echo", &"1".repeat(200)).await.contains(" 413 "));
+        let large = ask("POST", "/v1/functions/echo", &"1".repeat(200)).await;
+        assert!(large.contains(" 413 ") && large.contains("too_large"), "{large}");
+        assert!(ask("POST", "/hf/echo", "[1]").await.ends_with("{\"bare\":[1]}"));
+        let accepted = "/v1/functions/echo HTTP/1.1\r\naccept: application/vnd.huggingface+json\r\nx: y";
+        assert!(ask("POST", accepted, "[1]").await.ends_with("{\"bare\":[1]}"));
+        assert!(ask("POST", "/v1/embeddings", "[1]").await.contains("embedded"));
+        let full = ask("POST", "/v1/functions/full", "[1]").await;
+        assert!(full.contains(" 429 ") && full.contains("retry-after: 1"), "{full}");
         stop.cancel();
         server.await.unwrap().unwrap();
     }

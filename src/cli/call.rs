@@ -1,32 +1,51 @@
-//! `millrace call`: a function without a stream. JSON lines in, JSON lines out.
+//! `millrace call`: a function without a stream. A text, or JSON lines in, JSON lines out.
+
+mod given;
 
 use super::common::{self, Usage};
 use crate::config::Config;
-use crate::function::Function;
+use crate::event::Rejection;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::offline::{self, Offline, Plain, Sitting};
 use crate::function::sentiment::Sentiment;
+use crate::function::{Function, Outcome, TEXT_FUNCTIONS, text_function};
 use crate::inference::{Encoder, Options, Registry};
 use crate::worker::{build, folds};
 use anyhow::Context;
+use given::Given;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Calls a function on lines of standard input: a JSON string or object a line, or plain text.
+/// Calls a function on a text, or on lines of standard input: a JSON string or object a line, or plain text.
 ///
 /// A function with a fold, such as `risk`, comes from a config. Its lines are events as on the pipeline's topic, oldest first; they
 /// are folded from the empty state, and each is answered in its turn.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  echo 'This is wonderful.' | millrace call sentiment --model models/sentiment-en\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
+    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --model MINILM --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
 )]
 pub struct Args {
-    /// `sentiment`, `embed` or `copy`; with --config any that a pipeline of it runs.
+    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `fill`, `summarize` or `copy`; with --config any that a
+    /// pipeline of it runs.
     function: String,
+    /// One text, instead of lines.
+    text: Option<String>,
+    /// The same, for a text that looks like an option.
+    #[arg(long = "text", value_name = "TEXT", conflicts_with = "text")]
+    said: Option<String>,
+    /// A field of each input, such as `context=@policy.txt`: @ reads a file, JSON lists and objects are taken as such.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    /// Labels to choose from, with commas between.
+    #[arg(long, value_name = "A,B")]
+    labels: Option<String>,
+    /// Answers to each input at most.
+    #[arg(long, value_name = "N")]
+    top_k: Option<usize>,
     /// Folder of the model, for functions that need one.
     #[arg(long, default_value = "models/sentiment-en")]
     model: PathBuf,
@@ -46,23 +65,47 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<(
         Some(path) => tokio::task::block_in_place(|| of_config(&args, path, env))?,
         None => (function(&args)?, Plain.sitting()),
     };
+    let function = given::tuned(function, args.labels.as_deref(), args.top_k)?;
+    let given = Given::new(args.text.or(args.said), &args.set)?;
+    let first_field = function.requests().and_then(|requests| requests.about().fields.first().copied()).unwrap_or("text");
+    if let Some(input) = given.alone(first_field) {
+        return answer(&*function, &mut *sitting, 0, vec![Ok(input)]).await;
+    }
     let slice = function.spec().limits.slice;
     let (mut lines, mut first) = (std::io::stdin().lock().lines(), 0);
     loop {
-        let mut inputs: Vec<Value> = Vec::new();
+        let mut inputs = Vec::new();
         for line in lines.by_ref().take(slice) {
             let line = line.context("standard input cannot be read")?;
-            inputs.push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            inputs.push(given::read(line).map(|input| given.with(input, first_field)));
         }
         if inputs.is_empty() {
             return Ok(());
         }
-        let mut out = std::io::stdout().lock();
-        for output in offline::call(&*function, &mut *sitting, first, &inputs).await? {
-            writeln!(out, "{output}").context("standard output is closed")?;
-        }
-        first += inputs.len();
+        let count = inputs.len();
+        answer(&*function, &mut *sitting, first, inputs).await?;
+        first += count;
     }
+}
+
+/// Writes a line for each input, in order.
+async fn answer(
+    function: &dyn Function,
+    sitting: &mut dyn Sitting,
+    first: usize,
+    inputs: Vec<Result<Value, Rejection>>,
+) -> anyhow::Result<()> {
+    let good: Vec<Value> = inputs.iter().filter_map(|input| input.as_ref().ok()).cloned().collect();
+    let mut outputs = offline::call(function, sitting, first, &good).await?.into_iter();
+    let mut out = std::io::stdout().lock();
+    for input in inputs {
+        let output = match input {
+            Ok(_) => outputs.next().context("the function gave fewer outputs than inputs")?,
+            Err(refused) => offline::output(Outcome::Reject(refused)),
+        };
+        writeln!(out, "{output}").context("standard output is closed")?;
+    }
+    Ok(())
 }
 
 fn of_config(args: &Args, path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<(Arc<dyn Function>, Box<dyn Sitting>)> {
@@ -83,8 +126,12 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
         "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?.with(&options).map_err(Usage)?),
         "embed" => Arc::new(Embed::new(encoder(&args.model)?).with(&options).map_err(Usage)?),
         "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
+        text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder(&args.model)?, &options).map_err(Usage)?,
         "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
-        other => return Err(Usage(format!("there is no function `{other}`; known: sentiment, embed, copy, risk")).into()),
+        other => {
+            let known = TEXT_FUNCTIONS.join(", ");
+            return Err(Usage(format!("there is no function `{other}`; known: sentiment, embed, copy, risk, {known}")).into());
+        }
     })
 }
 

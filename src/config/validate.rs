@@ -4,8 +4,20 @@ use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, SECRET_PROPERTIES, Se
 use std::collections::BTreeSet;
 
 /// Functions that can be named, and whether each needs a model.
-pub const FUNCTIONS: &[(&str, bool)] =
-    &[("copy", false), ("embed", true), ("recommend", false), ("risk", false), ("sentiment", true)];
+pub const FUNCTIONS: &[(&str, bool)] = &[
+    ("answer", true),
+    ("classify", true),
+    ("copy", false),
+    ("embed", true),
+    ("fill", true),
+    ("recommend", false),
+    ("rerank", true),
+    ("risk", false),
+    ("sentiment", true),
+    ("similar", true),
+    ("summarize", true),
+    ("tag", true),
+];
 
 /// The known name that is nearest to what was written, when one is near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

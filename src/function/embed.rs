@@ -1,11 +1,12 @@
 //! `embed`: a text as a vector of length 1, such that near texts have near vectors.
 
 use super::passed;
+use super::requests::{About, BadParameter, Requests};
 use super::texts::{Asked, TextOptions, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,25 @@ impl Function for Embed {
             let outcomes = self.answer(&texts).await?;
             Ok(passed::add(slice, outcomes, self.options.pass_event, &self.options.output_key))
         })
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
+    }
+}
+
+impl Requests for Embed {
+    fn about(&self) -> About {
+        About { fields: &["text"], parameters: &[], options: json!({}), example: json!("I love it.") }
+    }
+
+    fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {
+        let name = parameters.keys().next().map_or("", String::as_str);
+        Err(BadParameter::unknown(NAME, name, &[]))
+    }
+
+    fn bare(&self, fields: &Value) -> Value {
+        fields["embedding"].clone()
     }
 }
 

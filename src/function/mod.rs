@@ -1,13 +1,33 @@
 //! The task functions: stateless, called for many slices at once. One file a function.
 
+pub mod answer;
+pub mod api;
+mod chars;
+pub mod classify;
+mod control;
 pub mod copy;
 pub mod embed;
+mod fields;
+pub mod fill;
 pub mod offline;
+pub mod options;
 mod passed;
 pub mod recommend;
+pub mod requests;
+pub mod rerank;
 pub mod risk;
 pub mod sentiment;
+pub mod similar;
+pub mod summarize;
+mod table;
+pub mod tag;
+pub mod task;
+#[cfg(test)]
+mod tests;
 mod texts;
+mod windows;
+
+pub use table::{TEXT_FUNCTIONS, text_function};
 
 use crate::event::{Event, Rejection};
 use crate::state::Features;
@@ -88,4 +108,9 @@ pub enum CallError {
 pub trait Function: Send + Sync {
     fn spec(&self) -> &Spec;
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>>;
+
+    /// What it can do for one who asks off the stream; `None` for functions that take neither parameters nor other shapes.
+    fn requests(&self) -> Option<&dyn requests::Requests> {
+        None
+    }
 }

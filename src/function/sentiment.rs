@@ -1,11 +1,12 @@
 //! `sentiment`: which label of a fine-tuned sequence classifier fits a text, and how sure the model is.
 
 use super::passed;
+use super::requests::{About, BadParameter, Requests};
 use super::texts::{Asked, TextOptions, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,25 @@ impl Function for Sentiment {
             let outcomes = self.answer(&texts).await?;
             Ok(passed::add(slice, outcomes, self.options.pass_event, &self.options.output_key))
         })
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
+    }
+}
+
+impl Requests for Sentiment {
+    fn about(&self) -> About {
+        About { fields: &["text"], parameters: &[], options: json!({}), example: json!("I love it.") }
+    }
+
+    fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {
+        let name = parameters.keys().next().map_or("", String::as_str);
+        Err(BadParameter::unknown(NAME, name, &[]))
+    }
+
+    fn bare(&self, fields: &Value) -> Value {
+        json!([{ "label": fields["label"], "score": fields["score"] }])
     }
 }
 

@@ -43,7 +43,8 @@ impl TextOptions {
         }
     }
 
-    fn check(&self, text: &str) -> Option<Rejection> {
+    /// Why a text is refused, if it is.
+    pub fn check(&self, text: &str) -> Option<Rejection> {
         let (max, bytes) = (self.max_text_tokens, self.max_text_tokens.saturating_mul(BYTES_A_TOKEN));
         let found = if text.len() > bytes {
             format!("{} bytes", text.len())

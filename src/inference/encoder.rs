@@ -1,13 +1,16 @@
-//! A model folder brought to life: texts in, vectors or label probabilities out.
+//! A model folder brought to life: texts in, vectors or logits out.
 
 use super::InferenceError;
+use super::backbone::{self, Backbone, Backbones, Pooling};
 use super::batch;
-use super::bert::{Bert, Config, Pooling, Scratch};
+use super::checkpoint::{ModelConfig, Problem};
 use super::handle::{Handle, Model, Threads};
-use super::tokenizer::{TextTokenizer, Tokens};
+use super::heads::{Heads, Labelled, Rows, mean};
+use super::network::{Scratch, Sequence};
+use super::ops::softmax;
+use super::tokenizer::{Cut, Text, TextTokenizer, Tokens};
 use super::weights::{Digest, Weights};
 use futures_util::future::try_join_all;
-use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,11 +23,13 @@ pub struct Options {
     /// Tokens that go through the network together. More do not make it faster once the products are large, but need more memory:
     /// about 24 KB a token for MiniLM.
     pub token_budget: usize,
+    /// Encoders that are open: models that stand on the same one share its weights.
+    pub backbones: Backbones,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: Threads::default(), queue: 64, token_budget: 512 }
+        Self { threads: Threads::default(), queue: 64, token_budget: 512, backbones: Backbones::default() }
     }
 }
 
@@ -33,8 +38,16 @@ impl Default for Options {
 pub enum Head {
     /// The pooled vector, of length 1: `[hidden]`.
     Embed,
-    /// The probability of each label: `[labels]`.
+    /// The score of each label by the model's [`Problem`]: `[labels]`.
     Classify,
+    /// The same before softmax or sigmoid: `[labels]`.
+    Logits,
+    /// The logits of each token's labels: `[tokens * labels]`, row-major.
+    Tokens,
+    /// The logits of each token as start and as end of an answer: `[tokens * 2]`, row-major.
+    Spans,
+    /// The logits of the words behind each mask token, in order: `[masks * vocabulary]`, row-major.
+    Mask,
 }
 
 /// The answer for one text.
@@ -49,8 +62,8 @@ pub struct Answer {
 }
 
 struct Shared {
-    bert: Bert,
-    tokenizer: TextTokenizer,
+    backbone: Arc<Backbone>,
+    heads: Heads,
     token_budget: usize,
 }
 
@@ -58,6 +71,7 @@ struct Shared {
 pub struct Encoder {
     id: String,
     digest: Digest,
+    unread: Vec<String>,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
 }
@@ -65,20 +79,28 @@ pub struct Encoder {
 impl Encoder {
     /// Opens a model folder. Blocks while it reads. `expected` is the sha256 of `model.safetensors`, at least 12 digits of it.
     pub fn open(name: &str, folder: &Path, expected: Option<&str>, options: &Options) -> Result<Self, InferenceError> {
-        let config = Config::open(folder)?;
+        let config = ModelConfig::open(folder)?;
         let weights = Weights::open(folder, expected)?;
-        let bert = Bert::load(&config, &weights.tensors()?, pooling(folder)?)?;
-        let tokenizer = TextTokenizer::open(folder, max_tokens(folder, &config)?)?;
-        if tokenizer.vocabulary() > config.vocab_size {
-            let cause = format!("tokenizer.json has {} tokens, the model only {}", tokenizer.vocabulary(), config.vocab_size);
-            return Err(InferenceError::Unsupported { path: folder.join("tokenizer.json"), cause });
-        }
-        let shared = Arc::new(Shared { bert, tokenizer, token_budget: options.token_budget });
+        let tensors = weights.tensors()?;
+        let (backbone, heads, unread) = match backbone::named(&config, folder, &weights)? {
+            Some(base) => {
+                let backbone = options.backbones.open(&base.folder, &base.sha256)?;
+                let heads = Heads::on_frozen(&config, &tensors, &*backbone.network)?;
+                (backbone, heads, tensors.unread())
+            }
+            None => {
+                let backbone = options.backbones.get_or_load(folder, &config, &weights)?;
+                let heads = Heads::load(&config, &tensors, &*backbone.network)?;
+                let unread = tensors.unread().into_iter().filter(|name| backbone.unread.contains(name)).collect();
+                (backbone, heads, unread)
+            }
+        };
+        let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, shared, handle })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, unread, shared, handle })
     }
 
     /// `name@digest12`.
@@ -90,49 +112,127 @@ impl Encoder {
         &self.digest
     }
 
-    /// Numbers in an embedding.
-    pub fn dimensions(&self) -> usize {
-        self.shared.bert.hidden()
+    /// Whether two models stand on the same encoder, held once.
+    pub fn shares_backbone(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared.backbone, &other.shared.backbone)
     }
 
-    /// The classifier's labels in the order of its probabilities; `None` for a model without a classifier.
+    /// Tensors of the file that neither the network nor its head has read, by name. A pooler without a head is such a tensor; many
+    /// of them tell that the file is of another architecture than its `config.json` says.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
+    }
+
+    /// Numbers in an embedding.
+    pub fn dimensions(&self) -> usize {
+        self.shared.backbone.network.hidden()
+    }
+
+    /// The sequence head's labels in the order of its scores; `None` for a model without that head.
     pub fn labels(&self) -> Option<&[String]> {
-        self.shared.bert.classifier().map(|c| c.labels())
+        self.shared.heads.sequence.as_ref().map(|head| head.labels.as_slice())
+    }
+
+    /// What the sequence head's labels are to each other.
+    pub fn problem(&self) -> Option<Problem> {
+        self.shared.heads.sequence.as_ref().map(|head| head.problem)
+    }
+
+    /// The token head's labels; `None` for a model without that head.
+    pub fn token_labels(&self) -> Option<&[String]> {
+        self.shared.heads.tokens.as_ref().map(|head| head.labels.as_slice())
+    }
+
+    /// Whether [`Head::Spans`] can be asked.
+    pub fn has_spans(&self) -> bool {
+        self.shared.heads.spans.is_some()
+    }
+
+    /// Whether [`Head::Mask`] can be asked, and the id of the mask token.
+    pub fn mask_token(&self) -> Option<u32> {
+        self.shared.backbone.mask_token.filter(|_| self.shared.heads.mask.is_some())
     }
 
     /// Tokens of a text that the model sees at most.
     pub fn max_tokens(&self) -> usize {
-        self.shared.tokenizer.max_tokens()
+        self.shared.backbone.tokenizer.max_tokens()
+    }
+
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.shared.backbone.tokenizer
     }
 
     pub fn tokenize(&self, text: &str) -> Result<Tokens, InferenceError> {
-        self.shared.tokenizer.encode(text)
+        self.shared.backbone.tokenizer.encode(text)
     }
 
     /// One answer a text, in the same order. The texts are shared out among the model threads.
     pub async fn answer(&self, head: Head, texts: Vec<String>) -> Result<Vec<Answer>, InferenceError> {
-        let requests = self.requests(head, texts);
-        Ok(try_join_all(requests.into_iter().map(|r| self.handle.infer(r))).await?.concat())
+        self.answer_texts(head, texts.into_iter().map(Text::from).collect(), Cut::default()).await
     }
 
     /// The same for callers outside a Tokio runtime. Panics inside one.
     pub fn answer_blocking(&self, head: Head, texts: Vec<String>) -> Result<Vec<Answer>, InferenceError> {
-        Ok(self.handle.infer_blocking(self.requests(head, texts))?.concat())
+        let requests = self.requests(head, texts.into_iter().map(Text::from).collect(), Cut::default());
+        Ok(self.handle.infer_blocking(requests)?.into_iter().flat_map(|reply| reply.answers).collect())
     }
 
-    fn requests(&self, head: Head, texts: Vec<String>) -> Vec<Request> {
-        // A token has about five bytes, and every text costs its special tokens.
-        let longest = self.max_tokens();
-        let weights: Vec<usize> = texts.iter().map(|t| (2 + t.len() / 5).min(longest)).collect();
+    /// One answer a text or pair, in the same order; what is too long is cut, never slid over.
+    pub async fn answer_texts(&self, head: Head, texts: Vec<Text>, cut: Cut) -> Result<Vec<Answer>, InferenceError> {
+        let replies = self.infer(self.requests(head, texts, Cut { stride: None, ..cut })).await?;
+        Ok(replies.into_iter().flat_map(|reply| reply.answers).collect())
+    }
+
+    /// The windows of each text, tokenised on the model threads.
+    pub async fn windows(&self, texts: Vec<Text>, cut: Cut) -> Result<Vec<Vec<Tokens>>, InferenceError> {
+        let weights: Vec<usize> = texts.iter().map(|text| text_weight(text, usize::MAX)).collect();
         let mut texts = texts.into_iter();
         let ranges = batch::shares(&weights, self.handle.threads());
-        ranges.into_iter().map(|range| Request { head, texts: texts.by_ref().take(range.len()).collect() }).collect()
+        let requests =
+            ranges.into_iter().map(|range| Request::Windows(texts.by_ref().take(range.len()).collect(), cut)).collect();
+        Ok(self.infer(requests).await?.into_iter().flat_map(|reply| reply.windows).collect())
+    }
+
+    /// One answer a window, in the same order.
+    pub async fn answer_windows(&self, head: Head, windows: Vec<Tokens>) -> Result<Vec<Answer>, InferenceError> {
+        let weights: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
+        let mut windows = windows.into_iter();
+        let ranges = batch::shares(&weights, self.handle.threads());
+        let requests =
+            ranges.into_iter().map(|range| Request::Tokens(head, windows.by_ref().take(range.len()).collect())).collect();
+        Ok(self.infer(requests).await?.into_iter().flat_map(|reply| reply.answers).collect())
+    }
+
+    async fn infer(&self, requests: Vec<Request>) -> Result<Vec<Reply>, InferenceError> {
+        try_join_all(requests.into_iter().map(|request| self.handle.infer(request))).await
+    }
+
+    fn requests(&self, head: Head, texts: Vec<Text>, cut: Cut) -> Vec<Request> {
+        let longest = self.max_tokens();
+        let weights: Vec<usize> = texts.iter().map(|text| text_weight(text, longest)).collect();
+        let mut texts = texts.into_iter();
+        let ranges = batch::shares(&weights, self.handle.threads());
+        ranges.into_iter().map(|range| Request::Texts(head, texts.by_ref().take(range.len()).collect(), cut)).collect()
     }
 }
 
-struct Request {
-    head: Head,
-    texts: Vec<String>,
+/// About how many tokens a text costs. A token has about five bytes, and every text costs its special tokens.
+fn text_weight(text: &Text, longest: usize) -> usize {
+    let bytes = text.first.len() + text.second.as_ref().map_or(0, String::len);
+    (2 + bytes / 5).min(longest)
+}
+
+enum Request {
+    Texts(Head, Vec<Text>, Cut),
+    Tokens(Head, Vec<Tokens>),
+    Windows(Vec<Text>, Cut),
+}
+
+/// One of the two is empty.
+#[derive(Default)]
+struct Reply {
+    answers: Vec<Answer>,
+    windows: Vec<Vec<Tokens>>,
 }
 
 struct Engine {
@@ -142,73 +242,98 @@ struct Engine {
 
 impl Model for Engine {
     type Input = Request;
-    type Output = Vec<Answer>;
+    type Output = Reply;
 
-    fn infer(&mut self, request: Request) -> Result<Vec<Answer>, InferenceError> {
-        let Shared { bert, tokenizer, token_budget } = &*self.shared;
-        let tokens: Vec<Tokens> = request.texts.iter().map(|t| tokenizer.encode(t)).collect::<Result<_, _>>()?;
+    fn infer(&mut self, request: Request) -> Result<Reply, InferenceError> {
+        let tokenizer = &self.shared.backbone.tokenizer;
+        let (head, tokens) = match request {
+            Request::Windows(texts, cut) => {
+                let windows = texts.iter().map(|text| tokenizer.windows(text, &cut)).collect::<Result<_, _>>()?;
+                return Ok(Reply { windows, ..Reply::default() });
+            }
+            Request::Tokens(head, tokens) => (head, tokens),
+            Request::Texts(head, texts, cut) => {
+                let windows = texts.iter().map(|text| Ok(tokenizer.windows(text, &cut)?.swap_remove(0)));
+                (head, windows.collect::<Result<_, InferenceError>>()?)
+            }
+        };
         let lengths: Vec<usize> = tokens.iter().map(|t| t.ids.len()).collect();
         let mut answers: Vec<Answer> =
             tokens.iter().map(|t| Answer { values: Vec::new(), tokens: t.ids.len(), truncated: t.truncated }).collect();
-        for batch in batch::by_token_budget(&lengths, *token_budget) {
-            let texts: Vec<&[u32]> = batch.iter().map(|&i| tokens[i].ids.as_slice()).collect();
-            let values = match request.head {
-                Head::Embed => bert.embed(&texts, &mut self.scratch)?,
-                Head::Classify => bert.classify(&texts, &mut self.scratch)?,
-            };
+        for batch in batch::by_token_budget(&lengths, self.shared.token_budget) {
+            let texts: Vec<Sequence<'_>> =
+                batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
+            let values = self.shared.values(head, &texts, &mut self.scratch)?;
             for (index, values) in batch.into_iter().zip(values) {
                 answers[index].values = values;
             }
         }
         match answers.iter().any(|a| a.values.iter().any(|v| !v.is_finite())) {
             true => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
-            false => Ok(answers),
+            false => Ok(Reply { answers, ..Reply::default() }),
         }
     }
 }
 
-/// An optional file of the sentence-transformers layout.
-fn optional<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str) -> Result<Option<T>, InferenceError> {
-    let path = folder.join(file);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() })
-}
-
-/// What the position table allows, less when `sentence_bert_config.json` says so.
-fn max_tokens(folder: &Path, config: &Config) -> Result<usize, InferenceError> {
-    #[derive(Deserialize)]
-    struct Sentence {
-        max_seq_length: Option<usize>,
-    }
-    let file: Option<Sentence> = optional(folder, "sentence_bert_config.json")?;
-    let wanted = file.and_then(|s| s.max_seq_length).filter(|&n| n >= 3);
-    Ok(wanted.unwrap_or(config.max_position_embeddings).min(config.max_position_embeddings))
-}
-
-/// Mean pooling, unless `1_Pooling/config.json` says otherwise.
-fn pooling(folder: &Path) -> Result<Pooling, InferenceError> {
-    #[derive(Deserialize)]
-    #[serde(default)]
-    struct File {
-        pooling_mode_mean_tokens: bool,
-        pooling_mode_cls_token: bool,
-    }
-    impl Default for File {
-        fn default() -> Self {
-            Self { pooling_mode_mean_tokens: true, pooling_mode_cls_token: false }
+impl Shared {
+    /// One vector a text.
+    fn values(&self, head: Head, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let network = &*self.backbone.network;
+        let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
+        network.encode(texts, scratch)?;
+        let logits = |labelled: &Labelled| match labelled.head.rows {
+            Rows::Embedding => {
+                let rows = self.embeddings(texts, &scratch.x).concat();
+                labelled.head.finish(network, rows, &vec![1; texts.len()])
+            }
+            _ => labelled.head.logits(network, &scratch.x, texts, None),
+        };
+        let heads = &self.heads;
+        match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
+            (Head::Embed, ..) => Ok(self.embeddings(texts, &scratch.x)),
+            (Head::Logits, Some(of), ..) => Ok(logits(of)),
+            (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
+            (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
+            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, &scratch.x, texts, None)),
+            (Head::Mask, .., Some(of)) => {
+                let masks = |text: &Sequence<'_>| {
+                    (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()
+                };
+                let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
+                Ok(of.logits(network, &scratch.x, texts, Some(&only)))
+            }
+            (Head::Classify | Head::Logits, ..) => none("labels of a text"),
+            (Head::Tokens, ..) => none("labels of tokens"),
+            (Head::Spans, ..) => none("answers in a text"),
+            (Head::Mask, ..) => none("words behind a mask"),
         }
     }
-    let name = "1_Pooling/config.json";
-    let file: File = optional(folder, name)?.unwrap_or_default();
-    match (file.pooling_mode_mean_tokens, file.pooling_mode_cls_token) {
-        (true, false) => Ok(Pooling::Mean),
-        (false, true) => Ok(Pooling::FirstToken),
-        _ => {
-            let cause = "neither mean nor first-token pooling alone; other poolings are not supported".to_owned();
-            Err(InferenceError::Unsupported { path: folder.join(name), cause })
-        }
+
+    /// Pooled vectors of length 1.
+    fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
+        let hidden = self.backbone.network.hidden();
+        let mut rest = x;
+        let one = |text: &Sequence<'_>| {
+            let (rows, after) = rest.split_at(text.ids.len() * hidden);
+            rest = after;
+            let mut vector = match self.backbone.pooling {
+                Pooling::Mean => mean(rows, hidden),
+                Pooling::FirstToken => rows[..hidden].to_vec(),
+            };
+            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            vector.iter_mut().for_each(|v| *v /= norm);
+            vector
+        };
+        texts.iter().map(one).collect()
     }
+}
+
+/// The scores of one row of logits.
+pub fn scores(mut row: Vec<f32>, problem: Problem) -> Vec<f32> {
+    match problem {
+        Problem::OneLabel if row.len() > 1 => softmax(&mut row),
+        Problem::OneLabel | Problem::ManyLabels => row.iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp())),
+        Problem::Regression => {}
+    }
+    row
 }

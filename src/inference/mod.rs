@@ -4,23 +4,29 @@
 //! folder once; an [`Encoder`] answers slices of texts on its own model threads. Inside, texts are packed as
 //! `[total_tokens, hidden]` without any padding, so that no mask is needed and no text sees its batch mates.
 
+mod attend;
+mod backbone;
 pub mod batch;
-pub mod bert;
 pub mod causal;
+pub mod checkpoint;
 mod encoder;
 pub mod generate;
 mod handle;
+mod heads;
 pub mod import;
+pub mod network;
 mod ops;
 mod registry;
 pub mod template;
 mod tokenizer;
 pub mod weights;
 
-pub use encoder::{Answer, Encoder, Head, Options};
+pub use backbone::Backbones;
+pub use checkpoint::Problem;
+pub use encoder::{Answer, Encoder, Head, Options, scores};
 pub use handle::{Handle, Model, Threads};
 pub use registry::Registry;
-pub use tokenizer::{TextTokenizer, Tokens};
+pub use tokenizer::{Cut, Give, Text, TextTokenizer, Tokens};
 pub use weights::{Digest, Weights};
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! The arithmetic of the packed encoder, on plain row-major slices. Matrix products are gemm's (the kernels that candle uses),
 //! on the calling thread; the rest is written so that the compiler vectorises it, for AVX2 where the processor has it.
 
+use super::InferenceError;
+use super::checkpoint::ModelConfig;
 use gemm::{Parallelism, gemm};
 
 /// A matrix seen through strides: element `(r, c)` is `data[offset + r * row + c * col]`.
@@ -60,6 +62,65 @@ pub(super) fn multiply(
     }
 }
 
+/// Weight and bias of a layer norm.
+pub struct Norm {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl Norm {
+    /// `x = layer_norm(x + residual)`, row by row.
+    pub fn add_and_apply(&self, x: &mut [f32], residual: &[f32], epsilon: f32) {
+        add_layer_norm(x, residual, &self.weight, &self.bias, epsilon);
+    }
+
+    /// `x = layer_norm(x)`, row by row.
+    pub fn apply(&self, x: &mut [f32], epsilon: f32) {
+        layer_norm(x, &self.weight, &self.bias, epsilon);
+    }
+}
+
+/// What stands between two linear layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// With the error function: `gelu` in a configuration.
+    Gelu,
+    /// With the hyperbolic tangent: `gelu_new` and its other names.
+    GeluTanh,
+    Silu,
+    Relu,
+    Tanh,
+    None,
+}
+
+impl Activation {
+    /// The activation that a key of `config.json` names; `gelu` where it is absent.
+    pub fn named(config: &ModelConfig, key: &str) -> Result<Self, InferenceError> {
+        match config.text_or(key, "gelu")? {
+            "gelu" | "gelu_python" => Ok(Self::Gelu),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_accurate" => Ok(Self::GeluTanh),
+            "silu" | "swish" => Ok(Self::Silu),
+            "relu" => Ok(Self::Relu),
+            "tanh" => Ok(Self::Tanh),
+            other => {
+                let known = "gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, relu, tanh";
+                Err(config.unsupported(format!("{key} is `{other}`; known: {known}")))
+            }
+        }
+    }
+
+    pub fn apply(self, x: &mut [f32]) {
+        match self {
+            Self::Gelu => gelu(x),
+            Self::GeluTanh => gelu_tanh(x),
+            Self::Silu => silu(x),
+            Self::Relu => relu(x),
+            Self::Tanh => x.iter_mut().for_each(|v| *v = v.tanh()),
+            Self::None => {}
+        }
+    }
+}
+
 /// A linear layer, stored for row-major products: `weight` is `[inputs, outputs]`, contiguous.
 pub struct Linear {
     pub(super) weight: Vec<f32>,
@@ -98,13 +159,51 @@ impl Linear {
     }
 }
 
+/// `out[rows, outputs] = x[rows, inputs] · tableᵀ + bias`, with a `table` `[outputs, inputs]` that belongs to somebody else. `out` is
+/// resized.
+pub fn project(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
+    let n = bias.len();
+    let inputs = table.len() / n.max(1);
+    let rows = x.len() / inputs.max(1);
+    out.clear();
+    for _ in 0..rows {
+        out.extend_from_slice(bias);
+    }
+    let transposed = View { offset: 0, row: 1, col: inputs };
+    multiply((rows, n, inputs), out, row_major(0, n), true, x, row_major(0, inputs), table, transposed, 1.0);
+}
+
 pub(super) fn row_major(offset: usize, row: usize) -> View {
     View { offset, row, col: 1 }
 }
 
+/// What attention adds for the distance from a query to a key, one row a head.
+pub struct Distances {
+    /// `[heads, 2 * reach - 1]`; the column `reach - 1` is for the query's own place, those behind it for keys that come later.
+    pub table: Vec<f32>,
+    /// One more than the greatest distance.
+    pub reach: usize,
+}
+
+impl Distances {
+    /// For each key of a text of `len` tokens, seen from `query`. `query` and `len` stay below `reach`.
+    fn row(&self, head: usize, query: usize, len: usize) -> &[f32] {
+        let first = head * (2 * self.reach - 1) + self.reach - 1 - query;
+        &self.table[first..first + len]
+    }
+}
+
 /// Self-attention of one text that stands at rows `start..start + len` of the packed `qkv` `[tokens, 3 * hidden]`, written to
-/// the same rows of `out` `[tokens, hidden]`. The scale is folded into the query weights. `scores` is scratch.
-pub fn attention(qkv: &[f32], out: &mut [f32], (start, len): (usize, usize), hidden: usize, heads: usize, scores: &mut Vec<f32>) {
+/// the same rows of `out` `[tokens, hidden]`. The scale is folded into the query weights; `distances` are added to the scaled
+/// scores. `scores` is scratch.
+pub fn attention(
+    qkv: &[f32],
+    out: &mut [f32],
+    (start, len): (usize, usize),
+    (hidden, heads): (usize, usize),
+    distances: Option<&Distances>,
+    scores: &mut Vec<f32>,
+) {
     let size = hidden / heads;
     scores.resize(len * len, 0.0);
     let base = start * 3 * hidden;
@@ -114,7 +213,10 @@ pub fn attention(qkv: &[f32], out: &mut [f32], (start, len): (usize, usize), hid
         let key_transposed = View { offset: at + hidden, row: 1, col: 3 * hidden };
         let value = row_major(at + 2 * hidden, 3 * hidden);
         multiply((len, len, size), scores, row_major(0, len), false, qkv, query, qkv, key_transposed, 1.0);
-        for row in scores.chunks_exact_mut(len) {
+        for (query, row) in scores.chunks_exact_mut(len).enumerate() {
+            if let Some(distances) = distances {
+                add(row, distances.row(head, query, len));
+            }
             softmax(row);
         }
         let o = row_major(start * hidden + head * size, hidden);
@@ -159,6 +261,24 @@ vectorised! {
 }
 
 vectorised! {
+    /// GELU with the hyperbolic tangent, in place: `x * sigmoid(2 u)` with `u = sqrt(2 / pi) * (x + 0.044715 x^3)`.
+    gelu_tanh(x: &mut [f32]) {
+        for v in x {
+            *v *= sigmoid(1.595_769_1 * (*v + 0.044_715 * *v * *v * *v));
+        }
+    }
+}
+
+vectorised! {
+    /// `x * sigmoid(x)`, in place.
+    silu(x: &mut [f32]) {
+        for v in x {
+            *v *= sigmoid(*v);
+        }
+    }
+}
+
+vectorised! {
     /// `max(x, 0)`, in place. A value that is not a number stays one.
     relu(x: &mut [f32]) {
         for v in x {
@@ -189,14 +309,16 @@ vectorised! {
             for (v, r) in row.iter_mut().zip(old) {
                 *v += r;
             }
-            let mean = sum(row) / width as f32;
-            for v in row.iter_mut() {
-                *v -= mean;
-            }
-            let scale = 1.0 / (square_sum(row) / width as f32 + epsilon).sqrt();
-            for ((v, w), b) in row.iter_mut().zip(weight).zip(bias) {
-                *v = *v * scale * w + b;
-            }
+            normalise(row, weight, bias, epsilon);
+        }
+    }
+}
+
+vectorised! {
+    /// `x = layer_norm(x)`, row by row of `weight.len()`.
+    layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+        for row in x.chunks_exact_mut(weight.len()) {
+            normalise(row, weight, bias, epsilon);
         }
     }
 }
@@ -208,6 +330,27 @@ vectorised! {
             *t += v;
         }
     }
+}
+
+/// One row to mean 0 and variance 1, then scaled and moved.
+#[inline(always)]
+fn normalise(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+    let width = row.len() as f32;
+    let mean = sum(row) / width;
+    for v in row.iter_mut() {
+        *v -= mean;
+    }
+    let scale = 1.0 / (square_sum(row) / width + epsilon).sqrt();
+    for ((v, w), b) in row.iter_mut().zip(weight).zip(bias) {
+        *v = *v * scale * w + b;
+    }
+}
+
+/// `1 / (1 + e^-x)`, by the side on which the exponential is small.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let small = exp(-x.abs());
+    (if x < 0.0 { small } else { 1.0 }) / (1.0 + small)
 }
 
 const LANES: usize = 16;
@@ -278,7 +421,27 @@ mod tests {
     }
 
     #[test]
+    fn other_activations_follow_candles() {
+        let x: Vec<f32> = (-12_000..12_000).map(|i| i as f32 * 1e-3).collect();
+        let theirs = candle_core::Tensor::new(x.as_slice(), &candle_core::Device::Cpu).unwrap();
+        for (name, ours, theirs) in
+            [("gelu_tanh", gelu_tanh as fn(&mut [f32]), theirs.gelu().unwrap()), ("silu", silu, theirs.silu().unwrap())]
+        {
+            let mut y = x.clone();
+            ours(&mut y);
+            for ((x, a), b) in x.iter().zip(&y).zip(theirs.to_vec1::<f32>().unwrap()) {
+                assert!((a - b).abs() <= 1e-6 * x.abs().max(1.0), "{name}({x}) = {a}, candle says {b}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_a_number_stays_so() {
+        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu, Activation::Tanh] {
+            let mut row = [f32::NAN, 1.0];
+            activation.apply(&mut row);
+            assert!(row[0].is_nan() && row[1].is_finite(), "{activation:?}");
+        }
         let mut row = [f32::NAN, 1.0];
         gelu(&mut row);
         assert!(row[0].is_nan());

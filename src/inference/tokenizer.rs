@@ -1,25 +1,78 @@
-//! `tokenizer.json` with our own limits: never any padding, and bounded work for a text of any length.
+//! `tokenizer.json` with our own limits: never any padding, bounded work for a text of any length, and windows over long texts.
 
 use super::InferenceError;
-use std::path::Path;
-use tokenizers::{Tokenizer, TruncationParams};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper, Tokenizer};
 
 /// Characters looked at for each token that may be kept. An English word has about five; a text that needs more than this many
 /// (long runs of blanks) is cut early and says so.
 const CHARACTERS_A_TOKEN: usize = 32;
 
-/// The token ids of one text, special tokens included.
+/// A text, or a pair of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub first: String,
+    pub second: Option<String>,
+}
+
+impl Text {
+    pub fn pair(first: impl Into<String>, second: impl Into<String>) -> Self {
+        Self { first: first.into(), second: Some(second.into()) }
+    }
+}
+
+impl<T: Into<String>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self { first: text.into(), second: None }
+    }
+}
+
+/// Which part of a text gives way when it is longer than the model sees. Of a single text it is always the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Give {
+    /// The longer of a pair, token by token; both are kept in part.
+    #[default]
+    Longest,
+    /// The first of a pair only.
+    First,
+    /// The second of a pair only.
+    Second,
+}
+
+/// How a text that is longer than the model sees is brought before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut {
+    pub give: Give,
+    /// Windows that overlap by this many tokens; `None` keeps the first window alone. [`Give::Longest`] cannot slide.
+    pub stride: Option<usize>,
+    /// Tokens of a window, special ones included, when fewer than the model sees are wanted.
+    pub max_tokens: Option<usize>,
+}
+
+/// One text, or one window of it, as tokens, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tokens {
     /// Between 1 and the tokeniser's maximum.
     pub ids: Vec<u32>,
-    /// Whether some of the text was left out.
+    /// The segment of each token.
+    pub types: Vec<u32>,
+    /// Bytes of each token in its text; empty for special tokens.
+    pub offsets: Vec<(usize, usize)>,
+    /// The word of each token by the pre-tokeniser, counted in its text; `None` for special tokens.
+    pub words: Vec<Option<u32>>,
+    /// 0 for the first text of a pair, 1 for the second, `None` for special tokens.
+    pub sides: Vec<Option<u8>>,
+    /// Whether some of the text was left out; with windows, of this window's text.
     pub truncated: bool,
 }
 
 /// A tokeniser that keeps at most a given number of tokens.
 pub struct TextTokenizer {
+    path: PathBuf,
+    /// Without the step that adds special tokens: windows are cut before it.
     inner: Tokenizer,
+    frame: Option<PostProcessorWrapper>,
     max_tokens: usize,
 }
 
@@ -29,26 +82,176 @@ impl TextTokenizer {
         let path = folder.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
         let malformed = |e: tokenizers::Error| InferenceError::Malformed { path: path.clone(), cause: e.to_string() };
-        let mut inner = Tokenizer::from_bytes(&bytes).map_err(malformed)?;
-        let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
-        inner.with_padding(None).with_truncation(Some(truncation)).map_err(malformed)?;
-        Ok(Self { inner, max_tokens })
+        let inner = Tokenizer::from_bytes(&bytes).map_err(malformed)?;
+        Self::new(path, inner, max_tokens)
+    }
+
+    /// From a tokeniser built elsewhere; `path` is named in errors.
+    pub fn new(path: PathBuf, mut inner: Tokenizer, max_tokens: usize) -> Result<Self, InferenceError> {
+        let malformed = |e: tokenizers::Error| InferenceError::Malformed { path: path.clone(), cause: e.to_string() };
+        let frame = inner.get_post_processor().cloned();
+        inner.with_padding(None).with_truncation(None).map_err(malformed)?;
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+        let needed = frame.as_ref().map_or(0, |frame| frame.added_tokens(false));
+        if max_tokens <= needed {
+            let cause = format!("it adds {needed} special tokens to a text, but the model sees only {max_tokens}");
+            return Err(InferenceError::Unsupported { path, cause });
+        }
+        Ok(Self { path, inner, frame, max_tokens })
     }
 
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// Number of ids the tokeniser can give.
-    pub fn vocabulary(&self) -> usize {
-        self.inner.get_vocab_size(true)
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
+    /// One more than the highest id the tokeniser can give.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// The id of a token such as `[MASK]`.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, as it stands in the vocabulary.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The text of ids.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, InferenceError> {
+        self.inner.decode(ids, skip_special).map_err(|e| InferenceError::Poison(e.to_string()))
+    }
+
+    /// A single text, its end cut off where it is too long.
     pub fn encode(&self, text: &str) -> Result<Tokens, InferenceError> {
-        let kept = head(text, self.max_tokens * CHARACTERS_A_TOKEN);
-        let encoding = self.inner.encode_fast(kept, true).map_err(|e| InferenceError::Poison(e.to_string()))?;
-        let truncated = kept.len() < text.len() || !encoding.get_overflowing().is_empty();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), truncated })
+        let mut windows = self.windows(&Text::from(text), &Cut::default())?;
+        Ok(windows.swap_remove(0))
+    }
+
+    /// The ids of a text without special tokens, and whether its end was cut off.
+    pub fn plain(&self, text: &str, max_tokens: usize) -> Result<(Vec<u32>, bool), InferenceError> {
+        let (encoding, cut) = self.part(text, Some(max_tokens))?;
+        let ids = encoding.get_ids();
+        Ok((ids[..ids.len().min(max_tokens)].to_vec(), cut || ids.len() > max_tokens))
+    }
+
+    /// The windows of a text, at least one, in order.
+    pub fn windows(&self, text: &Text, cut: &Cut) -> Result<Vec<Tokens>, InferenceError> {
+        let most = cut.max_tokens.unwrap_or(self.max_tokens).min(self.max_tokens);
+        let added = self.frame.as_ref().map_or(0, |frame| frame.added_tokens(text.second.is_some()));
+        let Some(room) = most.checked_sub(added).filter(|&room| room > 0) else {
+            return Err(InferenceError::Poison(format!("windows of {most} tokens leave no room beside {added} special ones")));
+        };
+        let looked_at = cut.stride.is_none().then_some(most);
+        let (first, first_cut) = self.part(&text.first, looked_at)?;
+        let Some(second) = &text.second else {
+            let parts = slide(first.len(), room, cut.stride)?;
+            let cut_off = first_cut || (parts.len() == 1 && parts[0].end < first.len());
+            return parts.into_iter().map(|part| self.framed(take(&first, part), None, cut_off)).collect();
+        };
+        let (second, second_cut) = self.part(second, looked_at)?;
+        let (lengths, give) = ((first.len(), second.len()), cut.give);
+        let lost = first_cut || second_cut;
+        if give == Give::Longest {
+            let (a, b) = longest_first(lengths, room);
+            let cut_off = lost || (a, b) != lengths;
+            return Ok(vec![self.framed(take(&first, 0..a), Some(take(&second, 0..b)), cut_off)?]);
+        }
+        let (kept, slid) = if give == Give::First { (&second, &first) } else { (&first, &second) };
+        let Some(rest) = room.checked_sub(kept.len()).filter(|&rest| rest > 0 || slid.is_empty()) else {
+            let tokens = kept.len();
+            return Err(InferenceError::Poison(format!(
+                "the part that is kept whole has {tokens} tokens; {room} is the limit for both"
+            )));
+        };
+        let parts = slide(slid.len(), rest, cut.stride)?;
+        let cut_off = lost || (parts.len() == 1 && parts[0].end < slid.len());
+        let one = |part: Range<usize>| {
+            let (kept, slid) = (kept.clone(), take(slid, part));
+            let (a, b) = if give == Give::First { (slid, kept) } else { (kept, slid) };
+            self.framed(a, Some(b), cut_off)
+        };
+        parts.into_iter().map(one).collect()
+    }
+
+    /// The tokens of a text without special ones, and whether it was cut before it was tokenised.
+    fn part(&self, text: &str, most: Option<usize>) -> Result<(Encoding, bool), InferenceError> {
+        let kept = most.map_or(text, |most| head(text, most.saturating_mul(CHARACTERS_A_TOKEN)));
+        let encoding = self.inner.encode(kept, false).map_err(|e| InferenceError::Poison(e.to_string()))?;
+        Ok((encoding, kept.len() < text.len()))
+    }
+
+    fn framed(&self, first: Encoding, second: Option<Encoding>, truncated: bool) -> Result<Tokens, InferenceError> {
+        let framed = match &self.frame {
+            Some(frame) => frame.process(first, second, true),
+            None => <dyn PostProcessor>::default_process(std::iter::once(first).chain(second).collect(), true)
+                .map(|parts| Encoding::merge(parts, false)),
+        };
+        let encoding = framed.map_err(|e| InferenceError::Poison(e.to_string()))?;
+        if encoding.is_empty() {
+            return Err(InferenceError::Poison("the text has no token that the model knows".to_owned()));
+        }
+        let side = |side: &Option<usize>| side.map(|side| side.min(1) as u8);
+        Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            types: encoding.get_type_ids().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+            words: encoding.get_word_ids().to_vec(),
+            sides: encoding.get_sequence_ids().iter().map(side).collect(),
+            truncated,
+        })
+    }
+}
+
+/// Some consecutive tokens of a text.
+fn take(encoding: &Encoding, part: Range<usize>) -> Encoding {
+    Encoding::new(
+        encoding.get_ids()[part.clone()].to_vec(),
+        encoding.get_type_ids()[part.clone()].to_vec(),
+        encoding.get_tokens()[part.clone()].to_vec(),
+        encoding.get_word_ids()[part.clone()].to_vec(),
+        encoding.get_offsets()[part.clone()].to_vec(),
+        encoding.get_special_tokens_mask()[part.clone()].to_vec(),
+        encoding.get_attention_mask()[part].to_vec(),
+        Vec::new(),
+        ahash::AHashMap::default(),
+    )
+}
+
+/// Where the windows of `length` tokens begin and end: each at most `room`, overlapping by `stride`, the last one ending at the end.
+fn slide(length: usize, room: usize, stride: Option<usize>) -> Result<Vec<Range<usize>>, InferenceError> {
+    let Some(stride) = stride else {
+        return Ok(vec![0..length.min(room)]);
+    };
+    if length > room && stride >= room {
+        return Err(InferenceError::Poison(format!("windows of {room} tokens cannot overlap by {stride}")));
+    }
+    let mut windows = vec![0..length.min(room)];
+    while let Some(last) = windows.last().filter(|last| last.end < length) {
+        let start = last.end - stride;
+        windows.push(start..(start + room).min(length));
+    }
+    Ok(windows)
+}
+
+/// How many tokens of a pair stay when the longer one gives way, token by token; of equals the first gives.
+fn longest_first((first, second): (usize, usize), room: usize) -> (usize, usize) {
+    if first + second <= room {
+        return (first, second);
+    }
+    let half = room / 2;
+    if first <= half {
+        (first, room - first)
+    } else if second <= room - half {
+        (room - second, second)
+    } else {
+        (half, room - half)
     }
 }
 
@@ -63,10 +266,41 @@ fn head(text: &str, characters: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_text_is_cut_between_characters() {
         assert_eq!(head("naïve 中文", 3), "naï");
         assert_eq!(head("中文", 9), "中文");
+    }
+
+    #[test]
+    fn of_a_pair_the_longer_gives_way() {
+        assert_eq!(longest_first((3, 4), 10), (3, 4));
+        assert_eq!(longest_first((2, 40), 10), (2, 8));
+        assert_eq!(longest_first((40, 3), 10), (7, 3));
+        assert_eq!(longest_first((40, 30), 11), (5, 6));
+    }
+
+    proptest! {
+        /// Would catch: a token that no window has, a window that is too long or overlaps too little.
+        #[test]
+        fn windows_cover_the_text(length in 0usize..500, room in 1usize..60, stride in 0usize..60) {
+            let Ok(windows) = slide(length, room, Some(stride)) else {
+                prop_assert!(stride >= room && length > room);
+                return Ok(());
+            };
+            prop_assert_eq!((windows[0].start, windows[windows.len() - 1].end), (0, length));
+            for pair in windows.windows(2) {
+                prop_assert_eq!(pair[0].end - pair[1].start, stride);
+            }
+            prop_assert!(windows.iter().all(|w| w.len() <= room));
+        }
+
+        #[test]
+        fn a_pair_fills_the_room(first in 0usize..90, second in 0usize..90, room in 2usize..90) {
+            let (a, b) = longest_first((first, second), room);
+            prop_assert!(a <= first && b <= second && a + b == room.min(first + second));
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! Reads `model.safetensors`: digest first, then tensors by name, always as `f32`.
+//! Reads `model.safetensors`, in one file or several: digest first, then tensors by name, always as `f32`.
 
 use super::InferenceError;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The sha256 of a weights file, in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,42 +38,137 @@ impl Digest {
     }
 }
 
-/// The bytes of a weights file whose digest is known.
-pub struct Weights {
+/// One weights file of a folder.
+struct File {
     path: PathBuf,
     bytes: Vec<u8>,
+}
+
+/// The bytes of a folder's weights files, whose digest is known.
+pub struct Weights {
+    /// What is named in errors: `model.safetensors`, or the index of its parts.
+    path: PathBuf,
+    files: Vec<File>,
+    /// Of each tensor that an index names, the file's number.
+    index: Option<BTreeMap<String, usize>>,
     digest: Digest,
 }
 
 impl Weights {
-    /// Reads `folder/model.safetensors` and checks its digest when one is expected.
+    /// Reads `folder/model.safetensors`, or the files that `folder/model.safetensors.index.json` names, and checks the digest when one
+    /// is expected. The digest of one file is its sha256. That of several is the sha256 of a list with one line a file, sorted:
+    /// its name, a blank, its sha256, a line feed.
     pub fn open(folder: &Path, expected: Option<&str>) -> Result<Self, InferenceError> {
-        let path = folder.join("model.safetensors");
-        if !path.exists()
-            && let Some(found) = pickled(folder)
-        {
-            return Err(InferenceError::UnsafeWeights { folder: folder.to_owned(), found });
+        let (path, index) = (folder.join("model.safetensors"), folder.join(INDEX));
+        let weights = match (path.exists(), index.exists(), pickled(folder)) {
+            (false, true, _) => Self::parts(folder, index)?,
+            (false, false, Some(found)) => return Err(InferenceError::UnsafeWeights { folder: folder.to_owned(), found }),
+            _ => {
+                let bytes = read(&path)?;
+                let digest = Digest::of(&bytes);
+                Self { path: path.clone(), files: vec![File { path, bytes }], index: None, digest }
+            }
+        };
+        match expected {
+            Some(expected) if !weights.digest.matches(expected) => {
+                let (expected, found) = (expected.to_owned(), weights.digest.0);
+                Err(InferenceError::WrongDigest { path: weights.path, expected, found })
+            }
+            _ => Ok(weights),
         }
-        let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
-        let digest = Digest::of(&bytes);
-        if let Some(expected) = expected
-            && !digest.matches(expected)
-        {
-            return Err(InferenceError::WrongDigest { path, expected: expected.to_owned(), found: digest.0 });
+    }
+
+    fn parts(folder: &Path, path: PathBuf) -> Result<Self, InferenceError> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
         }
-        Ok(Self { path, bytes, digest })
+        let malformed = |cause: String| InferenceError::Malformed { path: path.clone(), cause };
+        let index: Index = serde_json::from_slice(&read(&path)?).map_err(|e| malformed(e.to_string()))?;
+        let names: BTreeSet<&String> = index.weight_map.values().collect();
+        if names.is_empty() {
+            return Err(malformed("its weight_map names no file".to_owned()));
+        }
+        let (mut files, mut list) = (Vec::with_capacity(names.len()), String::new());
+        for name in &names {
+            // A name that leads out of the folder would read what is not part of the model.
+            if Path::new(name).components().count() != 1 || Path::new(name).file_name().is_none_or(|file| file != name.as_str()) {
+                return Err(malformed(format!("it names the file `{name}`, which does not lie in the folder itself")));
+            }
+            let path = folder.join(name);
+            let bytes = read(&path)?;
+            // Writing to a String cannot fail.
+            _ = writeln!(list, "{name} {}", Digest::of(&bytes).0);
+            files.push(File { path, bytes });
+        }
+        let number = |file: &String| names.iter().position(|name| *name == file).unwrap_or_default();
+        let index = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), number(file))).collect();
+        Ok(Self { digest: Digest::of(list.as_bytes()), path, files, index: Some(index) })
     }
 
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The tensors of the file.
-    pub fn tensors(&self) -> Result<Tensors<'_>, InferenceError> {
-        let file = SafeTensors::deserialize(&self.bytes)
-            .map_err(|e| InferenceError::Malformed { path: self.path.clone(), cause: e.to_string() })?;
-        Ok(Tensors { path: &self.path, file })
+    /// A value of the file's own metadata; of several files, of the first that has it.
+    pub fn metadata(&self, key: &str) -> Result<Option<String>, InferenceError> {
+        for file in &self.files {
+            let (_, header) = SafeTensors::read_metadata(&file.bytes)
+                .map_err(|e| InferenceError::Malformed { path: file.path.clone(), cause: damage(&e) })?;
+            if let Some(value) = header.metadata().as_ref().and_then(|all| all.get(key)) {
+                return Ok(Some(value.clone()));
+            }
+        }
+        Ok(None)
     }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> usize {
+        self.files.iter().map(|file| file.bytes.len()).sum()
+    }
+
+    /// The tensors of all files.
+    pub fn tensors(&self) -> Result<Tensors<'_>, InferenceError> {
+        let mut files = Vec::with_capacity(self.files.len());
+        let mut places = BTreeMap::new();
+        for (number, file) in self.files.iter().enumerate() {
+            let malformed = |cause: String| InferenceError::Malformed { path: file.path.clone(), cause };
+            let tensors = SafeTensors::deserialize(&file.bytes).map_err(|e| malformed(damage(&e)))?;
+            for name in tensors.names() {
+                if places.insert(name.to_owned(), number).is_some() {
+                    return Err(malformed(format!("it has a tensor `{name}`, which another file of the model has too")));
+                }
+            }
+            files.push(tensors);
+        }
+        for (name, number) in self.index.iter().flatten() {
+            if places.get(name) != Some(number) {
+                return Err(InferenceError::MissingTensor { path: self.files[*number].path.clone(), name: name.clone() });
+            }
+        }
+        Ok(Tensors { path: &self.path, files, places, read: Mutex::default() })
+    }
+}
+
+/// Beside the parts of a checkpoint that was saved in several files.
+const INDEX: &str = "model.safetensors.index.json";
+
+fn read(path: &Path) -> Result<Vec<u8>, InferenceError> {
+    std::fs::read(path).map_err(|e| InferenceError::Read { path: path.to_owned(), cause: e.to_string() })
+}
+
+/// What is wrong with a file, and what to do.
+fn damage(error: &SafeTensorError) -> String {
+    let what = match error {
+        SafeTensorError::HeaderTooSmall => "it is shorter than the length of its header".to_owned(),
+        SafeTensorError::InvalidHeaderLength => "its header is longer than the file".to_owned(),
+        SafeTensorError::HeaderTooLarge => "it claims a header of more than 100 MB".to_owned(),
+        SafeTensorError::MetadataIncompleteBuffer => "its tensors are not as long as the file".to_owned(),
+        SafeTensorError::InvalidOffset(name) => format!("tensor `{name}` overlaps another one, or leaves a gap"),
+        SafeTensorError::TensorInvalidInfo => "a tensor's shape does not fit its bytes".to_owned(),
+        other => other.to_string(),
+    };
+    format!("{what}; the file is damaged or was cut off, copy it again")
 }
 
 /// The first file of the folder that holds weights in a form we refuse.
@@ -80,10 +177,14 @@ fn pickled(folder: &Path) -> Option<String> {
     names.filter(|n| [".bin", ".pt", ".pth", ".ckpt", ".pkl"].iter().any(|end| n.ends_with(end))).min()
 }
 
-/// Tensors by name.
+/// Tensors by name, from one file or several.
 pub struct Tensors<'a> {
     path: &'a Path,
-    file: SafeTensors<'a>,
+    files: Vec<SafeTensors<'a>>,
+    /// The file's number of each tensor.
+    places: BTreeMap<String, usize>,
+    /// What was asked for.
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl Tensors<'_> {
@@ -92,7 +193,31 @@ impl Tensors<'_> {
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.file.tensor(name).is_ok()
+        self.places.contains_key(name)
+    }
+
+    /// Whether any name begins so.
+    pub fn any_below(&self, prefix: &str) -> bool {
+        self.places.range(prefix.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// The tensors that nothing has read so far, by name. Positions, masks and other buffers that old versions of transformers saved
+    /// and that are worked out anew are not among them.
+    pub fn unread(&self) -> Vec<String> {
+        const BUFFERS: [&str; 7] = [
+            "position_ids",
+            "embeddings.token_type_ids",
+            "attn.bias",
+            "attn.masked_bias",
+            "attention.bias",
+            "attention.masked_bias",
+            "rotary_emb.inv_freq",
+        ];
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffer = |name: &str| {
+            BUFFERS.iter().any(|end| name.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.')))
+        };
+        self.places.keys().filter(|name| !read.contains(*name) && !buffer(name)).cloned().collect()
     }
 
     /// The shape of a tensor.
@@ -100,14 +225,15 @@ impl Tensors<'_> {
         Ok(self.view(name)?.shape().to_vec())
     }
 
-    /// A tensor of exactly this shape, row-major, as `f32`. F32, F16 and BF16 are converted; I8 `[rows, cols]` is multiplied row
-    /// by row with the F32 tensor `<name>.scale` `[rows]`.
+    /// A tensor of exactly this shape, row-major, as `f32`. F32, F16 and BF16 are converted; I8 `[rows, cols]` is multiplied
+    /// with the F32 tensor `<name>.scale`, `[rows]` or `[rows, groups]`.
     pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
         let view = self.view(name)?;
         if view.shape() != shape {
             let (found, expected) = (view.shape().to_vec(), shape.to_vec());
             return Err(InferenceError::WrongShape { path: self.path.to_owned(), name: name.to_owned(), found, expected });
         }
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
             Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
@@ -126,15 +252,28 @@ impl Tensors<'_> {
         Ok(values)
     }
 
-    /// `w = q * scale[row]`.
+    /// `w = q * scale`: one scale a row, `[rows]`, or one for each group of equally many columns, `[rows, groups]`.
     fn dequantise(&self, name: &str, shape: &[usize], data: &[u8]) -> Result<Vec<f32>, InferenceError> {
-        let rows = shape.first().copied().unwrap_or(1);
-        let scales = self.f32(&format!("{name}.scale"), &[rows])?;
-        let cols = data.len().checked_div(rows).unwrap_or(0).max(1);
-        Ok(data.chunks(cols).zip(scales).flat_map(|(row, scale)| row.iter().map(move |q| f32::from(*q as i8) * scale)).collect())
+        let (rows, cols) = (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1));
+        let name = format!("{name}.scale");
+        let scales = match self.shape(&name)?[..] {
+            [_, groups] if groups > 0 && cols.is_multiple_of(groups) => self.f32(&name, &[rows, groups])?,
+            _ => self.f32(&name, &[rows])?,
+        };
+        let width = data.len().checked_div(scales.len()).unwrap_or(0).max(1);
+        Ok(data
+            .chunks(width)
+            .zip(scales)
+            .flat_map(|(part, scale)| part.iter().map(move |q| f32::from(*q as i8) * scale))
+            .collect())
     }
 
     fn view(&self, name: &str) -> Result<TensorView<'_>, InferenceError> {
-        self.file.tensor(name).map_err(|_| InferenceError::MissingTensor { path: self.path.to_owned(), name: name.to_owned() })
+        let missing = || InferenceError::MissingTensor { path: self.path.to_owned(), name: name.to_owned() };
+        let file = self.places.get(name).ok_or_else(missing)?;
+        self.files[*file].tensor(name).map_err(|_| missing())
     }
 }
+
+#[cfg(test)]
+mod tests;

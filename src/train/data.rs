@@ -21,7 +21,8 @@ pub struct Columns {
     pub label: Option<String>,
 }
 
-fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
+/// A file, unpacked where it is gzipped, and its name in lower case without `.gz`.
+pub fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     Ok(match name.strip_suffix(".gz") {

@@ -4,11 +4,19 @@
 
 pub mod batches;
 pub mod checkpoint;
+pub mod confusion;
 pub mod data;
+pub mod evaluate;
 pub mod export;
 pub mod fit;
+pub mod head;
+mod lbfgs;
+pub mod metrics;
 pub mod network;
 pub mod ops;
 pub mod optimiser;
+pub mod probe;
 pub mod quantise;
+pub mod shrink;
+pub mod split;
 pub mod vocabulary;

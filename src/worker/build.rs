@@ -11,6 +11,7 @@ use crate::function::embed::Embed;
 use crate::function::recommend::Recommend;
 use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
+use crate::function::{TEXT_FUNCTIONS, text_function};
 use crate::inference::Registry;
 use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
@@ -42,6 +43,7 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
             let signals = config.recommend_of(pipeline).context("it needs [recommend]")?;
             Arc::new(Recommend::new(signals, options).map_err(|error| anyhow!(error))?)
         }
+        text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder()?, options).map_err(|error| anyhow!(error))?,
         other => return Err(anyhow!("there is no function `{other}`")),
     })
 }

@@ -1,18 +1,33 @@
 //! The functions of this worker's pipelines, for HTTP: the same objects that score the streams.
 
-use crate::admin::{ApiError, FunctionApi};
-use crate::function::offline::{self, Offline};
-use crate::function::{CallError, Function};
+mod call;
+mod embeddings;
+
+use crate::admin::{ApiError, FunctionApi, Shape};
+use crate::function::Function;
+use crate::function::offline::Offline;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Requests that are in work at the same time; streams come first.
+const IN_WORK: usize = 64;
 
 /// Functions by the name of their pipeline. A request names a pipeline, or a function that is the same in all that run it.
-#[derive(Default)]
 pub struct Functions {
     by_pipeline: RwLock<BTreeMap<String, Known>>,
+    /// Pipelines that will be added, with the names of their functions.
+    expected: RwLock<Vec<(String, String)>>,
+    room: Semaphore,
+}
+
+impl Default for Functions {
+    fn default() -> Self {
+        Self { by_pipeline: RwLock::default(), expected: RwLock::default(), room: Semaphore::new(IN_WORK) }
+    }
 }
 
 /// A pipeline's function, and how it is given JSON.
@@ -23,8 +38,15 @@ struct Known {
 }
 
 impl Functions {
+    /// Pipelines that are being loaded, with the names of their functions: who asks for one meanwhile is told to come again.
+    pub fn expect<'a>(&self, pipelines: impl Iterator<Item = (&'a str, &'a str)>) {
+        let named = pipelines.map(|(pipeline, function)| (pipeline.to_owned(), function.to_owned()));
+        self.expected.write().unwrap_or_else(PoisonError::into_inner).extend(named);
+    }
+
     pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>) {
         let known = Known { function, offline };
+        self.expected.write().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != pipeline);
         self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), known);
     }
 
@@ -33,12 +55,16 @@ impl Functions {
         if let Some(known) = all.get(name) {
             return Ok(known.clone());
         }
+        let refused = |status, kind, message| Err(ApiError { status, kind, message, param: Some("name".into()) });
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        if expected.iter().any(|(pipeline, function)| pipeline == name || function == name) {
+            return refused(503, "loading", format!("`{name}` is being loaded; ask again in a moment"));
+        }
         let of_name: Vec<(&str, &Known)> = all
             .iter()
             .filter(|(_, known)| known.function.spec().name == name)
             .map(|(pipeline, of)| (pipeline.as_str(), of))
             .collect();
-        let refused = |status, kind, message| Err(ApiError { status, kind, message, param: Some("name".into()) });
         match of_name[..] {
             [(_, only)] => Ok(only.clone()),
             [] => {
@@ -54,6 +80,14 @@ impl Functions {
             }
         }
     }
+
+    /// A place for one request.
+    fn room(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.room.try_acquire().map_err(|_| {
+            let message = format!("{IN_WORK} requests are in work; ask again in a moment");
+            ApiError { status: 429, kind: "overloaded", message, param: None }
+        })
+    }
 }
 
 impl FunctionApi for Functions {
@@ -61,36 +95,34 @@ impl FunctionApi for Functions {
         let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
         let one = |(pipeline, known): (&String, &Known)| {
             let spec = known.function.spec();
-            json!({ "pipeline": pipeline, "name": spec.name, "model": spec.model, "version": spec.version })
+            let mut one = json!({ "pipeline": pipeline, "name": spec.name, "model": spec.model, "version": spec.version });
+            if let Some(requests) = known.function.requests() {
+                let about = requests.about();
+                one["fields"] = about.fields.iter().copied().collect();
+                one["parameters"] = about.parameters.iter().copied().collect();
+                one["options"] = about.options;
+                one["example"] = json!({ "inputs": about.example, "parameters": {} });
+            }
+            one
         };
         all.iter().map(one).collect()
     }
 
-    fn call<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Value, ApiError>> {
+    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
         async move {
-            let Known { function, offline } = self.find(name)?;
-            let refused = |status, kind, message| ApiError { status, kind, message, param: Some("inputs".into()) };
-            let inputs = match input.get("inputs") {
-                Some(Value::Array(inputs)) => inputs.clone(),
-                Some(one) => vec![one.clone()],
-                None => {
-                    let message =
-                        "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}, or events instead of texts".to_owned();
-                    return Err(refused(400, "invalid_request", message));
-                }
-            };
-            let spec = function.spec();
-            if inputs.len() > spec.limits.slice {
-                let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
-                return Err(refused(413, "too_large", message));
-            }
-            match offline::call(&*function, &mut *offline.sitting(), 0, &inputs).await {
-                Ok(outputs) => Ok(json!({ "outputs": outputs, "model": spec.model })),
-                Err(CallError::Transient(cause)) => {
-                    Err(ApiError { status: 429, kind: "overloaded", message: cause, param: None })
-                }
-                Err(error) => Err(ApiError { status: 500, kind: "internal", message: error.to_string(), param: None }),
-            }
+            let known = self.find(name)?;
+            let _place = self.room()?;
+            call::call(&known, name, &input, shape).await
+        }
+        .boxed()
+    }
+
+    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
+        async move {
+            let asked = embeddings::Asked::read(&input)?;
+            let known = self.embedder(asked.model.as_deref())?;
+            let _place = self.room()?;
+            embeddings::answer(&known, asked).await
         }
         .boxed()
     }
@@ -101,6 +133,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::function::copy::Copy;
+    use crate::function::offline;
     use crate::inference::{Options, Registry};
     use crate::worker::{build, folds};
 
@@ -110,7 +143,7 @@ mod tests {
         let functions = Functions::default();
         let copy = |field: &str| Arc::new(Copy::new(json!({ "fields": [field] }).as_object().unwrap()).unwrap());
         functions.add("one", copy("a"), Arc::new(offline::Plain));
-        let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] })).await;
+        let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] }), Shape::Whole).await;
         assert_eq!(ask("copy").await.unwrap()["outputs"], ask("one").await.unwrap()["outputs"]);
         functions.add("two", copy("b"), Arc::new(offline::Plain));
         let (one, two) = (ask("one").await.unwrap().to_string(), ask("two").await.unwrap().to_string());
@@ -143,13 +176,128 @@ mod tests {
         let pay = |card: &str| json!({ "time": 1_000, "card": card });
         let request = json!({ "inputs": [pay("a"), pay("b"), { "card": "a" }, pay("a")] });
         let counts = async || {
-            let answer = functions.call("risk", request.clone()).await.unwrap();
+            let answer = functions.call("risk", request.clone(), Shape::Whole).await.unwrap();
             let of = |output: &Value| output["features"]["n"].as_f64().ok_or(output["rejected"]["field"].clone());
             answer["outputs"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
         };
         let expected = [Ok(1.0), Ok(1.0), Err(json!("time")), Ok(2.0)];
         assert_eq!(counts().await, expected);
         assert_eq!(counts().await, expected);
-        assert_eq!(functions.call("risk", json!({ "inputs": pay("a") })).await.unwrap()["outputs"][0]["features"]["n"], 1.0);
+        assert_eq!(
+            functions.call("risk", json!({ "inputs": pay("a") }), Shape::Whole).await.unwrap()["outputs"][0]["features"]["n"],
+            1.0
+        );
+    }
+
+    /// Functions of a worker whose models are tiny ones.
+    fn tiny() -> Functions {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions");
+        let model = |name: &str| format!("[models.{name}]\npath = {:?}\n", root.join(name).display().to_string());
+        let pipeline = |name: &str, function: &str, model: &str| {
+            format!(
+                "[[pipeline]]\nname = {name:?}\ntopic = \"t\"\nevent = \"json\"\nfunction = {function:?}\nmodel = {model:?}\n"
+            )
+        };
+        let text = ["one", "answer", "fill", "many"].map(model).concat()
+            + &pipeline("intent", "classify", "one")
+            + &pipeline("faq", "answer", "answer")
+            + &pipeline("vectors", "embed", "fill")
+            + &pipeline("mood", "sentiment", "many");
+        let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+        let functions = Functions::default();
+        let registry = Registry::new(Options::default());
+        functions.expect([("later", "tag")].into_iter());
+        for pipeline in &config.pipeline {
+            let function = build::function(&config, pipeline, &registry).unwrap();
+            functions.add(&pipeline.name, function, folds::offline(&config, pipeline));
+        }
+        functions
+    }
+
+    /// Would catch: parameters that are passed over, an answer of another shape than was asked for, a batch and one input confused.
+    #[tokio::test]
+    async fn a_request_has_parameters_and_a_shape() {
+        let functions = tiny();
+        let ask = async |name: &str, input: Value, shape| functions.call(name, input, shape).await;
+        let request = json!({ "inputs": ["good film", "bad film"], "parameters": { "top_k": 2 } });
+        let whole = ask("intent", request.clone(), Shape::Whole).await.unwrap();
+        assert_eq!(whole["outputs"].as_array().unwrap().len(), 2);
+        assert_eq!(whole["outputs"][1]["labels"].as_array().unwrap().len(), 2);
+        assert!(whole["usage"]["tokens"] == 8 && whole["model"].as_str().unwrap().starts_with("one@"), "{whole}");
+        let bare = ask("intent", request, Shape::Bare).await.unwrap();
+        assert_eq!(bare[1], whole["outputs"][1]["labels"]);
+        let one = ask("intent", json!({ "inputs": "good film" }), Shape::Bare).await.unwrap();
+        assert!(one[0]["label"].is_string(), "{one}");
+        let question = json!({ "question": "who?", "context": "Anna lives in Paris." });
+        let found = ask("faq", json!({ "inputs": question, "parameters": { "top_k": 2 } }), Shape::Bare).await.unwrap();
+        assert!(found[0]["answer"].is_string() && found.as_array().unwrap().len() == 2, "{found}");
+        assert!(ask("mood", json!({ "inputs": ["good"] }), Shape::Bare).await.unwrap()[0][0]["score"].is_f64());
+        let list = functions.list();
+        let intent = list.as_array().unwrap().iter().find(|one| one["pipeline"] == "intent").unwrap();
+        assert!(intent["parameters"].as_array().unwrap().contains(&json!("top_k")) && intent["options"]["threshold"].is_null());
+        assert!(ask("intent", intent["example"].clone(), Shape::Whole).await.is_ok());
+    }
+
+    /// Would catch: an error without the status, the field or the place that it is about.
+    #[tokio::test]
+    async fn what_is_wrong_is_told_by_status_and_field() {
+        let functions = tiny();
+        for (name, input, status, param, said) in [
+            ("intent", json!({ "inputs": " " }), 422, "inputs.0.text", "empty"),
+            ("intent", json!({ "inputs": { "x": 1 } }), 400, "inputs.0.text", "not there"),
+            ("intent", json!({ "inputs": ["a"], "parameters": { "topk": 1 } }), 400, "parameters.topk", "known: top_k"),
+            ("intent", json!({ "inputs": ["a"], "parameters": { "top_k": "x" } }), 400, "parameters.top_k", "`top_k`"),
+            ("intent", json!({ "inputs": ["a"], "parameters": [] }), 400, "parameters", "object"),
+            ("intent", json!({ "inputs": "a ".repeat(100), "parameters": { "too_long": "reject" } }), 413, "inputs.0.text", "64"),
+            ("intent", json!({ "inputs": "a ".repeat(30_000) }), 413, "inputs.0.text", "20000"),
+            ("intent", json!({ "inputs": [], }), 400, "inputs", "empty"),
+            ("intent", json!({ "text": "a" }), 400, "inputs", "body must be"),
+            ("intent", json!({ "inputs": vec!["a"; 257] }), 413, "inputs", "256"),
+            ("mood", json!({ "inputs": "a", "parameters": { "top_k": 1 } }), 400, "parameters.top_k", "takes none"),
+            ("later", json!({ "inputs": "a" }), 503, "name", "loaded"),
+            ("nobody", json!({ "inputs": "a" }), 404, "name", "intent (classify)"),
+        ] {
+            let error = functions.call(name, input, Shape::Whole).await.unwrap_err();
+            let found = (error.status, error.param.as_deref(), error.message.contains(said));
+            assert_eq!(found, (status, Some(param), true), "{name}: {error}");
+        }
+        let some = json!({ "inputs": ["good", " "] });
+        let answer = functions.call("intent", some.clone(), Shape::Whole).await.unwrap();
+        assert_eq!(answer["outputs"][1]["rejected"]["code"], "empty_text");
+        let error = functions.call("intent", some, Shape::Bare).await.unwrap_err();
+        assert_eq!(
+            (error.status, error.param.as_deref()),
+            (422, Some("inputs.1.text")),
+            "a bare list has no place for a refusal"
+        );
+        let _all = functions.room.acquire_many(IN_WORK as u32).await.unwrap();
+        assert_eq!(functions.call("intent", json!({ "inputs": "a" }), Shape::Whole).await.unwrap_err().status, 429);
+    }
+
+    /// Would catch: numbers of another order or length in the two encodings, a pipeline that embeds nothing.
+    #[tokio::test]
+    async fn vectors_come_in_the_shape_of_openai() {
+        use base64::Engine;
+        let functions = tiny();
+        let ask = async |input: Value| functions.embeddings(input).await;
+        let floats = ask(json!({ "input": ["good", "bad film"], "model": "vectors" })).await.unwrap();
+        assert_eq!((&floats["data"][1]["index"], &floats["usage"]["total_tokens"]), (&json!(1), &json!(7)));
+        let vector: Vec<f64> = floats["data"][1]["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let coded = ask(json!({ "input": "bad film", "encoding_format": "base64" })).await.unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(coded["data"][0]["embedding"].as_str().unwrap()).unwrap();
+        let decoded: Vec<f32> = bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        assert_eq!(decoded.len(), vector.len());
+        assert!(decoded.iter().zip(&vector).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6));
+        for (input, status, param) in [
+            (json!({}), 400, "input"),
+            (json!({ "input": [1, 2] }), 400, "input"),
+            (json!({ "input": "a", "dimensions": 4 }), 400, "dimensions"),
+            (json!({ "input": "a", "encoding_format": "hex" }), 400, "encoding_format"),
+            (json!({ "input": "a", "model": "intent" }), 404, "model"),
+            (json!({ "input": ["a", " "] }), 422, "input.1"),
+        ] {
+            let error = ask(input).await.unwrap_err();
+            assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
+        }
     }
 }

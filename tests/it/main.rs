@@ -20,3 +20,4 @@ mod store;
 mod support;
 mod telemetry;
 mod tls;
+mod trained;

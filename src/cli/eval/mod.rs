@@ -1,10 +1,12 @@
 //! `millrace eval`: how good a function is, on a file, through the code that runs on the stream.
 
+mod classify;
 mod input;
 mod metrics;
 mod protocols;
 mod recommend;
 mod risk;
+mod similar;
 
 use crate::lifecycle::Exit;
 use std::collections::BTreeMap;
@@ -17,6 +19,10 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// A classifier of texts, against labels.
+    Classify(classify::Args),
+    /// Embeddings, against people's judgement of pairs.
+    Similar(similar::Args),
     /// Recommendation lists, by the protocols of the literature.
     Recommend(recommend::Args),
     /// Risk scores, against labels.
@@ -25,6 +31,8 @@ enum What {
 
 pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     match args.what {
+        What::Classify(args) => classify::run(&args),
+        What::Similar(args) => similar::run(&args),
         What::Recommend(args) => recommend::run(&args, env),
         What::Risk(args) => risk::run(&args, env),
     }

@@ -19,18 +19,7 @@ pub use sampler::{Finish, Sampler, Sink, Token, Trace};
 pub use sampling::{Sampling, seed_of};
 pub use vocabulary::Vocabulary;
 
-/// The answer of a [`Choose`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Choice {
-    Token { id: u32, log_probability: f32 },
-    Stop,
-}
-
-/// Chooses the next token of one text.
-pub trait Choose: Send {
-    /// All ids so far, the first `prompt` of them given, and the logits of the next.
-    fn choose(&mut self, ids: &[u32], prompt: usize, logits: &mut [f32]) -> Choice;
-}
+use super::causal::{Choice, Choose};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,110 @@
+//! What the command line says of the inputs and of the function's options.
+
+use crate::cli::common::Usage;
+use crate::event::Rejection;
+use crate::function::Function;
+use anyhow::Context;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A text, and fields that every input has.
+pub struct Given {
+    text: Option<String>,
+    fields: Map<String, Value>,
+}
+
+impl Given {
+    /// `set` are texts such as `name=value` and `name=@file`.
+    pub fn new(text: Option<String>, set: &[String]) -> anyhow::Result<Self> {
+        let field = |one: &String| {
+            let (name, value) =
+                one.split_once('=').ok_or_else(|| Usage(format!("--set {one}: write FIELD=VALUE, or FIELD=@FILE")))?;
+            let value = match value.strip_prefix('@') {
+                Some(path) => std::fs::read_to_string(path).with_context(|| format!("--set {name}: cannot read {path}"))?,
+                None => value.to_owned(),
+            };
+            Ok::<_, anyhow::Error>((name.to_owned(), json(value)))
+        };
+        Ok(Self { text, fields: set.iter().map(field).collect::<Result<_, _>>()? })
+    }
+
+    /// The only input, where the command line has it.
+    pub fn alone(&self, first_field: &str) -> Option<Value> {
+        match &self.text {
+            Some(text) => Some(self.with(Value::String(text.clone()), first_field)),
+            None => self.fields.contains_key(first_field).then(|| Value::Object(self.fields.clone())),
+        }
+    }
+
+    /// An input with the fields; a plain text becomes the function's first one.
+    pub fn with(&self, input: Value, first_field: &str) -> Value {
+        if self.fields.is_empty() {
+            return input;
+        }
+        let mut all = match input {
+            Value::Object(all) => all,
+            Value::String(text) => Map::from_iter([(first_field.to_owned(), text.into())]),
+            other => return other,
+        };
+        all.extend(self.fields.clone());
+        Value::Object(all)
+    }
+}
+
+fn json(text: String) -> Value {
+    let nested = text.trim_start().starts_with(['[', '{']);
+    let parsed = nested.then(|| serde_json::from_str(&text).ok()).flatten();
+    parsed.unwrap_or(Value::String(text))
+}
+
+/// A line as JSON, or as a text; one that begins an object and is none is refused, for it was not meant as a text.
+pub fn read(line: String) -> Result<Value, Rejection> {
+    match serde_json::from_str(&line) {
+        Ok(value) => Ok(value),
+        Err(cause) if line.trim_start().starts_with('{') => {
+            Err(Rejection::new("invalid_json", format!("not JSON at column {}", cause.column())))
+        }
+        Err(_) => Ok(Value::String(line)),
+    }
+}
+
+/// The function with the options that have words of their own.
+pub fn tuned(function: Arc<dyn Function>, labels: Option<&str>, top_k: Option<usize>) -> anyhow::Result<Arc<dyn Function>> {
+    let labels = labels.map(|labels| ("candidate_labels".to_owned(), Value::from(labels)));
+    let parameters: Map<String, Value> = labels.into_iter().chain(top_k.map(|k| ("top_k".to_owned(), k.into()))).collect();
+    if parameters.is_empty() {
+        return Ok(function);
+    }
+    match function.requests() {
+        Some(requests) => Ok(requests.tuned(&parameters).map_err(|error| Usage(error.message))?),
+        None => Err(Usage(format!("`{}` takes neither --labels nor --top-k", function.spec().name)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Would catch: a field that is lost, a broken object that is scored as a text.
+    #[test]
+    fn inputs_are_put_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.txt");
+        std::fs::write(&file, "Refunds take five days.").unwrap();
+        let set = [format!("context=@{}", file.display()), "x=[1]".to_owned(), "y=a=b".to_owned()];
+        let given = Given::new(Some("how long?".into()), &set).unwrap();
+        let expected = json!({ "question": "how long?", "context": "Refunds take five days.", "x": [1], "y": "a=b" });
+        assert_eq!(given.alone("question"), Some(expected.clone()));
+        let lines = Given::new(None, &set).unwrap();
+        assert_eq!(lines.alone("question"), None);
+        assert_eq!(lines.with(read("how long?".into()).unwrap(), "question"), expected);
+        assert_eq!(lines.with(json!({ "question": "how long?" }), "question"), expected);
+        assert_eq!(Given::new(None, &["text=a".to_owned()]).unwrap().alone("text"), Some(json!({ "text": "a" })));
+        assert_eq!(read("{\"text\": \"\\ud800\"}".into()).unwrap_err().code, "invalid_json");
+        assert_eq!(read("[SEP] is a word".into()).unwrap(), "[SEP] is a word");
+        for wrong in ["context", "context=@/no/such/file"] {
+            assert!(Given::new(None, &[wrong.to_owned()]).err().unwrap().to_string().contains("--set"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `millrace eval classify`: a classifier on labelled texts, alone or beside another.
+
+use crate::cli::common::{self, Usage};
+use crate::inference::{Encoder, Options};
+use crate::lifecycle::Exit;
+use crate::train::data::{Columns, rows};
+use crate::train::evaluate::{Evaluation, evaluate};
+use crate::train::metrics::OfLabel;
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Measures a classifier on labelled texts: accuracy, macro-F1, each label's precision and recall, calibration.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  millrace eval classify --model models/sentiment-en --input dev.tsv --label-names negative,positive\n  millrace eval classify --model models/intent-en --input test.csv --against my-intents"
+)]
+pub struct Args {
+    /// The model's folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// Another model with the same labels, to compare with.
+    #[arg(long)]
+    against: Option<PathBuf>,
+    /// Labelled texts: .tsv or .csv with a header, also .gz.
+    #[arg(long)]
+    input: PathBuf,
+    #[arg(long)]
+    text_column: Option<String>,
+    #[arg(long)]
+    label_column: Option<String>,
+    /// The model's names of the file's labels, sorted. Default: the file has the model's names.
+    #[arg(long, value_delimiter = ',')]
+    label_names: Vec<String>,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One model's figures.
+#[derive(Debug, Serialize)]
+struct Figures {
+    model: String,
+    rows: u64,
+    accuracy: f64,
+    macro_f1: f64,
+    calibration_error: f64,
+    labels: BTreeMap<String, OfLabel>,
+}
+
+/// Two models on the same rows.
+#[derive(Debug, Serialize)]
+struct Compared {
+    /// Rows that only the first gets right.
+    only_first: u64,
+    /// Rows that only the second gets right.
+    only_second: u64,
+    /// How likely so uneven a split is if both are equally good: exact McNemar test, both sides.
+    p_value: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    models: Vec<Figures>,
+    compared: Option<Compared>,
+}
+
+pub fn run(args: &Args) -> Result<Exit> {
+    let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
+    let rows = rows(&args.input, &columns)?;
+    let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
+    let in_file: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let names: BTreeMap<&str, &str> = match args.label_names.is_empty() {
+        true => in_file.iter().map(|label| (*label, *label)).collect(),
+        false if args.label_names.len() == in_file.len() => {
+            in_file.iter().copied().zip(args.label_names.iter().map(String::as_str)).collect()
+        }
+        false => {
+            let (given, found) = (args.label_names.len(), in_file.len());
+            return Err(Usage(format!("--label-names gives {given} names for the {found} labels {in_file:?}")).into());
+        }
+    };
+    let measure = |folder: &Path| -> Result<(Figures, Vec<usize>, Evaluation)> {
+        let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
+        let encoder = Encoder::open(&name, folder, None, &Options::default())?;
+        let labels = encoder.labels().with_context(|| format!("{} has no head for labels of a text", encoder.id()))?.to_vec();
+        let number = |label: &str| {
+            let found = labels.iter().position(|known| known == names[label]);
+            found.with_context(|| {
+                format!("{} has no label {:?}; it has {labels:?}. Use --label-names", encoder.id(), names[label])
+            })
+        };
+        let truth: Vec<usize> = rows.iter().map(|row| number(&row.label)).collect::<Result<_>>()?;
+        let found = evaluate(&encoder, texts.clone(), &truth)?;
+        let of_label = labels.iter().enumerate().map(|(i, label)| (label.clone(), found.confusion.of_label(i)));
+        let figures = Figures {
+            model: encoder.id().to_owned(),
+            rows: found.confusion.total(),
+            accuracy: found.confusion.accuracy(),
+            macro_f1: found.confusion.macro_f1(),
+            calibration_error: found.calibration_error,
+            labels: of_label.collect(),
+        };
+        Ok((figures, truth, found))
+    };
+    let (figures, truth, first) = measure(&args.model)?;
+    let mut report = Report { models: vec![figures], compared: None };
+    if let Some(other) = &args.against {
+        let (figures, other_truth, second) = measure(other)?;
+        ensure!(figures.rows == report.models[0].rows, "the two were not measured on the same rows");
+        let right = |found: &Evaluation, truth: &[usize]| -> Vec<bool> {
+            found.answers.iter().zip(truth).map(|((label, _), truth)| label == truth).collect()
+        };
+        let (a, b) = (right(&first, &truth), right(&second, &other_truth));
+        let count = |want: (bool, bool)| a.iter().zip(&b).filter(|(a, b)| (**a, **b) == want).count() as u64;
+        let (only_first, only_second) = (count((true, false)), count((false, true)));
+        report.compared = Some(Compared { only_first, only_second, p_value: mcnemar(only_first, only_second) });
+        report.models.push(figures);
+    }
+    if args.json {
+        common::print_json(&report)?
+    } else {
+        print!("{report}")
+    }
+    Ok(Exit::Done)
+}
+
+/// The exact McNemar test: twice the tail of a fair coin thrown `a + b` times, at most 1.
+fn mcnemar(a: u64, b: u64) -> f64 {
+    let (throws, fewer) = (a + b, a.min(b));
+    let mut log_choose = 0.0;
+    let mut tail = 0.0;
+    for k in 0..=fewer {
+        if k > 0 {
+            log_choose += ((throws - k + 1) as f64).ln() - (k as f64).ln();
+        }
+        tail += (log_choose - throws as f64 * std::f64::consts::LN_2).exp();
+    }
+    (2.0 * tail).min(1.0)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for of in &self.models {
+            writeln!(f, "{}: {} rows", of.model, of.rows)?;
+            let (accuracy, macro_f1, error) = (100.0 * of.accuracy, 100.0 * of.macro_f1, 100.0 * of.calibration_error);
+            writeln!(f, "  accuracy {accuracy:.2}, macro-F1 {macro_f1:.2}, calibration error {error:.2} points")?;
+            for (label, of) in of.labels.iter().filter(|(_, of)| of.support > 0) {
+                let OfLabel { precision, recall, f1, support } = of;
+                writeln!(f, "  {label}: precision {precision:.3}, recall {recall:.3}, F1 {f1:.3}, {support} rows")?;
+            }
+        }
+        match &self.compared {
+            None => Ok(()),
+            Some(Compared { only_first, only_second, p_value }) => writeln!(
+                f,
+                "right only by the first: {only_first}, only by the second: {only_second}; by chance alone with probability {p_value:.4}"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: 2 (1 + 10) / 2^10; and scipy.stats.binomtest(20, 60).pvalue.
+    #[test]
+    fn mcnemar_is_the_binomial_tail() {
+        assert!((mcnemar(1, 9) - 22.0 / 1024.0).abs() < 1e-12);
+        assert!((mcnemar(40, 20) - 0.013_489).abs() < 1e-5);
+        assert_eq!(mcnemar(0, 0), 1.0);
+        assert_eq!(mcnemar(5, 5), 1.0);
+    }
+}

@@ -1,0 +1,75 @@
+//! The recipes `probe` and `centroid`: a head on an encoder that stays as it is.
+
+use super::{Args, Data, Recipe, Report, measured, name, shown};
+use crate::inference::{Encoder, Head, Options};
+use crate::train::data::Row;
+use crate::train::export;
+use crate::train::head::{self, Backbone};
+use crate::train::metrics::Confusion;
+use crate::train::probe::{Labelled, Linear, centroids, regression, temperature};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::time::Instant;
+
+pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
+    if args.int8 || args.layers.is_some() || args.prune_vocabulary {
+        bail!("--int8, --layers and --prune-vocabulary change the encoder; with this recipe it stays as it is");
+    }
+    let encoder = Encoder::open(&name(&args.from), &args.from, None, &Options::default())?;
+    let start = Instant::now();
+    let (train, dev) = (embedded(&encoder, &data, &data.train)?, embedded(&encoder, &data, &data.dev)?);
+    report.say(format!("{} texts embedded in {:.0} s", train.labels.len() + dev.labels.len(), start.elapsed().as_secs_f64()));
+    let head = match args.recipe {
+        Recipe::Centroid => centroids(&train, data.found.len())?,
+        _ => probed(args, &data, (&train, &dev), &mut report)?,
+    };
+    let logits: Vec<Vec<f32>> = dev.vectors.iter().map(|vector| head.logits(vector)).collect();
+    let temperature = temperature(&logits, &dev.labels);
+    report.say(format!("temperature {temperature:.4}, by the rows to measure on"));
+    let backbone = Backbone { folder: seen_from(&args.out, &args.from)?, sha256: encoder.digest().as_str().to_owned() };
+    let (size, digest) = head::write(&args.out, &backbone, &head.tempered(temperature), &data.names)?;
+    report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {} {}", name(&args.from), backbone.sha256));
+    measured(&args.out, &data, &mut report)?;
+    export::card(&args.out, &name(&args.out), &shown(args), report.lines())
+}
+
+fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<Labelled> {
+    let texts = rows.iter().map(|row| row.text.clone()).collect();
+    let vectors = encoder.answer_blocking(Head::Embed, texts)?.into_iter().map(|answer| answer.values).collect();
+    Ok(Labelled { vectors, labels: rows.iter().map(|row| data.label(row)).collect() })
+}
+
+/// The regression that does best on dev; of equals the more regularised.
+fn probed(args: &Args, data: &Data, (train, dev): (&Labelled, &Labelled), report: &mut Report) -> Result<Linear> {
+    let mut best: Option<(f64, Linear)> = None;
+    for &c in &args.c {
+        if !(c.is_finite() && c > 0.0) {
+            bail!("--c {c} must be above 0");
+        }
+        let start = Instant::now();
+        let head = regression(train, data.found.len(), c)?;
+        let answer = |vector: &Vec<f32>| {
+            let logits = head.logits(vector);
+            (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
+        };
+        let pairs = dev.vectors.iter().zip(&dev.labels).map(|(vector, label)| (*label as usize, answer(vector)));
+        let accuracy = Confusion::of(data.found.len(), pairs).accuracy();
+        report.say(format!("C {c}: dev accuracy {:.2}, {:.0} s", 100.0 * accuracy, start.elapsed().as_secs_f64()));
+        if best.as_ref().is_none_or(|(most, _)| accuracy > *most) {
+            best = Some((accuracy, head));
+        }
+    }
+    Ok(best.context("--c names no value")?.1)
+}
+
+/// The encoder's folder as seen from the head's: beside it where both have the same parent, so that the two can be moved together.
+fn seen_from(out: &Path, encoder: &Path) -> Result<String> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let full = |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", path.display()));
+    let (out, encoder) = (full(out)?, full(encoder)?);
+    let path = match out.parent() == encoder.parent() {
+        true => Path::new("..").join(encoder.file_name().unwrap_or_default()),
+        false => encoder,
+    };
+    Ok(path.to_string_lossy().into_owned())
+}

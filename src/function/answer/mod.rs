@@ -1,0 +1,258 @@
+//! `answer`: the piece of a context that answers a question. Long contexts are read in windows, whose spans are compared on one
+//! scale; see [`spans`].
+
+mod compatible;
+mod spans;
+
+use super::chars::Chars;
+use super::control::harmless;
+use super::fields::Fields;
+use super::task::Task;
+use super::texts::call_error;
+use super::windows::{Seen, Window, answers};
+use super::{CallError, Prediction};
+use crate::event::Rejection;
+use crate::inference::{Cut, Encoder, Give, Head, Text, Tokens};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Options of `answer`; null is the default.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Options {
+    /// Answers, best first; there are fewer where the context has fewer. Default 1.
+    pub top_k: usize,
+    /// Tokens by which windows of a long context overlap. Default: half of `max_seq_len`, at most 128.
+    pub doc_stride: Option<usize>,
+    /// Tokens of an answer at most. Default 15.
+    pub max_answer_len: usize,
+    /// Tokens of question and window together, special ones included. Default: what the model sees, at most 384.
+    pub max_seq_len: Option<usize>,
+    /// Tokens of the question at most; a longer one is cut. Default 64.
+    pub max_question_len: usize,
+    /// Whether "there is no answer" may be the answer: an empty text. Default false.
+    pub handle_impossible_answer: bool,
+    /// Answers begin and end with words, not inside them. Default true; false suits Chinese and Japanese.
+    pub align_to_words: bool,
+    /// Scores as the question-answering pipeline of transformers 4.57.1 has them: softmax inside each window, so that a window without
+    /// the answer may win. For comparisons. Default false.
+    pub hf_compatible: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            top_k: 1,
+            doc_stride: None,
+            max_answer_len: 15,
+            max_seq_len: None,
+            max_question_len: 64,
+            handle_impossible_answer: false,
+            align_to_words: true,
+            hf_compatible: false,
+        }
+    }
+}
+
+/// A question about a context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub question: String,
+    pub context: String,
+}
+
+impl<Q: AsRef<str>, C: AsRef<str>> From<(Q, C)> for Question {
+    fn from((question, context): (Q, C)) -> Self {
+        Self { question: question.as_ref().to_owned(), context: context.as_ref().to_owned() }
+    }
+}
+
+/// A piece of the context: `context[start..end] == answer`, in characters. Empty where there is no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub answer: String,
+    pub score: f64,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// The answers to one question, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    pub answers: Vec<Found>,
+    /// Tokens that the network saw.
+    pub tokens: usize,
+    /// Whether the question was cut; the context never is.
+    pub truncated: bool,
+    pub windows: usize,
+}
+
+/// Fields: `answer`, `score`, `start`, `end` (of the best), `answers`, `tokens`, `truncated`, `windows`.
+pub struct Answer {
+    encoder: Arc<Encoder>,
+    options: Options,
+    max_seq_len: usize,
+    doc_stride: usize,
+}
+
+/// A question whose tokens are known.
+struct Prepared {
+    question: String,
+    context: String,
+    truncated: bool,
+    stride: usize,
+}
+
+impl Answer {
+    /// Cuts a question, and finds how far windows may overlap beside it.
+    fn prepare(&self, ask: Question, question: Tokens) -> Result<Prepared, Rejection> {
+        let own: Vec<usize> = (0..question.sides.len()).filter(|i| question.sides[*i].is_some()).collect();
+        let special = question.sides.len() - own.len();
+        let most = if self.options.hf_compatible { usize::MAX } else { self.options.max_question_len };
+        let (mut text, mut truncated) = (ask.question, question.truncated);
+        if own.len() > most {
+            let end = question.offsets[own[most - 1]].1;
+            text = text.get(..end).unwrap_or(&text).to_owned();
+            truncated = true;
+        }
+        // A pair has up to two special tokens more than a text.
+        let room = self.max_seq_len.saturating_sub(own.len().min(most) + special + 2);
+        if room < 4 {
+            let detail = format!(
+                "the question has {} tokens; beside it and the special tokens 4 must be left of `max_seq_len`, {}",
+                own.len().min(most),
+                self.max_seq_len
+            );
+            return Err(Rejection::new("question_too_long", detail).at("question"));
+        }
+        Ok(Prepared { question: text, context: ask.context, truncated, stride: self.doc_stride.min(room * 3 / 4) })
+    }
+
+    /// The windows of each, in order. A call has one stride, so that questions are grouped by theirs.
+    async fn windows(&self, asked: &[&Prepared]) -> Result<Vec<Vec<Tokens>>, CallError> {
+        let mut by_stride: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        asked.iter().enumerate().for_each(|(place, one)| by_stride.entry(one.stride).or_default().push(place));
+        let mut all = vec![Vec::new(); asked.len()];
+        for (stride, places) in by_stride {
+            let clean = |text: &str| harmless(self.encoder.tokenizer(), text.to_owned(), None);
+            let text = |place: &usize| Text::pair(clean(&asked[*place].question), clean(&asked[*place].context));
+            let cut = Cut { give: Give::Second, stride: Some(stride), max_tokens: Some(self.max_seq_len) };
+            let windows = self.encoder.windows(places.iter().map(text).collect(), cut).await.map_err(call_error)?;
+            places.into_iter().zip(windows).for_each(|(place, windows)| all[place] = windows);
+        }
+        Ok(all)
+    }
+
+    fn answered(&self, of: &Prepared, windows: &[Window]) -> Answered {
+        let chars = Chars::new(&of.context);
+        let mut answers = match self.options.hf_compatible {
+            true => compatible::answers(&self.options, &chars, windows),
+            false => spans::answers(&self.options, &chars, windows),
+        };
+        answers.truncate(self.options.top_k);
+        let seen = Seen::of(windows);
+        Answered { answers, tokens: seen.tokens, truncated: of.truncated || seen.truncated, windows: seen.windows }
+    }
+}
+
+impl Task for Answer {
+    const NAME: &'static str = "answer";
+    const VERSION: u32 = 1;
+    const FIELDS: &'static [&'static str] = &["question", "context"];
+    const PARAMETERS: &'static [&'static str] = &[
+        "top_k",
+        "doc_stride",
+        "max_answer_len",
+        "max_seq_len",
+        "max_question_len",
+        "handle_impossible_answer",
+        "align_to_words",
+        "hf_compatible",
+    ];
+    type Options = Options;
+    type Ask = Question;
+    type Answer = Answered;
+
+    fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
+        if !encoder.has_spans() {
+            return Err("the model has no head for answers; it needs one fine-tuned for extractive question answering".to_owned());
+        }
+        for (name, value) in
+            [("top_k", options.top_k), ("max_answer_len", options.max_answer_len), ("max_question_len", options.max_question_len)]
+        {
+            if value == 0 {
+                return Err(format!("option `{name}` must be at least 1"));
+            }
+        }
+        let most = encoder.max_tokens();
+        let max_seq_len = options.max_seq_len.unwrap_or(most.min(384));
+        if !(8..=most).contains(&max_seq_len) {
+            return Err(format!("option `max_seq_len` is {max_seq_len}; it must be 8 to {most}, what the model sees"));
+        }
+        let doc_stride = options.doc_stride.unwrap_or((max_seq_len / 2).min(128));
+        if doc_stride > max_seq_len {
+            return Err(format!("option `doc_stride` is {doc_stride}; it must not be more than `max_seq_len`, {max_seq_len}"));
+        }
+        Ok(Self { encoder, options, max_seq_len, doc_stride })
+    }
+
+    fn encoder(&self) -> &Arc<Encoder> {
+        &self.encoder
+    }
+
+    fn ask(&self, fields: &Fields<'_>) -> Result<Question, Rejection> {
+        Ok(Question { question: fields.text("question")?, context: fields.text("context")? })
+    }
+
+    fn texts(ask: &Question) -> Vec<(&'static str, Option<usize>, &str)> {
+        vec![("question", None, &ask.question), ("context", None, &ask.context)]
+    }
+
+    async fn answer(&self, asks: Vec<Question>) -> Result<Vec<Result<Answered, Rejection>>, CallError> {
+        let clean = |ask: &Question| Text::from(harmless(self.encoder.tokenizer(), ask.question.clone(), None));
+        let questions = asks.iter().map(clean).collect();
+        let questions = self.encoder.windows(questions, Cut::default()).await.map_err(call_error)?;
+        let prepared: Vec<Result<Prepared, Rejection>> = asks
+            .into_iter()
+            .zip(questions)
+            .map(|(ask, mut windows)| self.prepare(ask, windows.pop().unwrap_or_default()))
+            .collect();
+        let good: Vec<&Prepared> = prepared.iter().filter_map(|one| one.as_ref().ok()).collect();
+        let windows = self.windows(&good).await?;
+        let answered = answers(&self.encoder, Head::Spans, windows).await?;
+        let mut found =
+            good.into_iter().zip(&answered).map(|(one, windows)| self.answered(one, windows)).collect::<Vec<_>>().into_iter();
+        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
+        let place = |one: Result<Prepared, Rejection>| match one {
+            Ok(_) => found.next().map(Ok).ok_or_else(missing),
+            Err(refused) => Ok(Err(refused)),
+        };
+        prepared.into_iter().map(place).collect()
+    }
+
+    fn prediction(&self, answer: Answered) -> Prediction {
+        let one = |found: &Found| json!({ "answer": found.answer, "score": found.score, "start": found.start, "end": found.end });
+        let mut fields = Map::new();
+        let best = answer.answers.first();
+        if let Some(Value::Object(best)) = best.map(one) {
+            fields.extend(best);
+        } else {
+            fields.insert("answer".into(), Value::Null);
+        }
+        fields.insert("answers".into(), answer.answers.iter().map(one).collect());
+        fields.insert("tokens".into(), answer.tokens.into());
+        fields.insert("truncated".into(), answer.truncated.into());
+        fields.insert("windows".into(), answer.windows.into());
+        Prediction { key: None, fields, label: None, score: best.map(|best| best.score) }
+    }
+
+    fn bare(fields: &Value) -> Value {
+        fields["answers"].clone()
+    }
+
+    fn example(&self) -> Value {
+        json!({ "question": "Where does Anna live?", "context": "Anna lives in Paris. She works in London." })
+    }
+}

@@ -1,0 +1,137 @@
+//! Options by method before a function is loaded.
+
+use super::find;
+use super::{Error, Handle};
+use crate::function::answer::Answer;
+use crate::function::classify::Classify;
+use crate::function::fill::Fill;
+use crate::function::options::TooLong;
+use crate::function::rerank::Rerank;
+use crate::function::summarize::Summarize;
+use crate::function::tag::{Strategy, Tag};
+use crate::function::task::{Task, TextFunction};
+use crate::inference::{Encoder, Options};
+use serde_json::{Map, Value};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A function that is not loaded yet.
+pub struct Builder<T> {
+    folder: PathBuf,
+    options: Map<String, Value>,
+    task: PhantomData<fn() -> T>,
+}
+
+impl<T: Task> Builder<T> {
+    pub(super) fn find(model: &str) -> Result<Self, Error> {
+        Ok(Self { folder: find::folder(model)?, options: Map::new(), task: PhantomData })
+    }
+
+    /// Any option by its name in the configuration.
+    pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.options.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Reads the model; blocks while it does.
+    pub fn load(self) -> Result<Handle<T>, Error> {
+        let function = TextFunction::new(open(&self.folder)?, &self.options).map_err(Error::Options)?;
+        Ok(Handle(Arc::new(function)))
+    }
+}
+
+pub fn open(folder: &Path) -> Result<Arc<Encoder>, Error> {
+    let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
+    Ok(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
+}
+
+fn list<S: Into<String>>(items: impl IntoIterator<Item = S>) -> Value {
+    items.into_iter().map(Into::into).map(Value::String).collect()
+}
+
+fn policy(too_long: TooLong) -> Value {
+    serde_json::to_value(too_long).unwrap_or_default()
+}
+
+impl Builder<Classify> {
+    /// Labels in an answer.
+    pub fn top_k(self, labels: usize) -> Self {
+        self.option("top_k", labels)
+    }
+
+    /// What becomes of a text that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
+    }
+
+    /// Least score of a label, where several may hold.
+    pub fn threshold(self, score: f32) -> Self {
+        self.option("threshold", score)
+    }
+
+    /// Least score of the label, where one holds.
+    pub fn min_score(self, score: f32) -> Self {
+        self.option("min_score", score)
+    }
+
+    /// Labels to choose from, for a model that embeds or infers.
+    pub fn candidate_labels<S: Into<String>>(self, labels: impl IntoIterator<Item = S>) -> Self {
+        self.option("candidate_labels", list(labels))
+    }
+}
+
+impl Builder<Answer> {
+    /// Answers to a question.
+    pub fn top_k(self, answers: usize) -> Self {
+        self.option("top_k", answers)
+    }
+
+    /// Whether "no answer" may be the answer.
+    pub fn handle_impossible_answer(self, may: bool) -> Self {
+        self.option("handle_impossible_answer", may)
+    }
+}
+
+impl Builder<Tag> {
+    /// How tokens become entities.
+    pub fn aggregation_strategy(self, strategy: Strategy) -> Self {
+        self.option("aggregation_strategy", serde_json::to_value(strategy).unwrap_or_default())
+    }
+
+    /// What becomes of a text that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
+    }
+}
+
+impl Builder<Fill> {
+    /// Words for a mask.
+    pub fn top_k(self, words: usize) -> Self {
+        self.option("top_k", words)
+    }
+
+    /// The only words that are scored.
+    pub fn targets<S: Into<String>>(self, words: impl IntoIterator<Item = S>) -> Self {
+        self.option("targets", list(words))
+    }
+}
+
+impl Builder<Rerank> {
+    /// Texts in an answer.
+    pub fn top_k(self, texts: usize) -> Self {
+        self.option("top_k", texts)
+    }
+}
+
+impl Builder<Summarize> {
+    /// Sentences of a summary.
+    pub fn max_sentences(self, sentences: usize) -> Self {
+        self.option("max_sentences", sentences)
+    }
+
+    /// Share of the sentences, 0 to 1.
+    pub fn ratio(self, ratio: f64) -> Self {
+        self.option("ratio", ratio)
+    }
+}

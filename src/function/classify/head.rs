@@ -1,0 +1,85 @@
+//! By the labels that the model was trained for.
+
+use super::{Apply, Classified, Classify, Options, Passage};
+use crate::event::Rejection;
+use crate::function::CallError;
+use crate::function::windows::{self, Seen, Window, answers, in_place, softmax};
+use crate::inference::{Encoder, Head as Asked, Problem};
+
+/// The model's sequence head.
+pub struct Head {
+    labels: Vec<String>,
+    apply: Apply,
+    /// Whether several labels may hold.
+    many: bool,
+}
+
+impl Head {
+    /// `None` for a model without one.
+    pub fn of(encoder: &Encoder, options: &Options) -> Result<Option<Self>, String> {
+        let (Some(labels), Some(problem)) = (encoder.labels(), encoder.problem()) else {
+            return match options.labels {
+                None => Ok(None),
+                Some(_) => Err("option `labels` renames labels, but the model has none of its own".to_owned()),
+            };
+        };
+        let labels = match &options.labels {
+            None => labels.to_vec(),
+            Some(names) if names.len() != labels.len() => {
+                let (given, own) = (names.len(), labels.len());
+                return Err(format!("option `labels` names {given} labels, but the model has {own}: {}", labels.join(", ")));
+            }
+            Some(names) => names.iter().map(|name| name.trim().to_owned()).collect(),
+        };
+        super::distinct(&labels).map_err(|refused| format!("option `labels`: {}", refused.detail))?;
+        let many = problem == Problem::ManyLabels && labels.len() > 1;
+        if !many && options.threshold.is_some() && options.candidate_labels.is_none() {
+            return Err("option `threshold` is for models of which several labels may hold; use `min_score`".to_owned());
+        }
+        if many && options.min_score.is_some() {
+            return Err("option `min_score` is for models of which one label holds; use `threshold`".to_owned());
+        }
+        let apply = options.function_to_apply.unwrap_or(match problem {
+            Problem::Regression => Apply::None,
+            Problem::OneLabel if labels.len() > 1 => Apply::Softmax,
+            Problem::OneLabel | Problem::ManyLabels => Apply::Sigmoid,
+        });
+        Ok(Some(Self { labels, apply, many }))
+    }
+
+    /// The mean of the windows' scores, weighted by their tokens.
+    fn scores(&self, windows: &[Window]) -> Vec<f32> {
+        let mut mean = vec![0.0; self.labels.len()];
+        let all = Seen::of(windows).tokens.max(1) as f32;
+        for window in windows {
+            let mut scores = window.answer.values.clone();
+            apply(self.apply, &mut scores);
+            let share = if windows.len() == 1 { 1.0 } else { window.answer.tokens as f32 / all };
+            mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score * share);
+        }
+        mean
+    }
+}
+
+impl Classify {
+    pub(super) async fn by_head(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
+        let Some(head) = self.head.as_ref().filter(|_| !asks.is_empty()) else { return Ok(Vec::new()) };
+        let (encoder, policy) = (&*self.encoder, self.options.too_long);
+        let texts = asks.into_iter().map(|ask| windows::text(encoder, ask.text, ask.pair)).collect();
+        let cut = windows::cut(encoder, policy, self.options.stride);
+        let mut asked = windows::windows(encoder, texts, cut, policy).await?;
+        let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
+        let answered = answers(encoder, Asked::Logits, tokens).await?;
+        let one =
+            |windows: Vec<Window>| self.classified(&head.labels, &head.scores(&windows), head.many, Some(1), Seen::of(&windows));
+        Ok(in_place(asked, answered.into_iter().map(one)))
+    }
+}
+
+fn apply(apply: Apply, row: &mut [f32]) {
+    match apply {
+        Apply::Softmax => softmax(row),
+        Apply::Sigmoid => row.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp())),
+        Apply::None => {}
+    }
+}

@@ -1,0 +1,294 @@
+//! `classify`: which label fits a text, which of many labels do, or a number; by the model's own labels, or by labels that come with
+//! the question (`candidate_labels`, see [`labels`]).
+
+mod head;
+mod labels;
+
+use super::fields::Fields;
+use super::options::{List, TooLong, TopK};
+use super::task::{Task, check_list};
+use super::texts::rounded;
+use super::windows::{Seen, check_stride, ranked};
+use super::{CallError, Prediction};
+use crate::event::Rejection;
+use crate::inference::Encoder;
+use labels::{Cache, Way};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// How labels that come with the question are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Backend {
+    /// The texts and the labels as vectors: softmax of the cosines by `temperature`. For models that embed.
+    Embeddings,
+    /// Whether the text entails a sentence with the label in it. For models of natural language inference.
+    Nli,
+}
+
+/// What makes scores of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Apply {
+    Softmax,
+    Sigmoid,
+    None,
+}
+
+/// Options of `classify`; null is the default of the model.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Options {
+    /// Labels in the answer, best first; null is all. Default 1; with `candidate_labels` all.
+    pub top_k: TopK,
+    /// Default: regression none; many labels, or a single one, sigmoid; else softmax.
+    pub function_to_apply: Option<Apply>,
+    /// Where several labels may hold: all with this score or more are the answer, which may be empty. Default 0.5.
+    pub threshold: Option<f32>,
+    /// Where one label holds: below this score the answer is no label, with the reason `below_threshold`.
+    pub min_score: Option<f32>,
+    /// Other names for the model's labels, in their order.
+    pub labels: Option<Vec<String>>,
+    /// `truncate`, `window` or `reject`. The score of windows is the mean of their scores, weighted by their tokens. Pairs are cut.
+    pub too_long: TooLong,
+    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
+    pub stride: Option<usize>,
+    /// The labels to choose from; an event's own come before these.
+    pub candidate_labels: Option<List>,
+    /// The sentence that a label becomes, with {} for it. Default: for `nli` "This example is {}."; for `embeddings` the bare label.
+    pub hypothesis_template: Option<String>,
+    /// Each candidate label by itself: entailment against contradiction. For `nli`.
+    pub multi_label: bool,
+    /// Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head.
+    pub backend: Option<Backend>,
+    /// For `embeddings`: cosines are divided by it before softmax. Default 0.05; smaller is surer.
+    pub temperature: f32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            top_k: TopK::default(),
+            function_to_apply: None,
+            threshold: None,
+            min_score: None,
+            labels: None,
+            too_long: TooLong::default(),
+            stride: None,
+            candidate_labels: None,
+            hypothesis_template: None,
+            multi_label: false,
+            backend: None,
+            temperature: 0.05,
+        }
+    }
+}
+
+/// A text, or a pair of texts, with the labels to choose from where they come with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passage {
+    pub text: String,
+    pub pair: Option<String>,
+    pub labels: Option<Vec<String>>,
+}
+
+impl<T: AsRef<str>> From<T> for Passage {
+    fn from(text: T) -> Self {
+        Self { text: text.as_ref().to_owned(), ..Self::default() }
+    }
+}
+
+/// A label and its score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    pub name: String,
+    pub score: f64,
+}
+
+/// The answer to one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classified {
+    /// The best label; `None` where no label is sure enough.
+    pub label: Option<String>,
+    /// The best label's score, also where it is not sure enough; `None` when several labels may hold and none does.
+    pub score: Option<f64>,
+    /// The labels that are the answer, best first: `top_k` of them, or where several may hold those above the threshold.
+    pub labels: Vec<Label>,
+    /// Every label's score, where several may hold.
+    pub scores: Option<Vec<Label>>,
+    /// Tokens that the network saw.
+    pub tokens: usize,
+    pub truncated: bool,
+    pub windows: usize,
+}
+
+/// Fields: `label`, `score`, `labels` (`label`, `score`), `tokens`, `truncated`, `windows`; where several labels may hold also
+/// `scores` (all labels); `reason` where there is no label.
+pub struct Classify {
+    encoder: Arc<Encoder>,
+    options: Options,
+    head: Option<head::Head>,
+    /// How candidate labels are scored, or why they cannot be.
+    way: Result<Way, String>,
+    cache: Arc<Cache>,
+}
+
+impl Classify {
+    /// The answer out of all labels' scores.
+    fn classified(&self, names: &[String], scores: &[f32], many: bool, default_k: Option<usize>, seen: Seen) -> Classified {
+        let label = |place: usize| Label { name: names[place].clone(), score: rounded(scores[place]) };
+        let order = ranked(scores);
+        let threshold = self.options.threshold.unwrap_or(0.5);
+        let kept = |place: &usize| !many || scores[*place] >= threshold;
+        let k = self.options.top_k.or(if many { None } else { default_k });
+        let labels: Vec<Label> = order.iter().copied().filter(kept).take(k).map(label).collect();
+        let sure = many || self.options.min_score.is_none_or(|least| order.first().is_some_and(|best| scores[*best] >= least));
+        Classified {
+            label: labels.first().filter(|_| sure).map(|best| best.name.clone()),
+            score: labels.first().map(|best| best.score),
+            labels,
+            scores: many.then(|| (0..names.len()).map(label).collect()),
+            tokens: seen.tokens,
+            truncated: seen.truncated,
+            windows: seen.windows,
+        }
+    }
+}
+
+impl Task for Classify {
+    const NAME: &'static str = "classify";
+    const VERSION: u32 = 1;
+    const FIELDS: &'static [&'static str] = &["text", "text_pair", "candidate_labels"];
+    const PARAMETERS: &'static [&'static str] = &[
+        "top_k",
+        "function_to_apply",
+        "threshold",
+        "min_score",
+        "too_long",
+        "stride",
+        "candidate_labels",
+        "hypothesis_template",
+        "multi_label",
+        "temperature",
+    ];
+    type Options = Options;
+    type Ask = Passage;
+    type Answer = Classified;
+
+    fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
+        check_stride(&encoder, options.stride)?;
+        if !(options.temperature > 0.0 && options.temperature.is_finite()) {
+            return Err("option `temperature` must be greater than 0".to_owned());
+        }
+        let head = head::Head::of(&encoder, &options)?;
+        let way = Way::of(&encoder, &options);
+        match (&options.candidate_labels, &way) {
+            (Some(list), Ok(_)) => {
+                drop(labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?)
+            }
+            (Some(_), Err(cause)) => return Err(cause.clone()),
+            (None, _) if options.backend.is_some() => drop(way.clone()?),
+            (None, _) => {}
+        }
+        Ok(Self { encoder, options, head, way, cache: Arc::default() })
+    }
+
+    fn with(&self, options: Options) -> Result<Self, String> {
+        Ok(Self { cache: self.cache.clone(), ..Self::new(self.encoder.clone(), options)? })
+    }
+
+    fn encoder(&self) -> &Arc<Encoder> {
+        &self.encoder
+    }
+
+    fn ask(&self, fields: &Fields<'_>) -> Result<Passage, Rejection> {
+        Ok(Passage { text: fields.text("text")?, pair: fields.optional("text_pair")?, labels: fields.list("candidate_labels")? })
+    }
+
+    fn texts(ask: &Passage) -> Vec<(&'static str, Option<usize>, &str)> {
+        let pair = ask.pair.iter().map(|pair| ("text_pair", None, pair.as_str()));
+        std::iter::once(("text", None, ask.text.as_str())).chain(pair).collect()
+    }
+
+    async fn answer(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
+        let (mut own, mut given, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(asks.len()));
+        for mut ask in asks {
+            let list = ask.labels.take().or_else(|| self.options.candidate_labels.as_ref().map(|list| list.0.clone()));
+            places.push(match (list, &self.way, &self.head) {
+                (Some(list), Ok(_), _) => labels::checked(list).map(|list| {
+                    given.push((ask, list));
+                    true
+                }),
+                (Some(_), Err(cause), _) => Err(Rejection::new("no_candidates", cause.as_str()).at("candidate_labels")),
+                (None, _, Some(_)) => {
+                    own.push(ask);
+                    Ok(false)
+                }
+                (None, _, None) => {
+                    let detail = "the model has no labels of its own; name some in the event or in the option `candidate_labels`";
+                    Err(Rejection::new("missing_field", detail).at("candidate_labels"))
+                }
+            });
+        }
+        let mut own = self.by_head(own).await?.into_iter();
+        let mut given = self.by_labels(given).await?.into_iter();
+        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
+        let place = |place| match place {
+            Ok(true) => given.next().ok_or_else(missing),
+            Ok(false) => own.next().ok_or_else(missing),
+            Err(refused) => Ok(Err(refused)),
+        };
+        places.into_iter().map(place).collect()
+    }
+
+    fn prediction(&self, answer: Classified) -> Prediction {
+        let pair = |label: &Label| json!({ "label": label.name, "score": label.score });
+        let mut fields = Map::new();
+        fields.insert("label".into(), answer.label.clone().into());
+        fields.insert("score".into(), answer.score.into());
+        fields.insert("labels".into(), answer.labels.iter().map(pair).collect());
+        if let Some(scores) = &answer.scores {
+            let scores: Map<String, Value> = scores.iter().map(|label| (label.name.clone(), label.score.into())).collect();
+            fields.insert("scores".into(), scores.into());
+        }
+        if answer.label.is_none() {
+            fields.insert("reason".into(), "below_threshold".into());
+        }
+        fields.insert("tokens".into(), answer.tokens.into());
+        fields.insert("truncated".into(), answer.truncated.into());
+        fields.insert("windows".into(), answer.windows.into());
+        Prediction { key: None, fields, label: answer.label.map(Into::into), score: answer.score }
+    }
+
+    fn bare(fields: &Value) -> Value {
+        fields["labels"].clone()
+    }
+
+    fn example(&self) -> Value {
+        match self.head.is_some() || self.options.candidate_labels.is_some() {
+            true => json!("The parcel arrived broken."),
+            false => json!({ "text": "The parcel arrived broken.", "candidate_labels": ["complaint", "praise"] }),
+        }
+    }
+}
+
+/// Refuses labels that are empty or equal, once trimmed.
+fn distinct(labels: &[String]) -> Result<(), Rejection> {
+    let empty = labels.iter().position(|label| label.is_empty());
+    if let Some(place) = empty {
+        return Err(Rejection::new("empty_label", format!("label {place} is empty")).at("candidate_labels"));
+    }
+    if let Some(place) = labels.iter().position(|label| label.contains('\0')) {
+        return Err(super::passed::nul().at(format!("candidate_labels.{place}")));
+    }
+    let twice = (1..labels.len()).find_map(|i| Some((labels[..i].iter().position(|label| *label == labels[i])?, i)));
+    match twice {
+        Some((first, second)) => {
+            let detail = format!("labels {first} and {second} are equal; each must stand once");
+            Err(Rejection::new("colliding_labels", detail).at("candidate_labels"))
+        }
+        None => check_list("candidate_labels", labels.len()),
+    }
+}

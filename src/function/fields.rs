@@ -1,0 +1,160 @@
+//! What a function asks about, out of an event: one text, or several fields of its payload. The same JSON object works on a stream,
+//! for `millrace call` and over HTTP; a plain text is the first field.
+
+use super::Input;
+use super::options::List;
+use crate::event::{Rejection, at, missing, pick, wrong};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Where the fields of a function stand in an event.
+#[derive(Debug, Clone)]
+pub struct Places {
+    places: Vec<Place>,
+    /// The members of the payload that are read, each once.
+    members: Vec<Box<str>>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    name: &'static str,
+    path: String,
+    /// Whether the configuration names the path; else it is the field's own name.
+    configured: bool,
+    /// Which member the path begins with.
+    member: usize,
+}
+
+impl Places {
+    pub fn new(names: &[&'static str], paths: &BTreeMap<String, String>) -> Self {
+        let mut members: Vec<Box<str>> = Vec::new();
+        let place = |name: &&'static str| {
+            let path = paths.get(*name).cloned().unwrap_or_else(|| (*name).to_owned());
+            let first = path.split('.').next().unwrap_or_default();
+            let member = members.iter().position(|known| **known == *first).unwrap_or_else(|| {
+                members.push(first.into());
+                members.len() - 1
+            });
+            Place { name, configured: paths.contains_key(*name), member, path }
+        };
+        let places = names.iter().map(place).collect();
+        Self { places, members }
+    }
+
+    /// Looks into one event.
+    pub fn of<'a>(&'a self, input: &'a Input) -> Result<Fields<'a>, Rejection> {
+        let text = input.event.text.as_deref();
+        let members = match input.event.raw.payload.as_deref() {
+            None => vec![None; self.members.len()],
+            Some(bytes) => {
+                let payload =
+                    std::str::from_utf8(bytes).map_err(|_| Rejection::new("invalid_utf8", "the payload is not UTF-8"))?;
+                match pick(payload, &self.members) {
+                    Ok(members) => members,
+                    // Off the stream a text comes alone.
+                    Err(refused) if text.is_some() && refused.code == "not_an_object" => vec![None; self.members.len()],
+                    Err(refused) => return Err(refused),
+                }
+            }
+        };
+        Ok(Fields { places: self, members, text })
+    }
+}
+
+/// The fields of one event.
+pub struct Fields<'a> {
+    places: &'a Places,
+    members: Vec<Option<Value>>,
+    text: Option<&'a str>,
+}
+
+impl Fields<'_> {
+    fn find(&self, name: &'static str) -> Option<(&Place, Option<&Value>)> {
+        let place = self.places.places.iter().find(|place| place.name == name)?;
+        let member = self.members[place.member].as_ref();
+        let value = match place.path.split_once('.') {
+            Some((_, rest)) => member.and_then(|member| at(member, rest)),
+            None => member,
+        };
+        Some((place, value.filter(|value| !value.is_null())))
+    }
+
+    /// A text that may be absent.
+    pub fn optional(&self, name: &'static str) -> Result<Option<String>, Rejection> {
+        let Some((place, value)) = self.find(name) else { return Ok(None) };
+        // The decoder's text is the field `text`; for a function of other fields it stands in for the first one.
+        let first = self.places.places.first().is_some_and(|first| first.name == name);
+        let decoded = self.text.filter(|_| first && !place.configured);
+        match (value, decoded) {
+            (_, Some(text)) if name == "text" => Ok(Some(text.to_owned())),
+            (Some(Value::String(text)), _) => Ok(Some(text.clone())),
+            (Some(other), _) => Err(wrong(&place.path, other, "a string")),
+            (None, decoded) => Ok(decoded.map(str::to_owned)),
+        }
+    }
+
+    /// A text that must be there.
+    pub fn text(&self, name: &'static str) -> Result<String, Rejection> {
+        self.optional(name)?.ok_or_else(|| missing(self.path(name)))
+    }
+
+    /// A list of texts, or one text with commas between, that may be absent.
+    pub fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, Rejection> {
+        let Some((place, Some(value))) = self.find(name) else { return Ok(None) };
+        match serde_json::from_value::<List>(value.clone()) {
+            Ok(list) => Ok(Some(list.0)),
+            Err(_) => Err(wrong(&place.path, value, "a list of strings")),
+        }
+    }
+
+    /// A list of texts that must be there.
+    pub fn texts(&self, name: &'static str) -> Result<Vec<String>, Rejection> {
+        let Some((place, Some(value))) = self.find(name) else { return Err(missing(self.path(name))) };
+        serde_json::from_value(value.clone()).map_err(|_| wrong(&place.path, value, "a list of strings"))
+    }
+
+    /// Whether a field is there.
+    pub fn has(&self, name: &'static str) -> bool {
+        self.find(name).is_some_and(|(_, value)| value.is_some())
+    }
+
+    fn path(&self, name: &'static str) -> &str {
+        self.find(name).map_or(name, |(place, _)| &place.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::offline::input;
+    use serde_json::json;
+
+    fn places(paths: Value) -> Places {
+        Places::new(&["question", "context", "labels"], &serde_json::from_value(paths).unwrap())
+    }
+
+    /// Would catch: a plain text that is lost, a path that is not followed, a wrong type that is taken for an absent field.
+    #[test]
+    fn fields_are_found_by_name_or_path() {
+        let plain = places(json!({}));
+        let one = input(0, &json!("who?"));
+        let fields = plain.of(&one).unwrap();
+        assert_eq!(fields.text("question").unwrap(), "who?");
+        assert_eq!(fields.text("context").unwrap_err().field.as_deref(), Some("context"));
+        let one = input(0, &json!({ "question": "q", "context": 7, "labels": "a,b" }));
+        let fields = plain.of(&one).unwrap();
+        assert_eq!((fields.text("question").unwrap().as_str(), fields.list("labels").unwrap().unwrap().len()), ("q", 2));
+        assert_eq!(fields.text("context").unwrap_err().code, "wrong_type");
+        let moved = places(json!({ "context": "doc.body", "labels": "doc.labels" }));
+        let one = input(0, &json!({ "text": "q", "context": "no", "doc": { "body": "b", "labels": ["x", "y, z"] } }));
+        let fields = moved.of(&one).unwrap();
+        assert_eq!((fields.text("question").unwrap(), fields.text("context").unwrap()), ("q".to_owned(), "b".to_owned()));
+        assert_eq!(fields.texts("labels").unwrap(), ["x", "y, z"]);
+        let one = input(0, &json!({ "doc": { "labels": [1] } }));
+        let refused = moved.of(&one).unwrap().texts("labels").unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), ("wrong_type", Some("doc.labels")));
+        assert_eq!(moved.of(&one).unwrap().text("question").unwrap_err().code, "missing_field");
+        let number = input(0, &json!(7));
+        assert_eq!(moved.of(&number).err().unwrap().code, "not_an_object");
+    }
+}

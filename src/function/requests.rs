@@ -1,0 +1,49 @@
+//! What a function can do for one who asks off the stream: other options for one request, a description, a bare answer.
+
+use super::Function;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The side of a function that `millrace call` and HTTP see beside [`Function`] itself.
+pub trait Requests: Send + Sync {
+    /// What to write to it.
+    fn about(&self) -> About;
+    /// The same function with some options changed for one request; loaded models and caches are shared.
+    fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter>;
+    /// The answer alone, as the task's Hugging Face specification shapes it, out of the fields of a prediction.
+    fn bare(&self, fields: &Value) -> Value;
+}
+
+/// How a function is asked.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Fields of an input; a plain text is the first.
+    pub fields: &'static [&'static str],
+    /// Options that a request may change.
+    pub parameters: &'static [&'static str],
+    /// The options in force.
+    pub options: Value,
+    /// An input that is answered.
+    pub example: Value,
+}
+
+/// A parameter of a request that is not taken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct BadParameter {
+    /// Its name.
+    pub name: String,
+    /// Which are known, or what it must be.
+    pub message: String,
+}
+
+impl BadParameter {
+    /// For a function that knows these.
+    pub fn unknown(function: &str, name: &str, known: &[&str]) -> Self {
+        let message = match known {
+            [] => format!("{function}: there is no parameter `{name}`; it takes none"),
+            known => format!("{function}: there is no parameter `{name}`; known: {}", known.join(", ")),
+        };
+        Self { name: name.to_owned(), message }
+    }
+}

@@ -1,0 +1,194 @@
+//! The shape that the text functions share: a task says what it asks, answers and emits; [`TextFunction`] makes of it a function
+//! for streams, `millrace call`, HTTP and Rust. One outcome an input, in order, whatever was wrong with its neighbours.
+
+use super::fields::{Fields, Places};
+use super::options::{self, Common};
+use super::requests::{About, BadParameter, Requests};
+use super::texts::TextOptions;
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
+use crate::event::Rejection;
+use crate::inference::Encoder;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
+
+/// Items of a list in an input at most, such as sentences or labels.
+pub const MAX_ITEMS: usize = 1_000;
+
+/// One text function.
+pub trait Task: Send + Sync + Sized + 'static {
+    const NAME: &'static str;
+    const VERSION: u32;
+    /// Fields of an input; a plain text is the first.
+    const FIELDS: &'static [&'static str];
+    /// Options that one request may change.
+    const PARAMETERS: &'static [&'static str];
+    type Options: DeserializeOwned + Serialize + Default;
+    /// What is asked about one input.
+    type Ask: Send;
+    type Answer: Send;
+
+    /// The error says what to change, in the options or the model.
+    fn new(encoder: Arc<Encoder>, options: Self::Options) -> Result<Self, String>;
+
+    /// The same with other options; what was computed once is kept.
+    fn with(&self, options: Self::Options) -> Result<Self, String> {
+        Self::new(self.encoder().clone(), options)
+    }
+
+    fn encoder(&self) -> &Arc<Encoder>;
+
+    /// What one event asks.
+    fn ask(&self, fields: &Fields<'_>) -> Result<Self::Ask, Rejection>;
+
+    /// The texts of what is asked, by field and place in a list, to be checked: none may be empty, too long or hold U+0000.
+    fn texts(ask: &Self::Ask) -> Vec<(&'static str, Option<usize>, &str)>;
+
+    /// One answer or refusal for each, in order.
+    fn answer(
+        &self,
+        asks: Vec<Self::Ask>,
+    ) -> impl Future<Output = Result<Vec<Result<Self::Answer, Rejection>>, CallError>> + Send;
+
+    fn prediction(&self, answer: Self::Answer) -> Prediction;
+
+    /// See [`Requests::bare`].
+    fn bare(fields: &Value) -> Value;
+
+    /// An input that is answered.
+    fn example(&self) -> Value;
+}
+
+/// A task as a function.
+pub struct TextFunction<T> {
+    spec: Spec,
+    task: T,
+    common: Common,
+    places: Places,
+    /// As they were given.
+    options: Map<String, Value>,
+}
+
+impl<T: Task> TextFunction<T> {
+    /// Uses an open model; the error says what to change.
+    pub fn new(encoder: Arc<Encoder>, options: &Map<String, Value>) -> Result<Self, String> {
+        Self::build(options, |own| T::new(encoder, own))
+    }
+
+    fn build(options: &Map<String, Value>, make: impl FnOnce(T::Options) -> Result<T, String>) -> Result<Self, String> {
+        let (common, own) = options::read::<T::Options>(T::NAME, T::FIELDS, options)?;
+        let task = make(own).map_err(|cause| format!("{}: {cause}", T::NAME))?;
+        let spec = Spec { name: T::NAME, version: T::VERSION, model: task.encoder().id().to_owned(), limits: LIMITS };
+        let places = Places::new(T::FIELDS, &common.fields);
+        Ok(Self { spec, task, common, places, options: options.clone() })
+    }
+
+    /// The same with some options changed.
+    pub fn changed(&self, parameters: &Map<String, Value>) -> Result<Self, BadParameter> {
+        if let Some(name) = parameters.keys().find(|name| !T::PARAMETERS.contains(&name.as_str())) {
+            return Err(BadParameter::unknown(T::NAME, name, T::PARAMETERS));
+        }
+        let mut options = self.options.clone();
+        options.extend(parameters.clone());
+        Self::build(&options, |own| self.task.with(own)).map_err(|message| {
+            let named = parameters.keys().find(|name| message.contains(&format!("`{name}`")));
+            let name = named.or_else(|| parameters.keys().next()).cloned().unwrap_or_default();
+            BadParameter { name, message }
+        })
+    }
+
+    pub fn task(&self) -> &T {
+        &self.task
+    }
+
+    /// Answers what is asked, in order; what was refused before, or is refused now, keeps its place.
+    pub async fn answer(&self, asks: Vec<Result<T::Ask, Rejection>>) -> Result<Vec<Result<T::Answer, Rejection>>, CallError> {
+        let (mut good, mut places) = (Vec::with_capacity(asks.len()), Vec::with_capacity(asks.len()));
+        for ask in asks {
+            let checked = ask.and_then(|ask| check(&self.common.texts, &T::texts(&ask)).map(|()| ask));
+            places.push(checked.map(|ask| good.push(ask)));
+        }
+        let mut answers = if good.is_empty() { Vec::new() } else { self.task.answer(good).await? }.into_iter();
+        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
+        let place = |place: Result<(), Rejection>| match place {
+            Ok(()) => answers.next().ok_or_else(missing),
+            Err(refused) => Ok(Err(refused)),
+        };
+        places.into_iter().map(place).collect()
+    }
+}
+
+impl<T: Task> Function for TextFunction<T> {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
+        Box::pin(async move {
+            let ask = |input| self.places.of(input).and_then(|fields| self.task.ask(&fields));
+            let answers = self.answer(slice.iter().map(ask).collect()).await?;
+            let outcome = |answer: Result<T::Answer, Rejection>| match answer {
+                Ok(answer) => Outcome::Emit(vec![self.task.prediction(answer)]),
+                Err(refused) => Outcome::Reject(refused),
+            };
+            let outcomes = answers.into_iter().map(outcome).collect();
+            Ok(passed::add(slice, outcomes, self.common.texts.pass_event, &self.common.texts.output_key))
+        })
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
+    }
+}
+
+impl<T: Task> Requests for TextFunction<T> {
+    fn about(&self) -> About {
+        About {
+            fields: T::FIELDS,
+            parameters: T::PARAMETERS,
+            options: options::shown::<T::Options>(&self.options),
+            example: self.task.example(),
+        }
+    }
+
+    fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {
+        Ok(Arc::new(self.changed(parameters)?))
+    }
+
+    fn bare(&self, fields: &Value) -> Value {
+        T::bare(fields)
+    }
+}
+
+/// The first thing that is wrong with some texts. Never tells what they hold.
+pub fn check(limits: &TextOptions, texts: &[(&'static str, Option<usize>, &str)]) -> Result<(), Rejection> {
+    for (field, place, text) in texts {
+        let at = || place.map_or_else(|| (*field).to_owned(), |place| format!("{field}.{place}"));
+        let refused = if text.trim().is_empty() {
+            Some(Rejection::new("empty_text", "the text is empty or only white space"))
+        } else if text.contains('\0') {
+            Some(passed::nul())
+        } else {
+            limits.check(text)
+        };
+        if let Some(refused) = refused {
+            return Err(refused.at(at()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a list that is empty or too long.
+pub fn check_list(field: &'static str, count: usize) -> Result<(), Rejection> {
+    match count {
+        0 => Err(Rejection::new("empty_list", "the list is empty; it must have one item or more").at(field)),
+        1..=MAX_ITEMS => Ok(()),
+        more => Err(Rejection::new("too_many_items", format!("{more} items; the limit is {MAX_ITEMS}")).at(field)),
+    }
+}

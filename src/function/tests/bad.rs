@@ -1,0 +1,167 @@
+//! What people send: empty texts, NUL, right-to-left, emoji, control tokens, labels that collide, shapes that are none.
+
+use super::{ask, code, cut, fixture, function, refused};
+use serde_json::{Value, json};
+
+async fn codes(name: &str, folder: &str, options: Value, inputs: &[Value]) -> Vec<(String, String)> {
+    let function = function(name, &fixture(folder), options);
+    ask(&*function, inputs).await.iter().map(code).collect()
+}
+
+fn pairs<const N: usize>(of: [(&str, &str); N]) -> Vec<(String, String)> {
+    of.map(|(code, field)| (code.to_owned(), field.to_owned())).to_vec()
+}
+
+/// Would catch: a bad input that spoils its neighbours, or an error that names another field.
+#[tokio::test]
+async fn each_input_has_its_own_ending() {
+    let inputs = [
+        json!("good film"),
+        json!(" "),
+        json!("a\0b"),
+        json!({ "x": 1 }),
+        json!({ "text": 5 }),
+        json!("x ".repeat(30)),
+        json!(7),
+    ];
+    let expected = pairs([
+        ("", ""),
+        ("empty_text", "text"),
+        ("nul_character", "text"),
+        ("missing_field", "text"),
+        ("wrong_type", "text"),
+        ("text_too_long", "text"),
+        ("not_an_object", ""),
+    ]);
+    assert_eq!(codes("classify", "one", json!({ "max_text_tokens": 20 }), &inputs).await, expected);
+    let inputs = [
+        json!("who?"),
+        json!({ "question": "who?", "context": "" }),
+        json!({ "question": "who?", "context": "Anna." }),
+        json!({ "question": ["who?"], "context": "Anna." }),
+        json!({ "question": "who ".repeat(60), "context": "Anna." }),
+    ];
+    let expected = pairs([
+        ("missing_field", "context"),
+        ("empty_text", "context"),
+        ("", ""),
+        ("wrong_type", "question"),
+        ("question_too_long", "question"),
+    ]);
+    assert_eq!(codes("answer", "answer", json!({}), &inputs).await, expected);
+    let inputs = [
+        json!({ "source_sentence": "a", "sentences": [] }),
+        json!({ "source_sentence": "a", "sentences": ["b", " "] }),
+        json!({ "source_sentence": "a", "sentences": "b" }),
+        json!({ "source_sentence": "a", "sentences": ["b"] }),
+        json!({ "source_sentence": "a", "sentences": vec!["b"; 1001] }),
+    ];
+    let expected = pairs([
+        ("empty_list", "sentences"),
+        ("empty_text", "sentences.1"),
+        ("wrong_type", "sentences"),
+        ("", ""),
+        ("too_many_items", "sentences"),
+    ]);
+    assert_eq!(codes("similar", "fill", json!({}), &inputs).await, expected);
+    let inputs = [json!("no mask"), json!("a [MASK]"), json!("[MASK] ".repeat(17)), json!(format!("{} [MASK]", "a ".repeat(80)))];
+    let expected = pairs([("no_mask", "text"), ("", ""), ("too_many_masks", "text"), ("no_mask", "text")]);
+    assert_eq!(codes("fill", "fill", json!({}), &inputs).await, expected);
+}
+
+#[tokio::test]
+async fn labels_that_collide_are_refused() {
+    let inputs = [["a", " a "], ["a", " "], ["a", "b\0"], ["a", "A"]]
+        .map(|labels| json!({ "text": "good film", "candidate_labels": labels }));
+    let field = "candidate_labels";
+    let expected =
+        pairs([("colliding_labels", field), ("empty_label", field), ("nul_character", "candidate_labels.1"), ("", "")]);
+    assert_eq!(codes("classify", "fill", json!({}), &inputs).await, expected);
+    assert_eq!(codes("classify", "nli", json!({}), &inputs).await, expected);
+    let inputs = [
+        json!({ "text": "good", "candidate_labels": ["x ".repeat(40), "b".to_owned()] }),
+        json!({ "text": "good", "candidate_labels": "a,b" }),
+    ];
+    assert_eq!(codes("classify", "nli", json!({}), &inputs).await, pairs([("label_too_long", "candidate_labels.0"), ("", "")]));
+    let none = pairs([("no_candidates", field), ("no_candidates", field)]);
+    assert_eq!(codes("classify", "one", json!({}), &inputs).await, none);
+    let plain = [json!("good film")];
+    assert_eq!(codes("classify", "fill", json!({}), &plain).await, pairs([("missing_field", field)]));
+    let twice = refused("classify", &fixture("fill"), json!({ "candidate_labels": "a, a" }));
+    assert!(twice.contains("labels 0 and 1 are equal"), "{twice}");
+}
+
+/// Would catch: an event that ends its own text or begins a second one by writing a control token.
+#[tokio::test]
+async fn control_tokens_in_a_text_are_words() {
+    let tagged = function("tag", &fixture("tag"), json!({ "ignore_labels": [] }));
+    let text = "Anna [SEP] works [CLS] in [MASK] Paris";
+    let outputs = ask(&*tagged, &[json!(text), json!(text.to_lowercase())]).await;
+    let places = |output: &Value| {
+        let of = |one: &Value| (one["start"].clone(), one["end"].clone());
+        output["entities"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(places(&outputs[0]), places(&outputs[1]), "a control token is cut as the same letters in small are");
+    for one in outputs[0]["entities"].as_array().unwrap() {
+        assert_eq!(cut(text, &one["start"], &one["end"]), one["word"].as_str().unwrap());
+    }
+    let classify = function("classify", &fixture("one"), json!({ "top_k": null }));
+    let outputs =
+        ask(&*classify, &[json!("good [SEP] bad"), json!("good [sep] bad"), json!({ "text": "good", "text_pair": "bad" })]).await;
+    assert_eq!(outputs[0], outputs[1]);
+    assert_ne!(outputs[0]["labels"], outputs[2]["labels"]);
+    let fill = function("fill", &fixture("fill"), json!({}));
+    let outputs = ask(&*fill, &[json!("a [SEP] [MASK]"), json!("a [sep] [MASK]")]).await;
+    assert_eq!(outputs[0], outputs[1]);
+}
+
+/// Would catch: places that count bytes or UTF-16 units, a word that is not what stands there.
+#[tokio::test]
+async fn places_count_characters_in_every_script() {
+    let text = "😀😀 Anna ß שלום 中文 e\u{301} Paris 👩‍👩‍👧 end";
+    let tagged = function("tag", &fixture("tag"), json!({ "ignore_labels": [], "aggregation_strategy": "first" }));
+    let answer = function("answer", &fixture("answer"), json!({ "top_k": 30 }));
+    let entities = ask(&*tagged, &[json!(text)]).await.remove(0);
+    let answers = ask(&*answer, &[json!({ "question": "who?", "context": text })]).await.remove(0);
+    let pieces = |of: &Value, name: &str| -> Vec<(String, String)> {
+        let piece = |one: &Value| (cut(text, &one["start"], &one["end"]), one[name].as_str().unwrap().to_owned());
+        of.as_array().unwrap().iter().map(piece).collect()
+    };
+    for (cut, word) in pieces(&entities["entities"], "word").into_iter().chain(pieces(&answers["answers"], "answer")) {
+        assert_eq!(cut, word);
+    }
+    assert!(answers["answers"].as_array().unwrap().len() > 5, "{answers}");
+}
+
+#[test]
+fn what_a_model_or_option_cannot_do_is_told() {
+    for (name, folder, options, said) in [
+        ("answer", "one", json!({}), "no head for answers"),
+        ("tag", "one", json!({}), "no labels of tokens"),
+        ("fill", "one", json!({}), "no head for masked words"),
+        ("rerank", "one", json!({}), "bad, so-so, good"),
+        ("rerank", "fill", json!({ "raw_scores": true }), "`raw_scores`"),
+        ("classify", "one", json!({ "labels": ["a"] }), "the model has 3: bad, so-so, good"),
+        ("classify", "one", json!({ "labels": ["a", "b", "a "] }), "labels 0 and 2 are equal"),
+        ("classify", "one", json!({ "threshold": 0.5 }), "`min_score`"),
+        ("classify", "many", json!({ "min_score": 0.5 }), "`threshold`"),
+        ("classify", "one", json!({ "candidate_labels": ["a"] }), "natural language inference"),
+        ("classify", "one", json!({ "backend": "nli" }), "entailment and contradiction"),
+        ("classify", "fill", json!({ "candidate_labels": ["a"], "multi_label": true }), "`multi_label`"),
+        ("classify", "nli", json!({ "candidate_labels": ["a"], "hypothesis_template": "x" }), "must have {}"),
+        ("classify", "fill", json!({ "temperature": 0 }), "`temperature`"),
+        ("classify", "one", json!({ "stride": 33 }), "`stride` is 33"),
+        ("answer", "answer", json!({ "max_seq_len": 65 }), "8 to 64"),
+        ("answer", "answer", json!({ "top_k": 0 }), "`top_k`"),
+        ("fill", "fill", json!({ "targets": [] }), "`targets`"),
+        ("summarize", "fill", json!({ "ratio": 0.0 }), "`ratio`"),
+        ("tag", "tag", json!({ "aggregation_strategy": "last" }), "`aggregation_strategy`"),
+        ("tag", "tag", json!({ "top_k": 1 }), "no option `top_k`; known: "),
+    ] {
+        let error = refused(name, &fixture(folder), options);
+        assert!(error.starts_with(&format!("{name}: ")) && error.contains(said), "{error}");
+    }
+    let function = function("tag", &fixture("tag"), json!({}));
+    let error = function.requests().unwrap().tuned(&super::map(json!({ "top_k": 1 }))).err().unwrap();
+    assert!(error.name == "top_k" && error.message.contains("known: aggregation_strategy, "), "{error}");
+}

@@ -1,0 +1,151 @@
+//! An encoder without its heads: tokeniser, network and pooling. Models that stand on the same encoder share it, by the digest of its
+//! weights.
+
+use super::InferenceError;
+use super::checkpoint::ModelConfig;
+use super::network::{self, Network};
+use super::tokenizer::TextTokenizer;
+use super::weights::Weights;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// How token vectors become one text vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    Mean,
+    FirstToken,
+}
+
+/// What heads stand on.
+pub struct Backbone {
+    pub network: Box<dyn Network>,
+    pub tokenizer: TextTokenizer,
+    /// The id of the mask token, for tokenisers that have one.
+    pub mask_token: Option<u32>,
+    pub pooling: Pooling,
+    /// Tensors of the file that the network has not read.
+    pub unread: Vec<String>,
+}
+
+impl Backbone {
+    fn load(folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<Self, InferenceError> {
+        let tensors = weights.tensors()?;
+        let network = network::load(config, &tensors)?;
+        let tokenizer = TextTokenizer::open(folder, max_tokens(folder, network.max_tokens())?)?;
+        if tokenizer.vocabulary() > network.vocabulary() {
+            let cause = format!("it has {} tokens, the model only {}", tokenizer.vocabulary(), network.vocabulary());
+            return Err(InferenceError::Unsupported { path: tokenizer.path().to_owned(), cause });
+        }
+        let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
+        Ok(Self { network, tokenizer, mask_token, pooling: pooling(folder)?, unread: tensors.unread() })
+    }
+}
+
+/// The encoders of this process that are in use, by folder and digest: what stands beside the weights (pooling, tokeniser) counts too.
+#[derive(Clone, Default)]
+pub struct Backbones(Arc<Mutex<HashMap<(PathBuf, String), Weak<Backbone>>>>);
+
+impl std::fmt::Debug for Backbones {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Backbones")
+    }
+}
+
+impl Backbones {
+    /// The encoder of a folder whose weights must have this sha256.
+    pub fn open(&self, folder: &Path, sha256: &str) -> Result<Arc<Backbone>, InferenceError> {
+        let config = ModelConfig::open(folder)?;
+        if config.get("backbone").is_some() {
+            return Err(config.unsupported("it is a head itself; a head must name a whole model as its backbone".to_owned()));
+        }
+        self.get_or_load(folder, &config, &Weights::open(folder, Some(sha256))?)
+    }
+
+    /// The encoder of an open folder; loaded when nobody uses it yet. Others who want one meanwhile wait.
+    pub fn get_or_load(&self, folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<Arc<Backbone>, InferenceError> {
+        let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let key = (place, weights.digest().as_str().to_owned());
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backbone) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(backbone);
+        }
+        let backbone = Arc::new(Backbone::load(folder, config, weights)?);
+        open.retain(|_, backbone| backbone.strong_count() > 0);
+        open.insert(key, Arc::downgrade(&backbone));
+        Ok(backbone)
+    }
+}
+
+/// The encoder that a head's folder names.
+pub struct Named {
+    pub folder: PathBuf,
+    pub sha256: String,
+}
+
+/// The encoder that `config.json` names under `backbone`; `None` for a whole model. The digest must stand in the head's own file too, so
+/// that the head's digest covers what it stands on.
+pub fn named(config: &ModelConfig, folder: &Path, weights: &Weights) -> Result<Option<Named>, InferenceError> {
+    #[derive(Deserialize)]
+    struct Base {
+        folder: PathBuf,
+        sha256: String,
+    }
+    let Some(value) = config.get("backbone") else { return Ok(None) };
+    let base: Base = serde_json::from_value(value.clone())
+        .map_err(|cause| config.unsupported(format!("`backbone` must have `folder` and `sha256`: {cause}")))?;
+    let meant = weights.metadata("backbone")?;
+    if base.sha256.len() != 64 || meant.as_deref() != Some(&base.sha256) {
+        let meant = meant.unwrap_or_else(|| "none".to_owned());
+        let cause = format!("`backbone.sha256` is {}, but model.safetensors was made for {meant}", base.sha256);
+        return Err(config.unsupported(cause));
+    }
+    Ok(Some(Named { folder: folder.join(base.folder), sha256: base.sha256 }))
+}
+
+/// An optional file of the sentence-transformers layout.
+fn optional<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str) -> Result<Option<T>, InferenceError> {
+    let path = folder.join(file);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() })
+}
+
+/// What the network takes, less when `sentence_bert_config.json` says so.
+fn max_tokens(folder: &Path, most: usize) -> Result<usize, InferenceError> {
+    #[derive(Deserialize)]
+    struct Sentence {
+        max_seq_length: Option<usize>,
+    }
+    let file: Option<Sentence> = optional(folder, "sentence_bert_config.json")?;
+    let wanted = file.and_then(|s| s.max_seq_length).filter(|&n| n >= 3);
+    Ok(wanted.unwrap_or(most).min(most))
+}
+
+/// Mean pooling, unless `1_Pooling/config.json` says otherwise.
+fn pooling(folder: &Path) -> Result<Pooling, InferenceError> {
+    #[derive(Deserialize)]
+    #[serde(default)]
+    struct File {
+        pooling_mode_mean_tokens: bool,
+        pooling_mode_cls_token: bool,
+    }
+    impl Default for File {
+        fn default() -> Self {
+            Self { pooling_mode_mean_tokens: true, pooling_mode_cls_token: false }
+        }
+    }
+    let name = "1_Pooling/config.json";
+    let file: File = optional(folder, name)?.unwrap_or_default();
+    match (file.pooling_mode_mean_tokens, file.pooling_mode_cls_token) {
+        (true, false) => Ok(Pooling::Mean),
+        (false, true) => Ok(Pooling::FirstToken),
+        _ => {
+            let cause = "neither mean nor first-token pooling alone; other poolings are not supported".to_owned();
+            Err(InferenceError::Unsupported { path: folder.join(name), cause })
+        }
+    }
+}

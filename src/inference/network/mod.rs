@@ -1,0 +1,112 @@
+//! The networks of encoders: token ids to one vector a token, over packed texts. One file a family, or a few families that differ
+//! in little. A network may run on another backend: heads, batches and functions see this seam alone.
+
+pub mod bert;
+pub mod deberta;
+mod embed;
+mod layers;
+pub mod modernbert;
+mod mpnet;
+#[cfg(test)]
+mod parity_relative;
+mod read;
+#[cfg(test)]
+mod tests;
+pub mod xlnet;
+
+pub use read::{Part, Reader};
+
+use super::InferenceError;
+use super::checkpoint::ModelConfig;
+use super::weights::Tensors;
+
+/// One text as a network sees it, special tokens included.
+#[derive(Debug, Clone, Copy)]
+pub struct Sequence<'a> {
+    pub ids: &'a [u32],
+    /// The segment of each id: 0 for the first text of a pair, 1 for the second. As long as `ids`, or empty when all are 0.
+    pub types: &'a [u32],
+}
+
+impl<'a> From<&'a [u32]> for Sequence<'a> {
+    fn from(ids: &'a [u32]) -> Self {
+        Self { ids, types: &[] }
+    }
+}
+
+/// Buffers of one model thread, reused from batch to batch.
+#[derive(Default)]
+pub struct Scratch {
+    /// `[total_tokens, hidden]`: what [`Network::encode`] leaves, text after text.
+    pub x: Vec<f32>,
+    pub y: Vec<f32>,
+    pub wide: Vec<f32>,
+    pub scores: Vec<f32>,
+}
+
+/// The weights of a loaded network, read only, shared by all model threads.
+pub trait Network: Send + Sync {
+    /// Numbers in a token's vector.
+    fn hidden(&self) -> usize;
+
+    /// Tokens of a text at most, special ones included.
+    fn max_tokens(&self) -> usize;
+
+    /// Number of ids that have a vector.
+    fn vocabulary(&self) -> usize;
+
+    /// The vectors of the word table, `[vocabulary, width]` row-major, for a head that is tied to it. In some families they are
+    /// narrower than [`Network::hidden`].
+    fn words(&self) -> &[f32];
+
+    /// Leaves the last layer's output `[total_tokens, hidden]` in `scratch.x`, text after text. No text sees its batch mates. A text
+    /// that is empty, too long, or holds an id outside the vocabulary is [`InferenceError::Poison`].
+    fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError>;
+}
+
+/// Model types that [`load`] runs.
+pub const FAMILIES: &[&str] = &[
+    "bert",
+    "distilbert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "albert",
+    "electra",
+    "mpnet",
+    "deberta-v2",
+    "modernbert",
+    "xlnet",
+];
+
+/// Loads the network that `config.json` names.
+pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
+    match config.family()? {
+        "bert" | "distilbert" | "roberta" | "xlm-roberta" | "camembert" | "albert" | "electra" | "mpnet" => {
+            Ok(Box::new(bert::Bert::load(config, tensors)?))
+        }
+        "deberta-v2" => Ok(Box::new(deberta::Deberta::load(config, tensors)?)),
+        "modernbert" => Ok(Box::new(modernbert::ModernBert::load(config, tensors)?)),
+        "xlnet" => Ok(Box::new(xlnet::XlNet::load(config, tensors)?)),
+        other => {
+            Err(config.unsupported(format!("model_type is `{other}`; encoders of these families run: {}", FAMILIES.join(", "))))
+        }
+    }
+}
+
+/// Refuses a text that a network cannot take: empty, longer than `longest`, or with an id outside `vocabulary`.
+pub fn check(texts: &[Sequence<'_>], longest: usize, vocabulary: usize) -> Result<(), InferenceError> {
+    for text in texts {
+        if text.ids.is_empty() || text.ids.len() > longest {
+            let tokens = text.ids.len();
+            return Err(InferenceError::Poison(format!("a text of {tokens} tokens; between 1 and {longest} are possible")));
+        }
+        if let Some(id) = text.ids.iter().find(|&&id| id as usize >= vocabulary) {
+            return Err(InferenceError::Poison(format!("token id {id} is outside the model's vocabulary")));
+        }
+        if !text.types.is_empty() && text.types.len() != text.ids.len() {
+            return Err(InferenceError::Poison("a text has not one segment for each token".to_owned()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! The networks whose attention depends on distances, and their heads, against transformers (`tests/fixtures/encoders2`).
+
+use super::{Network, Scratch, Sequence, load};
+use crate::inference::InferenceError;
+use crate::inference::checkpoint::ModelConfig;
+use crate::inference::heads::{Head, Heads};
+use crate::inference::weights::Weights;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+#[derive(Deserialize)]
+struct Text {
+    ids: Vec<u32>,
+    types: Vec<u32>,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders2")
+}
+
+/// A model folder as transformers would have saved it: the network and one head in one file, beside the configuration.
+fn folder(fixture: &Path, head: &str, version: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["base", head].map(|name| std::fs::read(fixture.join(format!("{name}.safetensors"))).unwrap());
+    let tensors = files.iter().flat_map(|bytes| SafeTensors::deserialize(bytes).unwrap().tensors());
+    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    std::fs::copy(fixture.join(format!("{head}.{version}.json")), folder.path().join("config.json")).unwrap();
+    folder
+}
+
+fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    file.tensor(name).unwrap().data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
+}
+
+fn head_of<'a>(heads: &'a Heads, name: &str) -> &'a Head {
+    match name {
+        "sequence" => &heads.sequence.as_ref().unwrap().head,
+        "tokens" => &heads.tokens.as_ref().unwrap().head,
+        "spans" => heads.spans.as_ref().unwrap(),
+        _ => heads.mask.as_ref().unwrap(),
+    }
+}
+
+/// The largest differences of token vectors and logits, each text alone and all in one batch.
+fn compare(name: &str, head: &str, version: &str) -> [f32; 2] {
+    let fixture = fixtures().join(name);
+    let texts: Vec<Text> = serde_json::from_slice(&std::fs::read(fixture.join("texts.json")).unwrap()).unwrap();
+    let texts: Vec<Sequence<'_>> = texts.iter().map(|text| Sequence { ids: &text.ids, types: &text.types }).collect();
+    let bytes = std::fs::read(fixture.join("expected.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&bytes).unwrap();
+    let folder = folder(&fixture, head, version);
+    let config = ModelConfig::open(folder.path()).unwrap();
+    let weights = Weights::open(folder.path(), None).unwrap();
+    let tensors = weights.tensors().unwrap();
+    let network = load(&config, &tensors).unwrap();
+    let heads = Heads::load(&config, &tensors, &*network).unwrap();
+    let mut scratch = Scratch::default();
+    let mut found = [0.0, 0.0];
+    let mut check = |numbers: &[usize]| {
+        let batch: Vec<Sequence<'_>> = numbers.iter().map(|&n| texts[n]).collect();
+        network.encode(&batch, &mut scratch).unwrap();
+        let hidden: Vec<f32> = numbers.iter().flat_map(|n| values(&expected, &format!("hidden.{n}"))).collect();
+        found[0] = worst(&scratch.x, &hidden).max(found[0]);
+        let logits = head_of(&heads, head).logits(&*network, &scratch.x, &batch, None).concat();
+        let wanted: Vec<f32> = numbers.iter().flat_map(|n| values(&expected, &format!("{head}.{n}"))).collect();
+        found[1] = worst(&logits, &wanted).max(found[1]);
+    };
+    (0..texts.len()).for_each(|n| check(&[n]));
+    check(&(0..texts.len()).collect::<Vec<_>>());
+    check(&[2, 1, 0, 1]);
+    found
+}
+
+fn agrees(name: &str, heads: &[&str], versions: &[&str]) {
+    for version in versions {
+        for head in heads {
+            let [hidden, logits] = compare(name, head, version);
+            println!("{name} {head} {version}: token vectors {hidden:.1e}, logits {logits:.1e}");
+            assert!(hidden < 1e-4 && logits < 1e-4, "{name} {head} {version}: {hidden} {logits}");
+        }
+    }
+}
+
+const ALL: [&str; 4] = ["sequence", "tokens", "spans", "mask"];
+
+#[test]
+fn modernbert_agrees_with_transformers() {
+    agrees("modernbert", &ALL, &["v4", "v5"]);
+    agrees("modernbert_biased", &["sequence", "mask"], &["v4", "v5"]);
+}
+
+#[test]
+fn deberta_agrees_with_transformers() {
+    agrees("deberta_v3", &ALL[..3], &["v4", "v5"]);
+    agrees("deberta_v3", &["mask"], &["v5"]);
+    agrees("deberta_conv", &["sequence"], &["v4", "v5"]);
+    agrees("deberta_own", &["sequence", "mask"], &["v4", "v5"]);
+}
+
+#[test]
+fn xlnet_agrees_with_transformers() {
+    agrees("xlnet", &ALL[..3], &["v4", "v5"]);
+    agrees("xlnet_clamped", &["sequence"], &["v4", "v5"]);
+}
+
+/// Loads a fixture whose configuration was changed; the error's text, or none when it loads.
+fn changed(name: &str, head: &str, version: &str, key: &str, value: Option<serde_json::Value>) -> Option<String> {
+    let folder = folder(&fixtures().join(name), head, version);
+    let path = folder.path().join("config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    match value {
+        Some(value) => json[key] = value,
+        None => _ = json.as_object_mut().unwrap().remove(key),
+    }
+    std::fs::write(&path, json.to_string()).unwrap();
+    let config = ModelConfig::open(folder.path()).unwrap();
+    let weights = Weights::open(folder.path(), None).unwrap();
+    let tensors = weights.tensors().unwrap();
+    let loaded = load(&config, &tensors).and_then(|network| Heads::load(&config, &tensors, &*network).map(|_| ()));
+    loaded.err().map(|error: InferenceError| error.to_string())
+}
+
+/// Would catch: a key that changes the maths and is read as its default.
+#[test]
+fn what_is_absent_or_not_run_is_an_error_by_name() {
+    let cases = [
+        ("modernbert", "v4", "global_rope_theta", None),
+        ("modernbert", "v4", "global_attn_every_n_layers", None),
+        ("modernbert", "v4", "rope_scaling", Some(serde_json::json!({"type": "linear", "factor": 2.0}))),
+        ("modernbert", "v5", "layer_types", Some(serde_json::json!(["full_attention"]))),
+        ("modernbert", "v5", "classifier_pooling", Some("max".into())),
+        ("deberta_v3", "v5", "pos_att_type", Some("p2p".into())),
+        ("deberta_v3", "v5", "norm_rel_ebd", Some("rms".into())),
+        ("deberta_v3", "v5", "position_buckets", Some(1.into())),
+        ("deberta_conv", "v5", "conv_kernel_size", Some(4.into())),
+        ("xlnet", "v5", "attn_type", Some("uni".into())),
+        ("xlnet", "v5", "bi_data", Some(true.into())),
+        ("xlnet", "v5", "summary_type", Some("attn".into())),
+    ];
+    for (name, version, key, value) in cases {
+        let error = changed(name, "sequence", version, key, value).unwrap_or_else(|| panic!("{name} loads with another {key}"));
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    let error = changed("modernbert", "sequence", "v5", "rope_parameters", Some(serde_json::json!({}))).unwrap();
+    assert!(error.contains("rope_parameters.full_attention.rope_theta"), "{error}");
+    let error = changed("xlnet", "spans", "v5", "architectures", Some(serde_json::json!(["XLNetForQuestionAnswering"]))).unwrap();
+    assert!(error.contains("XLNetForQuestionAnswering"), "{error}");
+    assert!(changed("modernbert", "sequence", "v5", "architectures", None).is_none());
+}
+
+/// Would catch: an index out of a table instead of an error.
+#[test]
+fn inputs_that_the_networks_cannot_take_are_poison() {
+    for name in ["modernbert", "deberta_own", "xlnet"] {
+        let folder = folder(&fixtures().join(name), "sequence", "v5");
+        let config = ModelConfig::open(folder.path()).unwrap();
+        let weights = Weights::open(folder.path(), None).unwrap();
+        let network: Box<dyn Network> = load(&config, &weights.tensors().unwrap()).unwrap();
+        let refuses = |ids: &[u32], types: &[u32]| {
+            let error = network.encode(&[Sequence { ids, types }], &mut Scratch::default());
+            matches!(error, Err(InferenceError::Poison(_)))
+        };
+        let long = vec![5; network.max_tokens() + 1];
+        assert!(refuses(&[], &[]) && refuses(&[96], &[]) && refuses(&long, &[]) && refuses(&[5, 6], &[0]), "{name}");
+        assert!(network.encode(&[Sequence { ids: &[5], types: &[0] }], &mut Scratch::default()).is_ok(), "{name}");
+        assert_eq!(refuses(&[5, 6], &[0, 7]), name == "deberta_own");
+    }
+}

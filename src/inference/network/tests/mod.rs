@@ -1,0 +1,5 @@
+//! Each family and head against what transformers answers (`tests/fixtures/encoders`).
+
+mod files;
+mod parity;
+mod refusals;

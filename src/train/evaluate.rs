@@ -1,0 +1,27 @@
+//! A classifier on texts whose labels are known, through the code that runs on a stream.
+
+use super::metrics::{Confusion, calibration_error};
+use crate::inference::{Encoder, Head};
+use anyhow::{Context, Result, ensure};
+
+/// What came out.
+pub struct Evaluation {
+    pub confusion: Confusion,
+    /// Between 0 and 1.
+    pub calibration_error: f64,
+    /// The answer and its probability, a text each.
+    pub answers: Vec<(usize, f32)>,
+}
+
+/// Classifies `texts` and compares the most probable label (the first of equals) with `truth`. For callers outside a Tokio runtime.
+pub fn evaluate(encoder: &Encoder, texts: Vec<String>, truth: &[usize]) -> Result<Evaluation> {
+    let labels = encoder.labels().context("the model has no head for labels of a text")?.len();
+    ensure!(texts.len() == truth.len() && truth.iter().all(|&label| label < labels), "the labels are not those of the texts");
+    let best = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+    let found = encoder.answer_blocking(Head::Classify, texts)?;
+    let answers: Vec<(usize, f32)> =
+        found.iter().map(|answer| (best(&answer.values), answer.values[best(&answer.values)])).collect();
+    let sure: Vec<(f64, bool)> = answers.iter().zip(truth).map(|((label, p), truth)| (f64::from(*p), label == truth)).collect();
+    let confusion = Confusion::of(labels, truth.iter().copied().zip(answers.iter().map(|(label, _)| *label)));
+    Ok(Evaluation { confusion, calibration_error: calibration_error(&sure), answers })
+}

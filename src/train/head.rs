@@ -1,0 +1,44 @@
+//! A head on a frozen encoder as a folder of its own: config.json, which names the encoder by folder and digest, and the head's tensors.
+
+use super::probe::Linear;
+use anyhow::Result;
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// The encoder that a head stands on.
+#[derive(Debug, Clone)]
+pub struct Backbone {
+    /// Its folder, as seen from the head's folder.
+    pub folder: String,
+    /// sha256 of its weights.
+    pub sha256: String,
+}
+
+/// Writes config.json and model.safetensors; returns the size and the sha256 of the latter. The encoder's digest stands in the file's
+/// metadata too, so that the head's digest covers both.
+pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, labels: &[String]) -> Result<(usize, String)> {
+    std::fs::create_dir_all(folder)?;
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let (weight, bias) = (bytes(&head.weight), bytes(&head.bias));
+    let width = head.weight.len() / labels.len().max(1);
+    let views = [
+        ("classifier.bias", TensorView::new(Dtype::F32, vec![labels.len()], &bias)?),
+        ("classifier.weight", TensorView::new(Dtype::F32, vec![labels.len(), width], &weight)?),
+    ];
+    let metadata = [("format".to_owned(), "pt".to_owned()), ("backbone".to_owned(), backbone.sha256.clone())].into();
+    let file = safetensors::serialize(views, Some(metadata))?;
+    std::fs::write(folder.join("model.safetensors"), &file)?;
+    let named = |(i, label): (usize, &String)| (i.to_string(), json!(label));
+    let config = json!({
+        "model_type": "millrace_head",
+        "architectures": ["MillraceHeadForSequenceClassification"],
+        "backbone": { "folder": backbone.folder, "sha256": backbone.sha256 },
+        "problem_type": "single_label_classification",
+        "id2label": labels.iter().enumerate().map(named).collect::<serde_json::Map<_, _>>(),
+        "label2id": labels.iter().enumerate().map(|(i, label)| (label.clone(), json!(i))).collect::<serde_json::Map<_, _>>(),
+    });
+    std::fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
+    Ok((file.len(), Sha256::digest(&file).iter().map(|b| format!("{b:02x}")).collect()))
+}

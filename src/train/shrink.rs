@@ -1,0 +1,70 @@
+//! A copy of a model folder with smaller matrices.
+
+use super::checkpoint::Folder;
+use super::quantise::rows_to_int8;
+use anyhow::{Context, Result};
+use safetensors::{Dtype, tensor::TensorView};
+use std::path::Path;
+
+/// How matrices are stored; biases and norms stay f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// One scale for 32 weights of a row; for a row of the word table one.
+    Int8,
+    F16,
+}
+
+/// Weights of a layer's row that share a scale.
+const GROUP: usize = 32;
+
+/// What stands beside the weights and belongs to the model.
+const FILES: [&str; 7] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+];
+
+/// Writes the copy; returns the bytes of its weights. `place` is where `folder` was read.
+pub fn shrink(folder: &Folder, place: &Path, out: &Path, form: Form) -> Result<usize> {
+    std::fs::create_dir_all(out)?;
+    for file in FILES {
+        let (from, to) = (place.join(file), out.join(file));
+        if from.exists() {
+            std::fs::create_dir_all(to.parent().unwrap_or(out))?;
+            std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+    }
+    let mut names: Vec<&String> = folder.weights.keys().collect();
+    names.sort();
+    let mut held: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    for name in names {
+        let tensor = &folder.weights[name];
+        let (dims, values) = (tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?);
+        let f32s = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        match form {
+            _ if dims.len() != 2 => held.push((name.clone(), Dtype::F32, dims, f32s(&values))),
+            Form::Int8 => {
+                // Rows of a table stand for themselves; in a layer one large weight would coarsen its whole row.
+                let grouped = dims[1].is_multiple_of(GROUP) && !name.contains("embeddings");
+                let width = if grouped { GROUP } else { dims[1] };
+                let (quantised, scales) = rows_to_int8(&values, width);
+                let shape = if grouped { vec![dims[0], dims[1] / GROUP] } else { vec![dims[0]] };
+                held.push((format!("{name}.scale"), Dtype::F32, shape, f32s(&scales)));
+                held.push((name.clone(), Dtype::I8, dims, quantised.iter().map(|q| *q as u8).collect()));
+            }
+            Form::F16 => {
+                let halves = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
+                held.push((name.clone(), Dtype::F16, dims, halves));
+            }
+        }
+    }
+    let views = held.iter().map(|(name, dtype, dims, data)| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), data)?)));
+    let views: Vec<_> = views.collect::<Result<_>>()?;
+    let weights = safetensors::serialize(views, Some([("format".to_owned(), "pt".to_owned())].into()))?;
+    std::fs::write(out.join("model.safetensors"), &weights)?;
+    Ok(weights.len())
+}

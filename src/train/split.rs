@@ -1,0 +1,58 @@
+//! A part of the rows to measure on, chosen by their texts: rows that are added later move no other row to the other part.
+
+use super::data::Row;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashSet};
+
+/// A number between 0 and 1 that a text always has.
+fn place(text: &str) -> f64 {
+    let digest = Sha256::digest(text.as_bytes());
+    let first: [u8; 8] = std::array::from_fn(|i| digest[i]);
+    u64::from_be_bytes(first) as f64 / u64::MAX as f64
+}
+
+/// (rows to train on, rows to measure on): about `share` of each label is measured on, at least one row where a label has five texts.
+/// Equal texts are always in the same part.
+pub fn by_text(rows: Vec<Row>, share: f64) -> (Vec<Row>, Vec<Row>) {
+    let mut lowest: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();
+    for row in &rows {
+        lowest.entry(&row.label).or_default().push((place(&row.text), &row.text));
+    }
+    let mut measured: HashSet<String> = HashSet::new();
+    for texts in lowest.values_mut() {
+        texts.sort_by(|a, b| a.0.total_cmp(&b.0));
+        texts.dedup();
+        let below = texts.iter().filter(|(place, _)| *place < share).count();
+        let count = if below == 0 && texts.len() >= 5 { 1 } else { below };
+        measured.extend(texts[..count].iter().map(|(_, text)| (*text).to_owned()));
+    }
+    rows.into_iter().partition(|row| !measured.contains(&row.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(i: usize, label: &str) -> Row {
+        Row { text: format!("text {i}"), label: label.into() }
+    }
+
+    #[test]
+    fn each_label_is_measured_and_a_row_keeps_its_part() {
+        let rows: Vec<Row> = (0..1_000).map(|i| row(i, if i % 100 < 6 { "rare" } else { "common" })).collect();
+        let (train, dev) = by_text(rows.clone(), 0.1);
+        assert_eq!(train.len() + dev.len(), 1_000);
+        assert!((60..140).contains(&dev.len()), "{}", dev.len());
+        assert!(dev.iter().any(|row| row.label == "rare"));
+        let more: Vec<Row> = rows.into_iter().chain((1_000..1_500).map(|i| row(i, "common"))).collect();
+        let (_, more) = by_text(more, 0.1);
+        assert!(dev.iter().all(|row| more.contains(row)));
+    }
+
+    #[test]
+    fn a_text_that_stands_twice_is_in_one_part() {
+        let rows: Vec<Row> = (0..200).map(|i| row(i % 100, "one")).collect();
+        let (train, dev) = by_text(rows, 0.2);
+        assert!(!dev.is_empty() && train.iter().all(|row| !dev.contains(row)));
+    }
+}

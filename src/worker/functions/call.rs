@@ -1,0 +1,87 @@
+//! One request: `{"inputs": ..., "parameters": {...}}`.
+
+use super::Known;
+use crate::admin::{ApiError, Shape};
+use crate::function::offline;
+use crate::function::{CallError, Function};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn refused(status: u16, kind: &'static str, message: String, param: &str) -> ApiError {
+    ApiError { status, kind, message, param: Some(param.to_owned()) }
+}
+
+pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Result<Value, ApiError> {
+    let (inputs, many) = match input.get("inputs") {
+        Some(Value::Array(inputs)) => (inputs.clone(), true),
+        Some(one) => (vec![one.clone()], false),
+        None => {
+            let message =
+                "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}, or events instead of texts".to_owned();
+            return Err(refused(400, "invalid_request", message, "inputs"));
+        }
+    };
+    if inputs.is_empty() {
+        return Err(refused(400, "invalid_request", "`inputs` is an empty list".to_owned(), "inputs"));
+    }
+    let function = tuned(&known.function, input.get("parameters"))?;
+    let spec = function.spec();
+    if inputs.len() > spec.limits.slice {
+        let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
+        return Err(refused(413, "too_large", message, "inputs"));
+    }
+    let outputs = outputs(known, &*function, &inputs).await?;
+    let rejections: Vec<(usize, &Value)> =
+        outputs.iter().enumerate().filter_map(|(index, output)| Some((index, output.get("rejected")?))).collect();
+    // In a batch a refusal has its place beside the answers; alone, or where there is no such place, it is the answer.
+    if let Some((index, rejected)) = rejections.first().filter(|_| rejections.len() == outputs.len() || shape == Shape::Bare) {
+        return Err(rejection("inputs", *index, rejected));
+    }
+    if shape == Shape::Bare {
+        let bare = |output: &Value| function.requests().map_or_else(|| output.clone(), |requests| requests.bare(output));
+        let mut all: Vec<Value> = outputs.iter().map(bare).collect();
+        return Ok(if many { all.into() } else { all.pop().unwrap_or_default() });
+    }
+    let tokens: u64 = outputs.iter().filter_map(|output| output.get("tokens")?.as_u64()).sum();
+    Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens } }))
+}
+
+/// The function, with what the request wants otherwise.
+fn tuned(function: &Arc<dyn Function>, parameters: Option<&Value>) -> Result<Arc<dyn Function>, ApiError> {
+    let wanted = match parameters {
+        None | Some(Value::Null) => return Ok(function.clone()),
+        Some(Value::Object(wanted)) => wanted,
+        Some(_) => return Err(refused(400, "invalid_request", "`parameters` must be an object".to_owned(), "parameters")),
+    };
+    let Some(name) = wanted.keys().next() else { return Ok(function.clone()) };
+    match function.requests() {
+        Some(requests) => requests
+            .tuned(wanted)
+            .map_err(|error| refused(400, "invalid_request", error.message, &format!("parameters.{}", error.name))),
+        None => {
+            let message = format!("{} takes no parameters", function.spec().name);
+            Err(refused(400, "invalid_request", message, &format!("parameters.{name}")))
+        }
+    }
+}
+
+/// One output an input.
+pub async fn outputs(known: &Known, function: &dyn Function, inputs: &[Value]) -> Result<Vec<Value>, ApiError> {
+    let outputs = offline::call(function, &mut *known.offline.sitting(), 0, inputs).await;
+    outputs.map_err(|error| match error {
+        CallError::Transient(cause) => ApiError { status: 429, kind: "overloaded", message: cause, param: None },
+        error => ApiError { status: 500, kind: "internal", message: error.to_string(), param: None },
+    })
+}
+
+/// What HTTP says of an input that a function refuses.
+pub fn rejection(inputs: &str, index: usize, rejected: &Value) -> ApiError {
+    let (status, kind) = match rejected["code"].as_str().unwrap_or_default() {
+        "text_too_long" | "question_too_long" | "label_too_long" | "too_many_items" | "too_many_masks" => (413, "too_large"),
+        "missing_field" | "wrong_type" | "not_an_object" | "invalid_json" | "unexpected_field" => (400, "invalid_request"),
+        _ => (422, "unprocessable"),
+    };
+    let field = rejected["field"].as_str().map_or_else(String::new, |field| format!(".{field}"));
+    let message = format!("input {index}: {}", rejected["detail"].as_str().unwrap_or_default());
+    ApiError { status, kind, message, param: Some(format!("{inputs}.{index}{field}")) }
+}

@@ -1,0 +1,109 @@
+//! `/v1/embeddings`: the function `embed` in the shape that clients of OpenAI's API write and read.
+
+use super::{Functions, Known, call};
+use crate::admin::ApiError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::sync::PoisonError;
+
+/// A request.
+pub struct Asked {
+    texts: Vec<Value>,
+    /// A pipeline, its model, or `embed`.
+    pub model: Option<String>,
+    base64: bool,
+    dimensions: Option<u64>,
+}
+
+fn refused(status: u16, message: String, param: &str) -> ApiError {
+    let kind = if status == 404 { "not_found" } else { "invalid_request" };
+    ApiError { status, kind, message, param: Some(param.to_owned()) }
+}
+
+impl Asked {
+    pub fn read(input: &Value) -> Result<Self, ApiError> {
+        let texts = match input.get("input") {
+            Some(text @ Value::String(_)) => vec![text.clone()],
+            Some(Value::Array(texts)) if !texts.is_empty() && texts.iter().all(Value::is_string) => texts.clone(),
+            _ => {
+                return Err(refused(
+                    400,
+                    "`input` must be a text or a list of texts; lists of tokens are not read".to_owned(),
+                    "input",
+                ));
+            }
+        };
+        let base64 = match input.get("encoding_format").filter(|format| !format.is_null()) {
+            None => false,
+            Some(format) if format == "float" => false,
+            Some(format) if format == "base64" => true,
+            Some(_) => return Err(refused(400, "`encoding_format` must be float or base64".to_owned(), "encoding_format")),
+        };
+        let model = input.get("model").and_then(Value::as_str).map(str::to_owned);
+        Ok(Self { texts, model, base64, dimensions: input.get("dimensions").and_then(Value::as_u64) })
+    }
+}
+
+impl Functions {
+    /// The function that embeds: the one of that name, or the only one.
+    pub(super) fn embedder(&self, name: Option<&str>) -> Result<Known, ApiError> {
+        let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        let embedders = || all.iter().filter(|(_, known)| known.function.spec().name == "embed");
+        let named = |(pipeline, known): &(&String, &Known)| {
+            let model = known.function.spec().model.as_str();
+            name.is_none_or(|name| {
+                name == pipeline.as_str() || name == "embed" || name == model || model.split('@').next() == Some(name)
+            })
+        };
+        let mut found = embedders().filter(named);
+        match (found.next(), found.next()) {
+            (Some((_, only)), None) => Ok(only.clone()),
+            (Some(_), Some(_)) => {
+                Err(refused(400, format!("several pipelines embed; name one of {}", names(embedders())), "model"))
+            }
+            (None, _) => {
+                let known = names(embedders());
+                let known = if known.is_empty() { "no pipeline runs `embed`".to_owned() } else { format!("known: {known}") };
+                Err(refused(404, format!("there is no such model here; {known}"), "model"))
+            }
+        }
+    }
+}
+
+fn names<'a>(of: impl Iterator<Item = (&'a String, &'a Known)>) -> String {
+    of.map(|(pipeline, _)| pipeline.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+pub async fn answer(known: &Known, asked: Asked) -> Result<Value, ApiError> {
+    let spec = known.function.spec();
+    if asked.texts.len() > spec.limits.slice {
+        let message = format!("{} texts were given; the limit is {}", asked.texts.len(), spec.limits.slice);
+        return Err(refused(413, message, "input"));
+    }
+    let outputs = call::outputs(known, &*known.function, &asked.texts).await?;
+    let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
+    for (index, output) in outputs.into_iter().enumerate() {
+        if let Some(rejected) = output.get("rejected") {
+            let error = call::rejection("input", index, rejected);
+            return Err(ApiError { param: Some(format!("input.{index}")), ..error });
+        }
+        let own = output["embedding"].as_array().map_or(0, Vec::len) as u64;
+        if asked.dimensions.is_some_and(|wanted| wanted != own) {
+            let message = format!("`dimensions` cannot be changed; the model's vectors have {own}");
+            return Err(refused(400, message, "dimensions"));
+        }
+        tokens += output["tokens"].as_u64().unwrap_or(0);
+        let embedding = if asked.base64 { packed(&output["embedding"]) } else { output["embedding"].clone() };
+        data.push(json!({ "object": "embedding", "index": index, "embedding": embedding }));
+    }
+    let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
+    Ok(json!({ "object": "list", "data": data, "model": spec.model, "usage": usage }))
+}
+
+/// Numbers as 32-bit floats, little end first, in base64.
+fn packed(embedding: &Value) -> Value {
+    let numbers = embedding.as_array().map_or(&[][..], Vec::as_slice);
+    let bytes: Vec<u8> = numbers.iter().flat_map(|n| (n.as_f64().unwrap_or_default() as f32).to_le_bytes()).collect();
+    STANDARD.encode(bytes).into()
+}

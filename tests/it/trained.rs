@@ -1,0 +1,142 @@
+//! From labelled texts to a classifier that answers, with the program itself.
+
+use millrace::inference::{Backbones, Encoder, Head, InferenceError, Options};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The encoder that lies in the repository.
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
+}
+
+fn millrace(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_millrace")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Three intents, twelve texts each.
+fn intents(folder: &Path) -> PathBuf {
+    let things = ["card", "parcel", "order", "phone", "shoes", "ticket", "book", "lamp", "coat", "chair", "watch", "bag"];
+    let mut file = String::from("text,intent\n");
+    for thing in things {
+        file += &format!("where is my {thing}? it has not arrived,delivery\n");
+        file += &format!("I want my money back for the {thing},refund\n");
+        file += &format!("\"thank you, the {thing} is wonderful\",praise\n");
+    }
+    let path = folder.join("intents.csv");
+    fs::write(&path, file).unwrap();
+    path
+}
+
+/// Would catch: a head that is read otherwise than it was written, labels in another order, a card or matrix that is not written.
+#[test]
+fn a_probe_learns_intents_and_answers_through_the_same_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, out) = (intents(folder.path()), folder.path().join("intent"));
+    for recipe in ["probe", "centroid"] {
+        let encoder = shipped("minilm-en");
+        let args =
+            ["train", "--recipe", recipe, "--from", encoder.to_str().unwrap(), "--train", train.to_str().unwrap(), "--out"];
+        let trained = millrace(&[&args[..], &[out.to_str().unwrap()]].concat());
+        assert!(trained.status.success(), "{}", text(&trained.stderr));
+        let said = text(&trained.stdout);
+        assert!(said.contains("dev accuracy 100.00"), "{recipe}: {said}");
+        let asked = Encoder::open("intent", &out, None, &Options::default()).unwrap();
+        assert_eq!(asked.labels().unwrap(), ["delivery", "praise", "refund"]);
+        let answers = asked
+            .answer_blocking(Head::Classify, vec!["my letter did not come yet".into(), "give me a refund please".into()])
+            .unwrap();
+        let best = |values: &[f32]| (0..3).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap();
+        assert_eq!((best(&answers[0].values), best(&answers[1].values)), (0, 2), "{recipe}: {answers:?}");
+        assert!(answers.iter().all(|answer| (answer.values.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+    }
+    for file in ["confusion.svg", "confusion.csv", "README.md"] {
+        assert!(!fs::read_to_string(out.join(file)).unwrap().is_empty(), "{file}");
+    }
+    let measured = millrace(&[
+        "eval",
+        "classify",
+        "--model",
+        out.to_str().unwrap(),
+        "--input",
+        train.to_str().unwrap(),
+        "--against",
+        out.to_str().unwrap(),
+        "--json",
+    ]);
+    let report: serde_json::Value =
+        serde_json::from_slice(&measured.stdout).unwrap_or_else(|_| panic!("{}", text(&measured.stderr)));
+    assert_eq!((report["models"][0]["rows"].as_u64(), report["compared"]["p_value"].as_f64()), (Some(36), Some(1.0)));
+    assert!(report["models"][0]["accuracy"].as_f64().unwrap() > 0.97, "{report}");
+}
+
+/// Would catch: a head that answers from another encoder than it was trained on, and weights that are held twice.
+#[test]
+fn heads_share_their_encoder_and_know_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, out) = (intents(folder.path()), folder.path().join("intent"));
+    let encoder = shipped("minilm-en");
+    let args =
+        ["train", "--recipe", "centroid", "--from", encoder.to_str().unwrap(), "--train", train.to_str().unwrap(), "--out"];
+    assert!(millrace(&[&args[..], &[out.to_str().unwrap()]].concat()).status.success());
+    let options = Options { backbones: Backbones::default(), ..Options::default() };
+    let whole = Encoder::open("whole", &encoder, None, &options).unwrap();
+    let head = Encoder::open("head", &out, None, &options).unwrap();
+    assert!(whole.shares_backbone(&head));
+    assert!(!whole.shares_backbone(&Encoder::open("other", &encoder, None, &Options::default()).unwrap()));
+
+    let config = fs::read_to_string(out.join("config.json")).unwrap();
+    let digest = whole.digest().as_str().to_owned();
+    let other = "0".repeat(64);
+    fs::write(out.join("config.json"), config.replace(&digest, &other)).unwrap();
+    let error = Encoder::open("head", &out, None, &options).err().unwrap();
+    assert!(matches!(&error, InferenceError::Unsupported { cause, .. } if cause.contains(&digest)), "{error}");
+    fs::write(out.join("config.json"), config.replace("minilm-en", "absent")).unwrap();
+    let error = Encoder::open("head", &out, None, &options).err().unwrap().to_string();
+    assert!(error.contains("absent/config.json"), "{error}");
+}
+
+/// Would catch: a smaller model that is kept though its answers are others.
+#[test]
+fn a_copy_that_lost_too_much_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = folder.path().join("texts.txt");
+    fs::write(&texts, (0..60).map(|i| format!("Where is parcel number {i}?\n")).collect::<String>()).unwrap();
+    let copy = |form: &str| {
+        let out = folder.path().join(form);
+        let (from, to, texts) = (shipped("minilm-en"), out.to_str().unwrap().to_owned(), texts.to_str().unwrap().to_owned());
+        let done = millrace(&["models", "quantize", from.to_str().unwrap(), &to, "--texts", &texts, "--form", form]);
+        (done, out)
+    };
+    let (done, out) = copy("f16");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let vectors = |folder: &Path| {
+        let encoder = Encoder::open("x", folder, None, &Options::default()).unwrap();
+        encoder.answer_blocking(Head::Embed, vec!["Where is my parcel?".into()]).unwrap().swap_remove(0).values
+    };
+    let (a, b) = (vectors(&shipped("minilm-en")), vectors(&out));
+    assert!(a.iter().zip(&b).map(|(x, y)| x * y).sum::<f32>() > 0.99999);
+    // A weight that half precision cannot hold.
+    let file = fs::read(out.join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let name = "encoder.layer.0.attention.self.key.weight";
+    let large: Vec<u8> = (0..384 * 384).flat_map(|i| (if i == 5 { 1e6f32 } else { 0.01 }).to_le_bytes()).collect();
+    let view = |(of, view): (String, safetensors::tensor::TensorView<'_>)| {
+        let bytes = if of == name { large.clone() } else { view.data().to_vec() };
+        let dtype = if of == name { safetensors::Dtype::F32 } else { view.dtype() };
+        (of, dtype, view.shape().to_vec(), bytes)
+    };
+    let held: Vec<_> = tensors.tensors().into_iter().map(view).collect();
+    let views = held.iter().map(|(n, d, s, b)| (n.as_str(), safetensors::tensor::TensorView::new(*d, s.clone(), b).unwrap()));
+    fs::write(out.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    let lossy = folder.path().join("lossy");
+    let (from, to, texts) = (out.to_str().unwrap(), lossy.to_str().unwrap(), texts.to_str().unwrap());
+    let done = millrace(&["models", "quantize", from, to, "--texts", texts, "--form", "f16"]);
+    assert!(!done.status.success() && !lossy.exists(), "{}", text(&done.stderr));
+    let again = copy("f16").0;
+    assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+}
