@@ -1,5 +1,5 @@
 //! What stands around a causal network: prompts into ids, the choice of tokens, the end of a text, and output that is held to a
-//! list of labels or to a JSON schema. Knows nothing of the network: a [`Sampler`] is what a generator asks for the next token.
+//! list of labels or to a JSON schema. A [`Sampler`] is what a generator asks for the next token; a [`Writer`] is a model folder as a whole.
 
 mod bytes;
 mod decode;
@@ -10,6 +10,7 @@ pub mod processors;
 mod sampler;
 mod sampling;
 mod vocabulary;
+mod writer;
 
 pub use decode::complete_sentence;
 pub use guide::Guide;
@@ -18,6 +19,7 @@ pub use labels::{LabelGuide, Labels};
 pub use sampler::{Finish, Sampler, Sink, Token, Trace};
 pub use sampling::{Sampling, seed_of};
 pub use vocabulary::Vocabulary;
+pub use writer::Writer;
 
 use super::causal::{Choice, Choose};
 
