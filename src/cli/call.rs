@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::event::Rejection;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
+use crate::function::generate::Generate;
 use crate::function::offline::{self, Offline, Plain, Sitting};
 use crate::function::sentiment::Sentiment;
 use crate::function::{Function, Outcome, TEXT_FUNCTIONS, text_function};
@@ -29,8 +30,8 @@ use std::sync::Arc;
     after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --model MINILM --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
 )]
 pub struct Args {
-    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `fill`, `summarize` or `copy`; with --config any that a
-    /// pipeline of it runs.
+    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `fill`, `summarize`, `generate` or `copy`; with --config any that
+    /// a pipeline of it runs.
     function: String,
     /// One text, instead of lines.
     text: Option<String>,
@@ -126,11 +127,14 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
         "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?.with(&options).map_err(Usage)?),
         "embed" => Arc::new(Embed::new(encoder(&args.model)?).with(&options).map_err(Usage)?),
         "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
+        "generate" => Arc::new(Generate::new(Generate::open(&args.model)?, &options).map_err(Usage)?),
         text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder(&args.model)?, &options).map_err(Usage)?,
         "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
         other => {
             let known = TEXT_FUNCTIONS.join(", ");
-            return Err(Usage(format!("there is no function `{other}`; known: sentiment, embed, copy, risk, {known}")).into());
+            return Err(
+                Usage(format!("there is no function `{other}`; known: sentiment, embed, generate, copy, risk, {known}")).into()
+            );
         }
     })
 }

@@ -55,7 +55,7 @@ enum Command {
     Explain(explain::Args),
     /// Replay a file through the risk fold, and compare its features with a reference.
     Parity(parity::Args),
-    /// Look at the file of a scoring model.
+    /// Look at the file of a model, or import one.
     Models(models::Args),
     /// Make a classifier of texts out of an encoder and labelled texts.
     Train(Box<train::Args>),

@@ -10,6 +10,7 @@ pub const FUNCTIONS: &[(&str, bool)] = &[
     ("copy", false),
     ("embed", true),
     ("fill", true),
+    ("generate", true),
     ("recommend", false),
     ("rerank", true),
     ("risk", false),

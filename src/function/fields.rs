@@ -125,6 +125,11 @@ impl Fields<'_> {
         serde_json::from_value(value.clone()).map_err(|_| wrong(&place.path, value, "a list of strings"))
     }
 
+    /// A field as it is.
+    pub fn value(&self, name: &'static str) -> Option<&Value> {
+        self.find(name).and_then(|(_, value)| value)
+    }
+
     /// Whether a field is there.
     pub fn has(&self, name: &'static str) -> bool {
         self.find(name).is_some_and(|(_, value)| value.is_some())

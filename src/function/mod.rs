@@ -9,6 +9,7 @@ pub mod copy;
 pub mod embed;
 mod fields;
 pub mod fill;
+pub mod generate;
 pub mod offline;
 pub mod options;
 mod passed;

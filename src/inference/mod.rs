@@ -11,12 +11,15 @@ pub mod causal;
 pub mod checkpoint;
 mod described;
 mod encoder;
+pub mod generate;
 mod handle;
 mod heads;
+pub mod import;
 pub mod network;
 mod ops;
 mod registry;
 pub mod seq2seq;
+pub mod template;
 mod tokenizer;
 pub mod weights;
 

@@ -8,6 +8,7 @@ use crate::flow::Budget;
 use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
+use crate::function::generate::Generate;
 use crate::function::recommend::Recommend;
 use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
@@ -25,15 +26,23 @@ use std::time::Duration;
 
 /// Builds the function of a pipeline; a model is loaded and warm when this returns.
 pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Arc<dyn Function>> {
-    let encoder = || {
+    let model = || {
         let name = pipeline.model.as_deref().context("it needs a `model`")?;
         let model = config.models.get(name).with_context(|| format!("there is no section [models.{name}]"))?;
-        Ok::<_, anyhow::Error>(registry.encoder(name, &model.path, model.digest.as_deref())?)
+        Ok::<_, anyhow::Error>((name, model.path.as_path(), model.digest.as_deref()))
+    };
+    let encoder = || {
+        let (name, path, digest) = model()?;
+        Ok::<_, anyhow::Error>(registry.encoder(name, path, digest)?)
     };
     let options = &pipeline.options;
     Ok(match pipeline.function.as_str() {
         "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
         "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
+        "generate" => {
+            let (name, path, digest) = model()?;
+            Arc::new(Generate::new(registry.writer(name, path, digest)?, options).map_err(|error| anyhow!(error))?)
+        }
         "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
         "risk" => {
             let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;

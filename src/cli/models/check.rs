@@ -1,27 +1,10 @@
 //! `millrace models check`: what a scoring model's file is, and whether it fits the features that are declared.
 
-mod quantize;
-
-use super::common::Usage;
+use crate::cli::common::Usage;
 use crate::lifecycle::Exit;
 use crate::scoring::{Body, Model};
 use serde_json::json;
 use std::path::PathBuf;
-
-/// Looks at the files of models.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Read a model and score one row with it.
-    Check(Check),
-    /// Write a smaller copy of a language model, and compare the two.
-    Quantize(quantize::Args),
-}
 
 /// Reads XGBoost JSON, LightGBM text, a logistic regression (JSON or safetensors) or a small net (safetensors).
 #[derive(Debug, clap::Args)]
@@ -29,7 +12,7 @@ enum Command {
     after_help = "Example:\n  millrace models check model.json --features amount,hour,count_1d\n\nExit codes: 0 the model can be used, 1 it cannot, \
                   2 wrong usage."
 )]
-struct Check {
+pub struct Check {
     /// The model's file.
     file: PathBuf,
     /// The declared features in their order; the model's must be the same.
@@ -43,11 +26,7 @@ struct Check {
     json: bool,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let args = match args.command {
-        Command::Check(args) => args,
-        Command::Quantize(args) => return tokio::task::block_in_place(|| quantize::run(&args)),
-    };
+pub fn run(args: Check) -> anyhow::Result<Exit> {
     let mut model = Model::load(&args.file)?;
     if !args.features.is_empty() {
         let declared: Vec<&str> = args.features.iter().map(String::as_str).collect();

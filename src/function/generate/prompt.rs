@@ -1,0 +1,180 @@
+//! From an event to the ids of a prompt that has room.
+
+use super::options::Plan;
+use crate::event::{Rejection, missing, wrong};
+use crate::function::fields::Fields;
+use crate::function::options::TooLong;
+use crate::function::task::check;
+use crate::function::texts::TextOptions;
+use crate::inference::generate::Writer;
+use crate::inference::template::{Message, Rendered, Setting};
+
+/// Messages of a conversation at most.
+const MAX_MESSAGES: usize = 1_000;
+
+/// What one event asks.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    Text(String),
+    Messages(Vec<Message>),
+}
+
+/// A prompt as the network gets it.
+pub struct Prompt {
+    pub ids: Vec<u32>,
+    /// Whether something was left out.
+    pub truncated: bool,
+}
+
+impl Asked {
+    pub fn read(fields: &Fields<'_>, limits: &TextOptions) -> Result<Self, Rejection> {
+        let Some(messages) = fields.value("messages") else {
+            let text = fields.optional("text")?.ok_or_else(|| missing("text"))?;
+            check(limits, &[("text", None, &text)])?;
+            return Ok(Self::Text(text));
+        };
+        let expected = "a list of objects with `role` and `content`, both texts";
+        let read: Vec<Message> = serde_json::from_value(messages.clone()).map_err(|_| wrong("messages", messages, expected))?;
+        if read.is_empty() || read.len() > MAX_MESSAGES {
+            let detail = format!("{} messages; 1 to {MAX_MESSAGES} are answered", read.len());
+            return Err(Rejection::new("too_many_items", detail).at("messages"));
+        }
+        for (at, message) in read.iter().enumerate() {
+            // A message may be empty, but must be fit to store and to tokenise.
+            if !message.content.trim().is_empty() {
+                check(limits, &[("messages", Some(at), &message.content)])?;
+            }
+        }
+        match read.last().is_some_and(|last| !last.content.trim().is_empty()) {
+            true => Ok(Self::Messages(read)),
+            false => Err(Rejection::new("empty_text", "the last message is empty or only white space").at("messages")),
+        }
+    }
+}
+
+impl Plan {
+    /// Renders, tokenises and, where there is no room, leaves out what the option `too_long` allows.
+    pub fn prompt(&self, writer: &Writer, asked: Asked, time_ms: i64) -> Result<Prompt, Rejection> {
+        let room = writer.room() - self.max_new_tokens;
+        let build = Build { plan: self, writer, time_ms };
+        let ids = build.ids(&asked)?;
+        if ids.len() <= room {
+            return Ok(Prompt { ids, truncated: false });
+        }
+        if self.options.too_long != TooLong::Truncate {
+            let detail = format!("the prompt has {} tokens; there is room for {room} beside `max_new_tokens`", ids.len());
+            return Err(Rejection::new("text_too_long", detail).at("text"));
+        }
+        build.fitting(asked, room).map(|ids| Prompt { ids, truncated: true })
+    }
+}
+
+struct Build<'a> {
+    plan: &'a Plan,
+    writer: &'a Writer,
+    time_ms: i64,
+}
+
+impl Build<'_> {
+    /// Without the oldest messages, then with the beginning of the last text alone.
+    fn fitting(&self, mut asked: Asked, room: usize) -> Result<Vec<u32>, Rejection> {
+        if let Asked::Messages(messages) = &mut asked {
+            loop {
+                let system =
+                    messages.iter().take_while(|message| matches!(message.role.as_str(), "system" | "developer")).count();
+                if messages.len() <= system + 1 {
+                    break;
+                }
+                messages.remove(system);
+                // A template may want a user first; one that refuses what is left loses one more.
+                match self.ids(&Asked::Messages(messages.clone())) {
+                    Ok(ids) if ids.len() <= room => return Ok(ids),
+                    _ => {}
+                }
+            }
+        }
+        let whole = match &asked {
+            Asked::Text(text) => text.clone(),
+            Asked::Messages(messages) => messages.last().map(|last| last.content.clone()).unwrap_or_default(),
+        };
+        let cut = |characters: usize| {
+            let text: String = whole.chars().take(characters).collect();
+            match &asked {
+                Asked::Text(_) => Asked::Text(text),
+                Asked::Messages(messages) => {
+                    let mut messages = messages.clone();
+                    if let Some(last) = messages.last_mut() {
+                        last.content = text;
+                    }
+                    Asked::Messages(messages)
+                }
+            }
+        };
+        // The most characters that fit, between none, which must, and all, which do not.
+        let (mut fits, mut low, mut high) = (self.ids(&cut(1))?, 1, whole.chars().count());
+        if fits.len() > room {
+            let detail = format!("the prompt around the text has {} tokens; there is room for {room}", fits.len());
+            return Err(Rejection::new("text_too_long", detail).at("text"));
+        }
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            let ids = self.ids(&cut(middle))?;
+            match ids.len() <= room {
+                true => (low, fits) = (middle, ids),
+                false => high = middle,
+            }
+        }
+        Ok(fits)
+    }
+
+    fn ids(&self, asked: &Asked) -> Result<Vec<u32>, Rejection> {
+        let vocabulary = self.writer.vocabulary();
+        let refused = |cause: String| Rejection::new("prompt_refused", cause);
+        let rendered = match self.writer.template().filter(|_| self.plan.chat) {
+            Some(template) => {
+                let messages = self.conversation(asked);
+                let continue_last = messages.last().is_some_and(|last| last.role == "assistant");
+                let setting = Setting {
+                    generation_prompt: !continue_last,
+                    continue_last,
+                    time_ms: self.time_ms,
+                    variables: self.plan.options.template.clone(),
+                };
+                template.render(&messages, &setting, vocabulary.controls()).map_err(|error| refused(error.to_string()))?
+            }
+            None => self.plain(asked)?,
+        };
+        vocabulary.encode(&rendered, !self.plan.chat).map_err(|error| refused(error.to_string()))
+    }
+
+    fn conversation(&self, asked: &Asked) -> Vec<Message> {
+        let options = &self.plan.options;
+        let system = options.system.as_ref().map(|system| Message::new("system", system));
+        let messages = match asked {
+            Asked::Messages(messages) => messages.clone(),
+            Asked::Text(text) => {
+                let filled = options.prompt.as_ref().map(|prompt| prompt.replace("{text}", text));
+                vec![Message::new("user", filled.unwrap_or_else(|| text.clone()))]
+            }
+        };
+        let has_system = messages.first().is_some_and(|first| first.role == "system");
+        system.filter(|_| !has_system).into_iter().chain(messages).collect()
+    }
+
+    /// The prompt's own control tokens are control tokens; those in the text are not.
+    fn plain(&self, asked: &Asked) -> Result<Rendered, Rejection> {
+        let Asked::Text(text) = asked else {
+            let detail = "the model has no chat template, so it answers no `messages`; give it a `text`";
+            return Err(Rejection::new("unexpected_field", detail).at("messages"));
+        };
+        let prompt = self.plan.options.prompt.as_deref().unwrap_or("{text}");
+        let mut parts: Vec<(&str, bool)> = Vec::new();
+        for (at, part) in prompt.split("{text}").enumerate() {
+            if at > 0 {
+                parts.push((text, false));
+            }
+            parts.push((part, true));
+        }
+        Ok(Rendered::joined(&parts, self.writer.vocabulary().controls()))
+    }
+}

@@ -1,0 +1,73 @@
+//! A model folder that writes: network, vocabulary, chat template.
+
+use super::super::causal::{Generator, Options, Request};
+use super::super::template::ChatTemplate;
+use super::super::{Digest, InferenceError};
+use super::sampler::{Sampler, Trace};
+use super::vocabulary::Vocabulary;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+/// A loaded model.
+pub struct Writer {
+    generator: Generator,
+    vocabulary: Arc<Vocabulary>,
+    template: Option<ChatTemplate>,
+    room: usize,
+}
+
+impl Writer {
+    /// Opens a model folder. Blocks while it reads. `expected` is the sha256 of the weights, at least 12 digits of it.
+    pub fn open(name: &str, folder: &Path, expected: Option<&str>, options: &Options) -> Result<Self, InferenceError> {
+        let vocabulary = Vocabulary::open(folder)?;
+        let unreadable = |cause: String| InferenceError::Malformed { path: folder.to_owned(), cause };
+        let template = ChatTemplate::open(folder, None).map_err(|error| unreadable(error.to_string()))?;
+        let generator = Generator::open(name, folder, expected, options)?;
+        if vocabulary.size() > generator.vocabulary() {
+            let cause = format!("tokenizer.json has {} tokens, the model only {}", vocabulary.size(), generator.vocabulary());
+            return Err(InferenceError::Unsupported { path: folder.join("tokenizer.json"), cause });
+        }
+        let bytes = generator.bytes();
+        // A thread's share of the cache bounds a text too.
+        let cached = bytes.cache / bytes.token.max(1) / options.threads.count();
+        let room = generator.max_positions().min(cached);
+        Ok(Self { generator, vocabulary: Arc::new(vocabulary), template, room })
+    }
+
+    /// `name@digest12`.
+    pub fn id(&self) -> &str {
+        self.generator.id()
+    }
+
+    pub fn digest(&self) -> &Digest {
+        self.generator.digest()
+    }
+
+    pub fn vocabulary(&self) -> &Arc<Vocabulary> {
+        &self.vocabulary
+    }
+
+    /// Ids that the network knows: all below this.
+    pub fn ids(&self) -> usize {
+        self.generator.vocabulary()
+    }
+
+    /// `None` for a model that was trained on no template.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// Tokens of a text at most, prompt and answer.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Goes on with a prompt as the sampler says. Given up when the future is dropped.
+    pub async fn write(&self, ids: Vec<u32>, max_new_tokens: usize, sampler: Sampler) -> Result<Trace, InferenceError> {
+        let trace = sampler.trace();
+        // The sampler itself knows what ends a text, so that the ending token is in its record.
+        self.generator.generate(Request { ids, max_new_tokens, stop_ids: Vec::new(), choose: Box::new(sampler) }).await?;
+        let trace = trace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(trace)
+    }
+}
