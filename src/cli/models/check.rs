@@ -1,19 +1,21 @@
-//! `millrace models check`: what a scoring model's file is, and whether it fits the features that are declared.
+//! `millrace models check`: what a model is; of a scoring model also whether it fits the features that are declared.
 
+use super::folder;
 use crate::cli::common::Usage;
 use crate::lifecycle::Exit;
 use crate::scoring::{Body, Model};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Reads XGBoost JSON, LightGBM text, a logistic regression (JSON or safetensors) or a small net (safetensors).
+/// Reads the folder of a language model, or the file of a scoring model: XGBoost JSON, LightGBM text, a logistic regression (JSON or
+/// safetensors) or a small net (safetensors).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  millrace models check model.json --features amount,hour,count_1d\n\nExit codes: 0 the model can be used, 1 it cannot, \
+    after_help = "Examples:\n  millrace models check models/sentiment-en\n  millrace models check model.json --features amount,hour,count_1d\n\nExit codes: 0 the model can be used, 1 it cannot, \
                   2 wrong usage."
 )]
 pub struct Check {
-    /// The model's file.
+    /// The model's file or folder.
     file: PathBuf,
     /// The declared features in their order; the model's must be the same.
     #[arg(long, value_delimiter = ',')]
@@ -27,6 +29,12 @@ pub struct Check {
 }
 
 pub fn run(args: Check) -> anyhow::Result<Exit> {
+    if args.file.is_dir() {
+        if !args.features.is_empty() || !args.row.is_empty() {
+            return Err(Usage("--features and --row are for the file of a scoring model".into()).into());
+        }
+        return folder::run(&args.file, args.json);
+    }
     let mut model = Model::load(&args.file)?;
     if !args.features.is_empty() {
         let declared: Vec<&str> = args.features.iter().map(String::as_str).collect();

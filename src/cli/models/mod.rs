@@ -1,6 +1,7 @@
 //! `millrace models`: looks at the files of models, and writes model folders out of others.
 
 mod check;
+mod folder;
 mod import;
 mod quantize;
 
@@ -15,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read a model and score one row with it.
+    /// Tell what a model is; a scoring model scores one row.
     Check(check::Check),
     /// Turn a GGUF or llama2.c file into a model folder.
     Import(import::Import),
@@ -25,7 +26,7 @@ enum Command {
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     match args.command {
-        Command::Check(args) => check::run(args),
+        Command::Check(args) => tokio::task::block_in_place(|| check::run(args)),
         Command::Import(args) => tokio::task::block_in_place(|| import::run(args)),
         Command::Quantize(args) => tokio::task::block_in_place(|| quantize::run(&args)),
     }
