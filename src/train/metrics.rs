@@ -87,6 +87,41 @@ pub fn calibration_error(answers: &[(f64, bool)]) -> f64 {
     bins.iter().map(|(sum, right, _)| (sum - right).abs()).sum::<f64>() / answers.len().max(1) as f64
 }
 
+/// How near an extracted answer is to those that were given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SquadScore {
+    pub exact: bool,
+    /// Between 0 and 1.
+    pub f1: f64,
+}
+
+/// SQuAD's scores (Rajpurkar et al. 2016): the best over the given answers; without any, only an empty answer is right.
+pub fn squad(answer: &str, given: &[&str]) -> SquadScore {
+    let found = words(answer);
+    let wanted = if given.is_empty() { vec![Vec::new()] } else { given.iter().map(|text| words(text)).collect() };
+    let f1 = |wanted: &Vec<String>| {
+        let mut left = wanted.clone();
+        let mut common = 0;
+        for word in &found {
+            if let Some(at) = left.iter().position(|other| other == word) {
+                left.swap_remove(at);
+                common += 1;
+            }
+        }
+        match (found.is_empty(), wanted.is_empty()) {
+            (true, true) => 1.0,
+            _ => 2.0 * f64::from(common) / (found.len() + wanted.len()) as f64,
+        }
+    };
+    SquadScore { exact: wanted.contains(&found), f1: wanted.iter().map(f1).fold(0.0, f64::max) }
+}
+
+/// SQuAD's normalisation: lower case, without ASCII punctuation and without the articles a, an and the.
+fn words(text: &str) -> Vec<String> {
+    let plain: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
+    plain.split_whitespace().filter(|word| !["a", "an", "the"].contains(word)).map(str::to_owned).collect()
+}
+
 /// The rank correlation of two lists, ties sharing their mean rank. `NaN` when one of them does not vary.
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     pearson(&ranks(a), &ranks(b))
@@ -133,6 +168,18 @@ mod tests {
         let answers = [(0.9, true), (0.9, true), (0.9, false), (0.9, true), (0.5, true), (0.5, false)];
         assert!((calibration_error(&answers) - (0.6 / 6.0)).abs() < 1e-12);
         assert_eq!(calibration_error(&[(1.0, true), (0.0, false)]), 0.0);
+    }
+
+    #[test]
+    fn answers_are_compared_word_by_word() {
+        let score = |answer: &str, given: &[&str]| {
+            let SquadScore { exact, f1 } = squad(answer, given);
+            (exact, (f1 * 1e4).round() / 1e4)
+        };
+        assert_eq!(score("The Sichuan earthquake!", &["Sichuan earthquake"]), (true, 1.0));
+        assert_eq!(score("in May 2008", &["2008", "12 May 2008"]), (false, 0.6667));
+        assert_eq!(score("2008 2008", &["2008"]), (false, 0.6667));
+        assert_eq!((score("", &[]), score("x", &[]), score("", &["x"])), ((true, 1.0), (false, 0.0), (false, 0.0)));
     }
 
     #[test]

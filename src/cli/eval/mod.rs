@@ -1,5 +1,6 @@
 //! `millrace eval`: how good a function is, on a file, through the code that runs on the stream.
 
+mod answer;
 mod classify;
 mod input;
 mod metrics;
@@ -19,6 +20,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Extracted answers, against those that people gave.
+    Answer(answer::Args),
     /// A classifier of texts, against labels.
     Classify(classify::Args),
     /// Embeddings, against people's judgement of pairs.
@@ -31,6 +34,7 @@ enum What {
 
 pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     match args.what {
+        What::Answer(args) => answer::run(&args),
         What::Classify(args) => classify::run(&args),
         What::Similar(args) => similar::run(&args),
         What::Recommend(args) => recommend::run(&args, env),
