@@ -123,7 +123,8 @@ impl Generator {
 
     /// Keeps the keys and values of these ids, such as the beginning of a template: texts that begin with them do not compute them
     /// again. They stay while there is room, and should hold nothing of one sender that another must not notice. When there are
-    /// more than 16, the oldest is given up.
+    /// more than 16, the oldest is given up. A text behind a kept prefix has the same numbers up to rounding, not to the bit, as one that
+    /// computes all of itself.
     pub fn remember(&self, ids: Vec<u32>) -> Result<(), InferenceError> {
         self.check(&ids, ids.len(), Blocks::needed(ids.len()))?;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
