@@ -108,6 +108,9 @@ pub(super) fn alone(qkv: &[f32], heads: Heads, out: &mut [f32], buffers: &mut Bu
     }
 }
 
+/// Rows whose scores are computed together: the buffer of a long text stays small, and what lies behind them is left out.
+const TOGETHER: usize = 128;
+
 /// One head over keys and values that stand from position `first` on; the rows of `qkv` begin at `position`.
 #[expect(clippy::too_many_arguments, reason = "the operands of two matrix products; a struct would only rename them")]
 fn many(
@@ -121,19 +124,25 @@ fn many(
     scores: &mut Vec<f32>,
 ) {
     let new = qkv.len() / heads.width();
-    let len = position + new - first;
-    scores.resize(new * len, 0.0);
-    let query = row_major(head * heads.size, heads.width());
-    let transposed = View { offset: keys_at.offset, row: 1, col: keys_at.row };
-    multiply((new, len, heads.size), scores, row_major(0, len), false, qkv, query, keys, transposed, 1.0);
-    for (row, scores) in scores.chunks_exact_mut(len).enumerate() {
-        let position = position + row;
-        let (before, rest) = scores.split_at_mut(heads.first(position) - first);
-        let (seen, after) = rest.split_at_mut(position + 1 - first - before.len());
-        before.fill(0.0);
-        heads.weights(seen);
-        after.fill(0.0);
+    for from in (0..new).step_by(TOGETHER) {
+        let to = (from + TOGETHER).min(new);
+        let (rows, start) = (to - from, heads.first(position + from));
+        let len = position + to - start;
+        let behind = |view: View| View { offset: view.offset + (start - first) * view.row, ..view };
+        let (keys_at, values_at) = (behind(keys_at), behind(values_at));
+        scores.resize(rows * len, 0.0);
+        let query = row_major(from * heads.width() + head * heads.size, heads.width());
+        let transposed = View { offset: keys_at.offset, row: 1, col: keys_at.row };
+        multiply((rows, len, heads.size), scores, row_major(0, len), false, qkv, query, keys, transposed, 1.0);
+        for (row, scores) in scores.chunks_exact_mut(len).enumerate() {
+            let position = position + from + row;
+            let (before, rest) = scores.split_at_mut(heads.first(position) - start);
+            let (seen, after) = rest.split_at_mut(position + 1 - start - before.len());
+            before.fill(0.0);
+            heads.weights(seen);
+            after.fill(0.0);
+        }
+        let target = row_major((from * heads.heads + head) * heads.size, heads.heads * heads.size);
+        multiply((rows, heads.size, len), out, target, false, scores, row_major(0, len), values, values_at, 1.0);
     }
-    let to = row_major(head * heads.size, heads.heads * heads.size);
-    multiply((new, heads.size, len), out, to, false, scores, row_major(0, len), values, values_at, 1.0);
 }

@@ -1,21 +1,18 @@
 //! A causal network with its threads: requests in, tokens out. Texts that are asked for at the same time are written together, each
 //! as if it were alone.
 
-use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::{BLOCK, Blocks};
 use super::engine::Engine;
-use super::job::{Generate, Job, Score, Search};
+use super::job::Job;
 use super::lane::{Lane, Remembered};
 use super::model::Causal;
-use super::request::{Generated, Request, Token};
-use super::search;
 use super::worker::{Queue, work};
 use crate::inference::InferenceError;
 use crate::inference::handle::Threads;
 use crate::inference::weights::{Digest, Weights};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Beginnings that a generator remembers at most.
 const REMEMBERED: usize = 16;
@@ -55,7 +52,7 @@ pub struct Generator {
     id: String,
     digest: Digest,
     model: Arc<Causal>,
-    queue: mpsc::Sender<Job>,
+    pub(super) queue: mpsc::Sender<Job>,
     remembered: Remembered,
     /// Blocks of one thread.
     blocks: usize,
@@ -126,7 +123,8 @@ impl Generator {
 
     /// Keeps the keys and values of these ids, such as the beginning of a template: texts that begin with them do not compute them
     /// again. They stay while there is room, and should hold nothing of one sender that another must not notice. When there are
-    /// more than 16, the oldest is given up.
+    /// more than 16, the oldest is given up. A text behind a kept prefix has the same numbers up to rounding, not to the bit, as one that
+    /// computes all of itself.
     pub fn remember(&self, ids: Vec<u32>) -> Result<(), InferenceError> {
         self.check(&ids, ids.len(), Blocks::needed(ids.len()))?;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,91 +137,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Goes on with a text. When the caller drops the future, the text is given up and its memory freed.
-    pub async fn generate(&self, request: Request) -> Result<Generated, InferenceError> {
-        self.submit(request, None).await
-    }
-
-    /// The same, and sends each token when it is chosen. When the receiver is dropped, the text is given up too.
-    pub async fn stream(&self, request: Request, tokens: mpsc::UnboundedSender<Token>) -> Result<Generated, InferenceError> {
-        self.submit(request, Some(tokens)).await
-    }
-
-    async fn submit(&self, request: Request, stream: Option<mpsc::UnboundedSender<Token>>) -> Result<Generated, InferenceError> {
-        let Request { ids, max_new_tokens, stop_ids, choose } = request;
-        if max_new_tokens == 0 {
-            return Err(InferenceError::Poison("max_new_tokens is 0; at least 1 is expected".to_owned()));
-        }
-        let tokens = ids.len().saturating_add(max_new_tokens);
-        self.check(&ids, tokens, Blocks::needed(tokens))?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Job::Generate(Generate { ids, max_new_tokens, stop_ids, choose, stream, reply })).await?;
-        answer.await.map_err(|_| gone())?
-    }
-
-    /// Goes on with a text in several ways and returns the best whole ones, the best first.
-    pub async fn search(
-        &self,
-        ids: Vec<u32>,
-        max_new_tokens: usize,
-        stop_ids: Vec<u32>,
-        options: BeamOptions,
-    ) -> Result<Vec<Hypothesis>, InferenceError> {
-        if max_new_tokens == 0 || options.beams == 0 || !options.length_penalty.is_finite() {
-            let (beams, penalty) = (options.beams, options.length_penalty);
-            let cause = format!(
-                "max_new_tokens {max_new_tokens}, beams {beams}, length_penalty {penalty}: at least 1, 1 and a finite number"
-            );
-            return Err(InferenceError::Poison(cause));
-        }
-        let tokens = ids.len().saturating_add(max_new_tokens);
-        let blocks = if tokens > self.max_positions() { 0 } else { search::blocks(ids.len(), max_new_tokens, options) };
-        self.check(&ids, tokens, blocks)?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Job::Search(Search { ids, max_new_tokens, stop_ids, options, reply })).await?;
-        answer.await.map_err(|_| gone())?
-    }
-
-    /// The summed log-probability of each continuation after the prefix, which is computed once. The first token of a continuation
-    /// is predicted by the last of the prefix.
-    pub async fn score(&self, prefix: Vec<u32>, continuations: Vec<Vec<u32>>) -> Result<Vec<f32>, InferenceError> {
-        let scores = self.scores(prefix, continuations).await?;
-        Ok(scores.into_iter().map(|tokens| tokens.iter().map(|p| f64::from(*p)).sum::<f64>() as f32).collect())
-    }
-
-    /// The log-probability of each id after the first, given those before it: `[ids - 1]`. The perplexity is `e` to the power of
-    /// their negated mean.
-    pub async fn log_likelihood(&self, mut ids: Vec<u32>) -> Result<Vec<f32>, InferenceError> {
-        if ids.len() < 2 {
-            return Err(InferenceError::Poison(format!(
-                "{} ids; at least 2 are needed, since the first is not predicted",
-                ids.len()
-            )));
-        }
-        let rest = ids.split_off(1);
-        Ok(self.scores(ids, vec![rest]).await?.concat())
-    }
-
-    /// The log-probability of each token of each continuation.
-    async fn scores(&self, prefix: Vec<u32>, continuations: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, InferenceError> {
-        if let Some(index) = continuations.iter().position(Vec::is_empty) {
-            return Err(InferenceError::Poison(format!("continuation {index} is empty")));
-        }
-        let (reply, answer) = oneshot::channel();
-        let job = Score { prefix, continuations, reply };
-        self.check(&job.prefix, job.longest(), job.blocks())?;
-        for continuation in &job.continuations {
-            self.known(continuation)?;
-        }
-        self.send(Job::Score(job)).await?;
-        answer.await.map_err(|_| gone())?
-    }
-
-    async fn send(&self, job: Job) -> Result<(), InferenceError> {
-        self.queue.send(job).await.map_err(|_| gone())
-    }
-
-    fn known(&self, ids: &[u32]) -> Result<(), InferenceError> {
+    pub(super) fn known(&self, ids: &[u32]) -> Result<(), InferenceError> {
         let vocabulary = self.vocabulary();
         match ids.iter().find(|id| **id as usize >= vocabulary) {
             Some(id) => Err(InferenceError::Poison(format!("token id {id}; this model has ids below {vocabulary}"))),
@@ -232,7 +146,7 @@ impl Generator {
     }
 
     /// Whether a text of so many tokens, which begins with `ids`, can ever run.
-    fn check(&self, ids: &[u32], tokens: usize, blocks: usize) -> Result<(), InferenceError> {
+    pub(super) fn check(&self, ids: &[u32], tokens: usize, blocks: usize) -> Result<(), InferenceError> {
         self.known(ids)?;
         let (most, room) = (self.max_positions(), self.blocks);
         if ids.is_empty() {
@@ -249,8 +163,4 @@ impl Generator {
         }
         Ok(())
     }
-}
-
-fn gone() -> InferenceError {
-    InferenceError::Closed("they ended before they answered".to_owned())
 }

@@ -4,6 +4,7 @@
 //! several sequences go through the layers as packed rows, without padding or masks; keys and values are kept in [`Blocks`]. A
 //! [`Generator`] runs a network on threads of its own, and writes texts together that are asked for at the same time.
 
+mod asking;
 mod attention;
 mod beams;
 mod blocks;

@@ -68,17 +68,18 @@ fn scores(lane: &mut Lane, job: &Score, prefix: &mut Sequence, texts: &mut Vec<T
 
 /// One pass for the texts in work, as far as the budget goes.
 fn pass(lane: &mut Lane, job: &Score, texts: &mut [Text], scores: &mut [Vec<f32>]) -> Result<(), InferenceError> {
-    let mut left = lane.budget;
+    let mut taken = 0;
     let mut steps = Vec::new();
     // Which token of which continuation each row predicts.
     let mut targets = Vec::new();
     for text in texts {
         let ids = &job.continuations[text.index];
-        let count = (ids.len() - 1 - text.done).min(left);
-        if count == 0 {
+        // Cut every `budget` ids whoever else is there, so that the numbers of a text do not depend on others.
+        let count = (ids.len() - 1 - text.done).min(lane.budget);
+        if taken > 0 && taken + count > lane.budget {
             break;
         }
-        left -= count;
+        taken += count;
         let range = text.done..text.done + count;
         targets.extend(ids[range.start + 1..=range.end].iter().map(|id| (text.index, *id)));
         steps.push(Step { sequence: &mut text.sequence, ids: &ids[range], all: true });

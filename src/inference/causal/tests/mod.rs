@@ -7,4 +7,5 @@ mod engine;
 mod generator;
 mod parity;
 mod real;
+mod scores;
 mod support;

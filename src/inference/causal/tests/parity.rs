@@ -1,7 +1,8 @@
 //! Every family against transformers: config.json of both versions, at once and token by token, alone and among others.
 
-use super::support::{FAMILIES, Run, close, expected, load};
-use crate::inference::causal::{Scratch, Step};
+use super::support::{FAMILIES, Run, close, config, expected, folder, load};
+use crate::inference::Weights;
+use crate::inference::causal::{Causal, Scratch, Step};
 
 #[test]
 fn logits_and_hidden_states_are_those_of_transformers() {
@@ -95,5 +96,27 @@ fn a_sequence_does_not_see_its_batch_mates() {
         let texts: Vec<&[u32]> = expected.iter().map(|text| text.ids.as_slice()).collect();
         let hidden = model.encode(&texts, &mut Scratch::default()).unwrap().to_vec();
         close(&hidden, &expected.iter().flat_map(|text| text.hidden.clone()).collect::<Vec<_>>(), 1e-4, name);
+    }
+}
+
+/// Longer than the rows whose scores are computed together, against the same token by token; with windows and without.
+#[test]
+fn long_texts_are_those_of_single_tokens() {
+    for name in ["llama", "gemma2"] {
+        let mut config = config(name, "config.json");
+        config["max_position_embeddings"] = 512.into();
+        config["sliding_window"] = if name == "llama" { serde_json::Value::Null } else { 70.into() };
+        let weights = Weights::open(&folder(name), None).unwrap();
+        let model = Causal::load(&config, &weights.tensors().unwrap()).unwrap();
+        let mut run = Run::new(&model, 64);
+        let ids: Vec<u32> = (0..170).map(|i| (i * i + 7 * i) % 96).collect();
+        let mut sequence = run.blocks.allocate(ids.len()).unwrap();
+        let single: Vec<f32> = ids.iter().flat_map(|id| run.one(&mut sequence, &[*id], true)).collect();
+        let mut sequence = run.blocks.allocate(ids.len()).unwrap();
+        close(&run.one(&mut sequence, &ids, true), &single, 1e-4, &format!("{name} at once"));
+        let mut sequence = run.blocks.allocate(ids.len()).unwrap();
+        let mut pieces = run.one(&mut sequence, &ids[..11], true);
+        pieces.extend(run.one(&mut sequence, &ids[11..], true));
+        close(&pieces, &single, 1e-4, &format!("{name} in pieces"));
     }
 }
