@@ -179,7 +179,7 @@ impl Sentiment {
     pub fn call_batch<T: Into<Passage>>(&self, texts: impl IntoIterator<Item = T>) -> Result<Vec<Label>, Error> {
         let missing = || Error::from(CallError::Fatal("the model gave no label".to_owned()));
         let answers = self.0.call_batch(texts)?;
-        answers.into_iter().map(|mut answer| answer.labels.drain(..).next().ok_or_else(missing)).collect()
+        answers.into_iter().map(|answer| answer.labels.into_iter().next().ok_or_else(missing)).collect()
     }
 
     /// `name@digest12` of the model.

@@ -44,7 +44,7 @@ impl Places {
     /// A refusal by the path in the event, where it names one of these fields.
     pub fn located(&self, refused: Rejection) -> Rejection {
         let Some(field) = refused.field.as_deref() else { return refused };
-        let (name, rest) = field.split_once('.').map_or((field, ""), |(name, rest)| (name, rest));
+        let (name, rest) = field.split_once('.').unwrap_or((field, ""));
         let place = self.places.iter().find(|place| place.configured && place.name == name);
         match place.filter(|place| !field.starts_with(place.path.as_str())) {
             Some(place) if rest.is_empty() => refused.clone().at(place.path.as_str()),

@@ -80,3 +80,25 @@ async fn each_function_answers_its_example() {
         assert_eq!(function.spec().name, name);
     }
 }
+
+/// Would catch: a shipped sample whose options are refused, or whose example event is not read as it says.
+#[tokio::test]
+async fn the_shipped_sample_is_taken() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/texts.toml");
+    let config = crate::config::Config::load(&path, &std::collections::BTreeMap::new()).unwrap();
+    let build = |name: &str| {
+        let pipeline = config.pipeline.iter().find(|pipeline| pipeline.name == name).unwrap();
+        let folder = match pipeline.function.as_str() {
+            "tag" => "tag",
+            "answer" => "answer",
+            _ => "fill",
+        };
+        text_function(&pipeline.function, open(&fixture(folder)), &pipeline.options).unwrap()
+    };
+    for pipeline in &config.pipeline {
+        assert!(build(&pipeline.name).requests().is_some());
+    }
+    let asked = json!({ "id": "1", "ask": "who lives?", "page": { "body": "Anna lives in Paris." } });
+    let output = ask(&*build("policy-answers"), &[asked]).await.remove(0);
+    assert!(output["answers"].as_array().unwrap().len() == 3, "{output}");
+}

@@ -198,7 +198,10 @@ impl Classify {
                 refused
             })
             .collect();
-        let cut = Cut { give: Give::First, ..windows::cut(encoder, policy, self.options.stride) };
+        let cut = windows::cut(encoder, policy, self.options.stride);
+        // The hypothesis takes up to half of a window; what is left must be more than the overlap.
+        let stride = cut.stride.map(|stride| stride.min(encoder.max_tokens() / 4));
+        let cut = Cut { give: Give::First, stride, ..cut };
         let asked = windows::windows(encoder, texts, cut, policy).await?;
         let mut pairs = Vec::with_capacity(asked.len());
         let mut kept = Vec::with_capacity(asked.len());

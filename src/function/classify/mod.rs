@@ -14,9 +14,13 @@ use crate::event::Rejection;
 use crate::inference::Encoder;
 use labels::{Cache, Way};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use options::{Apply, Backend, Options};
+
+/// Below it cosines that differ at all are told apart for certain, and numbers run out of range.
+const LEAST_TEMPERATURE: f32 = 0.001;
 
 /// A text, or a pair of texts, with the labels to choose from where they come with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,8 +86,8 @@ pub struct Classify {
 impl Classify {
     fn build(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
         check_stride(&encoder, options.stride)?;
-        if !(options.temperature > 0.0 && options.temperature.is_finite()) {
-            return Err("option `temperature` must be greater than 0".to_owned());
+        if !(options.temperature >= LEAST_TEMPERATURE && options.temperature.is_finite()) {
+            return Err(format!("option `temperature` must be {LEAST_TEMPERATURE} or more"));
         }
         let head = head::Head::of(&encoder, &options)?;
         let way = Way::of(&encoder, &options);
@@ -227,21 +231,19 @@ impl Task for Classify {
     }
 }
 
-/// Refuses labels that are empty or equal, once trimmed.
+/// Refuses labels that are empty or equal, once trimmed; none, and too many.
 fn distinct(labels: &[String]) -> Result<(), Rejection> {
-    let empty = labels.iter().position(|label| label.is_empty());
-    if let Some(place) = empty {
-        return Err(Rejection::new("empty_label", format!("label {place} is empty")).at("candidate_labels"));
+    check_list("candidate_labels", labels.len())?;
+    let mut known = HashMap::new();
+    for (place, label) in labels.iter().enumerate() {
+        let colliding = known.insert(label, place);
+        let (code, detail) = match colliding {
+            _ if label.is_empty() => ("empty_label", format!("label {place} is empty")),
+            _ if label.contains('\0') => return Err(super::passed::nul().at(format!("candidate_labels.{place}"))),
+            Some(first) => ("colliding_labels", format!("labels {first} and {place} are equal; each must stand once")),
+            None => continue,
+        };
+        return Err(Rejection::new(code, detail).at("candidate_labels"));
     }
-    if let Some(place) = labels.iter().position(|label| label.contains('\0')) {
-        return Err(super::passed::nul().at(format!("candidate_labels.{place}")));
-    }
-    let twice = (1..labels.len()).find_map(|i| Some((labels[..i].iter().position(|label| *label == labels[i])?, i)));
-    match twice {
-        Some((first, second)) => {
-            let detail = format!("labels {first} and {second} are equal; each must stand once");
-            Err(Rejection::new("colliding_labels", detail).at("candidate_labels"))
-        }
-        None => check_list("candidate_labels", labels.len()),
-    }
+    Ok(())
 }

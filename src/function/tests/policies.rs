@@ -19,6 +19,10 @@ async fn a_long_text_is_cut_slid_over_or_refused() {
     let total: f64 = slid[0]["labels"].as_array().unwrap().iter().map(|label| label["score"].as_f64().unwrap()).sum();
     assert!((total - 1.0).abs() < 1e-5, "{total}");
     assert_eq!(slid[1], ask(&*classify, &[json!("good film")]).await[0], "a short text is one window");
+    // A label that takes half of the window, and windows that overlap by as much.
+    let labels = json!({ "candidate_labels": ["a ".repeat(28), "b".to_owned()], "too_long": "window", "stride": 32, "hypothesis_template": "{}" });
+    let infer = ask(&*function("classify", &fixture("nli"), labels), &[json!(long())]).await.remove(0);
+    assert!(infer["windows"].as_u64() > Some(5) && infer["truncated"] == json!(false), "{infer}");
     let reject = function("classify", &fixture("one"), json!({ "too_long": "reject" }));
     let outputs = ask(&*reject, &[json!(long()), json!("good film")]).await;
     assert_eq!(code(&outputs[0]), ("text_too_long".to_owned(), "text".to_owned()));
