@@ -4,7 +4,7 @@ mod health;
 mod server;
 
 pub use health::{Liveness, Readiness};
-pub use server::{AdminState, ApiError, FunctionApi, Shape, serve};
+pub use server::{AdminState, ApiError, Events, FunctionApi, Said, Shape, serve};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -7,9 +7,11 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +24,33 @@ pub trait FunctionApi: Send + Sync {
     fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>>;
     /// A request and an answer in the shape of OpenAI's embeddings.
     fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>>;
+    /// The same of OpenAI's chat completions; events when the request wants a stream.
+    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>>;
+    /// The answer to one input while it is written.
+    fn stream<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Events, ApiError>>;
+}
+
+/// The data of server-sent events, in order. Whoever drops it gives the answer up.
+pub type Events = BoxStream<'static, String>;
+
+/// An answer as a whole, or in events.
+pub enum Said {
+    Whole(Value),
+    Events(Events),
+}
+
+impl IntoResponse for Said {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Whole(answer) => Json(answer).into_response(),
+            Self::Events(events) => sent(events),
+        }
+    }
+}
+
+fn sent(events: Events) -> Response {
+    let event = |data: String| Ok::<_, std::convert::Infallible>(Event::default().data(data));
+    Sse::new(events.map(event)).keep_alive(KeepAlive::default()).into_response()
 }
 
 /// What an answer looks like.
@@ -86,6 +115,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/v1/functions/{name}", post(call))
         .route("/hf/{name}", post(bare))
         .route("/v1/embeddings", post(embeddings))
+        .route("/v1/chat/completions", post(chat))
         .layer(limit)
         .with_state(state);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
@@ -129,7 +159,15 @@ async fn call(
 ) -> Result<Response, ApiError> {
     let accepted = head.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let shape = if accepted.is_some_and(|accepted| accepted.contains(HUGGING_FACE)) { Shape::Bare } else { Shape::Whole };
-    Ok(Json(state.functions.call(&name, json_of(body)?, shape).await?).into_response())
+    let input = json_of(body)?;
+    if input.get("stream") == Some(&Value::Bool(true)) {
+        return Ok(sent(state.functions.stream(&name, input).await?));
+    }
+    Ok(Json(state.functions.call(&name, input, shape).await?).into_response())
+}
+
+async fn chat(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
+    Ok(state.functions.chat(json_of(body)?).await?.into_response())
 }
 
 async fn bare(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
@@ -178,6 +216,13 @@ mod tests {
         fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
             Box::pin(async move { Ok(json!({ "embedded": input })) })
         }
+        fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
+            Box::pin(async move { Ok(Said::Whole(json!({ "said": input }))) })
+        }
+        fn stream<'a>(&'a self, name: &'a str, _: Value) -> BoxFuture<'a, Result<Events, ApiError>> {
+            let events = futures_util::stream::iter([name.to_owned(), "line\nline".to_owned()]).boxed();
+            Box::pin(async move { Ok(events) })
+        }
     }
 
     #[tokio::test]
@@ -218,6 +263,10 @@ mod tests {
         for broken in ["{", r#"{"inputs": "\ud800"}"#] {
             assert!(ask("POST", "/v1/functions/echo", broken).await.contains("invalid_request"), "{broken}");
         }
+        assert!(ask("POST", "/v1/chat/completions", "[1]").await.ends_with("{\"said\":[1]}"));
+        let events = ask("POST", "/v1/functions/echo", "{\"stream\":true}").await;
+        assert!(events.contains("text/event-stream") && events.contains("data: echo\n\n"), "{events}");
+        assert!(events.contains("data: line\ndata: line\n\n"), "{events}");
         let large = ask("POST", "/v1/functions/echo", &"1".repeat(200)).await;
         assert!(large.contains(" 413 ") && large.contains("too_large"), "{large}");
         assert!(ask("POST", "/hf/echo", "[1]").await.ends_with("{\"bare\":[1]}"));

@@ -13,7 +13,7 @@ pub use options::Options;
 
 use super::fields::Places;
 use super::options::{Common, read, shown};
-use super::requests::{About, BadParameter, Requests};
+use super::requests::{About, BadParameter, Pieces, Requests};
 use super::texts::call_error;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
 use crate::event::Rejection;
@@ -149,5 +149,14 @@ impl Requests for Generate {
             });
         }
         bare
+    }
+    fn pieces(&self) -> Option<&dyn Pieces> {
+        Some(self)
+    }
+}
+
+impl Pieces for Generate {
+    fn answer_in_pieces<'a>(&'a self, input: &'a Input, sink: Sink) -> BoxFuture<'a, Result<Outcome, CallError>> {
+        Box::pin(self.answer(input, Some(sink)))
     }
 }

@@ -1,6 +1,8 @@
 //! What a function can do for one who asks off the stream: other options for one request, a description, a bare answer.
 
-use super::Function;
+use super::{CallError, Function, Input, Outcome};
+use crate::inference::generate::Sink;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -12,6 +14,16 @@ pub trait Requests: Send + Sync {
     fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter>;
     /// The answer alone, as the task's Hugging Face specification shapes it, out of the fields of a prediction.
     fn bare(&self, fields: &Value) -> Value;
+    /// The same answers while they are written; `None` for functions that give theirs at once.
+    fn pieces(&self) -> Option<&dyn Pieces> {
+        None
+    }
+}
+
+/// A function whose answer can go out in pieces.
+pub trait Pieces: Send + Sync {
+    /// Answers one input as [`Function::call`] does, and gives the sink each piece of the text as it comes.
+    fn answer_in_pieces<'a>(&'a self, input: &'a Input, sink: Sink) -> BoxFuture<'a, Result<Outcome, CallError>>;
 }
 
 /// How a function is asked.

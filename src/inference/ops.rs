@@ -143,6 +143,10 @@ impl Linear {
         Self { weight, bias, inputs }
     }
 
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     pub fn outputs(&self) -> usize {
         self.bias.len()
     }

@@ -1,11 +1,13 @@
 //! The functions of this worker's pipelines, for HTTP: the same objects that score the streams.
 
 mod call;
+mod chat;
 mod embeddings;
+mod pieces;
 #[cfg(test)]
 mod tests;
 
-use crate::admin::{ApiError, FunctionApi, Shape};
+use crate::admin::{ApiError, Events, FunctionApi, Said, Shape};
 use crate::function::Function;
 use crate::function::offline::Offline;
 use futures_util::FutureExt;
@@ -13,7 +15,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests that are in work at the same time; streams come first.
 const IN_WORK: usize = 64;
@@ -23,12 +25,12 @@ pub struct Functions {
     by_pipeline: RwLock<BTreeMap<String, Known>>,
     /// Pipelines that will be added, with the names of their functions.
     expected: RwLock<Vec<(String, String)>>,
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 impl Default for Functions {
     fn default() -> Self {
-        Self { by_pipeline: RwLock::default(), expected: RwLock::default(), room: Semaphore::new(IN_WORK) }
+        Self { by_pipeline: RwLock::default(), expected: RwLock::default(), room: Arc::new(Semaphore::new(IN_WORK)) }
     }
 }
 
@@ -84,8 +86,8 @@ impl Functions {
     }
 
     /// A place for one request.
-    fn room(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.room.try_acquire().map_err(|_| {
+    fn room(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
             let message = format!("{IN_WORK} requests are in work; ask again in a moment");
             ApiError { status: 429, kind: "overloaded", message, param: None }
         })
@@ -122,9 +124,22 @@ impl FunctionApi for Functions {
     fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
         async move {
             let asked = embeddings::Asked::read(&input)?;
-            let known = self.embedder(asked.model.as_deref())?;
+            let known = self.of_task("embed", asked.model.as_deref())?;
             let _place = self.room()?;
             embeddings::answer(&known, asked).await
+        }
+        .boxed()
+    }
+
+    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
+        self.completion(input).boxed()
+    }
+
+    fn stream<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Events, ApiError>> {
+        async move {
+            let known = self.find(name)?;
+            let place = self.room()?;
+            call::stream(&known, &input, place)
         }
         .boxed()
     }

@@ -8,7 +8,7 @@ use crate::inference::ops::{Activation, Linear, Norm, add};
 /// `out[rows, outputs] = x · weight + bias`, each row with the same bits however many there are: gemm makes the product of a single row
 /// another way and rounds otherwise, so that such a row goes twice.
 pub fn forward(linear: &Linear, x: &[f32], out: &mut Vec<f32>) {
-    if x.len() != linear.inputs {
+    if x.len() != linear.inputs() {
         return linear.forward(x, out);
     }
     linear.forward(&[x, x].concat(), out);

@@ -1,11 +1,14 @@
 //! One request: `{"inputs": ..., "parameters": {...}}`.
 
 use super::Known;
-use crate::admin::{ApiError, Shape};
+use super::pieces::{Piece, pieces};
+use crate::admin::{ApiError, Events, Shape};
 use crate::function::offline;
 use crate::function::{CallError, Function};
+use futures_util::stream::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 fn refused(status: u16, kind: &'static str, message: String, param: &str) -> ApiError {
     ApiError { status, kind, message, param: Some(param.to_owned()) }
@@ -47,8 +50,31 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
     Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens }, "truncated": truncated }))
 }
 
+/// The answer to one input in pieces: `{"text"}` for each, then `{"output", "model"}`, or `{"error"}`.
+pub fn stream(known: &Known, input: &Value, place: OwnedSemaphorePermit) -> Result<Events, ApiError> {
+    let one = match input.get("inputs") {
+        Some(Value::Array(inputs)) if inputs.len() == 1 => &inputs[0],
+        Some(one) if !one.is_array() => one,
+        _ => return Err(refused(400, "invalid_request", "`stream` answers one input".to_owned(), "inputs")),
+    };
+    let function = tuned(&known.function, input.get("parameters"))?;
+    if function.requests().is_none_or(|requests| requests.pieces().is_none()) {
+        let message = format!("{} does not answer in pieces; leave `stream` out", function.spec().name);
+        return Err(refused(400, "invalid_request", message, "stream"));
+    }
+    let model = function.spec().model.clone();
+    let read = known.offline.sitting().input(0, one);
+    let input = read.map_err(|rejection| refused(400, "invalid_request", rejection.detail.into(), "inputs"))?;
+    let event = move |piece: Piece| match piece {
+        Piece::Text(text) => json!({ "text": text }).to_string(),
+        Piece::End(Ok(output)) => json!({ "output": output, "model": model }).to_string(),
+        Piece::End(Err(error)) => json!({ "error": { "type": error.kind, "message": error.message } }).to_string(),
+    };
+    Ok(pieces(function, input, place).map(event).boxed())
+}
+
 /// The function, with what the request wants otherwise.
-fn tuned(function: &Arc<dyn Function>, parameters: Option<&Value>) -> Result<Arc<dyn Function>, ApiError> {
+pub fn tuned(function: &Arc<dyn Function>, parameters: Option<&Value>) -> Result<Arc<dyn Function>, ApiError> {
     let wanted = match parameters {
         None | Some(Value::Null) => return Ok(function.clone()),
         Some(Value::Object(wanted)) => wanted,
@@ -69,10 +95,15 @@ fn tuned(function: &Arc<dyn Function>, parameters: Option<&Value>) -> Result<Arc
 /// One output an input.
 pub async fn outputs(known: &Known, function: &dyn Function, inputs: &[Value]) -> Result<Vec<Value>, ApiError> {
     let outputs = offline::call(function, &mut *known.offline.sitting(), 0, inputs).await;
-    outputs.map_err(|error| match error {
+    outputs.map_err(failed)
+}
+
+/// What HTTP says of a call that failed as a whole.
+pub fn failed(error: CallError) -> ApiError {
+    match error {
         CallError::Transient(cause) => ApiError { status: 429, kind: "overloaded", message: cause, param: None },
         error => ApiError { status: 500, kind: "internal", message: error.to_string(), param: None },
-    })
+    }
 }
 
 /// What HTTP says of an input that a function refuses.

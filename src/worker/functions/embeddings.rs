@@ -46,25 +46,25 @@ impl Asked {
 }
 
 impl Functions {
-    /// The function that embeds: the one of that name, or the only one.
-    pub(super) fn embedder(&self, name: Option<&str>) -> Result<Known, ApiError> {
+    /// The pipeline that runs this function: the one of that name, or the only one.
+    pub(super) fn of_task(&self, task: &str, name: Option<&str>) -> Result<Known, ApiError> {
         let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
-        let embedders = || all.iter().filter(|(_, known)| known.function.spec().name == "embed");
+        let running = || all.iter().filter(|(_, known)| known.function.spec().name == task);
         let named = |(pipeline, known): &(&String, &Known)| {
             let model = known.function.spec().model.as_str();
             name.is_none_or(|name| {
-                name == pipeline.as_str() || name == "embed" || name == model || model.split('@').next() == Some(name)
+                name == pipeline.as_str() || name == task || name == model || model.split('@').next() == Some(name)
             })
         };
-        let mut found = embedders().filter(named);
+        let mut found = running().filter(named);
         match (found.next(), found.next()) {
             (Some((_, only)), None) => Ok(only.clone()),
             (Some(_), Some(_)) => {
-                Err(refused(400, format!("several pipelines embed; name one of {}", names(embedders())), "model"))
+                Err(refused(400, format!("several pipelines run `{task}`; name one of {}", names(running())), "model"))
             }
             (None, _) => {
-                let known = names(embedders());
-                let known = if known.is_empty() { "no pipeline runs `embed`".to_owned() } else { format!("known: {known}") };
+                let known = names(running());
+                let known = if known.is_empty() { format!("no pipeline runs `{task}`") } else { format!("known: {known}") };
                 Err(refused(404, format!("there is no such model here; {known}"), "model"))
             }
         }

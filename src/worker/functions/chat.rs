@@ -1,0 +1,232 @@
+//! `/v1/chat/completions`: the function `generate` in the shape that clients of OpenAI's API write and read.
+//!
+//! What a request leaves out is as the pipeline's options say, so that an answer is greedy where they do not say otherwise.
+
+use super::pieces::{Piece, pieces};
+use super::{Functions, Known, call};
+use crate::admin::{ApiError, Events, Said};
+use crate::function::Function;
+use futures_util::stream::{StreamExt, iter, once};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A request.
+pub struct Asked {
+    /// A pipeline, its model, or `generate`.
+    pub model: Option<String>,
+    messages: Vec<Value>,
+    parameters: Map<String, Value>,
+    stream: bool,
+    usage: bool,
+}
+
+fn refused(message: impl Into<String>, param: &str) -> ApiError {
+    ApiError { status: 400, kind: "invalid_request", message: message.into(), param: Some(param.to_owned()) }
+}
+
+impl Asked {
+    pub fn read(input: &Value) -> Result<Self, ApiError> {
+        let Value::Object(input) = input else { return Err(refused("the body must be an object", "messages")) };
+        let list = input.get("messages").and_then(Value::as_array).filter(|list| !list.is_empty());
+        let list = list.ok_or_else(|| refused("`messages` must be a list of messages", "messages"))?;
+        let messages = list.iter().enumerate().map(|(at, one)| message(at, one)).collect::<Result<_, _>>()?;
+        let mut parameters = Map::new();
+        for (name, value) in input.iter().filter(|(_, value)| !value.is_null()) {
+            if let Some((name, value)) = parameter(name, value)? {
+                parameters.insert(name.to_owned(), value);
+            }
+        }
+        let is = |value: Option<&Value>| value.and_then(Value::as_bool).unwrap_or(false);
+        let stream = is(input.get("stream"));
+        if stream && (is(input.get("logprobs")) || parameters.contains_key("top_logprobs")) {
+            return Err(refused("log-probabilities come without `stream` alone", "logprobs"));
+        }
+        let usage = is(input.get("stream_options").and_then(|options| options.get("include_usage")));
+        Ok(Self { model: input.get("model").and_then(Value::as_str).map(str::to_owned), messages, parameters, stream, usage })
+    }
+}
+
+/// A message with its content as one text.
+fn message(at: usize, message: &Value) -> Result<Value, ApiError> {
+    let param = format!("messages.{at}");
+    let text = |part: &Value| match (part["type"].as_str(), part["text"].as_str()) {
+        (Some("text"), Some(text)) => Ok(text.to_owned()),
+        _ => Err(refused("content must be a text, or parts of type text", &param)),
+    };
+    let content = match &message["content"] {
+        Value::String(content) => content.clone(),
+        Value::Null => String::new(),
+        Value::Array(parts) => parts.iter().map(text).collect::<Result<_, _>>()?,
+        _ => return Err(refused("content must be a text, or parts of type text", &param)),
+    };
+    match message["role"].as_str() {
+        // The newer name of the same.
+        Some("developer") => Ok(json!({ "role": "system", "content": content })),
+        Some(role) => Ok(json!({ "role": role, "content": content })),
+        None => Err(refused("a message needs a `role`", &param)),
+    }
+}
+
+/// A field of the request as an option of `generate`; `None` for those that say nothing about the answer.
+fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)>, ApiError> {
+    Ok(match name {
+        "model"
+        | "messages"
+        | "stream"
+        | "stream_options"
+        | "user"
+        | "metadata"
+        | "store"
+        | "service_tier"
+        | "tool_choice"
+        | "parallel_tool_calls"
+        | "modalities" => None,
+        "max_tokens" | "max_completion_tokens" => Some(("max_new_tokens", value.clone())),
+        "n" if *value == 1 => None,
+        "n" => return Err(refused("`n` is 1: one answer a request", "n")),
+        "tools" | "functions" if value.as_array().is_some_and(Vec::is_empty) => None,
+        "tools" | "functions" => return Err(refused("tools are not called here", name)),
+        "response_format" => match value["type"].as_str() {
+            Some("text") => None,
+            Some("json_schema") => Some(("schema", value["json_schema"]["schema"].clone())),
+            _ => return Err(refused("`response_format` is of type text or json_schema", name)),
+        },
+        other => Some((other, value.clone())),
+    })
+}
+
+impl Functions {
+    pub(super) async fn completion(&self, input: Value) -> Result<Said, ApiError> {
+        let mut asked = Asked::read(&input)?;
+        let known = self.of_task("generate", asked.model.as_deref())?;
+        let place = self.room()?;
+        let own_seed = known.function.requests().is_some_and(|requests| !requests.about().options["seed"].is_null());
+        if !own_seed && !asked.parameters.contains_key("seed") {
+            // A request has no id that a seed could be made of.
+            let seed = uuid::Uuid::new_v4().as_u128() as u64 >> 11;
+            asked.parameters.insert("seed".into(), seed.into());
+        }
+        let function = call::tuned(&known.function, Some(&Value::Object(asked.parameters.clone()))).map_err(at_top)?;
+        let input = json!({ "messages": asked.messages });
+        let head = Head::new(&*function);
+        if asked.stream {
+            return Ok(Said::Events(stream(&known, function, &input, head, asked.usage, place).await?));
+        }
+        let output = call::outputs(&known, &*function, std::slice::from_ref(&input)).await?.pop().unwrap_or_default();
+        Ok(Said::Whole(head.whole(&fields(output)?)))
+    }
+}
+
+/// The parameters of the function are fields of the body here.
+fn at_top(error: ApiError) -> ApiError {
+    let param = error.param.map(|param| param.trim_start_matches("parameters.").to_owned());
+    ApiError { param, ..error }
+}
+
+/// The fields of an answer, or why there is none.
+fn fields(output: Value) -> Result<Value, ApiError> {
+    match output.get("rejected") {
+        None => Ok(output),
+        Some(rejected) => {
+            let param = rejected["field"].as_str().unwrap_or("messages").to_owned();
+            Err(ApiError { param: Some(param), ..call::rejection("messages", 0, rejected) })
+        }
+    }
+}
+
+/// What all parts of an answer say.
+#[derive(Clone)]
+struct Head {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Head {
+    fn new(function: &dyn Function) -> Self {
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()), created, model: function.spec().model.clone() }
+    }
+
+    fn with(&self, object: &str, choices: Value) -> Value {
+        json!({ "id": self.id, "object": object, "created": self.created, "model": self.model, "choices": choices })
+    }
+
+    fn whole(&self, fields: &Value) -> Value {
+        let message = json!({ "role": "assistant", "content": fields["generated_text"], "refusal": null });
+        let choice = json!({ "index": 0, "message": message, "finish_reason": finish(fields), "logprobs": logprobs(fields) });
+        let mut whole = self.with("chat.completion", json!([choice]));
+        whole["usage"] = usage(fields);
+        whole
+    }
+
+    fn chunk(&self, delta: Value, finish: Value) -> String {
+        self.with("chat.completion.chunk", json!([{ "index": 0, "delta": delta, "finish_reason": finish }])).to_string()
+    }
+}
+
+fn finish(fields: &Value) -> Value {
+    if fields["finish_reason"] == "length" { "length".into() } else { "stop".into() }
+}
+
+fn usage(fields: &Value) -> Value {
+    let count = |name: &str| fields[name].as_u64().unwrap_or(0);
+    let (prompt, answer) = (count("prompt_tokens"), count("generated_tokens"));
+    json!({ "prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer })
+}
+
+fn logprobs(fields: &Value) -> Value {
+    let Some(tokens) = fields["tokens"].as_array() else { return Value::Null };
+    let one = |token: &Value| {
+        let text = token["text"].as_str().unwrap_or_default();
+        json!({ "token": text, "logprob": token["logprob"], "bytes": text.as_bytes() })
+    };
+    let with_top = |token: &Value| {
+        let mut all = one(token);
+        all["top_logprobs"] = token["top"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(one).collect();
+        all
+    };
+    json!({ "content": tokens.iter().map(with_top).collect::<Value>(), "refusal": null })
+}
+
+/// An answer in chunks. What is refused before the first of them has its own status.
+async fn stream(
+    known: &Known,
+    function: Arc<dyn Function>,
+    input: &Value,
+    head: Head,
+    with_usage: bool,
+    place: tokio::sync::OwnedSemaphorePermit,
+) -> Result<Events, ApiError> {
+    let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
+    let mut pieces = pieces(function, input, place);
+    let first = match pieces.next().await {
+        Some(Piece::End(output)) => Piece::End(Ok(fields(output?)?)),
+        Some(text) => text,
+        None => return Err(ApiError { status: 500, kind: "internal", message: "there is no answer".into(), param: None }),
+    };
+    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
+    let chunks = move |piece: Piece| {
+        let all = match piece {
+            Piece::Text(text) => vec![head.chunk(json!({ "content": text }), Value::Null)],
+            Piece::End(Ok(fields)) => {
+                let mut all = vec![head.chunk(json!({}), finish(&fields))];
+                if with_usage {
+                    let mut last = head.with("chat.completion.chunk", json!([]));
+                    last["usage"] = usage(&fields);
+                    all.push(last.to_string());
+                }
+                all.push("[DONE]".to_owned());
+                all
+            }
+            Piece::End(Err(error)) => vec![json!({ "error": { "type": error.kind, "message": error.message } }).to_string()],
+        };
+        iter(all)
+    };
+    let rest = once(async { first }).chain(pieces).flat_map(chunks);
+    Ok(once(async { begin }).chain(rest).boxed())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use super::*;
+use crate::admin::{FunctionApi, Shape};
+use crate::config::Config;
+use crate::inference::import::{Dtype, Request, import};
+use crate::inference::{Options, Registry};
+use crate::worker::{build, folds};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A worker with one pipeline, whose model is the tiny one of the import.
+fn functions() -> Functions {
+    let folder = tempfile::tempdir().unwrap();
+    let request = Request {
+        file: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import/llama.gguf"),
+        folder: folder.path().join("tiny"),
+        dtype: Dtype::F32,
+        tokenizer: None,
+        rope_theta: None,
+    };
+    import(&request).unwrap();
+    let text = format!(
+        "[models.tiny]\npath = {:?}\n[[pipeline]]\nname = \"chat\"\ntopic = \"t\"\nevent = \"json\"\nfunction = \"generate\"\n\
+         model = \"tiny\"\noptions = {{ max_new_tokens = 8 }}\n",
+        request.folder.display().to_string()
+    );
+    let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+    let functions = Functions::default();
+    let pipeline = &config.pipeline[0];
+    let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
+    functions.add("chat", function, folds::offline(&config, pipeline));
+    functions
+}
+
+async fn whole(functions: &Functions, input: Value) -> Result<Value, ApiError> {
+    match functions.chat(input).await? {
+        Said::Whole(answer) => Ok(answer),
+        Said::Events(_) => panic!("events were not asked for"),
+    }
+}
+
+async fn events(functions: &Functions, input: Value) -> Result<Vec<String>, ApiError> {
+    match functions.chat(input).await? {
+        Said::Events(events) => Ok(events.collect().await),
+        Said::Whole(answer) => panic!("not in pieces: {answer}"),
+    }
+}
+
+/// Would catch: a stream that is another answer than the whole one, a chunk that OpenAI's clients cannot read, a missing end.
+#[tokio::test]
+async fn an_answer_is_the_same_whole_and_in_pieces() {
+    let functions = functions();
+    let request = json!({
+        "model": "tiny", "temperature": 1.1, "seed": 7, "max_tokens": 10, "user": "u",
+        "messages": [{ "role": "developer", "content": "Brief." }, { "role": "user", "content": [{ "type": "text", "text": "Hi" }] }],
+    });
+    let answer = whole(&functions, request.clone()).await.unwrap();
+    let choice = &answer["choices"][0];
+    assert_eq!((&answer["object"], &choice["message"]["role"]), (&json!("chat.completion"), &json!("assistant")));
+    assert!(answer["model"].as_str().unwrap().starts_with("tiny@") && answer["id"].as_str().unwrap().starts_with("chatcmpl-"));
+    let sum = answer["usage"]["prompt_tokens"].as_u64().unwrap() + answer["usage"]["completion_tokens"].as_u64().unwrap();
+    assert_eq!(answer["usage"]["total_tokens"], sum);
+    let mut streamed = request.clone();
+    streamed["stream"] = true.into();
+    streamed["stream_options"] = json!({ "include_usage": true });
+    let events = events(&functions, streamed).await.unwrap();
+    assert_eq!(events.last().unwrap(), "[DONE]");
+    let chunks: Vec<Value> = events[..events.len() - 1].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, choice["message"]["content"].as_str().unwrap());
+    assert_eq!(chunks[chunks.len() - 1]["usage"], answer["usage"]);
+    assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], choice["finish_reason"]);
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    let free = json!({ "temperature": 1.5, "messages": [{ "role": "user", "content": "Hi" }] });
+    assert_ne!(whole(&functions, free.clone()).await.unwrap()["choices"], whole(&functions, free).await.unwrap()["choices"]);
+}
+
+#[tokio::test]
+async fn forms_and_log_probabilities() {
+    let functions = functions();
+    let schema = json!({ "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] });
+    let request = json!({
+        "messages": [{ "role": "user", "content": "x" }], "max_completion_tokens": 20,
+        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "strict": true, "schema": schema } },
+    });
+    let answer = whole(&functions, request).await.unwrap();
+    let value: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
+    assert!(value["ok"].is_boolean(), "{answer}");
+    let request = json!({ "messages": [{ "role": "user", "content": "x" }], "logprobs": true, "top_logprobs": 2 });
+    let answer = whole(&functions, request).await.unwrap();
+    let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(content.len() as u64, answer["usage"]["completion_tokens"].as_u64().unwrap());
+    assert_eq!(content[0]["top_logprobs"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_wrong_has_a_status_and_a_field() {
+    let functions = functions();
+    let hi = json!([{ "role": "user", "content": "Hi" }]);
+    for (request, status, param) in [
+        (json!({}), 400, "messages"),
+        (json!({ "messages": [] }), 400, "messages"),
+        (json!({ "messages": [{ "content": "x" }] }), 400, "messages.0"),
+        (json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url" }] }] }), 400, "messages.0"),
+        (json!({ "messages": [{ "role": "user", "content": " " }] }), 422, "messages"),
+        (json!({ "messages": hi, "model": "gpt-4" }), 404, "model"),
+        (json!({ "messages": hi, "n": 2 }), 400, "n"),
+        (json!({ "messages": hi, "tools": [{}] }), 400, "tools"),
+        (json!({ "messages": hi, "temperature": 9000 }), 400, "temperature"),
+        (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
+        (json!({ "messages": hi, "response_format": { "type": "json_object" } }), 400, "response_format"),
+        (json!({ "messages": hi, "stream": true, "logprobs": true }), 400, "logprobs"),
+    ] {
+        let error = functions.chat(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
+        assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{request}: {error}");
+    }
+    // In pieces too, before the first of them.
+    let request = json!({ "messages": [{ "role": "user", "content": " " }], "stream": true });
+    assert_eq!(functions.chat(request).await.err().map(|error| error.status), Some(422));
+}
+
+/// Would catch: pieces of `/v1/functions/NAME` that are not its answer, a function that has none and is asked for them.
+#[tokio::test]
+async fn a_function_streams_what_it_answers() {
+    let functions = functions();
+    let request = json!({ "inputs": "Hi", "parameters": { "temperature": 1, "seed": 3 } });
+    let answer = functions.call("generate", request.clone(), Shape::Whole).await.unwrap();
+    let events: Vec<String> = functions.stream("generate", request).await.unwrap().collect().await;
+    let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
+    assert_eq!(text, answer["outputs"][0]["generated_text"].as_str().unwrap());
+    assert_eq!(events.last().unwrap()["output"], answer["outputs"][0]);
+    let many = functions.stream("generate", json!({ "inputs": ["a", "b"] })).await.err().unwrap();
+    assert_eq!(many.param.as_deref(), Some("inputs"));
+    let copy = crate::function::copy::Copy::new(json!({ "fields": ["a"] }).as_object().unwrap()).unwrap();
+    functions.add("copied", Arc::new(copy), Arc::new(crate::function::offline::Plain));
+    let error = functions.stream("copied", json!({ "inputs": { "a": 1 } })).await.err().unwrap();
+    assert_eq!((error.status, error.param.as_deref()), (400, Some("stream")));
+}

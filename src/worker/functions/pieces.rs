@@ -1,0 +1,59 @@
+//! An answer that goes out while it is written. It is written as long as somebody reads.
+
+use crate::admin::ApiError;
+use crate::function::offline;
+use crate::function::{Function, Input};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt, unfold};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// What comes, in this order: texts, then the end.
+pub enum Piece {
+    Text(String),
+    /// The output as a request without pieces gets it.
+    End(Result<Value, ApiError>),
+}
+
+enum State {
+    Writing(BoxFuture<'static, Result<Value, ApiError>>, UnboundedReceiver<String>),
+    Last(Piece),
+    Over,
+}
+
+/// The pieces of the answer to one input. Bounded by the tokens that an answer may have, so a slow reader holds up nobody.
+pub fn pieces(function: Arc<dyn Function>, input: Input, place: OwnedSemaphorePermit) -> BoxStream<'static, Piece> {
+    let (to, from) = unbounded_channel();
+    let writing = async move {
+        let _place = place;
+        let Some(pieces) = function.requests().and_then(|requests| requests.pieces()) else {
+            let message = format!("{} does not answer in pieces; leave `stream` out", function.spec().name);
+            return Err(ApiError { status: 400, kind: "invalid_request", message, param: Some("stream".into()) });
+        };
+        let outcome = pieces.answer_in_pieces(&input, Box::new(move |piece: &str| to.send(piece.to_owned()).is_ok())).await;
+        outcome.map(offline::output).map_err(super::call::failed)
+    };
+    unfold(State::Writing(Box::pin(writing), from), next).boxed()
+}
+
+async fn next(state: State) -> Option<(Piece, State)> {
+    let (mut writing, mut from) = match state {
+        State::Writing(writing, from) => (writing, from),
+        State::Last(end) => return Some((end, State::Over)),
+        State::Over => return None,
+    };
+    tokio::select! {
+        biased;
+        Some(text) = from.recv() => Some((Piece::Text(text), State::Writing(writing, from))),
+        output = &mut writing => {
+            let mut rest = String::new();
+            while let Ok(text) = from.try_recv() {
+                rest += &text;
+            }
+            let end = Piece::End(output);
+            Some(if rest.is_empty() { (end, State::Over) } else { (Piece::Text(rest), State::Last(end)) })
+        }
+    }
+}
