@@ -212,3 +212,53 @@ fn tensors_that_the_config_denies_are_an_error() {
     unsupported("phi", &[("qk_layernorm", json!(false))], "q_layernorm");
     unsupported("qwen2", &[("model_type", json!("llama"))], "q_proj.bias");
 }
+
+/// Every key of every file with values that it should not have: an error, or a network that loads or does not, but no panic.
+#[test]
+fn no_config_panics() {
+    let strange = [
+        Value::Null,
+        json!(0),
+        json!(-1),
+        json!(1),
+        json!(3),
+        json!(1e300),
+        json!(1e-300),
+        json!(u64::MAX),
+        json!(1 << 28),
+        json!(true),
+        json!(""),
+        json!("linear"),
+        json!([]),
+        json!([null, 7]),
+        json!({}),
+        json!({"rope_type": "llama3", "rope_theta": 1e-30, "factor": 1e30, "low_freq_factor": 1e-30, "high_freq_factor": 1,
+            "original_max_position_embeddings": 1}),
+    ];
+    let (mut read, mut loaded) = (0, 0);
+    for name in FAMILIES {
+        let weights = Weights::open(&folder(name), None).unwrap();
+        let tensors = weights.tensors().unwrap();
+        for file in ["config.json", "config-4.json"] {
+            let whole = config(name, file);
+            let nested = |key: &str, inner: &str| vec![key.to_owned(), inner.to_owned()];
+            let mut places: Vec<Vec<String>> = Vec::new();
+            for (key, value) in whole.as_object().unwrap() {
+                places.push(vec![key.clone()]);
+                places.extend(value.as_object().into_iter().flatten().map(|(inner, _)| nested(key, inner)));
+            }
+            for place in places {
+                for value in &strange {
+                    let mut changed = whole.clone();
+                    *place.iter().fold(&mut changed, |at, key| &mut at[key.as_str()]) = value.clone();
+                    read += usize::from(Spec::read(&changed).is_ok());
+                    // A few of them with their tensors too.
+                    let whole = file == "config.json" && ["gpt2", "llama_scaled", "gemma3_text"].contains(&name);
+                    loaded += usize::from(whole && Causal::load(&changed, &tensors).is_ok());
+                }
+            }
+        }
+    }
+    // Most keys do not concern the network.
+    assert!(loaded > 300 && loaded < read, "{loaded} of {read}");
+}
