@@ -4,6 +4,9 @@ use super::kind::Kind;
 use super::settings::Settings;
 use super::{byte_pairs, sentence_piece, word_piece};
 use crate::inference::InferenceError;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::Value;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -15,7 +18,9 @@ const SENTENCE_PIECE: [&str; 4] = ["spiece.model", "sentencepiece.bpe.model", "s
 pub fn open(folder: &Path) -> Result<(PathBuf, Tokenizer), InferenceError> {
     let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
     if let Some(path) = there("tokenizer.json") {
-        let tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(|e| malformed(&path, e))?;
+        let bytes = read(&path)?;
+        check_tables(&bytes).map_err(|e| malformed(&path, e))?;
+        let tokenizer = contained(|| Tokenizer::from_bytes(bytes)).map_err(|e| malformed(&path, e))?;
         return Ok((path, tokenizer));
     }
     if let Some(path) = there("vocab.txt") {
@@ -33,6 +38,38 @@ pub fn open(folder: &Path) -> Result<(PathBuf, Tokenizer), InferenceError> {
     let names = SENTENCE_PIECE.join(", ");
     let cause = format!("no tokeniser is there; looked for tokenizer.json, vocab.txt, vocab.json with merges.txt, {names}");
     Err(InferenceError::Read { path: folder.to_owned(), cause })
+}
+
+/// What the tokenizers library answers. It panics on some files that are JSON but no tokeniser, and on what such a file makes of texts.
+pub fn contained<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => answer.map_err(|e| e.to_string()),
+        Err(_) => Err("the tokeniser panicked; its file is damaged".to_owned()),
+    }
+}
+
+/// Tables of normalisation are trusted by what runs them, so they are looked at first, wherever they stand in the normaliser.
+fn check_tables(bytes: &[u8]) -> Result<(), String> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        normalizer: Option<Value>,
+    }
+    let file: File = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let mut open: Vec<Value> = file.normalizer.into_iter().collect();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(mut fields) => {
+                if let Some(Value::String(table)) = fields.remove("precompiled_charsmap") {
+                    let table = BASE64_STANDARD.decode(table).map_err(|e| e.to_string())?;
+                    sentence_piece::normaliser(&table)?;
+                }
+                open.extend(fields.into_iter().map(|(_, value)| value));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the folder says about its tokeniser. Files of the older forms do not tell by themselves how text is prepared.

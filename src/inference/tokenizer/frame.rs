@@ -41,3 +41,33 @@ pub fn frame(
 pub fn id(path: &Path, tokenizer: &Tokenizer, token: &str) -> Result<u32, InferenceError> {
     tokenizer.token_to_id(token).ok_or_else(|| malformed(path, format!("it has no token `{token}`")))
 }
+
+/// Refuses a frame that its own code would stumble over: a special token without ids, or the second text in the frame of a single one.
+pub fn check(frame: &PostProcessorWrapper) -> Result<(), String> {
+    let mut open = vec![serde_json::to_value(frame).map_err(|e| e.to_string())?];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => {
+                for (template, seconds) in [("single", false), ("pair", true)] {
+                    let pieces = fields.get(template).and_then(Value::as_array).into_iter().flatten();
+                    pieces.map(|piece| check_piece(piece, &fields["special_tokens"], seconds)).collect::<Result<(), _>>()?;
+                }
+                open.extend(fields.into_iter().map(|(_, value)| value));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_piece(piece: &Value, tokens: &Value, seconds: bool) -> Result<(), String> {
+    let id = |kind: &str| piece.get(kind).and_then(|piece| piece["id"].as_str());
+    match (id("SpecialToken"), id("Sequence")) {
+        (Some(token), _) if tokens.get(token).is_none() => {
+            Err(format!("its post-processor puts a token `{token}` around texts and does not say which ids that has"))
+        }
+        (_, Some("B")) if !seconds => Err("its post-processor wants a second text where there is one alone".to_owned()),
+        _ => Ok(()),
+    }
+}

@@ -13,6 +13,7 @@ mod word_piece;
 
 pub use settings::max_tokens;
 
+use self::forms::contained;
 use super::InferenceError;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,9 @@ impl TextTokenizer {
     pub fn new(path: PathBuf, mut inner: Tokenizer, max_tokens: usize) -> Result<Self, InferenceError> {
         let malformed = |e: tokenizers::Error| InferenceError::Malformed { path: path.clone(), cause: e.to_string() };
         let frame = inner.get_post_processor().cloned();
+        if let Some(frame) = &frame {
+            frame::check(frame).map_err(|cause| InferenceError::Malformed { path: path.clone(), cause })?;
+        }
         inner.with_padding(None).with_truncation(None).map_err(malformed)?;
         inner.with_post_processor(None::<PostProcessorWrapper>);
         let needed = frame.as_ref().map_or(0, |frame| frame.added_tokens(false));
@@ -136,7 +140,7 @@ impl TextTokenizer {
 
     /// The text of ids.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, InferenceError> {
-        self.inner.decode(ids, skip_special).map_err(|e| InferenceError::Poison(e.to_string()))
+        contained(|| self.inner.decode(ids, skip_special)).map_err(InferenceError::Poison)
     }
 
     /// A single text, its end cut off where it is too long.
@@ -194,17 +198,17 @@ impl TextTokenizer {
     /// The tokens of a text without special ones, and whether it was cut before it was tokenised.
     fn part(&self, text: &str, most: Option<usize>) -> Result<(Encoding, bool), InferenceError> {
         let kept = most.map_or(text, |most| head(text, most.saturating_mul(CHARACTERS_A_TOKEN)));
-        let encoding = self.inner.encode(kept, false).map_err(|e| InferenceError::Poison(e.to_string()))?;
+        let encoding = contained(|| self.inner.encode(kept, false)).map_err(InferenceError::Poison)?;
         Ok((encoding, kept.len() < text.len()))
     }
 
     fn framed(&self, text: &Text, first: Encoding, second: Option<Encoding>, truncated: bool) -> Result<Tokens, InferenceError> {
-        let framed = match &self.frame {
+        let framed = || match &self.frame {
             Some(frame) => frame.process(first, second, true),
             None => <dyn PostProcessor>::default_process(std::iter::once(first).chain(second).collect(), true)
                 .map(|parts| Encoding::merge(parts, false)),
         };
-        let encoding = framed.map_err(|e| InferenceError::Poison(e.to_string()))?;
+        let encoding = contained(framed).map_err(InferenceError::Poison)?;
         if encoding.is_empty() {
             return Err(InferenceError::Poison("the text has no token that the model knows".to_owned()));
         }

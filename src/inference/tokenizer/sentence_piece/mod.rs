@@ -5,6 +5,8 @@ mod charsmap;
 mod model;
 mod rules;
 
+pub use charsmap::normaliser;
+
 use self::model::{Algorithm, Model, Type};
 use super::forms::{malformed, read, unknown};
 use super::kind::Kind;

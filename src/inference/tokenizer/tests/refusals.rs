@@ -2,8 +2,9 @@
 
 use super::older_forms::place;
 use crate::inference::InferenceError;
-use crate::inference::tokenizer::{TextTokenizer, max_tokens};
+use crate::inference::tokenizer::{Cut, Text, TextTokenizer, max_tokens};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
@@ -104,6 +105,9 @@ fn survives(family: &str, file: &str, bytes: &[u8]) -> Result<(), TestCaseError>
         if let Ok(tokens) = tokenizer.encode(text) {
             prop_assert!(tokens.ids.len() <= 64);
         }
+        if let Ok(windows) = tokenizer.windows(&Text::pair(text, "second"), &Cut::default()) {
+            prop_assert!(windows.len() == 1 && tokenizer.decode(&windows[0].ids, true).is_ok_and(|text| text.len() < 1000));
+        }
     }
     Ok(())
 }
@@ -126,8 +130,78 @@ fn bytes() -> impl Strategy<Value = Option<Vec<u8>>> {
     prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 1..6))
 }
 
+#[test]
+fn a_frame_that_lacks_its_tokens_is_refused() {
+    let mut json = json_of("albert");
+    json["post_processor"]["special_tokens"] = json!({});
+    assert!(said(&[("tokenizer.json", json.to_string().as_bytes())]).contains("puts a token"));
+    let mut json = json_of("albert");
+    json["post_processor"]["single"][1]["Sequence"]["id"] = json!("B");
+    assert!(said(&[("tokenizer.json", json.to_string().as_bytes())]).contains("second text"));
+}
+
+/// A table of normalisation whose length is a lie would be asked for as memory.
+#[test]
+fn a_table_that_lies_about_its_length_is_refused() {
+    let mut json = json_of("xlm-roberta");
+    json["normalizer"]["normalizers"][0]["precompiled_charsmap"] = json!("/////w==");
+    assert!(said(&[("tokenizer.json", json.to_string().as_bytes())]).contains("table of normalisation is damaged"));
+}
+
+/// Replaces the leaf of number `at`, and counts down to it.
+fn replace(value: &mut Value, at: &mut usize, by: &Value) {
+    match value {
+        Value::Array(items) if !items.is_empty() => items.iter_mut().for_each(|item| replace(item, at, by)),
+        Value::Object(fields) if !fields.is_empty() => fields.values_mut().for_each(|field| replace(field, at, by)),
+        leaf => {
+            if *at == 0 {
+                *leaf = by.clone();
+            }
+            *at = at.wrapping_sub(1);
+        }
+    }
+}
+
+/// A `tokenizer.json` of a family, its vocabulary cut down so that the rest is hit as often.
+fn json_of(family: &str) -> Value {
+    let tokenizer = TextTokenizer::open(&place(family), 64).unwrap();
+    let mut whole = tokenizer.inner.clone();
+    whole.with_post_processor(tokenizer.frame.clone());
+    serde_json::from_str(&whole.to_string(false).unwrap()).unwrap()
+}
+
+fn any_leaf() -> impl Strategy<Value = Value> {
+    const TEXTS: [&str; 8] = ["", "x", "[UNK]", "▁", "AAAA", "/////w==", "(", "Sequence"];
+    let numbers = prop_oneof![
+        Just(json!(0)),
+        Just(json!(-1)),
+        Just(json!(7)),
+        Just(json!(1.5)),
+        Just(json!(u32::MAX)),
+        Just(json!(u64::MAX))
+    ];
+    let others = prop_oneof![Just(json!(null)), Just(json!(true)), Just(json!(false)), Just(json!([])), Just(json!({}))];
+    prop_oneof![prop::sample::select(&TEXTS[..]).prop_map(|text| json!(text)), numbers, others]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_damaged_json_never_panics(family in prop::sample::select(&["bert", "roberta", "xlm-roberta", "llama", "albert"][..]), skip in 0usize..120, by in any_leaf()) {
+        let mut json = json_of(family);
+        // What stands outside of the vocabulary comes first.
+        let mut model = json["model"].take();
+        let mut at = skip;
+        replace(&mut json, &mut at, &by);
+        if at < usize::MAX / 2 {
+            replace(&mut model, &mut at, &by);
+        }
+        if json["model"].is_null() {
+            json["model"] = model;
+        }
+        survives(family, "tokenizer.json", json.to_string().as_bytes())?;
+    }
+
     #[test]
     fn a_damaged_unigram_model_never_panics(at in any::<prop::sample::Index>(), bytes in bytes()) {
         let file = "sentencepiece.bpe.model";
