@@ -38,6 +38,8 @@ pub struct Spec {
     pub family: Family,
     pub vocabulary: usize,
     pub target_vocabulary: usize,
+    /// Encoder and decoder look words up in one table.
+    pub shared_words: bool,
     pub hidden: usize,
     /// Heads times the size of one.
     pub inner: usize,
@@ -107,6 +109,7 @@ fn t5(config: &ModelConfig) -> Result<Spec, InferenceError> {
         family: Family::T5,
         vocabulary,
         target_vocabulary: vocabulary,
+        shared_words: true,
         hidden,
         inner: heads * config.count("d_kv")?,
         encoder: Stack { layers, heads, wide },
@@ -153,6 +156,7 @@ fn bart(config: &ModelConfig, family: Family) -> Result<Spec, InferenceError> {
         family,
         vocabulary,
         target_vocabulary: if shared { vocabulary } else { config.count("decoder_vocab_size")? },
+        shared_words: shared,
         hidden,
         inner: hidden,
         encoder: stack("encoder")?,
