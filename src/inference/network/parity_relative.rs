@@ -150,6 +150,7 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
         ("deberta_v3", "v5", "pos_att_type", Some("p2p".into())),
         ("deberta_v3", "v5", "norm_rel_ebd", Some("rms".into())),
         ("deberta_v3", "v5", "position_buckets", Some(1.into())),
+        ("deberta_v3", "v5", "max_position_embeddings", Some(16_000_000.into())),
         ("deberta_conv", "v5", "conv_kernel_size", Some(4.into())),
         ("bart", "v5", "decoder_start_token_id", Some(96.into())),
         ("xlnet", "v5", "attn_type", Some("uni".into())),
@@ -165,6 +166,8 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
     let error = changed("xlnet", "spans", "v5", "architectures", Some(serde_json::json!(["XLNetForQuestionAnswering"]))).unwrap();
     assert!(error.contains("XLNetForQuestionAnswering"), "{error}");
     assert!(changed("modernbert", "sequence", "v5", "architectures", None).is_none());
+    assert!(changed("deberta_v3", "sequence", "v5", "pos_att_type", Some(serde_json::json!([]))).is_none());
+    assert!(changed("deberta_v3", "mask", "v5", "legacy", None).is_none());
 }
 
 /// Would catch: an index out of a table instead of an error.

@@ -171,7 +171,7 @@ impl GenerateOptions {
             return refuse(format!("max_new_tokens is {found}; the model writes between 1 and {most}"));
         }
         // A step keeps a candidate for each end and one more, for each beam.
-        if self.beams == 0 || self.beams * (1 + self.ends.len()).max(2) > words {
+        if self.beams == 0 || self.beams.saturating_mul((1 + self.ends.len()).max(2)) > words {
             return refuse(format!("{} beams cannot be followed among {words} words", self.beams));
         }
         if !self.repetition_penalty.is_finite() || self.repetition_penalty <= 0.0 {
