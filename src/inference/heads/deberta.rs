@@ -10,6 +10,8 @@ pub fn load(kit: &Kit<'_>) -> Result<Heads, InferenceError> {
     if kit.config.count_or("pooler_hidden_size", hidden)? != hidden {
         return Err(kit.config.unsupported(format!("pooler_hidden_size must be hidden_size, {hidden}")));
     }
+    // The files that were trained are older than the key.
+    let trained = kit.top().has("lm_predictions.lm_head.dense.weight");
     match kit.class() {
         Class::Sequence => {
             let pooler = kit.dense("pooler.dense", Activation::named(kit.config, "pooler_hidden_act")?)?;
@@ -17,7 +19,7 @@ pub fn load(kit: &Kit<'_>) -> Result<Heads, InferenceError> {
         }
         Class::Tokens => kit.tokens(Vec::new(), "classifier"),
         Class::Spans => kit.spans(Vec::new(), "qa_outputs"),
-        Class::Mask if kit.config.flag_or("legacy", true)? => {
+        Class::Mask if kit.config.flag_or("legacy", !trained)? => {
             let words = kit.network.words().len() / kit.network.vocabulary();
             let dense = transform(kit, "cls.predictions.transform", words)?;
             kit.mask(vec![dense], "cls.predictions.decoder", Some("cls.predictions.bias"))

@@ -4,6 +4,7 @@ mod deberta;
 mod kit;
 mod modernbert;
 mod named;
+mod rereading;
 mod table;
 mod xlnet;
 
@@ -146,6 +147,7 @@ impl Heads {
     /// The head that `config.json` names, with all its tensors; where it names no class, the one whose tensors are there.
     pub fn load(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
         match config.family()? {
+            "bart" | "t5" => return rereading::load(&kit::Kit { config, tensors, network }),
             "deberta-v2" => return deberta::load(&kit::Kit { config, tensors, network }),
             "modernbert" => return modernbert::load(&kit::Kit { config, tensors, network }),
             "xlnet" => return xlnet::load(&kit::Kit { config, tensors, network }),

@@ -66,6 +66,8 @@ pub trait Network: Send + Sync {
 
 /// Model types that [`load`] runs.
 pub const FAMILIES: &[&str] = &[
+    "bart",
+    "t5",
     "bert",
     "distilbert",
     "roberta",
@@ -82,6 +84,7 @@ pub const FAMILIES: &[&str] = &[
 /// Loads the network that `config.json` names.
 pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
     match config.family()? {
+        "bart" | "t5" => Ok(Box::new(super::seq2seq::Rereading::load(config, tensors)?)),
         "bert" | "distilbert" | "roberta" | "xlm-roberta" | "camembert" | "albert" | "electra" | "mpnet" => {
             Ok(Box::new(bert::Bert::load(config, tensors)?))
         }

@@ -1,4 +1,4 @@
-//! The networks whose attention depends on distances, and their heads, against transformers (`tests/fixtures/encoders2`).
+//! The networks whose attention depends on distances, BART and T5, and their heads, against transformers (`tests/fixtures/encoders2`).
 
 use super::{Network, Scratch, Sequence, load};
 use crate::inference::InferenceError;
@@ -109,6 +109,18 @@ fn xlnet_agrees_with_transformers() {
     agrees("xlnet_clamped", &["sequence"], &["v4", "v5"]);
 }
 
+#[test]
+fn bart_agrees_with_transformers() {
+    agrees("bart", &["sequence", "spans"], &["v4", "v5"]);
+}
+
+#[test]
+fn t5_agrees_with_transformers() {
+    agrees("t5", &["sequence"], &["v4", "v5"]);
+    agrees("t5_tokens", &["tokens"], &["v4", "v5"]);
+    agrees("t5_spans", &["spans"], &["v4", "v5"]);
+}
+
 /// Loads a fixture whose configuration was changed; the error's text, or none when it loads.
 fn changed(name: &str, head: &str, version: &str, key: &str, value: Option<serde_json::Value>) -> Option<String> {
     let folder = folder(&fixtures().join(name), head, version);
@@ -138,7 +150,9 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
         ("deberta_v3", "v5", "pos_att_type", Some("p2p".into())),
         ("deberta_v3", "v5", "norm_rel_ebd", Some("rms".into())),
         ("deberta_v3", "v5", "position_buckets", Some(1.into())),
+        ("deberta_v3", "v5", "max_position_embeddings", Some(16_000_000.into())),
         ("deberta_conv", "v5", "conv_kernel_size", Some(4.into())),
+        ("bart", "v5", "decoder_start_token_id", Some(96.into())),
         ("xlnet", "v5", "attn_type", Some("uni".into())),
         ("xlnet", "v5", "bi_data", Some(true.into())),
         ("xlnet", "v5", "summary_type", Some("attn".into())),
@@ -152,12 +166,14 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
     let error = changed("xlnet", "spans", "v5", "architectures", Some(serde_json::json!(["XLNetForQuestionAnswering"]))).unwrap();
     assert!(error.contains("XLNetForQuestionAnswering"), "{error}");
     assert!(changed("modernbert", "sequence", "v5", "architectures", None).is_none());
+    assert!(changed("deberta_v3", "sequence", "v5", "pos_att_type", Some(serde_json::json!([]))).is_none());
+    assert!(changed("deberta_v3", "mask", "v5", "legacy", None).is_none());
 }
 
 /// Would catch: an index out of a table instead of an error.
 #[test]
 fn inputs_that_the_networks_cannot_take_are_poison() {
-    for name in ["modernbert", "deberta_own", "xlnet"] {
+    for name in ["modernbert", "deberta_own", "xlnet", "bart", "t5"] {
         let folder = folder(&fixtures().join(name), "sequence", "v5");
         let config = ModelConfig::open(folder.path()).unwrap();
         let weights = Weights::open(folder.path(), None).unwrap();

@@ -1,13 +1,14 @@
 //! The decoder: one step writes one token for each of several hypotheses, of one text or of many.
 
 use super::encode::{Encoder, Positions};
-use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, first_of, forward};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, forward, word_table};
 use super::spec::{Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::network::Reader;
-use crate::inference::ops::{Linear, project};
+use crate::inference::ops::{Linear, project, softmax};
+use std::sync::Arc;
 
 struct Layer {
     query_key_value: Linear,
@@ -45,7 +46,7 @@ pub struct Row<'a> {
 /// The weights of the decoder and of the product that ends in words.
 pub struct Decoder {
     /// `[target_vocabulary, hidden]`
-    words: Vec<f32>,
+    words: Arc<Vec<f32>>,
     /// What outputs meet, where that is not the word table.
     head: Option<Vec<f32>>,
     head_bias: Vec<f32>,
@@ -61,23 +62,25 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    pub fn load(config: &ModelConfig, reader: &Reader<'_>, spec: &Spec, encoder: &Encoder) -> Result<Self, InferenceError> {
+    /// `writes`: with the head that ends in words.
+    pub fn load(
+        config: &ModelConfig,
+        reader: &Reader<'_>,
+        spec: &Spec,
+        encoder: &Encoder,
+        writes: bool,
+    ) -> Result<Self, InferenceError> {
         let t5 = spec.family == Family::T5;
-        let names = match t5 {
-            true => ["decoder.embed_tokens.weight", "shared.weight"],
-            false => ["model.decoder.embed_tokens.weight", "model.shared.weight"],
-        };
         let shape = [spec.target_vocabulary, spec.hidden];
-        let table = first_of(reader, &names);
-        // A file that holds the shared table under the encoder's name only.
-        let words = match reader.has(table) || spec.vocabulary != spec.target_vocabulary {
-            true => reader.f32(table, &shape)?,
-            false => encoder.words.clone(),
+        let words = match spec.shared_words {
+            true => Arc::clone(&encoder.words),
+            false => Arc::new(reader.f32(&word_table(reader, spec, "decoder"), &shape)?),
         };
-        let own = reader.has("lm_head.weight");
-        if !own && !config.flag_or("tie_word_embeddings", true)? {
-            reader.f32("lm_head.weight", &shape)?;
-        }
+        // Files of old versions have a head that is the word table once more; it is not held twice.
+        let head = match writes && (reader.has("lm_head.weight") || !config.flag_or("tie_word_embeddings", true)?) {
+            true => Some(reader.f32("lm_head.weight", &shape)?).filter(|head| *head != *words),
+            false => None,
+        };
         let bias = match reader.has("final_logits_bias") {
             true => reader.f32("final_logits_bias", &[1, shape[0]])?,
             false => vec![0.0; shape[0]],
@@ -86,7 +89,7 @@ impl Decoder {
         let heads = spec.decoder.heads;
         Ok(Self {
             words,
-            head: own.then(|| reader.f32("lm_head.weight", &shape)).transpose()?,
+            head,
             head_bias: bias,
             positions: Positions::load(reader, "decoder", spec)?,
             layers: (0..spec.decoder.layers).map(|index| layer(reader, spec, index)).collect::<Result<_, _>>()?,
@@ -169,6 +172,54 @@ impl Decoder {
         project(&x, self.head.as_ref().unwrap_or(&self.words), &self.head_bias, &mut logits);
         logits.truncate(rows.len() * self.vocabulary());
         logits
+    }
+
+    /// The last layer for whole targets, `[total_tokens, hidden]`: each target has the length of its source, and a token sees those up to
+    /// itself. For heads that read what the decoder makes of a given text.
+    pub fn whole<'a>(&self, ids: impl Iterator<Item = &'a u32>, sources: &Sources) -> Vec<f32> {
+        let (mut x, mut scores) = (Vec::new(), Vec::new());
+        let positions = sources.places.iter().flat_map(|&(_, len)| 0..len);
+        ids.zip(positions).for_each(|(&id, position)| self.positions.push(&mut x, &self.words, id, position));
+        self.positions.finish(&mut x, self.epsilon);
+        let rows = x.len() / self.hidden;
+        for (layer, source) in self.layers.iter().zip(&sources.layers) {
+            layer.attention.run(&mut x, |input, out| {
+                let (mut joined, mut mixed) = (Vec::new(), vec![0.0; rows * self.inner]);
+                forward(&layer.query_key_value, input, &mut joined);
+                sources.places.iter().for_each(|&place| self.look_up_to(place, &joined, &mut mixed, &mut scores));
+                forward(&layer.out, &mixed, out);
+            });
+            layer.across.run(&mut x, |input, out| {
+                let (mut query, mut mixed) = (Vec::new(), vec![0.0; rows * self.inner]);
+                forward(&layer.across_query, input, &mut query);
+                for &place in &sources.places {
+                    self.look_across(place, place, &query, source, (&mut mixed, &mut scores));
+                }
+                forward(&layer.across_out, &mixed, out);
+            });
+            layer.after.run(&mut x, |input, out| layer.feed_forward.run(input, out));
+        }
+        if let Some(last) = &self.last {
+            last.apply(&mut x, self.epsilon);
+        }
+        x
+    }
+
+    /// Attention of each token of a text over those up to itself.
+    fn look_up_to(&self, (start, len): (usize, usize), joined: &[f32], out: &mut [f32], scores: &mut Vec<f32>) {
+        let (inner, size) = (self.inner, self.inner / self.heads);
+        for head in 0..self.heads {
+            let part = |n: usize| Rows::new(joined, start * 3 * inner + n * inner + head * size, 3 * inner);
+            products(part(0), part(1), (len, len, size), scores);
+            for (i, row) in scores.chunks_exact_mut(len).enumerate() {
+                if let Some(bias) = &self.bias {
+                    row[..=i].iter_mut().enumerate().for_each(|(j, v)| *v += bias.at(j as isize - i as isize, head));
+                }
+                softmax(&mut row[..=i]);
+                row[i + 1..].fill(0.0);
+            }
+            mix(scores, part(2), (len, len, size), out, (start * inner + head * size, inner));
+        }
     }
 
     /// Attention of the newest token of a hypothesis over all it has written, itself included.

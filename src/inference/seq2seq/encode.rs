@@ -1,11 +1,12 @@
 //! The encoder, over packed texts.
 
-use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, first_of, forward};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, forward, word_table};
 use super::spec::{Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::network::Reader;
 use crate::inference::ops::{Linear, Norm, add};
+use std::sync::Arc;
 
 /// How a stack begins: word vectors, scaled, with those of positions.
 pub struct Positions {
@@ -67,8 +68,8 @@ struct Layer {
 
 /// The weights of the encoder.
 pub struct Encoder {
-    /// `[vocabulary, hidden]`
-    pub words: Vec<f32>,
+    /// `[vocabulary, hidden]`; the decoder holds the same where they share it.
+    pub words: Arc<Vec<f32>>,
     positions: Positions,
     layers: Vec<Layer>,
     last: Option<RowNorm>,
@@ -82,15 +83,11 @@ pub struct Encoder {
 impl Encoder {
     pub fn load(reader: &Reader<'_>, spec: &Spec) -> Result<Self, InferenceError> {
         let t5 = spec.family == Family::T5;
-        let names = match t5 {
-            true => ["encoder.embed_tokens.weight", "shared.weight"],
-            false => ["model.encoder.embed_tokens.weight", "model.shared.weight"],
-        };
         let heads = spec.encoder.heads;
         let own = "encoder.block.0.layer.0.SelfAttention";
         let bias = spec.buckets.map(|buckets| DistanceBias::load(reader, own, buckets, heads, true)).transpose()?;
         Ok(Self {
-            words: reader.f32(first_of(reader, &names), &[spec.vocabulary, spec.hidden])?,
+            words: Arc::new(reader.f32(&word_table(reader, spec, "encoder"), &[spec.vocabulary, spec.hidden])?),
             positions: Positions::load(reader, "encoder", spec)?,
             layers: (0..spec.encoder.layers).map(|index| layer(reader, spec, index)).collect::<Result<_, _>>()?,
             last: t5.then(|| RowNorm::load(reader, "encoder.final_layer_norm", spec)).transpose()?,

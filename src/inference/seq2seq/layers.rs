@@ -184,7 +184,14 @@ fn bucket(distance: usize, count: usize, furthest: usize) -> usize {
     (exact + (share * (count - exact) as f32) as usize).min(count - 1)
 }
 
-/// The first of these names that the file has; the last where it has none, so that the error names it.
-pub fn first_of<'a>(reader: &Reader<'_>, names: &[&'a str]) -> &'a str {
-    names.iter().find(|name| reader.has(name)).or(names.last()).copied().unwrap_or_default()
+/// The name under which a file has the word table of a side. Where both sides share it, files hold it under any of three names.
+pub fn word_table(reader: &Reader<'_>, spec: &Spec, side: &str) -> String {
+    let base = if spec.family == Family::T5 { "" } else { "model." };
+    let own = format!("{base}{side}.embed_tokens.weight");
+    let names = [format!("{base}shared.weight"), own.clone()].into_iter();
+    let mut all = names.chain(["encoder", "decoder"].map(|side| format!("{base}{side}.embed_tokens.weight")));
+    match spec.shared_words {
+        true => all.find(|name| reader.has(name)).unwrap_or(own),
+        false => own,
+    }
 }

@@ -12,11 +12,13 @@ mod layers;
 mod options;
 #[cfg(test)]
 mod parity;
+mod rereading;
 mod rules;
 mod spec;
 mod transducer;
 
 pub use options::{EarlyStopping, GenerateOptions};
+pub use rereading::Rereading;
 pub use transducer::Transducer;
 
 use super::InferenceError;
@@ -43,7 +45,7 @@ impl Seq2Seq {
         let spec = Spec::read(config)?;
         let reader = Reader::top(tensors);
         let encoder = Encoder::load(&reader, &spec)?;
-        Ok(Self { decoder: Decoder::load(config, &reader, &spec, &encoder)?, encoder, spec })
+        Ok(Self { decoder: Decoder::load(config, &reader, &spec, &encoder, true)?, encoder, spec })
     }
 
     /// Numbers in a token's vector.

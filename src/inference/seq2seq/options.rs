@@ -35,6 +35,8 @@ pub struct GenerateOptions {
     pub length_penalty: f32,
     /// With beams.
     pub early_stopping: EarlyStopping,
+    /// Scores of tokens that are written already are divided by it where they are positive, else multiplied with it; 1 changes nothing.
+    pub repetition_penalty: f32,
     /// No run of so many tokens comes twice, `no_repeat_ngram_size`; 0 allows all.
     pub no_repeat_ngram: usize,
     /// The first token written: `forced_bos_token_id`.
@@ -83,6 +85,29 @@ impl Keys<'_> {
         }
     }
 
+    /// Settings that would change what is written, and that are not run here.
+    fn refuse_what_is_not_run(&self) -> Result<(), InferenceError> {
+        let off = |key: &str, value: &Value| match key {
+            "do_sample" => value.as_bool() == Some(false),
+            "num_beam_groups" | "encoder_repetition_penalty" => value.as_f64() == Some(1.0),
+            "encoder_no_repeat_ngram_size" | "diversity_penalty" => value.as_f64() == Some(0.0),
+            _ => value.as_array().is_some_and(Vec::is_empty),
+        };
+        let keys = [
+            "do_sample",
+            "num_beam_groups",
+            "diversity_penalty",
+            "encoder_repetition_penalty",
+            "encoder_no_repeat_ngram_size",
+            "exponential_decay_length_penalty",
+            "suppress_tokens",
+            "begin_suppress_tokens",
+            "sequence_bias",
+        ];
+        let found = keys.into_iter().find(|key| self.get(key).is_some_and(|value| !off(key, value)));
+        found.map_or(Ok(()), |key| Err(self.wrong(key, "absent or without effect: it is not run here")))
+    }
+
     fn early_stopping(&self) -> Result<EarlyStopping, InferenceError> {
         match self.get("early_stopping") {
             None | Some(Value::Bool(false)) => Ok(EarlyStopping::No),
@@ -107,6 +132,7 @@ impl GenerateOptions {
             }
         };
         let keys = Keys { own, config };
+        keys.refuse_what_is_not_run()?;
         let marian = config.family()? == "marian";
         let pad = keys.token("pad_token_id")?;
         // T5 and Marian begin with the padding token, whether the file says so or not.
@@ -128,6 +154,7 @@ impl GenerateOptions {
             beams: keys.count("num_beams")?.unwrap_or(1),
             length_penalty: keys.get("length_penalty").and_then(Value::as_f64).unwrap_or(1.0) as f32,
             early_stopping: keys.early_stopping()?,
+            repetition_penalty: keys.get("repetition_penalty").and_then(Value::as_f64).unwrap_or(1.0) as f32,
             no_repeat_ngram: keys.count("no_repeat_ngram_size")?.unwrap_or(0),
             forced_first: keys.token("forced_bos_token_id")?,
             forced_last: keys.token("forced_eos_token_id")?,
@@ -144,8 +171,11 @@ impl GenerateOptions {
             return refuse(format!("max_new_tokens is {found}; the model writes between 1 and {most}"));
         }
         // A step keeps a candidate for each end and one more, for each beam.
-        if self.beams == 0 || self.beams * (1 + self.ends.len()).max(2) > words {
+        if self.beams == 0 || self.beams.saturating_mul((1 + self.ends.len()).max(2)) > words {
             return refuse(format!("{} beams cannot be followed among {words} words", self.beams));
+        }
+        if !self.repetition_penalty.is_finite() || self.repetition_penalty <= 0.0 {
+            return refuse(format!("repetition_penalty is {}; a number above 0 is expected", self.repetition_penalty));
         }
         if !self.length_penalty.is_finite() {
             return refuse(format!("length_penalty is {}; a finite number is expected", self.length_penalty));

@@ -63,6 +63,7 @@ fn options(folder: &Path, case: &Value) -> GenerateOptions {
             "min_new_tokens" => options.min_new_tokens = count,
             "num_beams" => options.beams = count,
             "no_repeat_ngram_size" => options.no_repeat_ngram = count,
+            "repetition_penalty" => options.repetition_penalty = value.as_f64().unwrap() as f32,
             "length_penalty" => options.length_penalty = value.as_f64().unwrap() as f32,
             "eos_token_id" => options.ends = serde_json::from_value(value.clone()).unwrap(),
             "bad_words_ids" => options.forbidden = serde_json::from_value(value.clone()).unwrap(),
@@ -177,8 +178,10 @@ fn what_cannot_be_read_or_written_is_poison() {
             GenerateOptions { forced_last: Some(96), ..fine.clone() },
             GenerateOptions { beams: 0, ..fine.clone() },
             GenerateOptions { beams: 60, ..fine.clone() },
+            GenerateOptions { beams: usize::MAX, ..fine.clone() },
             GenerateOptions { max_new_tokens: 0, ..fine.clone() },
             GenerateOptions { max_new_tokens: network.max_tokens() + 1, ..fine.clone() },
+            GenerateOptions { repetition_penalty: 0.0, ..fine.clone() },
             GenerateOptions { length_penalty: f32::NAN, ..fine.clone() },
         ];
         wrong.iter().for_each(|options| assert!(poison(&[5], options), "{name} {options:?}"));
@@ -193,6 +196,8 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
         ("t5", "feed_forward_proj", Some("gated-softplus".into())),
         ("t5", "d_kv", None),
         ("t5", "relative_attention_num_buckets", Some(2.into())),
+        ("t5", "relative_attention_max_distance", Some(16_000_000.into())),
+        ("marian", "max_position_embeddings", Some(16_000_000.into())),
         ("t5", "model_type", Some("pegasus".into())),
         ("bart", "normalize_before", Some(true.into())),
         ("bart", "activation_function", Some("mish".into())),
@@ -211,6 +216,29 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
         std::fs::write(&path, json.to_string()).unwrap();
         let error = open(folder.path()).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains(key), "{name} {key}: {error}");
+    }
+}
+
+/// Would catch: a setting that changes what transformers writes, passed over in silence.
+#[test]
+fn settings_that_are_not_run_are_an_error_by_name() {
+    let cases = [
+        ("do_sample", serde_json::json!(true), false),
+        ("do_sample", serde_json::json!(false), true),
+        ("suppress_tokens", serde_json::json!([4]), false),
+        ("suppress_tokens", serde_json::json!([]), true),
+        ("encoder_no_repeat_ngram_size", serde_json::json!(3), false),
+        ("num_beam_groups", serde_json::json!(1), true),
+        ("eos_token_id", serde_json::json!([1, -2]), false),
+        ("bad_words_ids", serde_json::json!([5]), false),
+        ("early_stopping", serde_json::json!("soon"), false),
+    ];
+    for (key, value, runs) in cases {
+        let folder = folder("t5", "v5");
+        std::fs::write(folder.path().join("generation_config.json"), serde_json::json!({key: value}).to_string()).unwrap();
+        let read = GenerateOptions::read(folder.path(), &ModelConfig::open(folder.path()).unwrap());
+        let error = read.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(if runs { error.is_empty() } else { error.contains(key) }, "{key} {value}: {error}");
     }
 }
 

@@ -4,6 +4,7 @@ use super::options::GenerateOptions;
 
 /// Changes the scores of the next token. `written` begins with the start token.
 pub fn apply(options: &GenerateOptions, written: &[u32], scores: &mut [f32]) {
+    penalise(options.repetition_penalty, written, scores);
     repeats(options.no_repeat_ngram, written, scores);
     for run in &options.forbidden {
         if let Some((last, before)) = run.split_last()
@@ -22,6 +23,17 @@ pub fn apply(options: &GenerateOptions, written: &[u32], scores: &mut [f32]) {
     if let Some(token) = forced {
         scores.fill(f32::NEG_INFINITY);
         scores[token as usize] = 0.0;
+    }
+}
+
+/// Makes each token that is written already less likely, once.
+fn penalise(penalty: f32, written: &[u32], scores: &mut [f32]) {
+    if penalty == 1.0 {
+        return;
+    }
+    for (_, &token) in written.iter().enumerate().filter(|(at, token)| !written[..*at].contains(token)) {
+        let score = &mut scores[token as usize];
+        *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
     }
 }
 
@@ -50,6 +62,7 @@ mod tests {
             beams: 1,
             length_penalty: 1.0,
             early_stopping: EarlyStopping::No,
+            repetition_penalty: 1.0,
             no_repeat_ngram: 0,
             forced_first: None,
             forced_last: None,
@@ -71,6 +84,14 @@ mod tests {
         assert_eq!(banned(&rule(3), &[0, 3, 5, 3]), [] as [usize; 0]);
         assert_eq!(banned(&rule(3), &[3, 5, 6, 3, 5]), [6]);
         assert_eq!(banned(&rule(3), &[0]), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn what_is_written_becomes_less_likely_once() {
+        let rule = GenerateOptions { repetition_penalty: 2.0, ..options() };
+        let mut scores = [1.0, -1.0, 1.0];
+        apply(&rule, &[0, 1, 1, 0], &mut scores);
+        assert_eq!(scores, [0.5, -2.0, 1.0]);
     }
 
     #[test]

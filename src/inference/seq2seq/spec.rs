@@ -7,6 +7,9 @@ use crate::inference::ops::Activation;
 /// Tokens at most where a network has no bound of its own; it keeps a text's scores below 70 MB a head.
 const UNBOUNDED: usize = 4096;
 
+/// Rows at most of a table that is worked out from the configuration and not read from the file.
+const TABLE: usize = 1 << 16;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// v1.0, v1.1 and FLAN.
@@ -38,6 +41,8 @@ pub struct Spec {
     pub family: Family,
     pub vocabulary: usize,
     pub target_vocabulary: usize,
+    /// Encoder and decoder look words up in one table.
+    pub shared_words: bool,
     pub hidden: usize,
     /// Heads times the size of one.
     pub inner: usize,
@@ -98,8 +103,9 @@ fn t5(config: &ModelConfig) -> Result<Spec, InferenceError> {
         count: config.count("relative_attention_num_buckets")?,
         furthest: config.count_or("relative_attention_max_distance", 128)?,
     };
-    if buckets.count < 4 || buckets.furthest <= buckets.count / 2 {
-        let cause = format!("relative_attention_num_buckets {} do not fit distances up to {}", buckets.count, buckets.furthest);
+    if buckets.count < 4 || buckets.furthest <= buckets.count / 2 || buckets.furthest > TABLE {
+        let (count, furthest) = (buckets.count, buckets.furthest);
+        let cause = format!("relative_attention_num_buckets {count} do not fit relative_attention_max_distance {furthest}");
         return Err(config.unsupported(cause));
     }
     let vocabulary = config.count("vocab_size")?;
@@ -107,6 +113,7 @@ fn t5(config: &ModelConfig) -> Result<Spec, InferenceError> {
         family: Family::T5,
         vocabulary,
         target_vocabulary: vocabulary,
+        shared_words: true,
         hidden,
         inner: heads * config.count("d_kv")?,
         encoder: Stack { layers, heads, wide },
@@ -145,6 +152,10 @@ fn bart(config: &ModelConfig, family: Family) -> Result<Spec, InferenceError> {
     };
     let vocabulary = config.count("vocab_size")?;
     let shared = !marian || config.flag_or("share_encoder_decoder_embeddings", true)?;
+    let longest = config.count("max_position_embeddings")?;
+    if longest > TABLE {
+        return Err(config.unsupported(format!("max_position_embeddings is {longest}; at most {TABLE} run")));
+    }
     if marian && !hidden.is_multiple_of(2) {
         return Err(config.unsupported(format!("d_model is {hidden}; an even width is expected")));
     }
@@ -153,6 +164,7 @@ fn bart(config: &ModelConfig, family: Family) -> Result<Spec, InferenceError> {
         family,
         vocabulary,
         target_vocabulary: if shared { vocabulary } else { config.count("decoder_vocab_size")? },
+        shared_words: shared,
         hidden,
         inner: hidden,
         encoder: stack("encoder")?,
@@ -162,7 +174,7 @@ fn bart(config: &ModelConfig, family: Family) -> Result<Spec, InferenceError> {
         epsilon: 1e-5,
         embedding_scale: if scaled { (hidden as f32).sqrt() } else { 1.0 },
         logit_scale: 1.0,
-        longest: config.count("max_position_embeddings")?,
+        longest,
         buckets: None,
     })
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub struct Transducer {
     id: String,
     digest: Digest,
+    unread: Vec<String>,
     network: Arc<Seq2Seq>,
     defaults: GenerateOptions,
     handle: Handle<Engine>,
@@ -23,7 +24,9 @@ impl Transducer {
     pub fn open(name: &str, folder: &Path, expected: Option<&str>, options: &Options) -> Result<Self, InferenceError> {
         let config = ModelConfig::open(folder)?;
         let weights = Weights::open(folder, expected)?;
-        let network = Arc::new(Seq2Seq::load(&config, &weights.tensors()?)?);
+        let tensors = weights.tensors()?;
+        let network = Arc::new(Seq2Seq::load(&config, &tensors)?);
+        let unread = tensors.unread();
         let mut defaults = GenerateOptions::read(folder, &config)?;
         // What a folder says about length is a wish; the network's own bound is not.
         defaults.max_new_tokens = defaults.max_new_tokens.min(network.max_tokens());
@@ -32,7 +35,7 @@ impl Transducer {
         let build = move || Engine { network: Arc::clone(&engine), token_budget };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, network, defaults, handle })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, unread, network, defaults, handle })
     }
 
     /// `name@digest12`.
@@ -42,6 +45,12 @@ impl Transducer {
 
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Tensors of the file that nothing has read, by name: copies of a shared word table, positions that are worked out anew. Many of
+    /// others tell that the file is of another architecture than its `config.json` says.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// What the folder says about writing.

@@ -4,6 +4,9 @@ use super::super::Reader;
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
 
+/// Positions at most: the rows of distances are worked out from the configuration, and no tensor's shape bounds them.
+const LONGEST: usize = 1 << 16;
+
 /// Which relative terms the scores have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -27,7 +30,7 @@ pub(super) fn terms(config: &ModelConfig) -> Result<Terms, InferenceError> {
         Some(list) => list.iter().filter_map(|v| v.as_str()).collect::<Vec<_>>().join("|"),
         None => found.as_str().unwrap_or_default().to_owned(),
     };
-    for name in joined.to_lowercase().split('|').map(str::trim) {
+    for name in joined.to_lowercase().split('|').map(str::trim).filter(|name| !name.is_empty()) {
         match name {
             "c2p" => terms.to_position = true,
             "p2c" => terms.from_position = true,
@@ -55,6 +58,9 @@ pub(super) fn rows_of_distances(config: &ModelConfig, longest: usize) -> Result<
     if buckets.is_some_and(|n| n < 2 || furthest <= n / 2 + 1) {
         let cause = format!("{} position_buckets do not fit {furthest} relative positions", buckets.unwrap_or_default());
         return Err(config.unsupported(cause));
+    }
+    if longest > LONGEST {
+        return Err(config.unsupported(format!("max_position_embeddings is {longest}; at most {LONGEST} run")));
     }
     let span = buckets.unwrap_or(furthest);
     let far = longest as i64 - 1;

@@ -1,0 +1,80 @@
+//! T5 and BART under heads of texts, tokens and spans, instead of writing. Most heads stand on the decoder, which reads the text again
+//! behind a start token; T5's token head, and T5 files without a decoder, stand on the encoder alone.
+
+use super::decode::Decoder;
+use super::encode::Encoder;
+use super::spec::{Family, Spec};
+use crate::inference::InferenceError;
+use crate::inference::checkpoint::ModelConfig;
+use crate::inference::network::{Network, Reader, Scratch, Sequence, check};
+use crate::inference::weights::Tensors;
+
+/// A network that reads a text once or twice.
+pub struct Rereading {
+    encoder: Encoder,
+    /// With the token that it reads before the text.
+    decoder: Option<(Decoder, u32)>,
+    spec: Spec,
+}
+
+impl Rereading {
+    pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Self, InferenceError> {
+        let spec = Spec::read(config)?;
+        // T5 below most of its heads has a prefix, and none below others.
+        let reader = match spec.family {
+            Family::T5 => Reader::below(tensors, "transformer.", "encoder.final_layer_norm.weight"),
+            _ => Reader::top(tensors),
+        };
+        let encoder = Encoder::load(&reader, &spec)?;
+        let decoder = match twice(config, &spec) {
+            true => Some((Decoder::load(config, &reader, &spec, &encoder, false)?, start(config, &spec)?)),
+            false => None,
+        };
+        Ok(Self { encoder, decoder, spec })
+    }
+}
+
+/// By the class that was saved.
+fn twice(config: &ModelConfig, spec: &Spec) -> bool {
+    let class = config.architecture().unwrap_or_default();
+    spec.family != Family::T5 || class.contains("ForSequenceClassification") || class.contains("ForQuestionAnswering")
+}
+
+/// T5 begins with the padding token, whether the file says so or not.
+fn start(config: &ModelConfig, spec: &Spec) -> Result<u32, InferenceError> {
+    let padding = if spec.family == Family::T5 { config.get("pad_token_id") } else { None };
+    let id = config.get("decoder_start_token_id").or(padding).and_then(serde_json::Value::as_u64);
+    let id = id.filter(|&id| id < spec.vocabulary as u64).and_then(|id| u32::try_from(id).ok());
+    id.ok_or_else(|| config.unsupported("decoder_start_token_id must be a token id of the vocabulary".to_owned()))
+}
+
+impl Network for Rereading {
+    fn hidden(&self) -> usize {
+        self.spec.hidden
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.spec.longest
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.spec.vocabulary
+    }
+
+    fn words(&self) -> &[f32] {
+        &self.encoder.words
+    }
+
+    /// The families have no segments; those of a pair are not looked at.
+    fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
+        check(texts, self.spec.longest, self.spec.vocabulary)?;
+        let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
+        scratch.x = self.encoder.encode(texts.iter().flat_map(|text| text.ids), &lengths);
+        if let Some((decoder, start)) = &self.decoder {
+            let sources = decoder.sources(&scratch.x, &lengths);
+            let moved = texts.iter().flat_map(|text| std::iter::once(start).chain(&text.ids[..text.ids.len() - 1]));
+            scratch.x = decoder.whole(moved, &sources);
+        }
+        Ok(())
+    }
+}
