@@ -4,6 +4,7 @@
 //! (`role`, `content`) is a conversation; when the last message is the assistant's, the answer goes on with it.
 
 mod options;
+mod plan;
 mod prompt;
 mod reply;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use crate::inference::causal;
 use crate::inference::generate::{Finish, Sampler, Sink, Writer, seed_of};
 use crate::inference::{Digest, InferenceError};
 use futures_util::future::{BoxFuture, try_join_all};
-use options::Plan;
+use plan::Plan;
 use prompt::Asked;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -32,6 +33,8 @@ const NAME: &str = "generate";
 const VERSION: u32 = 1;
 const LIMITS: Limits = Limits { slice: 16, calls_in_flight: 4, timeout: Duration::from_secs(600) };
 const FIELDS: [&str; 2] = ["text", "messages"];
+/// Tokens that all prompts begin with are worth remembering from here on.
+const REMEMBERED: usize = 16;
 
 /// Fields: `generated_text`, `finish_reason`, `generated_tokens`, `prompt_tokens`, `seed`, `truncated`; `label` or `value` where the
 /// output is held to labels or to a schema; `tokens` with their log-probabilities when asked for.
@@ -49,6 +52,16 @@ pub struct Generate {
 impl Generate {
     /// Uses an open model; the error says what to change in the options.
     pub fn new(writer: Arc<Writer>, options: &Map<String, Value>) -> Result<Self, String> {
+        let new = Self::build(writer, options)?;
+        let beginning = new.plan.beginning(&new.writer);
+        if beginning.len() >= REMEMBERED {
+            // Without room for it every prompt is computed whole, which is slower and no other answer.
+            new.writer.remember(beginning).ok();
+        }
+        Ok(new)
+    }
+
+    fn build(writer: Arc<Writer>, options: &Map<String, Value>) -> Result<Self, String> {
         let (common, own) = read::<Options>(NAME, &FIELDS, options)?;
         let plan = Plan::new(own, &writer).map_err(|cause| format!("{NAME}: {cause}"))?;
         let spec = Spec { name: NAME, version: VERSION, model: writer.id().to_owned(), limits: LIMITS };
@@ -71,7 +84,7 @@ impl Generate {
         }
         let mut options = self.options.clone();
         options.extend(parameters.clone());
-        Self::new(Arc::clone(&self.writer), &options).map_err(|message| {
+        Self::build(Arc::clone(&self.writer), &options).map_err(|message| {
             let named = parameters.keys().find(|name| message.contains(&format!("`{name}`")));
             BadParameter { name: named.or_else(|| parameters.keys().next()).cloned().unwrap_or_default(), message }
         })

@@ -1,6 +1,6 @@
 //! From an event to the ids of a prompt that has room.
 
-use super::options::Plan;
+use super::plan::Plan;
 use crate::event::{Rejection, missing, wrong};
 use crate::function::fields::Fields;
 use crate::function::options::TooLong;
@@ -53,6 +53,17 @@ impl Asked {
 }
 
 impl Plan {
+    /// The ids that every prompt of a text begins with: what the template and the options put before it.
+    pub fn beginning(&self, writer: &Writer) -> Vec<u32> {
+        let build = Build { plan: self, writer, time_ms: 0 };
+        let ids = |text: &str, time_ms: i64| Build { time_ms, ..build }.ids(&Asked::Text(text.to_owned()));
+        // Texts that have nothing in common, on days that have nothing in common.
+        let (Ok(mut one), Ok(other)) = (ids("a", 0), ids("9", 1_000_000_000_000)) else { return Vec::new() };
+        let common = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+        one.truncate(common);
+        one
+    }
+
     /// Renders, tokenises and, where there is no room, leaves out what the option `too_long` allows.
     pub fn prompt(&self, writer: &Writer, asked: Asked, time_ms: i64) -> Result<Prompt, Rejection> {
         let room = writer.room() - self.max_new_tokens;
@@ -69,6 +80,7 @@ impl Plan {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Build<'a> {
     plan: &'a Plan,
     writer: &'a Writer,

@@ -1,6 +1,6 @@
 //! The fields of an answer.
 
-use super::options::Plan;
+use super::plan::Plan;
 use crate::function::texts::rounded;
 use crate::inference::generate::{Finish, Token, Trace, Vocabulary, complete_sentence};
 use serde_json::{Map, Value, json};

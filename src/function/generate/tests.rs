@@ -186,6 +186,35 @@ async fn pieces_go_out_while_it_writes() {
     assert_eq!(predictions[0].fields["generated_text"], all);
 }
 
+/// Would catch: anything between a llama2.c file and its story that is not as in run.c: rows, positions, vocabulary. The story is
+/// the first 32 tokens of a forward pass written after run.c in numpy.
+#[tokio::test]
+async fn a_story_goes_on_as_in_run_c() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/models/stories260K");
+    let file = shared.join("stories260K.bin");
+    if !file.exists() {
+        println!("left out: {} is not there", file.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let request = Request {
+        file,
+        folder: folder.path().join("m"),
+        dtype: Dtype::F32,
+        tokenizer: Some(shared.join("tok512.bin")),
+        rope_theta: None,
+    };
+    import(&request).unwrap();
+    let writer = Generate::open(&request.folder).unwrap();
+    let options = json!({ "max_new_tokens": 32, "complete_sentence": true });
+    let function = Generate::new(Arc::clone(&writer), options.as_object().unwrap()).unwrap();
+    let answer = ask(&function, &[json!("Once upon a time")]).await.remove(0);
+    assert_eq!(answer["generated_text"], ", there was a little girl named Lily. She loved to play outside in the park.");
+    let whole = function.changed(json!({ "complete_sentence": false }).as_object().unwrap()).unwrap();
+    let story = ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw";
+    assert_eq!(ask(&whole, &[json!("Once upon a time")]).await[0]["generated_text"], story);
+}
+
 /// Would catch: anything between the file and the answer that is not as in transformers: weights, tokens, template, network.
 #[tokio::test]
 async fn smollm2_answers_as_in_transformers() {

@@ -5,6 +5,7 @@
 
 mod machine;
 mod schema;
+mod step;
 
 pub use schema::Schema;
 

@@ -62,6 +62,11 @@ impl Writer {
         self.room
     }
 
+    /// Keeps what is computed for these ids, with which many prompts begin.
+    pub fn remember(&self, ids: Vec<u32>) -> Result<(), InferenceError> {
+        self.generator.remember(ids)
+    }
+
     /// Goes on with a prompt as the sampler says. Given up when the future is dropped.
     pub async fn write(&self, ids: Vec<u32>, max_new_tokens: usize, sampler: Sampler) -> Result<Trace, InferenceError> {
         let trace = sampler.trace();

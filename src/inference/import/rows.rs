@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn neighbours_become_halves() {
-        let rows: Vec<f32> = vec![0., 4., 1., 5., 2., 6., 3., 7.];
+        let rows = [0., 4., 1., 5., 2., 6., 3., 7.];
         assert_eq!(unpermuted(&rows, 8, 1), [0., 1., 2., 3., 4., 5., 6., 7.]);
         assert_eq!(unpermuted(&rows, 8, 2), [0., 1., 4., 5., 2., 3., 6., 7.]);
     }

@@ -1,0 +1,116 @@
+//! Output that is held to labels or to a schema, out of a network of noise.
+
+use super::*;
+
+/// Would catch: an output that is no label, a label that cannot come, one that begins another and is never ended.
+#[test]
+fn labels_alone_come_out() {
+    let vocabulary = vocabulary();
+    let names = ["yes", "no", "not", "don't know", "中文"];
+    let tokens = |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), vocabulary.plain(n, true).unwrap())).collect::<Vec<_>>();
+    let labels = Arc::new(Labels::new(tokens(&names), true).unwrap());
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let penalised = Sampling { repetition_penalty: 5.0, no_repeat_ngram_size: 1, ..(*hot()).clone() };
+        let sampler = Sampler::new(Arc::new(penalised), Arc::clone(&vocabulary), seed, labels.longest() + 1);
+        let trace = run(sampler.guide(Box::new(LabelGuide::new(Arc::clone(&labels)))), &[5, 6], seed);
+        assert_eq!((trace.finish, trace.value.as_deref()), (Finish::End, Some(trace.text.as_str())));
+        assert!(names.contains(&trace.text.as_str()), "{trace:?}");
+        seen.insert(trace.text);
+    }
+    assert_eq!(seen.len(), names.len(), "{seen:?}");
+    assert!(Labels::new(tokens(&["no", "not"]), false).unwrap_err().contains("\"no\""));
+    assert!(Labels::new(tokens(&["no", "no"]), true).unwrap_err().contains("the same"));
+    assert!(Labels::new(vec![], true).is_err());
+}
+
+fn valid(schema: &Value, value: &Value) -> bool {
+    if let Some(all) = schema["enum"].as_array() {
+        return all.contains(value);
+    }
+    let within = |count: usize, min: &str, max: &str| {
+        schema[min].as_u64().is_none_or(|min| count as u64 >= min) && schema[max].as_u64().is_none_or(|max| count as u64 <= max)
+    };
+    match schema["type"].as_str().unwrap_or_default() {
+        "object" => {
+            let Some(fields) = value.as_object() else { return false };
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            required.iter().all(|name| fields.contains_key(name.as_str().unwrap()))
+                && fields.iter().all(|(name, value)| valid(&schema["properties"][name], value))
+        }
+        "array" => value
+            .as_array()
+            .is_some_and(|all| within(all.len(), "minItems", "maxItems") && all.iter().all(|one| valid(&schema["items"], one))),
+        "string" => value.as_str().is_some_and(|text| within(text.chars().count(), "minLength", "maxLength")),
+        "integer" => value.is_i64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        _ => schema["const"] == *value,
+    }
+}
+
+/// Would catch: an output that does not parse or does not validate, whatever the network says and however few tokens are allowed.
+#[test]
+fn json_always_parses_and_validates() {
+    let (text, integer) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    let schemas = [
+        text.clone(),
+        integer.clone(),
+        json!({ "type": "number" }),
+        json!({ "type": "boolean" }),
+        json!({ "enum": ["a", "ab", 1, 12, null, {"x": [1]}] }),
+        json!({ "const": "only" }),
+        json!({ "type": "string", "minLength": 3, "maxLength": 5 }),
+        json!({ "type": "array", "items": integer, "minItems": 2, "maxItems": 4 }),
+        json!({ "type": "array", "items": { "type": "array", "items": { "type": "null" } } }),
+        json!({ "type": "object" }),
+        json!({
+            "type": "object", "additionalProperties": false, "required": ["urgency", "name"],
+            "properties": {
+                "name": text, "named": { "type": "number" }, "na\"me": { "type": "boolean" }, "urgency": { "enum": ["low", "lower", "high"] },
+                "tags": { "type": "array", "items": { "type": "string", "maxLength": 4 }, "minItems": 1 },
+                "deep": { "type": "object", "properties": { "n": integer, "x": { "type": "null" } }, "required": ["x"] },
+            },
+        }),
+    ];
+    let vocabulary = vocabulary();
+    for schema in &schemas {
+        let tokens = Arc::new(JsonTokens::new(Schema::parse(schema).unwrap(), &vocabulary).unwrap());
+        for seed in 0..24 {
+            let max = tokens.least() + [0, 1, 7, 40, 200][seed as usize % 5];
+            let sampler = Sampler::new(hot(), Arc::clone(&vocabulary), seed, max.max(1));
+            let trace = run(sampler.guide(Box::new(JsonGuide::new(Arc::clone(&tokens), Arc::clone(&vocabulary)))), &[5], seed);
+            let parsed: Value =
+                serde_json::from_str(&trace.text).unwrap_or_else(|error| panic!("{schema}: {error}: {:?}", trace.text));
+            assert!(valid(schema, &parsed), "{schema}: {parsed}");
+            assert!(trace.tokens.len() <= max.max(1), "{schema}: {} of {max}", trace.tokens.len());
+        }
+    }
+}
+
+#[test]
+fn a_schema_that_cannot_be_held_is_refused() {
+    for (schema, words) in [
+        (json!("string"), "a schema is an object"),
+        (json!({}), "neither `type`"),
+        (json!({ "type": "date" }), "`date`"),
+        (json!({ "type": ["string", "null"] }), "neither `type`"),
+        (json!({ "type": "string", "pattern": "a+" }), "`pattern`"),
+        (json!({ "type": "array" }), "`items`"),
+        (json!({ "enum": [] }), "empty"),
+        (json!({ "type": "string", "minLength": 5, "maxLength": 2 }), "below"),
+        (json!({ "type": "string", "minLength": 4_000_000_000u64 }), "whole number"),
+        (json!({ "type": "object", "required": ["a"] }), "\"a\""),
+        (
+            json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 1 } } }),
+            "schema.a: the keyword `minimum`",
+        ),
+    ] {
+        let error = Schema::parse(&schema).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    let mut deep = json!({ "type": "null" });
+    (0..100).for_each(|_| deep = json!({ "type": "array", "items": deep }));
+    assert!(Schema::parse(&deep).unwrap_err().contains("nested"));
+}
