@@ -18,7 +18,7 @@ pub fn run(folder: &Path, json: bool) -> Result<Exit> {
     let class = config.architecture().unwrap_or_default();
     let told = if class.ends_with("ForCausalLM") || class.ends_with("LMHeadModel") {
         causal(&name, folder, &config)?
-    } else if ["t5", "bart", "marian"].contains(&config.family()?) {
+    } else if class.ends_with("ForConditionalGeneration") || class == "MarianMTModel" {
         pairs(&name, folder, &config)?
     } else {
         encoder(&name, folder)?
