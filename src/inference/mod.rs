@@ -1,8 +1,9 @@
 //! Tokeniser, weights, networks and the threads that run them. Knows nothing about events, pipelines or storage.
 //!
-//! A model folder has the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`). [`Registry`] opens each
-//! folder once; an [`Encoder`] answers slices of texts on its own model threads. Inside, texts are packed as
-//! `[total_tokens, hidden]` without any padding, so that no mask is needed and no text sees its batch mates.
+//! A model folder has the Hugging Face layout: `config.json`, `model.safetensors` (or its parts with their index) and
+//! `tokenizer.json` (or an older form of it). [`Registry`] opens each folder once; an [`Encoder`] answers slices of texts on its
+//! own model threads. Inside, texts are packed as `[total_tokens, hidden]` without any padding, so that no mask is needed and no
+//! text sees its batch mates.
 
 mod attend;
 mod backbone;
@@ -37,7 +38,7 @@ use std::path::PathBuf;
 /// Why a model cannot be opened or did not answer. Messages say what, where and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InferenceError {
-    #[error("cannot read {path}: {cause}; the model folder must hold config.json, model.safetensors and tokenizer.json", path = path.display())]
+    #[error("cannot read {path}: {cause}; the model folder must hold config.json, model.safetensors and a tokeniser (tokenizer.json)", path = path.display())]
     Read { path: PathBuf, cause: String },
     #[error("{path} is not a usable model file: {cause}", path = path.display())]
     Malformed { path: PathBuf, cause: String },

@@ -28,11 +28,11 @@ impl Bert {
             "albert" => Self::albert(config, tensors),
             "electra" => Self::electra(config, tensors),
             "mpnet" => Self::mpnet(config, tensors),
-            _ => Self::bert(config, tensors),
+            _ => Self::plain(config, tensors),
         }
     }
 
-    fn bert(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Self, InferenceError> {
+    fn plain(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Self, InferenceError> {
         let (reader, sizes) = (Reader::below(tensors, "bert.", KNOWN), Sizes::read(config)?);
         let embeddings = Embeddings::load(&reader, tables(config, sizes.hidden, sizes.epsilon)?, None)?;
         let stack = Stack::load(&reader, places(config, "encoder.layer", "num_hidden_layers")?, &BERT, sizes)?;

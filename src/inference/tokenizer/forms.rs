@@ -25,15 +25,18 @@ pub fn open(folder: &Path) -> Result<(PathBuf, Tokenizer), InferenceError> {
     }
     if let Some(path) = there("vocab.txt") {
         let (settings, kind) = settings(folder, &path)?;
-        return Ok((path.clone(), word_piece::open(&path, &settings, kind)?));
+        let tokenizer = word_piece::open(&path, &settings, kind)?;
+        return Ok((path, tokenizer));
     }
     if let (Some(path), Some(merges)) = (there("vocab.json"), there("merges.txt")) {
         let (settings, kind) = settings(folder, &path)?;
-        return Ok((path.clone(), byte_pairs::open(&path, &merges, &settings, kind)?));
+        let tokenizer = byte_pairs::open(&path, &merges, &settings, kind)?;
+        return Ok((path, tokenizer));
     }
     if let Some(path) = SENTENCE_PIECE.into_iter().find_map(there) {
         let (settings, kind) = settings(folder, &path)?;
-        return Ok((path.clone(), sentence_piece::open(&path, &settings, kind)?));
+        let tokenizer = sentence_piece::open(&path, &settings, kind)?;
+        return Ok((path, tokenizer));
     }
     let names = SENTENCE_PIECE.join(", ");
     let cause = format!("no tokeniser is there; looked for tokenizer.json, vocab.txt, vocab.json with merges.txt, {names}");

@@ -233,8 +233,7 @@ impl TextTokenizer {
 /// Both ends moved back to the beginning of a character, as transformers counts them: a blank that a byte-level tokeniser put before a
 /// text takes nothing of its first character.
 fn whole_characters(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
-    let down = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    (down(start), down(end))
+    (text.floor_char_boundary(start), text.floor_char_boundary(end))
 }
 
 /// Some consecutive tokens of a text.

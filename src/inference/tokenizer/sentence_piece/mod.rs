@@ -108,3 +108,9 @@ fn merges(pieces: &[(String, f64)], model: &Model) -> Vec<(String, String)> {
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| Reverse((a.1, a.2)).cmp(&Reverse((b.1, b.2)))));
     merges.into_iter().map(|(.., left, right)| (left.to_owned(), right.to_owned())).collect()
 }
+
+/// The pieces of a file with their scores.
+#[cfg(test)]
+pub fn pieces_of(bytes: &[u8]) -> Result<Vec<(String, f32)>, String> {
+    Ok(Model::read(bytes)?.pieces.into_iter().map(|piece| (piece.text, piece.score)).collect())
+}

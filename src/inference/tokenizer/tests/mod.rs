@@ -1,3 +1,4 @@
 mod older_forms;
+mod real;
 mod refusals;
 mod windows;

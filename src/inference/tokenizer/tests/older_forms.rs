@@ -20,7 +20,7 @@ fn json<T: for<'a> Deserialize<'a>>(path: &Path) -> T {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn texts() -> Vec<Text> {
+pub fn texts() -> Vec<Text> {
     let rows: Vec<Vec<String>> = json(&place("texts.json"));
     let text = |row: Vec<String>| {
         let mut row = row.into_iter();
