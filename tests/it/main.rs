@@ -6,6 +6,7 @@ mod commands;
 mod demo;
 mod explained;
 mod faults;
+mod generate;
 mod inference;
 mod kafka;
 mod process;

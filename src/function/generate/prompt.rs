@@ -91,19 +91,27 @@ impl Build<'_> {
     /// Without the oldest messages, then with the beginning of the last text alone.
     fn fitting(&self, mut asked: Asked, room: usize) -> Result<Vec<u32>, Rejection> {
         if let Asked::Messages(messages) = &mut asked {
-            loop {
-                let system =
-                    messages.iter().take_while(|message| matches!(message.role.as_str(), "system" | "developer")).count();
-                if messages.len() <= system + 1 {
-                    break;
+            let is_system = |message: &&Message| matches!(message.role.as_str(), "system" | "developer");
+            let system = messages.iter().take_while(is_system).count().min(messages.len() - 1);
+            let most = messages.len() - system - 1;
+            let without = |count: usize| [&messages[..system], &messages[system + count..]].concat();
+            // A template may want a user first: then one message more is left out.
+            let fit = |count: usize| {
+                let ids = |count| self.ids(&Asked::Messages(without(count))).ok().filter(|ids| ids.len() <= room);
+                (count..=(count + 1).min(most)).find_map(ids)
+            };
+            if let Some(mut best) = fit(most) {
+                let (mut low, mut high) = (0, most);
+                while low + 1 < high {
+                    let middle = low.midpoint(high);
+                    match fit(middle) {
+                        Some(ids) => (high, best) = (middle, ids),
+                        None => low = middle,
+                    }
                 }
-                messages.remove(system);
-                // A template may want a user first; one that refuses what is left loses one more.
-                match self.ids(&Asked::Messages(messages.clone())) {
-                    Ok(ids) if ids.len() <= room => return Ok(ids),
-                    _ => {}
-                }
+                return Ok(best);
             }
+            *messages = without(most);
         }
         let whole = match &asked {
             Asked::Text(text) => text.clone(),

@@ -99,6 +99,8 @@ async fn conversations_and_long_texts() {
         assert!(answer["prompt_tokens"].as_u64().unwrap() <= 52, "{answer}");
     }
     assert!(answers[1]["prompt_tokens"].as_u64().unwrap() > 45, "{}", answers[1]);
+    // As many messages as there is room for: one more has 18 tokens at most.
+    assert!(answers[2]["prompt_tokens"].as_u64().unwrap() > 34, "{}", answers[2]);
     let strict = generate(json!({ "too_long": "reject" })).unwrap();
     let refused = |answer: &Value| (answer["rejected"]["code"].as_str().unwrap().to_owned(), answer["rejected"]["field"].clone());
     let answers = ask(

@@ -27,7 +27,7 @@ fn json(folder: &Path, name: &str) -> Value {
 }
 
 fn ids(tokenizer: &Tokenizer, text: &str) -> Value {
-    tokenizer.encode(text, true).unwrap().get_ids().iter().copied().collect::<Vec<u32>>().into()
+    tokenizer.encode(text, true).unwrap().get_ids().to_vec().into()
 }
 
 fn texts(document: &Value) -> Vec<&str> {
@@ -92,6 +92,7 @@ fn tiny_files_become_what_transformers_reads() {
     }
     let config = json(&out.path().join("llama.gguf"), "tokenizer_config.json");
     assert!(config["chat_template"].as_str().unwrap().contains("im_start"));
+    assert_eq!(config["model_input_names"], serde_json::json!(["input_ids", "attention_mask"]));
     assert_eq!((&config["bos_token"], &config["eos_token"]), (&"<|im_start|>".into(), &"<|im_end|>".into()));
     assert_eq!(json(&out.path().join("llama.gguf"), "generation_config.json")["eos_token_id"], 2);
 }

@@ -73,6 +73,8 @@ pub fn build(metadata: &Metadata, context: usize) -> Result<Vocabulary, Fault> {
         "bos_token": text_of(bos),
         "clean_up_tokenization_spaces": false,
         "eos_token": text_of(eos),
+        // Without it a tokeniser of this class makes `token_type_ids`, which causal models refuse.
+        "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": context,
         "pad_token": text_of(pad),
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -105,6 +105,8 @@ fn files(pieces: &Pieces<'_>, expected: usize, context: usize) -> Result<Vocabul
         "bos_token": tokens[BOS].text,
         "clean_up_tokenization_spaces": false,
         "eos_token": tokens[EOS].text,
+        // Without it a tokeniser of this class makes `token_type_ids`, which causal models refuse.
+        "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": context,
         "pad_token": null,
         "tokenizer_class": "PreTrainedTokenizerFast",
