@@ -27,10 +27,10 @@ use std::sync::Arc;
 /// are folded from the empty state, and each is answered in its turn.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --model MINILM --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
+    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --model MINILM --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call reply --model MINILM --options '{\"bank\": \"replies.csv\"}' 'where is my parcel'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
 )]
 pub struct Args {
-    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `fill`, `summarize`, `generate` or `copy`; with --config any that
+    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `reply`, `fill`, `summarize`, `generate` or `copy`; with --config any that
     /// a pipeline of it runs.
     function: String,
     /// One text, instead of lines.

@@ -12,6 +12,7 @@ pub const FUNCTIONS: &[(&str, bool)] = &[
     ("fill", true),
     ("generate", true),
     ("recommend", false),
+    ("reply", true),
     ("rerank", true),
     ("risk", false),
     ("sentiment", true),

@@ -11,13 +11,14 @@
 //! Handles are cheap to clone and shared among threads. A call blocks its thread until the model threads have answered, inside a
 //! Tokio runtime too; there `ask` waits without blocking.
 
-mod block;
+pub(super) mod block;
 mod build;
-mod find;
+pub(super) mod find;
 
 use super::answer::Answer;
 use super::classify::{Classify, Label, Passage};
 use super::fill::Fill;
+use super::reply::Reply;
 use super::rerank::Rerank;
 use super::similar::Similar;
 use super::summarize::Summarize;
@@ -94,6 +95,12 @@ pub fn similar(model: &str) -> Result<Builder<Similar>, Error> {
 
 /// Texts by how well they fit a query. See [`classify`] for `model`.
 pub fn rerank(model: &str) -> Result<Builder<Rerank>, Error> {
+    Builder::find(model)
+}
+
+/// Approved replies for messages of customers, best first; it only suggests, and sends nothing. See [`classify`] for `model`, which must
+/// embed.
+pub fn reply(model: &str) -> Result<Builder<Reply>, Error> {
     Builder::find(model)
 }
 

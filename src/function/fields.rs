@@ -41,6 +41,17 @@ impl Places {
         Self { places, members }
     }
 
+    /// The same where paths are read too that are no fields of the function; see [`Fields::at`].
+    pub fn with_paths(mut self, paths: &[String]) -> Self {
+        for path in paths {
+            let first = path.split('.').next().unwrap_or_default();
+            if !self.members.iter().any(|known| **known == *first) {
+                self.members.push(first.into());
+            }
+        }
+        self
+    }
+
     /// A refusal by the path in the event, where it names one of these fields.
     pub fn located(&self, refused: Rejection) -> Rejection {
         let Some(field) = refused.field.as_deref() else { return refused };
@@ -130,6 +141,14 @@ impl Fields<'_> {
         self.find(name).and_then(|(_, value)| value)
     }
 
+    /// What stands at one of the paths that [`Places::with_paths`] was given.
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let member = self.places.members.iter().position(|known| **known == *first)?;
+        let value = self.members.get(member)?.as_ref()?;
+        rest.map_or(Some(value), |rest| at(value, rest))
+    }
+
     /// Whether a field is there.
     pub fn has(&self, name: &'static str) -> bool {
         self.find(name).is_some_and(|(_, value)| value.is_some())
@@ -176,6 +195,12 @@ mod tests {
         {
             assert_eq!(moved.located(Rejection::new("x", "y").at(field)).field.as_deref(), Some(expected));
         }
+        let beside = places(json!({ "context": "doc.body" })).with_paths(&["doc.author.name".to_owned(), "id".to_owned()]);
+        let one = input(0, &json!({ "id": 7, "doc": { "body": "b", "author": { "name": "Ann" } } }));
+        let fields = beside.of(&one).unwrap();
+        assert_eq!((fields.at("doc.author.name"), fields.at("id")), (Some(&json!("Ann")), Some(&json!(7))));
+        assert!(fields.at("doc.author.age").is_none() && fields.at("id.x").is_none() && fields.at("other").is_none());
+        assert_eq!(fields.text("context").unwrap(), "b");
         let number = input(0, &json!(7));
         assert_eq!(moved.of(&number).err().unwrap().code, "not_an_object");
     }

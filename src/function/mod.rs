@@ -14,6 +14,7 @@ pub mod offline;
 pub mod options;
 mod passed;
 pub mod recommend;
+pub mod reply;
 pub mod requests;
 pub mod rerank;
 pub mod risk;

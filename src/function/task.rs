@@ -47,6 +47,11 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     fn encoder(&self) -> &Arc<Encoder>;
 
+    /// Paths in an event that are read beside the fields.
+    fn paths(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What one event asks.
     fn ask(&self, fields: &Fields<'_>) -> Result<Self::Ask, Rejection>;
 
@@ -84,11 +89,12 @@ impl<T: Task> TextFunction<T> {
         Self::build(options, |own| T::new(encoder, own))
     }
 
-    fn build(options: &Map<String, Value>, make: impl FnOnce(T::Options) -> Result<T, String>) -> Result<Self, String> {
+    /// Around a task that `make` builds of its own options; for tasks that need more than a model.
+    pub fn build(options: &Map<String, Value>, make: impl FnOnce(T::Options) -> Result<T, String>) -> Result<Self, String> {
         let (common, own) = options::read::<T::Options>(T::NAME, T::FIELDS, options)?;
         let task = make(own).map_err(|cause| format!("{}: {cause}", T::NAME))?;
         let spec = Spec { name: T::NAME, version: T::VERSION, model: task.encoder().id().to_owned(), limits: LIMITS };
-        let places = Places::new(T::FIELDS, &common.fields);
+        let places = Places::new(T::FIELDS, &common.fields).with_paths(&task.paths());
         Ok(Self { spec, task, common, places, options: options.clone() })
     }
 

@@ -5,6 +5,7 @@ mod bad;
 mod minilm;
 mod parity;
 mod policies;
+mod reply;
 
 use super::{Function, offline, text_function};
 use crate::inference::{Encoder, Options, Threads};

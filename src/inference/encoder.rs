@@ -1,5 +1,9 @@
 //! A model folder brought to life: texts in, vectors or logits out.
 
+mod together;
+
+pub use together::Together;
+
 use super::InferenceError;
 use super::backbone::{self, Backbone, Backbones, Pooling};
 use super::batch;
@@ -75,6 +79,7 @@ pub struct Encoder {
     described: Described,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
+    options: Options,
 }
 
 impl Encoder {
@@ -101,7 +106,12 @@ impl Encoder {
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, described, shared, handle })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, described, shared, handle, options: options.clone() })
+    }
+
+    /// Opens another model as this one was opened; if it stands on the same encoder, they share it.
+    pub fn open_beside(&self, name: &str, folder: &Path) -> Result<Self, InferenceError> {
+        Self::open(name, folder, None, &self.options)
     }
 
     /// `name@digest12`.
@@ -232,13 +242,16 @@ enum Request {
     Texts(Head, Vec<Text>, Cut),
     Tokens(Head, Vec<Tokens>),
     Windows(Vec<Text>, Cut),
+    /// The vectors, and the scores of heads that stand on the same encoder.
+    Together(Vec<Arc<Shared>>, Vec<Text>),
 }
 
-/// One of the two is empty.
+/// All but one are empty.
 #[derive(Default)]
 struct Reply {
     answers: Vec<Answer>,
     windows: Vec<Vec<Tokens>>,
+    together: Vec<Together>,
 }
 
 struct Engine {
@@ -251,17 +264,15 @@ impl Model for Engine {
     type Output = Reply;
 
     fn infer(&mut self, request: Request) -> Result<Reply, InferenceError> {
-        let tokenizer = &self.shared.backbone.tokenizer;
         let (head, tokens) = match request {
+            Request::Together(heads, texts) => return self.together(&heads, &texts),
             Request::Windows(texts, cut) => {
+                let tokenizer = &self.shared.backbone.tokenizer;
                 let windows = texts.iter().map(|text| tokenizer.windows(text, &cut)).collect::<Result<_, _>>()?;
                 return Ok(Reply { windows, ..Reply::default() });
             }
             Request::Tokens(head, tokens) => (head, tokens),
-            Request::Texts(head, texts, cut) => {
-                let windows = texts.iter().map(|text| Ok(tokenizer.windows(text, &cut)?.swap_remove(0)));
-                (head, windows.collect::<Result<_, InferenceError>>()?)
-            }
+            Request::Texts(head, texts, cut) => (head, self.shared.tokens(&texts, &cut)?),
         };
         let lengths: Vec<usize> = tokens.iter().map(|t| t.ids.len()).collect();
         let mut answers: Vec<Answer> =
@@ -282,31 +293,41 @@ impl Model for Engine {
 }
 
 impl Shared {
+    /// What the network sees of each text: its first window.
+    fn tokens(&self, texts: &[Text], cut: &Cut) -> Result<Vec<Tokens>, InferenceError> {
+        texts.iter().map(|text| Ok(self.backbone.tokenizer.windows(text, cut)?.swap_remove(0))).collect()
+    }
+
     /// One vector a text.
     fn values(&self, head: Head, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>, InferenceError> {
+        self.backbone.network.encode(texts, scratch)?;
+        self.read(head, texts, &scratch.x)
+    }
+
+    /// The same from what the network left, `[total_tokens, hidden]`.
+    fn read(&self, head: Head, texts: &[Sequence<'_>], x: &[f32]) -> Result<Vec<Vec<f32>>, InferenceError> {
         let network = &*self.backbone.network;
         let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
-        network.encode(texts, scratch)?;
         let logits = |labelled: &Labelled| match labelled.head.rows {
             Rows::Embedding => {
-                let rows = self.embeddings(texts, &scratch.x).concat();
+                let rows = self.embeddings(texts, x).concat();
                 labelled.head.finish(network, rows, &vec![1; texts.len()])
             }
-            _ => labelled.head.logits(network, &scratch.x, texts, None),
+            _ => labelled.head.logits(network, x, texts, None),
         };
         let heads = &self.heads;
         match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
-            (Head::Embed, ..) => Ok(self.embeddings(texts, &scratch.x)),
+            (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
             (Head::Logits, Some(of), ..) => Ok(logits(of)),
             (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
-            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, &scratch.x, texts, None)),
+            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, x, texts, None)),
             (Head::Mask, .., Some(of)) => {
                 let masks = |text: &Sequence<'_>| {
                     (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()
                 };
                 let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
-                Ok(of.logits(network, &scratch.x, texts, Some(&only)))
+                Ok(of.logits(network, x, texts, Some(&only)))
             }
             (Head::Classify | Head::Logits, ..) => none("labels of a text"),
             (Head::Tokens, ..) => none("labels of tokens"),

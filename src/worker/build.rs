@@ -10,6 +10,7 @@ use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::generate::Generate;
 use crate::function::recommend::Recommend;
+use crate::function::reply;
 use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
 use crate::function::{TEXT_FUNCTIONS, text_function};
@@ -51,6 +52,18 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         "recommend" => {
             let signals = config.recommend_of(pipeline).context("it needs [recommend]")?;
             Arc::new(Recommend::new(signals, options).map_err(|error| anyhow!(error))?)
+        }
+        "reply" => {
+            // A name of a section, or a folder.
+            let named = |name: &str| {
+                let (path, digest) = match config.models.get(name) {
+                    Some(model) => (model.path.clone(), model.digest.as_deref()),
+                    None => (config.base.join(name), None),
+                };
+                let hint = if path.exists() { "" } else { "; name a section [models.NAME] or a folder" };
+                registry.encoder(name, &path, digest).map_err(|error| format!("{error}{hint}"))
+            };
+            Arc::new(reply::load(encoder()?, options, &config.base, &named).map_err(|error| anyhow!(error))?)
         }
         text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder()?, options).map_err(|error| anyhow!(error))?,
         other => return Err(anyhow!("there is no function `{other}`")),
@@ -179,4 +192,30 @@ pub fn client_properties(config: &Config) -> Vec<(String, String)> {
     client.extend(files.into_iter().filter_map(|(name, path)| Some((name.to_owned(), path.as_ref()?.display().to_string()))));
     client.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
     client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::offline::{Offline, Plain, call};
+    use serde_json::json;
+    use std::path::Path;
+
+    /// Would catch: a bank or a model that is looked for where the program was started, a sample whose options are refused.
+    #[tokio::test]
+    async fn the_sample_of_replies_suggests() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/reply.toml");
+        let config = Config::load(&path, &std::collections::BTreeMap::new()).unwrap();
+        let registry = Registry::default();
+        let reply = function(&config, &config.pipeline[0], &registry).unwrap();
+        let input = json!({ "id": "m1", "text": "Where is my parcel?", "customer": { "name": "Ann" } });
+        let output = call(&*reply, &mut *Plain.sitting(), 0, &[input]).await.unwrap().remove(0);
+        assert_eq!(output["suggestions"][0]["text"], "Hello Ann, you can follow your parcel on the page My orders.", "{output}");
+        assert!(output["sentiment"]["label"].is_string() && registry.loaded().len() == 2, "{output}");
+
+        let mut wrong = config.pipeline[0].clone();
+        wrong.options.insert("intent_model".to_owned(), "intent".into());
+        let error = function(&config, &wrong, &registry).err().unwrap().to_string();
+        assert!(error.contains("`intent_model`") && error.contains("[models.NAME]"), "{error}");
+    }
 }

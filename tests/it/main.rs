@@ -4,6 +4,7 @@ mod arrows;
 mod chain;
 mod commands;
 mod demo;
+mod examples;
 mod explained;
 mod faults;
 mod generate;

@@ -6,6 +6,7 @@ use crate::function::answer::Answer;
 use crate::function::classify::Classify;
 use crate::function::fill::Fill;
 use crate::function::options::TooLong;
+use crate::function::reply::{self, Entry, Reply};
 use crate::function::rerank::Rerank;
 use crate::function::summarize::Summarize;
 use crate::function::tag::{Strategy, Tag};
@@ -121,6 +122,40 @@ impl Builder<Rerank> {
     /// Texts in an answer.
     pub fn top_k(self, texts: usize) -> Self {
         self.option("top_k", texts)
+    }
+}
+
+impl Builder<Reply> {
+    /// Approved replies out of a .jsonl, .csv or .tsv file, which is read now.
+    pub fn bank(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let entries = reply::entries(path.as_ref()).map_err(|cause| Error::Options(format!("reply: {cause}")))?;
+        Ok(self.replies(entries))
+    }
+
+    /// Approved replies; a plain text is one without examples.
+    pub fn replies<E: Into<Entry>>(self, replies: impl IntoIterator<Item = E>) -> Self {
+        let entries: Vec<Entry> = replies.into_iter().map(Into::into).collect();
+        self.option("replies", serde_json::to_value(entries).unwrap_or_default())
+    }
+
+    /// Suggestions at most.
+    pub fn top_k(self, suggestions: usize) -> Self {
+        self.option("top_k", suggestions)
+    }
+
+    /// Least cosine of a suggestion with the message.
+    pub fn min_score(self, score: f32) -> Self {
+        self.option("min_score", score)
+    }
+
+    /// A classifier of intents: a folder or a name, as for the model.
+    pub fn intent_model(self, model: &str) -> Self {
+        self.option("intent_model", model)
+    }
+
+    /// A classifier of the message's sentiment, likewise.
+    pub fn sentiment_model(self, model: &str) -> Self {
+        self.option("sentiment_model", model)
     }
 }
 

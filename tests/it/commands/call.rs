@@ -138,3 +138,22 @@ fn a_text_and_its_fields_come_from_the_command_line() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && said.contains("known: aggregation_strategy"), "{said}");
 }
+
+/// Would catch: a bank that is looked for elsewhere than is said, words of the command line that do not reach the function.
+#[test]
+fn replies_come_from_a_bank() {
+    let asked = r#"{"text": "where is my parcel", "customer": {"name": "Ann"}}"#;
+    let found = answers(&millrace(&["reply", "--config", "deploy/samples/reply.toml"], asked)).remove(0);
+    assert_eq!(found["suggestions"][0]["source"], "parcel", "{found}");
+    assert!(found["sentiment"]["label"].is_string(), "{found}");
+    let options = r#"{"bank": "deploy/samples/replies.csv", "min_score": -1}"#;
+    let arguments = ["reply", "--model", "models/minilm-en", "--options", options, "--top-k", "2", "I was charged twice."];
+    let found = answers(&millrace(&arguments, "")).remove(0);
+    assert_eq!(
+        (&found["suggestions"][0]["source"], found["suggestions"].as_array().unwrap().len()),
+        (&json!("charged-twice"), 2)
+    );
+    let refused = millrace(&["reply", "--model", "models/minilm-en", "a"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("option `bank`"), "{said}");
+}

@@ -1,0 +1,226 @@
+//! `reply`: which of a desk's approved replies fit a customer's message. It only suggests: nothing is written anew and nothing is sent;
+//! the record holds the suggestions, and what becomes of them is for who reads it.
+//!
+//! A reply's score is the greatest cosine of the message with the examples of messages that it answers (`when`), or with its own text
+//! where it has none. A reply whose intent is the one that `intent_model` sees in the message gains `intent_bonus` times the
+//! probability of that intent. Which of the replies above `min_score` are suggested is decided by maximal marginal relevance, so that
+//! they do not all say the same. The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
+
+mod ask;
+mod bank;
+mod choose;
+mod heads;
+mod options;
+mod read;
+mod slots;
+
+pub use ask::Message;
+pub use options::{Entry, Options};
+pub use read::entries;
+
+use super::classify::Label;
+use super::control::harmless;
+use super::fields::Fields;
+use super::task::{Task, TextFunction};
+use super::texts::{call_error, rounded};
+use super::windows::cosine;
+use super::{CallError, Prediction, api};
+use crate::event::Rejection;
+use crate::inference::{Encoder, Together};
+use bank::{Bank, Known};
+use choose::Candidate;
+use heads::Heads;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a name in the options becomes an open model.
+pub type Open<'a> = &'a dyn Fn(&str) -> Result<Arc<Encoder>, String>;
+
+/// A reply that fits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suggestion {
+    /// The reply with its placeholders filled.
+    pub text: String,
+    /// The cosine, and the bonus where the intents agree.
+    pub score: f64,
+    /// The reply's `id`; where it has none, its number in the bank, from 1.
+    pub source: String,
+    pub intent: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// What is suggested for one message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suggestions {
+    /// Best first.
+    pub suggestions: Vec<Suggestion>,
+    /// Why there is none: `below_min_score`; `unfilled`, when all that fit have placeholders that the event does not fill.
+    pub reason: Option<&'static str>,
+    /// With `intent_model`.
+    pub intent: Option<Label>,
+    /// With `sentiment_model`.
+    pub sentiment: Option<Label>,
+    /// Tokens that the network saw.
+    pub tokens: usize,
+    /// Whether the message was longer than the model sees; its beginning was read.
+    pub truncated: bool,
+}
+
+/// Fields: `suggestions` (`text`, `score`, `source`, and where the bank has them `intent` and `tags`), `reason` where there is none,
+/// `intent` and `sentiment` (`label`, `score`) where there are models for them, `bank` (the first digits of the bank's sha256),
+/// `tokens`, `truncated`. The prediction's label and score are source and score of the first suggestion.
+pub struct Reply {
+    encoder: Arc<Encoder>,
+    options: Options,
+    bank: Arc<Bank>,
+    heads: Heads,
+}
+
+/// The function; `base` is where a relative path of `bank` starts, and `open` knows the models by name. Blocks while the bank is read.
+pub fn load(
+    encoder: Arc<Encoder>,
+    options: &Map<String, Value>,
+    base: &Path,
+    open: Open<'_>,
+) -> Result<TextFunction<Reply>, String> {
+    TextFunction::build(options, |own| Reply::build(encoder, own, base, open))
+}
+
+impl Reply {
+    fn build(encoder: Arc<Encoder>, options: Options, base: &Path, open: Open<'_>) -> Result<Self, String> {
+        options.check()?;
+        let entries = options.entries(base)?;
+        let heads = Heads::open(&options, open)?;
+        heads.check(&entries)?;
+        let bank = Arc::new(Bank::new(&encoder, entries, &options.fill)?);
+        Ok(Self { encoder, options, bank, heads })
+    }
+
+    fn suggestions(&self, message: &Message, seen: Together) -> Suggestions {
+        let Together { embedding, scores } = seen;
+        let (intent, sentiment) = self.heads.labels(&scores);
+        let worth = |reply: &Known, cosine: f32| match &intent {
+            Some(intent) if reply.intent.as_deref() == Some(intent.name.as_str()) => {
+                cosine + self.options.intent_bonus * intent.score as f32
+            }
+            _ => cosine,
+        };
+        let (mut fit, mut candidates, mut texts) = (0, Vec::new(), Vec::new());
+        for reply in &self.bank.replies {
+            let cosine = reply.examples().map(|example| cosine(&embedding.values, example)).fold(f32::NEG_INFINITY, f32::max);
+            if cosine < self.options.min_score {
+                continue;
+            }
+            fit += 1;
+            let Some(text) = slots::filled(&reply.pieces, &message.values) else { continue };
+            texts.push((reply, text));
+            candidates.push(Candidate {
+                worth: worth(reply, cosine),
+                vector: &reply.vector,
+                intent: reply.intent.as_deref().filter(|_| self.options.one_per_intent),
+            });
+        }
+        let chosen = choose::choose(&candidates, self.options.top_k, self.options.diversity);
+        let one = |place: usize| {
+            let ((reply, text), score) = (&texts[place], rounded(candidates[place].worth));
+            let (source, intent, tags) = (reply.source.clone(), reply.intent.clone(), reply.tags.clone());
+            Suggestion { text: text.clone(), score, source, intent, tags }
+        };
+        let suggestions: Vec<Suggestion> = chosen.into_iter().map(one).collect();
+        let none = if fit == 0 { "below_min_score" } else { "unfilled" };
+        let reason = suggestions.is_empty().then_some(none);
+        Suggestions { suggestions, reason, intent, sentiment, tokens: embedding.tokens, truncated: embedding.truncated }
+    }
+}
+
+impl Task for Reply {
+    const NAME: &'static str = "reply";
+    const VERSION: u32 = 1;
+    const FIELDS: &'static [&'static str] = &["text", "messages"];
+    const PARAMETERS: &'static [&'static str] = &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus"];
+    type Options = Options;
+    type Ask = Message;
+    type Answer = Suggestions;
+
+    /// Paths are relative to the working folder; models of the options are folders, or names that [`api::classify`] finds.
+    fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
+        let beside = |name: &str| {
+            let folder = api::find::folder(name).map_err(|error| error.to_string())?;
+            let name = folder.file_name().map_or(name.into(), |name| name.to_string_lossy());
+            encoder.open_beside(&name, &folder).map(Arc::new).map_err(|error| error.to_string())
+        };
+        Self::build(encoder.clone(), options, Path::new(""), &beside)
+    }
+
+    fn with(&self, options: Options) -> Result<Self, String> {
+        options.check()?;
+        Ok(Self { encoder: self.encoder.clone(), options, bank: self.bank.clone(), heads: self.heads.clone() })
+    }
+
+    fn encoder(&self) -> &Arc<Encoder> {
+        &self.encoder
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.bank.placeholders.values().cloned().collect()
+    }
+
+    fn ask(&self, fields: &Fields<'_>) -> Result<Message, Rejection> {
+        ask::read(fields, &self.bank.placeholders)
+    }
+
+    fn texts(ask: &Message) -> Vec<(&'static str, Option<usize>, &str)> {
+        vec![(if ask.place.is_some() { "messages" } else { "text" }, ask.place, &ask.text)]
+    }
+
+    async fn answer(&self, asks: Vec<Message>) -> Result<Vec<Result<Suggestions, Rejection>>, CallError> {
+        let heads = self.heads.all();
+        let clean = |ask: &Message| {
+            let own = harmless(self.encoder.tokenizer(), ask.text.clone(), None);
+            heads.iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
+        };
+        let seen = self.encoder.answer_heads(&heads, asks.iter().map(clean).collect()).await.map_err(call_error)?;
+        if seen.len() != asks.len() {
+            return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
+        }
+        Ok(asks.iter().zip(seen).map(|(ask, seen)| Ok(self.suggestions(ask, seen))).collect())
+    }
+
+    fn prediction(&self, answer: Suggestions) -> Prediction {
+        let first = answer.suggestions.first();
+        let (label, score) = (first.map(|first| first.source.as_str().into()), first.map(|first| first.score));
+        let one = |of: &Suggestion| {
+            let mut one = json!({ "text": of.text, "score": of.score, "source": of.source });
+            if let Some(intent) = &of.intent {
+                one["intent"] = intent.as_str().into();
+            }
+            if !of.tags.is_empty() {
+                one["tags"] = of.tags.clone().into();
+            }
+            one
+        };
+        let mut fields = Map::new();
+        fields.insert("suggestions".into(), answer.suggestions.iter().map(one).collect());
+        if let Some(reason) = answer.reason {
+            fields.insert("reason".into(), reason.into());
+        }
+        for (name, label) in [("intent", &answer.intent), ("sentiment", &answer.sentiment)] {
+            if let Some(label) = label {
+                fields.insert(name.into(), json!({ "label": label.name, "score": label.score }));
+            }
+        }
+        fields.insert("bank".into(), self.bank.digest.as_str().into());
+        fields.insert("tokens".into(), answer.tokens.into());
+        fields.insert("truncated".into(), answer.truncated.into());
+        Prediction { key: None, fields, label, score }
+    }
+
+    fn bare(fields: &Value) -> Value {
+        fields["suggestions"].clone()
+    }
+
+    fn example(&self) -> Value {
+        json!("Where is my parcel?")
+    }
+}

@@ -1,0 +1,176 @@
+//! A text's vector and what several heads say of it, from one pass through the encoder that they stand on.
+
+use super::{Answer, Encoder, Engine, Head, Reply, Request, Shared, text_weight};
+use crate::inference::InferenceError;
+use crate::inference::batch;
+use crate::inference::network::Sequence;
+use crate::inference::tokenizer::{Cut, Text, Tokens};
+use std::sync::Arc;
+
+/// What an encoder and heads on it say of one text.
+#[derive(Debug, Clone)]
+pub struct Together {
+    /// As [`Head::Embed`] has it.
+    pub embedding: Answer,
+    /// Of each head, in order, what [`Head::Classify`] has: `[heads][labels]`.
+    pub scores: Vec<Vec<f32>>,
+}
+
+impl Encoder {
+    /// One answer a text, in the same order: its vector, and the scores of each head. The heads that stand on this encoder (see
+    /// [`Encoder::shares_backbone`]) cost no pass of their own; others run apart. A model without labels is an error.
+    pub async fn answer_heads(&self, heads: &[&Encoder], texts: Vec<String>) -> Result<Vec<Together>, InferenceError> {
+        if let Some(bare) = heads.iter().find(|head| head.labels().is_none()) {
+            return Err(InferenceError::Poison(format!("the model {} has no head for labels of a text", bare.id())));
+        }
+        let mut apart = Vec::with_capacity(heads.len());
+        for head in heads {
+            let answers = match self.shares_backbone(head) {
+                true => None,
+                false => Some(head.answer(Head::Classify, texts.clone()).await?.into_iter()),
+            };
+            apart.push(answers);
+        }
+        let near: Vec<Arc<Shared>> =
+            heads.iter().filter(|head| self.shares_backbone(head)).map(|head| Arc::clone(&head.shared)).collect();
+        let mut all = self.in_one_pass(&near, texts.into_iter().map(Text::from).collect()).await?;
+        for one in &mut all {
+            let mut near = std::mem::take(&mut one.scores).into_iter();
+            let next = |apart: &mut Option<std::vec::IntoIter<Answer>>| match apart {
+                Some(answers) => answers.next().map(|answer| answer.values),
+                None => near.next(),
+            };
+            let scores: Option<Vec<Vec<f32>>> = apart.iter_mut().map(next).collect();
+            one.scores = scores.ok_or_else(|| InferenceError::Poison("a head gave no answer".to_owned()))?;
+        }
+        Ok(all)
+    }
+
+    async fn in_one_pass(&self, heads: &[Arc<Shared>], texts: Vec<Text>) -> Result<Vec<Together>, InferenceError> {
+        let longest = self.max_tokens();
+        let weights: Vec<usize> = texts.iter().map(|text| text_weight(text, longest)).collect();
+        let mut texts = texts.into_iter();
+        let ranges = batch::shares(&weights, self.handle.threads());
+        let request = |count| Request::Together(heads.to_vec(), texts.by_ref().take(count).collect());
+        let requests = ranges.into_iter().map(|range| range.len()).map(request).collect();
+        Ok(self.infer(requests).await?.into_iter().flat_map(|reply| reply.together).collect())
+    }
+}
+
+impl Engine {
+    /// The heads stand on this engine's encoder.
+    pub(super) fn together(&mut self, heads: &[Arc<Shared>], texts: &[Text]) -> Result<Reply, InferenceError> {
+        let tokens = self.shared.tokens(texts, &Cut::default())?;
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
+        let empty = |tokens: &Tokens| Together {
+            embedding: Answer { values: Vec::new(), tokens: tokens.ids.len(), truncated: tokens.truncated },
+            scores: Vec::with_capacity(heads.len()),
+        };
+        let mut together: Vec<Together> = tokens.iter().map(empty).collect();
+        for batch in batch::by_token_budget(&lengths, self.shared.token_budget) {
+            let texts: Vec<Sequence<'_>> =
+                batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
+            self.shared.backbone.network.encode(&texts, &mut self.scratch)?;
+            let vectors = self.shared.read(Head::Embed, &texts, &self.scratch.x)?;
+            batch.iter().zip(vectors).for_each(|(&i, vector)| together[i].embedding.values = vector);
+            for head in heads {
+                let scores = head.read(Head::Classify, &texts, &self.scratch.x)?;
+                batch.iter().zip(scores).for_each(|(&i, scores)| together[i].scores.push(scores));
+            }
+        }
+        let numbers = |one: &Together| one.embedding.values.iter().chain(one.scores.iter().flatten()).all(|v| v.is_finite());
+        match together.iter().all(numbers) {
+            true => Ok(Reply { together, ..Reply::default() }),
+            false => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::backbone::{Backbone, Pooling};
+    use crate::inference::checkpoint::ModelConfig;
+    use crate::inference::handle::Model;
+    use crate::inference::heads::Heads;
+    use crate::inference::network::{self, Network, Scratch};
+    use crate::inference::tokenizer::TextTokenizer;
+    use crate::inference::weights::Weights;
+    use crate::inference::{Options, Threads};
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts how often it is run.
+    struct Counting(Box<dyn Network>, Arc<AtomicUsize>);
+
+    impl Network for Counting {
+        fn hidden(&self) -> usize {
+            self.0.hidden()
+        }
+
+        fn max_tokens(&self) -> usize {
+            self.0.max_tokens()
+        }
+
+        fn vocabulary(&self) -> usize {
+            self.0.vocabulary()
+        }
+
+        fn words(&self) -> &[f32] {
+            self.0.words()
+        }
+
+        fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.encode(texts, scratch)
+        }
+    }
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions").join(name)
+    }
+
+    /// Would catch: a pass for each head, scores that differ from those of the head alone, heads or texts in another order.
+    #[test]
+    fn heads_on_one_encoder_cost_one_pass() {
+        let (folder, passes) = (fixture("one"), Arc::new(AtomicUsize::new(0)));
+        let (config, weights) = (ModelConfig::open(&folder).unwrap(), Weights::open(&folder, None).unwrap());
+        let tensors = weights.tensors().unwrap();
+        let network = network::load(&config, &tensors).unwrap();
+        let tokenizer = TextTokenizer::open(&folder, network.max_tokens()).unwrap();
+        let heads = [(); 2].map(|()| Heads::load(&config, &tensors, &*network).unwrap());
+        let network = Box::new(Counting(network, passes.clone()));
+        let backbone = Arc::new(Backbone { network, tokenizer, mask_token: None, pooling: Pooling::Mean, unread: Vec::new() });
+        let heads = heads.map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512 }));
+        let mut engine = Engine { shared: heads[0].clone(), scratch: Scratch::default() };
+        let texts: Vec<Text> = ["good film", "a bad, bad film", "good"].map(|text| Text::from(text.to_owned())).into();
+        let together = engine.infer(Request::Together(heads.to_vec(), texts.clone())).unwrap().together;
+        assert_eq!((together.len(), passes.swap(0, Ordering::Relaxed)), (3, 1));
+        let mut alone = |head| engine.infer(Request::Texts(head, texts.clone(), Cut::default())).unwrap().answers;
+        let (vectors, scores) = (alone(Head::Embed), alone(Head::Classify));
+        assert_eq!(passes.load(Ordering::Relaxed), 2);
+        for ((one, vector), scores) in together.iter().zip(&vectors).zip(&scores) {
+            assert_eq!((&one.embedding.values, one.embedding.tokens), (&vector.values, vector.tokens));
+            assert_eq!(one.scores, [scores.values.clone(), scores.values.clone()]);
+        }
+    }
+
+    /// Would catch: a head on another encoder whose scores land in another place, or are read from the wrong vectors.
+    #[tokio::test]
+    async fn heads_elsewhere_answer_in_their_place() {
+        let options = Options { threads: Threads::Exactly(2), ..Options::default() };
+        let open = |name: &str| Encoder::open(name, &fixture(name), None, &options).unwrap();
+        let (own, many, bare) = (open("one"), open("many"), open("fill"));
+        let texts: Vec<String> = (0..9).map(|i| "good film ".repeat(1 + i % 4)).collect();
+        let together = own.answer_heads(&[&many, &own], texts.clone()).await.unwrap();
+        let (vectors, own_scores) =
+            (own.answer(Head::Embed, texts.clone()).await.unwrap(), own.answer(Head::Classify, texts.clone()).await.unwrap());
+        let many_scores = many.answer(Head::Classify, texts.clone()).await.unwrap();
+        assert_eq!(together.len(), texts.len());
+        for (i, one) in together.iter().enumerate() {
+            assert_eq!(one.embedding.values, vectors[i].values);
+            assert_eq!(one.scores, [many_scores[i].values.clone(), own_scores[i].values.clone()]);
+        }
+        assert!(own.answer_heads(&[&bare], texts).await.unwrap_err().to_string().contains("no head for labels"));
+    }
+}
