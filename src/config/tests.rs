@@ -43,6 +43,21 @@ fn the_shipped_sample_loads() {
 }
 
 #[test]
+fn every_sample_with_a_pipeline_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples");
+    let mut loaded = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let of_pipelines = path.extension().is_some_and(|end| end == "toml");
+        if of_pipelines && std::fs::read_to_string(&path).unwrap().contains("[[pipeline]]") {
+            let config = Config::load(&path, &env(&[])).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            loaded += config.pipeline.len();
+        }
+    }
+    assert!(loaded >= 8, "{loaded} pipelines");
+}
+
+#[test]
 fn an_unknown_key_shows_its_line_and_the_nearest_one() {
     let text = parse("[kafka]\nbroker = \"x\"\n").unwrap_err().to_string();
     assert!(text.contains("line 2") && text.contains("did you mean `brokers`?"), "{text}");
