@@ -45,7 +45,10 @@ impl Backbone {
 
 /// The encoders of this process that are in use, by folder and digest: what stands beside the weights (pooling, tokeniser) counts too.
 #[derive(Clone, Default)]
-pub struct Backbones(Arc<Mutex<HashMap<(PathBuf, String), Weak<Backbone>>>>);
+pub struct Backbones(Arc<Mutex<Open>>);
+
+/// By folder and digest.
+type Open = HashMap<(PathBuf, String), Weak<Backbone>>;
 
 impl std::fmt::Debug for Backbones {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

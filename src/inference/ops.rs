@@ -268,7 +268,7 @@ vectorised! {
     /// GELU with the hyperbolic tangent, in place: `x * sigmoid(2 u)` with `u = sqrt(2 / pi) * (x + 0.044715 x^3)`.
     gelu_tanh(x: &mut [f32]) {
         for v in x {
-            *v *= sigmoid(1.595_769_1 * (*v + 0.044_715 * *v * *v * *v));
+            *v *= sigmoid(1.595_769 * (*v + 0.044_715 * *v * *v * *v));
         }
     }
 }

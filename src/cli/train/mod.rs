@@ -138,7 +138,8 @@ impl Data {
         }
         for (label, name) in found.iter().zip(&names) {
             let count = |rows: &[Row]| rows.iter().filter(|row| row.label == *label).count();
-            report.say(format!("label {label} ({name}): {} rows to train on, {} to measure on", count(&train), count(&dev)));
+            let named = if label == name { label.clone() } else { format!("{label} ({name})") };
+            report.say(format!("label {named}: {} rows to train on, {} to measure on", count(&train), count(&dev)));
         }
         let seen: HashSet<&str> = dev.iter().map(|row| row.text.as_str()).collect();
         let shared = train.iter().filter(|row| seen.contains(row.text.as_str())).count();

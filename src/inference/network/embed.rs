@@ -69,7 +69,8 @@ impl Embeddings {
     pub fn look_up(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         check(texts, self.max_tokens(), self.vocabulary())?;
         let Scratch { x, y, .. } = scratch;
-        (x.clear(), y.clear());
+        x.clear();
+        y.clear();
         let width = self.tables.width;
         for text in texts {
             let mut next = self.tables.padding.map_or(0, |padding| padding + 1);

@@ -50,8 +50,8 @@ pub fn check(frame: &PostProcessorWrapper) -> Result<(), String> {
             Value::Array(items) => open.extend(items),
             Value::Object(fields) => {
                 for (template, seconds) in [("single", false), ("pair", true)] {
-                    let pieces = fields.get(template).and_then(Value::as_array).into_iter().flatten();
-                    pieces.map(|piece| check_piece(piece, &fields["special_tokens"], seconds)).collect::<Result<(), _>>()?;
+                    let mut pieces = fields.get(template).and_then(Value::as_array).into_iter().flatten();
+                    pieces.try_for_each(|piece| check_piece(piece, &fields["special_tokens"], seconds))?;
                 }
                 open.extend(fields.into_iter().map(|(_, value)| value));
             }

@@ -253,16 +253,16 @@ fn take(encoding: &Encoding, part: Range<usize>) -> Encoding {
 
 /// Where the windows of `length` tokens begin and end: each at most `room`, overlapping by `stride`, the last one ending at the end.
 fn slide(length: usize, room: usize, stride: Option<usize>) -> Result<Vec<Range<usize>>, InferenceError> {
-    let Some(stride) = stride else {
-        return Ok(vec![0..length.min(room)]);
-    };
+    let mut window = 0..length.min(room);
+    let mut windows = Vec::from([window.clone()]);
+    let Some(stride) = stride else { return Ok(windows) };
     if length > room && stride >= room {
         return Err(InferenceError::Poison(format!("windows of {room} tokens cannot overlap by {stride}")));
     }
-    let mut windows = vec![0..length.min(room)];
-    while let Some(last) = windows.last().filter(|last| last.end < length) {
-        let start = last.end - stride;
-        windows.push(start..(start + room).min(length));
+    while window.end < length {
+        let start = window.end - stride;
+        window = start..(start + room).min(length);
+        windows.push(window.clone());
     }
     Ok(windows)
 }

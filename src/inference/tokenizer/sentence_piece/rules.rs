@@ -114,10 +114,13 @@ fn normalisers(
     Ok(steps)
 }
 
+/// Tokens and texts, each with its segment.
+type Frame<'a> = Vec<(&'a str, u32)>;
+
 /// The frame.
 pub fn frame_of(path: &Path, tokenizer: &mut Tokenizer, settings: &Settings, kind: Kind) -> Result<(), InferenceError> {
     let (bos, eos);
-    let (single, pair): (Vec<(&str, u32)>, Vec<(&str, u32)>) = match kind {
+    let (single, pair): (Frame<'_>, Frame<'_>) = match kind {
         Kind::XlmRoberta | Kind::Camembert => (
             vec![("<s>", 0), (FIRST, 0), ("</s>", 0)],
             vec![("<s>", 0), (FIRST, 0), ("</s>", 0), ("</s>", 0), (SECOND, 0), ("</s>", 0)],
