@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// are folded from the empty state, and each is answered in its turn.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --model MINILM --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call reply --model MINILM --options '{\"bank\": \"replies.csv\"}' 'where is my parcel'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
+    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call reply --options '{\"bank\": \"replies.csv\"}' 'where is my parcel'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
 )]
 pub struct Args {
     /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `reply`, `fill`, `summarize`, `generate` or `copy`; with --config any that
@@ -47,9 +47,10 @@ pub struct Args {
     /// Answers to each input at most.
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
-    /// Folder of the model, for functions that need one.
-    #[arg(long, default_value = "models/sentiment-en")]
-    model: PathBuf,
+    /// Folder of the model, for functions that need one. Default: models/sentiment-en for `sentiment` and `classify`, models/minilm-en for
+    /// the functions that embed, and `classify` with --labels.
+    #[arg(long)]
+    model: Option<PathBuf>,
     /// Options of the function, as JSON, for example '{"fields": ["amount"]}'.
     #[arg(long, default_value = "{}")]
     options: String,
@@ -59,6 +60,21 @@ pub struct Args {
     /// Which pipeline; needed when several run the function.
     #[arg(long, requires = "config")]
     pipeline: Option<String>,
+}
+
+impl Args {
+    /// The model that is named, or the starter of the function.
+    fn model(&self) -> Result<PathBuf, Usage> {
+        if let Some(model) = &self.model {
+            return Ok(model.clone());
+        }
+        match self.function.as_str() {
+            "classify" if self.labels.is_some() => Ok("models/minilm-en".into()),
+            "sentiment" | "classify" => Ok("models/sentiment-en".into()),
+            "embed" | "similar" | "rerank" | "summarize" | "reply" => Ok("models/minilm-en".into()),
+            other => Err(Usage(format!("there is no starter model for `{other}`; name a folder with --model"))),
+        }
+    }
 }
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
@@ -124,11 +140,11 @@ fn of_config(args: &Args, path: &Path, env: &BTreeMap<String, String>) -> anyhow
 fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
     let options = serde_json::from_str(&args.options).map_err(|error| Usage(format!("--options: {error}")))?;
     Ok(match args.function.as_str() {
-        "sentiment" => Arc::new(Sentiment::new(encoder(&args.model)?)?.with(&options).map_err(Usage)?),
-        "embed" => Arc::new(Embed::new(encoder(&args.model)?).with(&options).map_err(Usage)?),
+        "sentiment" => Arc::new(Sentiment::new(encoder(&args.model()?)?)?.with(&options).map_err(Usage)?),
+        "embed" => Arc::new(Embed::new(encoder(&args.model()?)?).with(&options).map_err(Usage)?),
         "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
-        "generate" => Arc::new(Generate::new(Generate::open(&args.model)?, &options).map_err(Usage)?),
-        text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder(&args.model)?, &options).map_err(Usage)?,
+        "generate" => Arc::new(Generate::new(Generate::open(&args.model()?)?, &options).map_err(Usage)?),
+        text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder(&args.model()?)?, &options).map_err(Usage)?,
         "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
         other => {
             let known = TEXT_FUNCTIONS.join(", ");

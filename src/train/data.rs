@@ -62,6 +62,18 @@ pub fn rows(path: &Path, columns: &Columns) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The labels of rows, each once: by number where all are whole numbers, else by text.
+pub fn labels(rows: &[Row]) -> Vec<String> {
+    let mut all: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
+    let number = |label: &String| label.parse::<i64>().ok();
+    match all.iter().all(|label| number(label).is_some()) {
+        true => all.sort_by_key(|label| (number(label), label.clone())),
+        false => all.sort(),
+    }
+    all.dedup();
+    all
+}
+
 /// The texts alone: of rows, of the `text` field of jsonl, or of plain lines.
 pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
     let (reader, name) = open(path)?;
@@ -86,6 +98,16 @@ pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn numbers_are_sorted_as_such() {
+        let of = |names: &[&str]| {
+            let rows: Vec<Row> = names.iter().map(|label| Row { text: String::new(), label: (*label).into() }).collect();
+            labels(&rows)
+        };
+        assert_eq!(of(&["10", "2", "-1", "2"]), ["-1", "2", "10"]);
+        assert_eq!(of(&["10", "2", "x"]), ["10", "2", "x"]);
+    }
 
     #[test]
     fn columns_are_guessed_in_any_order_and_gz_is_read() {

@@ -1,4 +1,4 @@
-//! A classifier on texts whose labels are known, through the code that runs on a stream.
+//! A classifier on texts whose labels are known, by the networks that run on a stream.
 
 use super::metrics::{Confusion, calibration_error};
 use crate::inference::{Encoder, Head};

@@ -18,11 +18,18 @@ pub enum Form {
 const GROUP: usize = 32;
 
 /// What stands beside the weights and belongs to the model.
-const FILES: [&str; 7] = [
+const FILES: [&str; 14] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
     "modules.json",
     "sentence_bert_config.json",
     "1_Pooling/config.json",

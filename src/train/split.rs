@@ -23,7 +23,8 @@ pub fn by_text(rows: Vec<Row>, share: f64) -> (Vec<Row>, Vec<Row>) {
         texts.sort_by(|a, b| a.0.total_cmp(&b.0));
         texts.dedup();
         let below = texts.iter().filter(|(place, _)| *place < share).count();
-        let count = if below == 0 && texts.len() >= 5 { 1 } else { below };
+        // One text of each label stays to train on.
+        let count = if below == 0 && texts.len() >= 5 { 1 } else { below.min(texts.len() - 1) };
         measured.extend(texts[..count].iter().map(|(_, text)| (*text).to_owned()));
     }
     rows.into_iter().partition(|row| !measured.contains(&row.text))
@@ -47,6 +48,14 @@ mod tests {
         let more: Vec<Row> = rows.into_iter().chain((1_000..1_500).map(|i| row(i, "common"))).collect();
         let (_, more) = by_text(more, 0.1);
         assert!(dev.iter().all(|row| more.contains(row)));
+    }
+
+    /// Would catch: a label whose only text is measured on, and not learnt.
+    #[test]
+    fn a_label_of_one_text_is_trained_on() {
+        let rows: Vec<Row> = (0..60).map(|i| row(i, &format!("label {i}"))).collect();
+        let (train, dev) = by_text(rows, 0.5);
+        assert_eq!((train.len(), dev.len()), (60, 0));
     }
 
     #[test]

@@ -61,6 +61,8 @@ fn json(text: String) -> Value {
 /// as a text.
 pub fn read(line: String) -> Result<Value, Rejection> {
     match serde_json::from_str(&line) {
+        // A chat line may be `42` or `true`.
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_)) => Ok(Value::String(line)),
         Ok(value) => Ok(value),
         Err(cause) if line.trim_start().starts_with('{') || quoted(line.trim()) => {
             Err(Rejection::new("invalid_json", format!("not JSON at column {}", cause.column())))

@@ -3,12 +3,12 @@
 use crate::cli::common::{self, Usage};
 use crate::inference::{Encoder, Options};
 use crate::lifecycle::Exit;
-use crate::train::data::{Columns, rows};
+use crate::train::data::{Columns, labels, rows};
 use crate::train::evaluate::{Evaluation, evaluate};
 use crate::train::metrics::OfLabel;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -71,11 +71,11 @@ pub fn run(args: &Args) -> Result<Exit> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let rows = rows(&args.input, &columns)?;
     let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
-    let in_file: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let in_file = labels(&rows);
     let names: BTreeMap<&str, &str> = match args.label_names.is_empty() {
-        true => in_file.iter().map(|label| (*label, *label)).collect(),
+        true => in_file.iter().map(|label| (label.as_str(), label.as_str())).collect(),
         false if args.label_names.len() == in_file.len() => {
-            in_file.iter().copied().zip(args.label_names.iter().map(String::as_str)).collect()
+            in_file.iter().map(String::as_str).zip(args.label_names.iter().map(String::as_str)).collect()
         }
         false => {
             let (given, found) = (args.label_names.len(), in_file.len());

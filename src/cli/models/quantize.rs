@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let before = Encoder::open("before", &args.from, None, &Options::default())?;
     let folder = Folder::read(&args.from)?;
     let size = shrink(&folder, &args.from, &args.out, args.form)?;
-    println!("{}: {} bytes of weights; was {}", args.out.display(), size, bytes(&args.from)?);
+    println!("{}: {} bytes of weights; was {}", args.out.display(), size, before.described().bytes);
     let compared = compare(&before, &args.out, texts).and_then(|kept| match kept {
         true => Ok(()),
         false => bail!("the smaller model is too far from the original; `--form f16` keeps more"),
@@ -55,10 +55,6 @@ pub fn run(args: &Args) -> Result<Exit> {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot remove {}", args.out.display()))?;
     }
     compared.map(|()| Exit::Done)
-}
-
-fn bytes(folder: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(folder.join("model.safetensors")).context("cannot read the original's weights")?.len())
 }
 
 /// Whether enough answers are kept.

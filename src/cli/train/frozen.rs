@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::time::Instant;
 
+/// Rows from which a temperature is learnt at least.
+const FEW: usize = 100;
+
 pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
-    if args.int8 || args.layers.is_some() || args.prune_vocabulary {
-        bail!("--int8, --layers and --prune-vocabulary change the encoder; with this recipe it stays as it is");
-    }
     let encoder = Encoder::open(&name(&args.from), &args.from, None, &Options::default())?;
     let start = Instant::now();
     let (train, dev) = (embedded(&encoder, &data, &data.train)?, embedded(&encoder, &data, &data.dev)?);
@@ -24,13 +24,33 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
         _ => probed(args, &data, (&train, &dev), &mut report)?,
     };
     let logits: Vec<Vec<f32>> = dev.vectors.iter().map(|vector| head.logits(vector)).collect();
-    let temperature = temperature(&logits, &dev.labels);
-    report.say(format!("temperature {temperature:.4}, by the rows to measure on"));
+    let (temperature, why) = tempered(args.recipe, &logits, &dev.labels);
+    report.say(format!("temperature {temperature:.4}, {why}"));
     let backbone = Backbone { folder: seen_from(&args.out, &args.from)?, sha256: encoder.digest().as_str().to_owned() };
     let (size, digest) = head::write(&args.out, &backbone, &head.tempered(temperature), &data.names)?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {} {}", name(&args.from), backbone.sha256));
     measured(&args.out, &data, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args), report.lines())
+}
+
+/// A temperature for the head's logits, and where it is from. A few rows, or rows that are all answered rightly, say nothing of how sure
+/// the head may be.
+fn tempered(recipe: Recipe, logits: &[Vec<f32>], labels: &[u32]) -> (f64, &'static str) {
+    let best = |row: &Vec<f32>| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+    let wrong = logits.iter().zip(labels).any(|(row, label)| best(row) != *label as usize);
+    // Cosines lie between -1 and 1: 0.05 is what zero-shot labels have.
+    let (usual, least, most) = if recipe == Recipe::Centroid { (0.05, 0.01, 1.0) } else { (1.0, 0.25, 4.0) };
+    match labels.len() >= FEW && wrong {
+        true => (temperature(logits, labels).clamp(least, most), "by the rows to measure on, the same as below"),
+        false => (usual, "the usual one: there are too few rows, or no errors, to learn it from"),
+    }
+}
+
+/// Strengths to try, weakest first.
+pub fn strengths(args: &Args) -> Vec<f64> {
+    let mut all = if args.c.is_empty() { vec![1.0, 10.0, 100.0] } else { args.c.clone() };
+    all.sort_by(f64::total_cmp);
+    all
 }
 
 fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<Labelled> {
@@ -42,7 +62,7 @@ fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<Labelled> {
 /// The regression that does best on dev; of equals the more regularised.
 fn probed(args: &Args, data: &Data, (train, dev): (&Labelled, &Labelled), report: &mut Report) -> Result<Linear> {
     let mut best: Option<(f64, Linear)> = None;
-    for &c in &args.c {
+    for c in strengths(args) {
         if !(c.is_finite() && c > 0.0) {
             bail!("--c {c} must be above 0");
         }

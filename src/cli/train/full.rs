@@ -12,8 +12,8 @@ use std::collections::HashSet;
 pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let mut base = Folder::read(&args.from)?;
-    let mut train = encode(&base, &data, &data.train, args.max_tokens)?;
-    let mut dev = encode(&base, &data, &data.dev, args.max_tokens)?;
+    let mut train = encode(&base, &data, &data.train, max_tokens(args))?;
+    let mut dev = encode(&base, &data, &data.dev, max_tokens(args))?;
     if args.prune_vocabulary {
         prune(args, &columns, &mut base, (&mut train, &mut dev), &mut report)?;
     }
@@ -22,7 +22,7 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
         ensure!((1..=whole as usize).contains(&layers), "--layers is 1 to {whole}");
         base.config["num_hidden_layers"] = layers.into();
     }
-    let network = base.network(data.found.len(), args.seed)?;
+    let network = base.network(data.found.len(), plan(args).seed)?;
     let trained: usize = network.parameters.values().map(|p| p.elem_count()).sum();
     let tokens: usize = train.iter().map(|example| example.ids.len()).sum();
     report.say(format!(
@@ -31,16 +31,7 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
         train.len()
     ));
 
-    let plan = Plan {
-        epochs: args.epochs,
-        rate: args.lr,
-        batch: args.batch,
-        weight_decay: args.weight_decay,
-        seed: args.seed,
-        checks: args.checks,
-        minutes: args.minutes,
-        max_steps: args.max_steps,
-    };
+    let plan = plan(args);
     let fitted = fit(&network, &train, &dev, &plan)?;
     let speed = fitted.tokens as f64 / fitted.seconds;
     report.say(format!(
@@ -56,6 +47,25 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
     report.say(format!("dev accuracy before export {:.2}; of the written folder:", 100.0 * before));
     measured(&args.out, &data, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args), report.lines())
+}
+
+/// How long and how fast, with the defaults filled in.
+pub fn plan(args: &Args) -> Plan {
+    Plan {
+        epochs: args.epochs.unwrap_or(1),
+        rate: args.lr.unwrap_or(7e-5),
+        batch: args.batch.unwrap_or(32),
+        weight_decay: args.weight_decay.unwrap_or(0.01),
+        seed: args.seed.unwrap_or(42),
+        checks: args.checks.unwrap_or(4),
+        minutes: args.minutes,
+        max_steps: args.max_steps,
+    }
+}
+
+/// Tokens of a text at most.
+pub fn max_tokens(args: &Args) -> usize {
+    args.max_tokens.unwrap_or(128)
 }
 
 fn encode(folder: &Folder, data: &Data, rows: &[Row], most: usize) -> Result<Vec<Example>> {

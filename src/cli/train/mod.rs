@@ -3,13 +3,14 @@
 mod frozen;
 mod full;
 
+use crate::cli::common::Usage;
 use crate::inference::{Encoder, Options};
 use crate::train::confusion;
-use crate::train::data::{Columns, Row, rows};
+use crate::train::data::{Columns, Row, labels, rows};
 use crate::train::evaluate::evaluate;
 use crate::train::split;
 use anyhow::{Result, ensure};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Makes a classifier of texts out of an encoder and labelled texts.
@@ -33,29 +34,35 @@ pub struct Args {
     /// What is trained
     #[arg(long, value_enum, default_value_t = Recipe::Full)]
     pub recipe: Recipe,
-    /// For `probe`: inverse strength of the regularisation; of several the best on dev is taken
-    #[arg(long, value_delimiter = ',', default_values_t = [1.0, 10.0, 100.0])]
+    /// For `probe`: inverse strength of the regularisation; of several the best on dev is taken. Default 1,10,100
+    #[arg(long, value_delimiter = ',')]
     pub c: Vec<f64>,
     /// Folder to write
     #[arg(long)]
     pub out: PathBuf,
-    #[arg(long, default_value_t = 1)]
-    pub epochs: usize,
+    /// Default 1, for `full` only
+    #[arg(long)]
+    pub epochs: Option<usize>,
     /// Peak learning rate
-    #[arg(long, default_value_t = 7e-5)]
-    pub lr: f64,
-    #[arg(long, default_value_t = 32)]
-    pub batch: usize,
-    #[arg(long, default_value_t = 0.01)]
-    pub weight_decay: f64,
+    /// Default 7e-5, for `full` only
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Default 32, for `full` only
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Default 0.01, for `full` only
+    #[arg(long)]
+    pub weight_decay: Option<f64>,
     /// Keep the first N layers of the base model
     #[arg(long)]
     pub layers: Option<usize>,
-    #[arg(long, default_value_t = 42)]
-    pub seed: u64,
+    /// Default 42, for `full` only
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Tokens a text at most
-    #[arg(long, default_value_t = 128)]
-    pub max_tokens: usize,
+    /// Default 128, for `full` only
+    #[arg(long)]
+    pub max_tokens: Option<usize>,
     /// Use the first N rows of the training file
     #[arg(long)]
     pub max_rows: Option<usize>,
@@ -66,8 +73,9 @@ pub struct Args {
     #[arg(long)]
     pub max_steps: Option<usize>,
     /// Measurements on the dev file an epoch
-    #[arg(long, default_value_t = 4)]
-    pub checks: usize,
+    /// Default 4, for `full` only
+    #[arg(long)]
+    pub checks: Option<usize>,
     /// Drop tokens of non-Latin scripts and unused ones that neither file needs
     #[arg(long)]
     pub prune_vocabulary: bool,
@@ -97,7 +105,41 @@ pub enum Recipe {
     Centroid,
 }
 
+impl Args {
+    /// An option that is given and belongs to another recipe.
+    fn stray(&self) -> Option<&'static str> {
+        let of_full = [
+            ("epochs", self.epochs.is_some()),
+            ("lr", self.lr.is_some()),
+            ("batch", self.batch.is_some()),
+            ("weight-decay", self.weight_decay.is_some()),
+            ("seed", self.seed.is_some()),
+            ("max-tokens", self.max_tokens.is_some()),
+            ("checks", self.checks.is_some()),
+            ("minutes", self.minutes.is_some()),
+            ("max-steps", self.max_steps.is_some()),
+            ("layers", self.layers.is_some()),
+            ("int8", self.int8),
+            ("prune-vocabulary", self.prune_vocabulary),
+            ("prove-on", !self.prove_on.is_empty()),
+        ];
+        let given = of_full.iter().find(|(_, given)| *given).map(|(option, _)| *option);
+        match self.recipe {
+            Recipe::Full if !self.c.is_empty() => Some("c"),
+            Recipe::Full => None,
+            Recipe::Centroid if !self.c.is_empty() => Some("c"),
+            Recipe::Probe | Recipe::Centroid => given,
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
+    if args.out.exists() && args.from.canonicalize().ok() == args.out.canonicalize().ok() {
+        return Err(Usage("--out is the folder of the encoder itself; name another".into()).into());
+    }
+    if let Some(option) = args.stray() {
+        return Err(Usage(format!("--{option} means nothing to this recipe; leave it out")).into());
+    }
     let mut report = Report::default();
     let data = Data::read(args, &mut report)?;
     match args.recipe {
@@ -126,7 +168,7 @@ impl Data {
             None => split::by_text(train, 0.1),
         };
         ensure!(!dev.is_empty(), "there is nothing to measure on; name a file with --dev");
-        let found: Vec<String> = train.iter().map(|row| row.label.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        let found = labels(&train);
         ensure!(found.len() > 1, "the training file has one label only: {found:?}");
         let names = if args.label_names.is_empty() { found.clone() } else { args.label_names.clone() };
         let counts = (names.len(), found.len());
@@ -181,11 +223,13 @@ fn shown(args: &Args) -> String {
     }
     match args.recipe {
         Recipe::Full => {
-            line += &format!(" --epochs {} --lr {} --batch {}", args.epochs, args.lr, args.batch);
-            line += &format!(" --weight-decay {} --seed {} --max-tokens {}", args.weight_decay, args.seed, args.max_tokens);
+            let plan = full::plan(args);
+            line += &format!(" --epochs {} --lr {} --batch {}", plan.epochs, plan.rate, plan.batch);
+            line +=
+                &format!(" --weight-decay {} --seed {} --max-tokens {}", plan.weight_decay, plan.seed, full::max_tokens(args));
         }
         Recipe::Probe => {
-            let all: Vec<String> = args.c.iter().map(f64::to_string).collect();
+            let all: Vec<String> = frozen::strengths(args).iter().map(f64::to_string).collect();
             line += &format!(" --recipe probe --c {}", all.join(","));
         }
         Recipe::Centroid => line += " --recipe centroid",
@@ -209,7 +253,7 @@ fn shown(args: &Args) -> String {
     line
 }
 
-/// Measures the written folder on the rows to measure on, through the code that runs on a stream; writes the confusion matrix beside it.
+/// Measures the written folder on the rows to measure on, by the networks that run on a stream; writes the confusion matrix beside it.
 fn measured(folder: &Path, data: &Data, report: &mut Report) -> Result<()> {
     let encoder = Encoder::open(&name(folder), folder, None, &Options::default())?;
     let texts = data.dev.iter().map(|row| row.text.clone()).collect();

@@ -1,29 +1,16 @@
-//! On all-MiniLM-L6-v2: a folder named by `MILLRACE_MINILM_DIR`, else fetched once into the system's temporary folder.
+//! On the encoder that is shipped.
 
 use super::{ask, bare, map, open};
 use crate::function::{Function, text_function};
 use crate::inference::Encoder;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Opened once.
-fn minilm() -> Option<Arc<Encoder>> {
-    let find = || {
-        if let Some(given) = std::env::var_os("MILLRACE_MINILM_DIR") {
-            return Some(PathBuf::from(given));
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/models/get-minilm.sh");
-        let folder = std::env::temp_dir().join("millrace-minilm");
-        let status = script.exists().then(|| std::process::Command::new("sh").arg(script).arg(&folder).status().ok())??;
-        status.success().then_some(folder)
-    };
-    static MODEL: OnceLock<Option<Arc<Encoder>>> = OnceLock::new();
-    let model = MODEL.get_or_init(|| find().map(|folder| open(&folder))).clone();
-    if model.is_none() {
-        eprintln!("SKIPPED: all-MiniLM-L6-v2 is not here; set MILLRACE_MINILM_DIR to its folder");
-    }
-    model
+fn minilm() -> Arc<Encoder> {
+    static MODEL: OnceLock<Arc<Encoder>> = OnceLock::new();
+    MODEL.get_or_init(|| open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/minilm-en"))).clone()
 }
 
 fn function(name: &str, model: &Arc<Encoder>, options: Value) -> Arc<dyn Function> {
@@ -33,7 +20,7 @@ fn function(name: &str, model: &Arc<Encoder>, options: Value) -> Arc<dyn Functio
 /// Would catch: labels of one event that another sees, a cache that mixes templates, a temperature that does nothing.
 #[tokio::test]
 async fn labels_without_training_go_by_meaning() {
-    let Some(model) = minilm() else { return };
+    let model = minilm();
     let classify = function("classify", &model, json!({ "candidate_labels": ["refund", "delivery delay", "praise"] }));
     let texts = ["I want my money back", "my parcel is three weeks late", "you were wonderful, thank you"].map(Value::from);
     let outputs = ask(&*classify, &texts).await;
@@ -57,7 +44,7 @@ async fn labels_without_training_go_by_meaning() {
 
 #[tokio::test]
 async fn near_sentences_are_near() {
-    let Some(model) = minilm() else { return };
+    let model = minilm();
     let sentences = ["My card is missing.", "What is the exchange rate?", "I lost my card."];
     let similar = function("similar", &model, json!({}));
     let input = json!({ "source_sentence": "I lost my card.", "sentences": sentences });
@@ -73,7 +60,7 @@ async fn near_sentences_are_near() {
 /// Would catch: sentences out of order, a summary that says one thing twice, one that changes with what else is asked.
 #[tokio::test]
 async fn a_summary_is_sentences_of_the_text_in_order() {
-    let Some(model) = minilm() else { return };
+    let model = minilm();
     let text = "The parcel with my new phone arrived two weeks late. The parcel with the phone came two weeks late. \
         I called Dr. Jones of the support team five times. The screen of the phone was broken. 😀 I want a refund.";
     let summarize = function("summarize", &model, json!({ "max_sentences": 2 }));
@@ -95,7 +82,7 @@ async fn a_summary_is_sentences_of_the_text_in_order() {
 /// Would catch: a text whose answer depends on its slice.
 #[tokio::test]
 async fn neighbours_do_not_matter() {
-    let Some(model) = minilm() else { return };
+    let model = minilm();
     let classify = function("classify", &model, json!({ "candidate_labels": "anger, joy", "too_long": "window" }));
     let texts: Vec<Value> = (0..5).map(|i| json!("I am so happy today. ".repeat(1 + i * 25))).collect();
     let together = ask(&*classify, &texts).await;
