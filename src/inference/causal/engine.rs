@@ -73,11 +73,11 @@ impl Engine {
                 Err(job) => Err(Job::Search(job)),
             },
             Job::Generate(mut job) => {
-                let Some(sequence) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens) else {
+                let Some((sequence, cached)) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens) else {
                     return Err(Job::Generate(job));
                 };
                 let ids = std::mem::take(&mut job.ids);
-                let (prompt, cached) = (ids.len(), sequence.len());
+                let prompt = ids.len();
                 self.running.push(Running { sequence, ids, prompt, cached, tokens: Vec::new(), job, ended: None });
                 Ok(())
             }

@@ -24,7 +24,7 @@ pub(super) fn answer(lane: &mut Lane, job: Score) -> Result<(), Score> {
     if job.blocks() > lane.blocks.free() {
         return Err(job);
     }
-    let Some(mut prefix) = lane.begin(&job.prefix, job.prefix.len()) else {
+    let Some((mut prefix, _)) = lane.begin(&job.prefix, job.prefix.len()) else {
         return Err(job);
     };
     let mut texts = Vec::new();

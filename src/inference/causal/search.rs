@@ -33,7 +33,7 @@ impl Searching {
         let Some(reserve) = lane.blocks.allocate(others * super::BLOCK) else {
             return Err(job);
         };
-        let Some(first) = lane.begin(&job.ids, tokens) else {
+        let Some((first, _)) = lane.begin(&job.ids, tokens) else {
             lane.blocks.release(reserve);
             return Err(job);
         };
