@@ -197,6 +197,7 @@ fn hostile_files_are_refused() {
         (with(first_dimension, &huge), "impossible shape"),
         (with(first_dimension, &(1u64 << 40).to_le_bytes()), "the file has"),
         (with(first_dimension, &0u64.to_le_bytes()), "impossible shape"),
+        (with(first_dimension + 8, &32u64.to_le_bytes()), "the network knows 32"),
         (with(first_dimension + 16, &99u32.to_le_bytes()), "type 99"),
         (with(first_dimension + 20, &huge), "outside the file"),
     ] {
