@@ -86,6 +86,18 @@ async fn a_prefix_that_cannot_be_kept_gives_the_same_bits() {
     }
 }
 
+/// Would catch: a prefix that is kept where the continuation should go.
+#[tokio::test]
+async fn a_remembered_prefix_leaves_room_for_what_is_scored() {
+    let (small, large) = (narrow(3), narrow(8));
+    let prefix: Vec<u32> = (0..20).map(|i| (i * 37 + 5) % 96).collect();
+    for generator in [&small, &large] {
+        generator.remember(prefix[..18].to_vec()).unwrap();
+    }
+    let found = small.score(prefix.clone(), vec![vec![7; 12]]).await.unwrap();
+    assert_eq!(found, large.score(prefix, vec![vec![7; 12]]).await.unwrap());
+}
+
 /// Remembered prefixes do not keep a request out for ever.
 #[tokio::test]
 async fn remembered_prefixes_make_room() {
