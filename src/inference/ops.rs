@@ -161,7 +161,36 @@ impl Linear {
         let (o, a, b) = (row_major(0, n), row_major(0, self.inputs), row_major(0, n));
         multiply((rows, n, self.inputs), out, o, true, x, a, &self.weight, b, 1.0);
     }
+
+    /// The same for a few rows, each with the same bits however many there are. Only a single row goes another way through gemm, so that
+    /// it goes twice.
+    pub fn forward_alike(&self, x: &[f32], out: &mut Vec<f32>) {
+        let (rows, n, inputs) = (x.len() / self.inputs, self.outputs(), self.inputs);
+        if rows == 1 {
+            self.forward_alike(&[x, x].concat(), out);
+            return out.truncate(n);
+        }
+        out.clear();
+        for _ in 0..rows {
+            out.extend_from_slice(&self.bias);
+        }
+        // Groups of nearly the same size, so that none is a single row.
+        let groups = rows.div_ceil(SIDE);
+        for first in (0..n).step_by(SIDE) {
+            let width = SIDE.min(n - first);
+            for group in 0..groups {
+                let (from, to) = (group * rows / groups, (group + 1) * rows / groups);
+                let target = View { offset: from * n + first, row: n, col: 1 };
+                let (part, columns) = (row_major(from * inputs, inputs), row_major(first, n));
+                multiply((to - from, width, inputs), out, target, true, x, part, &self.weight, columns, 1.0);
+            }
+        }
+    }
 }
+
+/// Rows and columns that [`Linear::forward_alike`] multiplies together at most. Up to so many of both, gemm cuts the sum over the inputs
+/// in the same places whatever the sizes are.
+const SIDE: usize = 64;
 
 /// `out[rows, outputs] = x[rows, inputs] · tableᵀ + bias`, with a `table` `[outputs, inputs]` that belongs to somebody else. `out` is
 /// resized.

@@ -263,6 +263,11 @@ impl Tensors<'_> {
     fn dequantise(&self, name: &str, shape: &[usize], data: &[u8]) -> Result<Vec<f32>, InferenceError> {
         let (rows, cols) = (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1));
         let name = format!("{name}.scale");
+        let kind = self.view(&name)?.dtype();
+        if kind != Dtype::F32 {
+            let cause = format!("tensor `{name}` is {kind:?}; a scale is read as F32 alone");
+            return Err(InferenceError::Unsupported { path: self.path.to_owned(), cause });
+        }
         let scales = match self.shape(&name)?[..] {
             [_, groups] if groups > 0 && cols.is_multiple_of(groups) => self.f32(&name, &[rows, groups])?,
             _ => self.f32(&name, &[rows])?,

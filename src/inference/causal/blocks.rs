@@ -36,6 +36,11 @@ impl Sequence {
     pub(super) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
+
+    /// Leaves the first `tokens` of what is cached; the rest is computed anew.
+    pub(super) fn shorten(&mut self, tokens: usize) {
+        self.len = self.len.min(tokens);
+    }
 }
 
 /// The sizes of a network's cache.

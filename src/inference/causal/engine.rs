@@ -73,11 +73,11 @@ impl Engine {
                 Err(job) => Err(Job::Search(job)),
             },
             Job::Generate(mut job) => {
-                let Some(sequence) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens) else {
+                let Some((sequence, cached)) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens, 0) else {
                     return Err(Job::Generate(job));
                 };
                 let ids = std::mem::take(&mut job.ids);
-                let (prompt, cached) = (ids.len(), sequence.len());
+                let prompt = ids.len();
                 self.running.push(Running { sequence, ids, prompt, cached, tokens: Vec::new(), job, ended: None });
                 Ok(())
             }
@@ -146,7 +146,7 @@ impl Engine {
             })
             .collect();
         let rows = self.lane.advance(&mut steps)?;
-        let logits = self.lane.model.logits(0..rows, &mut self.lane.scratch)?;
+        let logits = self.lane.logits(0..rows)?;
         let width = logits.len() / rows;
         for ((text, _), logits) in texts.into_iter().zip(logits.chunks_exact_mut(width)) {
             if text.sequence.len() == text.ids.len() {

@@ -20,7 +20,8 @@ const REMEMBERED: usize = 16;
 /// How a generator is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Each thread writes its own texts together. Fewer threads make larger batches, more use more cores.
+    /// Each thread writes its own texts together. Fewer threads make larger batches, more use more cores. There are never more than
+    /// have room for one of the longest texts each.
     pub threads: Threads,
     /// Requests that wait for a model thread at most; callers wait beyond that.
     pub queue: usize,
@@ -57,6 +58,8 @@ pub struct Generator {
     /// Blocks of one thread.
     blocks: usize,
     threads: usize,
+    /// Blocks that `cache_bytes` holds, whatever the threads.
+    room: usize,
 }
 
 impl Generator {
@@ -80,10 +83,12 @@ impl Generator {
             return Err(InferenceError::Poison(format!("{name} has no tensor `{tensor}`, so that it cannot write")));
         }
         let model = Arc::new(model);
-        let threads = options.threads.count();
+        let room = (options.cache_bytes / Blocks::block_bytes(model.spec())).max(1);
+        let longest = Blocks::needed(model.max_positions());
+        // What a text may be long does not depend on how many cores a machine has.
+        let threads = options.threads.count().min((room / longest).max(1));
         // More than 64 of the longest texts a thread would never be used.
-        let most = 64 * Blocks::needed(model.max_positions());
-        let blocks = (options.cache_bytes / threads / Blocks::block_bytes(model.spec())).clamp(1, most);
+        let blocks = (room / threads).clamp(1, 64 * longest);
         let (sender, receiver) = mpsc::channel(options.queue.max(1));
         let queue = Arc::new(Queue::new(receiver, threads));
         let remembered = Remembered::default();
@@ -95,7 +100,7 @@ impl Generator {
                 .spawn(move || work(&queue, index, Engine::new(Lane::new(model, blocks, budget, remembered))))
                 .map_err(|e| InferenceError::Closed(e.to_string()))?;
         }
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, model, queue: sender, remembered, blocks, threads })
+        Ok(Self { id: format!("{name}@{}", digest.short()), digest, model, queue: sender, remembered, blocks, threads, room })
     }
 
     /// `name@digest12`.
@@ -116,6 +121,11 @@ impl Generator {
         self.model.max_positions()
     }
 
+    /// Tokens of a text at most for which there are positions and cache. The same for any number of threads.
+    pub fn room(&self) -> usize {
+        self.max_positions().min(self.room * BLOCK)
+    }
+
     pub fn bytes(&self) -> Bytes {
         let block = Blocks::block_bytes(self.model.spec());
         Bytes { weights: self.model.bytes(), token: block / BLOCK, cache: self.blocks * block * self.threads }
@@ -123,8 +133,8 @@ impl Generator {
 
     /// Keeps the keys and values of these ids, such as the beginning of a template: texts that begin with them do not compute them
     /// again. They stay while there is room, and should hold nothing of one sender that another must not notice. When there are
-    /// more than 16, the oldest is given up. A text behind a kept prefix has the same numbers up to rounding, not to the bit, as one that
-    /// computes all of itself.
+    /// more than 16, the oldest is given up. A text that begins with a remembered prefix has the same numbers to the bit whether that is
+    /// kept just now or not; where nothing is remembered they are the same up to rounding.
     pub fn remember(&self, ids: Vec<u32>) -> Result<(), InferenceError> {
         self.check(&ids, ids.len(), Blocks::needed(ids.len()))?;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);

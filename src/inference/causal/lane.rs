@@ -3,6 +3,7 @@
 use super::blocks::{Blocks, Sequence};
 use super::model::{Causal, Scratch, Step};
 use crate::inference::InferenceError;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,32 +28,45 @@ impl Lane {
     }
 
     /// Blocks for a text of `tokens`. Where `ids` begin with a remembered prefix the text shares its blocks and begins behind it; at
-    /// least the last of `ids` is left to be computed. `None`: not enough blocks are free.
-    pub(super) fn begin(&mut self, ids: &[u32], tokens: usize) -> Option<Sequence> {
-        if let Some(kept) = self.prefix(ids, tokens) {
-            let (prefix, sequence) = &self.kept[kept];
-            return self.blocks.fork(sequence, prefix.len().min(ids.len() - 1), tokens);
+    /// least the last of `ids` is left to be computed. Where that prefix cannot be kept, the text computes it by itself in the same
+    /// pieces, since where a text is cut shows in the last bits of its numbers. With the sequence goes how many of its ids somebody
+    /// else had computed. `beside` blocks stay free for what comes behind. `None`: not enough blocks are free.
+    pub(super) fn begin(&mut self, ids: &[u32], tokens: usize, beside: usize) -> Option<(Sequence, usize)> {
+        let Some(prefix) = self.longest(ids) else { return Some((self.blocks.allocate(tokens)?, 0)) };
+        let shared = prefix.len().min(ids.len() - 1);
+        if let Some(kept) = self.keep(&prefix, Blocks::needed_to_fork(shared, tokens) + beside) {
+            return Some((self.blocks.fork(&self.kept[kept].1, shared, tokens)?, shared));
         }
-        self.blocks.allocate(tokens)
+        let mut sequence = self.blocks.allocate(tokens)?;
+        match self.feed(&mut sequence, &prefix) {
+            Ok(()) => sequence.shorten(shared),
+            // The text itself will meet the same error, and tell it to somebody.
+            Err(_) => sequence.shorten(0),
+        }
+        Some((sequence, 0))
     }
 
-    /// The longest remembered prefix of `ids`, computed when it is met for the first time and there is room for both.
-    fn prefix(&mut self, ids: &[u32], tokens: usize) -> Option<usize> {
+    /// The longest remembered prefix of `ids`. What is no longer remembered is given up.
+    fn longest(&mut self, ids: &[u32]) -> Option<Arc<[u32]>> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (_, sequence) in self.kept.extract_if(.., |(prefix, _)| !remembered.contains(prefix)) {
             self.blocks.release(sequence);
         }
-        let longest = remembered.into_iter().filter(|prefix| ids.starts_with(prefix)).max_by_key(|prefix| prefix.len())?;
-        if let Some(kept) = self.kept.iter().position(|(prefix, _)| *prefix == longest) {
+        remembered.into_iter().filter(|prefix| ids.starts_with(prefix)).max_by_key(|prefix| prefix.len())
+    }
+
+    /// Where a prefix is kept; it is computed when it is met for the first time and there is room for it and as many
+    /// blocks as the text takes.
+    fn keep(&mut self, prefix: &Arc<[u32]>, blocks: usize) -> Option<usize> {
+        if let Some(kept) = self.kept.iter().position(|(kept, _)| kept == prefix) {
             return Some(kept);
         }
-        let shared = longest.len().min(ids.len() - 1);
-        if Blocks::needed(longest.len()) + Blocks::needed_to_fork(shared, tokens) > self.blocks.free() {
+        if Blocks::needed(prefix.len()) + blocks > self.blocks.free() {
             return None;
         }
-        let mut sequence = self.blocks.allocate(longest.len())?;
-        match self.feed(&mut sequence, &longest) {
-            Ok(()) => self.kept.push((longest, sequence)),
+        let mut sequence = self.blocks.allocate(prefix.len())?;
+        match self.feed(&mut sequence, prefix) {
+            Ok(()) => self.kept.push((Arc::clone(prefix), sequence)),
             // The text itself will meet the same error, and tell it to somebody.
             Err(_) => {
                 self.blocks.release(sequence);
@@ -81,6 +95,12 @@ impl Lane {
     pub(super) fn advance(&mut self, steps: &mut [Step<'_>]) -> Result<usize, InferenceError> {
         let Self { model, blocks, scratch, .. } = self;
         catch_unwind(AssertUnwindSafe(|| model.advance(steps, blocks, scratch))).unwrap_or_else(|_| Err(panicked()))
+    }
+
+    /// Logits `[rows, vocabulary]` of rows that the last pass left; a panic is an error.
+    pub(super) fn logits(&mut self, rows: Range<usize>) -> Result<&mut [f32], InferenceError> {
+        let (model, scratch) = (&self.model, &mut self.scratch);
+        catch_unwind(AssertUnwindSafe(move || model.logits(rows, scratch))).unwrap_or_else(|_| Err(panicked()))
     }
 }
 

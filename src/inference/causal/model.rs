@@ -128,6 +128,11 @@ impl Causal {
     /// they are. [`Causal::logits`] makes logits of them.
     pub fn advance(&self, steps: &mut [Step<'_>], cache: &mut Blocks, scratch: &mut Scratch) -> Result<usize, InferenceError> {
         scratch.rows.clear();
+        if steps.is_empty() {
+            // Nothing of an earlier call is an answer to this one.
+            scratch.x.clear();
+            return Ok(0);
+        }
         for step in &*steps {
             cache.check(&self.spec, step.sequence, step.ids.len())?;
             self.look_up(step.ids, step.sequence.len(), scratch)?;
@@ -144,6 +149,10 @@ impl Causal {
     /// The hidden states of whole texts after the final norm, `[total_tokens, hidden]`, text after text. Nothing is cached.
     pub fn encode<'s>(&self, texts: &[&[u32]], scratch: &'s mut Scratch) -> Result<&'s [f32], InferenceError> {
         scratch.rows.clear();
+        if texts.is_empty() {
+            scratch.x.clear();
+            return Ok(&scratch.x);
+        }
         for text in texts {
             self.look_up(text, 0, scratch)?;
             scratch.rows.add(0, text.len(), true);

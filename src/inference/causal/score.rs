@@ -1,6 +1,6 @@
 //! Log-probabilities of given texts: the prefix is computed once, the continuations together.
 
-use super::blocks::Sequence;
+use super::blocks::{Blocks, Sequence};
 use super::job::Score;
 use super::lane::{Lane, panicked};
 use super::model::Step;
@@ -24,7 +24,8 @@ pub(super) fn answer(lane: &mut Lane, job: Score) -> Result<(), Score> {
     if job.blocks() > lane.blocks.free() {
         return Err(job);
     }
-    let Some(mut prefix) = lane.begin(&job.prefix, job.prefix.len()) else {
+    let beside = Blocks::needed_to_fork(job.prefix.len(), job.longest());
+    let Some((mut prefix, _)) = lane.begin(&job.prefix, job.prefix.len(), beside) else {
         return Err(job);
     };
     let mut texts = Vec::new();

@@ -33,7 +33,7 @@ impl Searching {
         let Some(reserve) = lane.blocks.allocate(others * super::BLOCK) else {
             return Err(job);
         };
-        let Some(first) = lane.begin(&job.ids, tokens) else {
+        let Some((first, _)) = lane.begin(&job.ids, tokens, 0) else {
             lane.blocks.release(reserve);
             return Err(job);
         };
@@ -65,7 +65,7 @@ impl Searching {
             return Ok(false);
         }
         let width = lane.model.vocabulary();
-        let logits = lane.model.logits(0..rows, &mut lane.scratch)?;
+        let logits = lane.logits(0..rows)?;
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(InferenceError::Poison("a logit is not a finite number".to_owned()));
         }

@@ -4,6 +4,7 @@ mod forms;
 
 use super::sampling::chance;
 use super::*;
+use crate::inference::InferenceError;
 use crate::inference::import::{Dtype, Request, import};
 use crate::inference::template::{ChatTemplate, Message, Rendered, Setting};
 use serde_json::{Value, json};
@@ -139,6 +140,25 @@ fn special_tokens_never_come_from_content() {
         let joined = Rendered::joined(&[(text.as_str().unwrap(), true)], vocabulary.controls());
         assert_eq!(json!(vocabulary.encode(&joined, true).unwrap()), *ids, "{text}");
     }
+}
+
+/// Would catch: a panic on JSON that is no tokeniser, a table of normalisation that is run unread, a file beside it that is there
+/// and cannot be read.
+#[test]
+fn what_is_no_tokeniser_is_refused() {
+    let normaliser = json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="});
+    let model = json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"});
+    let tables = json!({"version": "1.0", "added_tokens": [], "normalizer": normaliser, "model": model}).to_string();
+    for text in ["[1]", "null", "3", "\"x\"", "{}", "{\"model\": 1}", tables.as_str()] {
+        let refused = Vocabulary::parse(text, Path::new("tokenizer.json")).err();
+        assert!(matches!(refused, Some(InferenceError::Malformed { .. })), "{text}: {refused:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fine = json!({"version": "1.0", "added_tokens": [], "decoder": null, "model": model}).to_string();
+    std::fs::write(folder.path().join("tokenizer.json"), fine).unwrap();
+    assert!(Vocabulary::open(folder.path()).is_ok());
+    std::fs::create_dir(folder.path().join("generation_config.json")).unwrap();
+    assert!(matches!(Vocabulary::open(folder.path()).err(), Some(InferenceError::Read { .. })));
 }
 
 /// A network of noise: the logits of a step depend on the seed, the step and the token.

@@ -2,6 +2,7 @@
 
 use super::super::InferenceError;
 use super::super::template::Rendered;
+use super::super::tokenizer::{check_tables, contained};
 use super::bytes;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -44,7 +45,8 @@ impl Vocabulary {
             let path = folder.join(name);
             match std::fs::read(&path) {
                 Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() }),
-                Err(_) => Ok(Value::Null),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+                Err(e) => Err(InferenceError::Read { path, cause: e.to_string() }),
             }
         };
         let listed = |value: &Value| -> Vec<u32> {
@@ -67,10 +69,14 @@ impl Vocabulary {
     pub fn parse(text: &str, path: &Path) -> Result<Self, InferenceError> {
         let malformed = |cause: String| InferenceError::Malformed { path: PathBuf::from(path), cause };
         let mut document: Value = serde_json::from_str(text).map_err(|e| malformed(e.to_string()))?;
+        if !document.is_object() {
+            return Err(malformed("it is no object, as that of a tokeniser is".to_owned()));
+        }
+        check_tables(text.as_bytes()).map_err(malformed)?;
         document["truncation"] = Value::Null;
         document["padding"] = Value::Null;
         let build = |document: &Value| {
-            let mut built = Tokenizer::from_bytes(document.to_string().as_bytes()).map_err(|e| malformed(e.to_string()))?;
+            let mut built = contained(|| Tokenizer::from_bytes(document.to_string().as_bytes())).map_err(malformed)?;
             built.set_encode_special_tokens(true);
             Ok(built)
         };
@@ -85,9 +91,9 @@ impl Vocabulary {
         // The longest is found first.
         specials.sort_by(|a, b| b.text.len().cmp(&a.text.len()).then_with(|| a.id.cmp(&b.id)));
         let controls = specials.iter().map(|special| special.text.clone()).collect();
-        let prefix = match first.encode_fast("", true) {
+        let prefix = match contained(|| first.encode_fast("", true)) {
             Ok(empty) => empty.get_ids().first().copied().into_iter().collect(),
-            Err(cause) => return Err(malformed(cause.to_string())),
+            Err(cause) => return Err(malformed(cause)),
         };
         let tokens: HashMap<String, u32> = first.get_vocab(true);
         let special: Vec<u32> = specials.iter().map(|special| special.id).collect();
@@ -160,7 +166,7 @@ impl Vocabulary {
 
     fn pieces(&self, text: &str, is_first: bool) -> Result<Vec<u32>, InferenceError> {
         let tokenizer = self.rest.as_ref().filter(|_| !is_first).unwrap_or(&self.first);
-        let encoding = tokenizer.encode_fast(text, false).map_err(|e| InferenceError::Poison(e.to_string()))?;
+        let encoding = contained(|| tokenizer.encode_fast(text, false)).map_err(InferenceError::Poison)?;
         Ok(encoding.get_ids().to_vec())
     }
 }

@@ -8,6 +8,9 @@ use super::vocabulary::Vocabulary;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+/// Tokens, prompt and answer, for which a cache must have room at least.
+const USEFUL: usize = 64;
+
 /// A loaded model.
 pub struct Writer {
     generator: Generator,
@@ -27,10 +30,13 @@ impl Writer {
             let cause = format!("tokenizer.json has {} tokens, the model only {}", vocabulary.size(), generator.vocabulary());
             return Err(InferenceError::Unsupported { path: folder.join("tokenizer.json"), cause });
         }
-        let bytes = generator.bytes();
-        // A thread's share of the cache bounds a text too.
-        let cached = bytes.cache / bytes.token.max(1) / options.threads.count();
-        let room = generator.max_positions().min(cached);
+        let (room, useful) = (generator.room(), generator.max_positions().min(USEFUL));
+        if room < useful {
+            let needed = generator.bytes().token * useful;
+            let cause =
+                format!("cache_bytes has room for {room} tokens of a text, too few to write; give at least {needed} bytes");
+            return Err(InferenceError::Unsupported { path: folder.to_owned(), cause });
+        }
         Ok(Self { generator, vocabulary: Arc::new(vocabulary), template, room })
     }
 

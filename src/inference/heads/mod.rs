@@ -6,6 +6,8 @@ mod modernbert;
 mod named;
 mod rereading;
 mod table;
+#[cfg(test)]
+mod tests;
 mod xlnet;
 
 use super::InferenceError;
@@ -77,7 +79,7 @@ impl Head {
     pub fn finish(&self, network: &dyn Network, mut rows: Vec<f32>, counts: &[usize]) -> Vec<Vec<f32>> {
         let mut next = Vec::new();
         for dense in &self.dense {
-            dense.linear.forward(&rows, &mut next);
+            dense.linear.forward_alike(&rows, &mut next);
             dense.activation.apply(&mut next);
             if let Some((norm, epsilon)) = &dense.norm {
                 norm.apply(&mut next, *epsilon);
@@ -86,7 +88,7 @@ impl Head {
         }
         let width = match &self.out {
             Out::Linear(linear) => {
-                linear.forward(&rows, &mut next);
+                linear.forward_alike(&rows, &mut next);
                 linear.outputs()
             }
             Out::Tied(bias) => {

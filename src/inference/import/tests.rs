@@ -129,6 +129,45 @@ fn one_tensor(number: u32, count: u64, raw: &[u8]) -> Vec<u8> {
     file
 }
 
+/// Would catch: a small file that claims any number of large tensors.
+#[test]
+fn tensors_that_overlap_are_refused() {
+    let read = |second: u64| {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3u32.to_le_bytes());
+        file.extend([2u64, 0].map(u64::to_le_bytes).concat());
+        for (name, offset) in [(b'x', 0), (b'y', second)] {
+            file.extend(1u64.to_le_bytes());
+            file.push(name);
+            file.extend(1u32.to_le_bytes());
+            file.extend(16u64.to_le_bytes());
+            file.extend(0u32.to_le_bytes());
+            file.extend(u64::to_le_bytes(offset));
+        }
+        file.resize(file.len().next_multiple_of(32) + 128, 0);
+        let length = file.len() as u64;
+        Gguf::read(Cursor::new(file), length)
+            .map(|gguf| gguf.tensors().len())
+            .map_err(|fault| fault.at(Path::new("x")).to_string())
+    };
+    assert_eq!(read(64), Ok(2));
+    for second in [0, 32] {
+        assert!(read(second).is_err_and(|error| error.contains("`x` and `y` overlap")), "{second}");
+    }
+}
+
+/// Would catch: a list of tensors built for layers that the file cannot have.
+#[test]
+fn layers_without_bytes_are_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("x.bin");
+    let mut bytes = [2i32, 1, 900, 1, 1, 4, 4].map(i32::to_le_bytes).concat();
+    bytes.resize(1_000, 0);
+    std::fs::write(&file, bytes).unwrap();
+    let error = import(&request(&file, &out.path().join("x"))).unwrap_err().to_string();
+    assert!(error.contains("900 layers need at least"), "{error}");
+}
+
 /// Would catch: a panic, an endless loop or an allocation of a claimed size on a file that is cut off or lies.
 #[test]
 fn hostile_files_are_refused() {
@@ -158,6 +197,7 @@ fn hostile_files_are_refused() {
         (with(first_dimension, &huge), "impossible shape"),
         (with(first_dimension, &(1u64 << 40).to_le_bytes()), "the file has"),
         (with(first_dimension, &0u64.to_le_bytes()), "impossible shape"),
+        (with(first_dimension + 8, &32u64.to_le_bytes()), "the network knows 32"),
         (with(first_dimension + 16, &99u32.to_le_bytes()), "type 99"),
         (with(first_dimension + 20, &huge), "outside the file"),
     ] {

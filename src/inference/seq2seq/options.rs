@@ -50,6 +50,9 @@ pub struct GenerateOptions {
 /// Tokens written at most where the folder says nothing. (transformers would stop after 20, which cuts most texts.)
 const MAX_NEW_TOKENS: usize = 128;
 
+/// Beams at most; each takes a cache of its own.
+const MAX_BEAMS: usize = 64;
+
 /// `generation_config.json`, and `config.json` for what stands there in older folders.
 struct Keys<'a> {
     own: Option<Value>,
@@ -169,6 +172,9 @@ impl GenerateOptions {
         if self.max_new_tokens == 0 || self.max_new_tokens > network.max_tokens() {
             let (found, most) = (self.max_new_tokens, network.max_tokens());
             return refuse(format!("max_new_tokens is {found}; the model writes between 1 and {most}"));
+        }
+        if self.beams > MAX_BEAMS {
+            return refuse(format!("{} beams; up to {MAX_BEAMS} are followed", self.beams));
         }
         // A step keeps a candidate for each end and one more, for each beam.
         if self.beams == 0 || self.beams.saturating_mul((1 + self.ends.len()).max(2)) > words {

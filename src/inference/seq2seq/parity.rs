@@ -184,6 +184,8 @@ fn what_cannot_be_read_or_written_is_poison() {
             GenerateOptions { repetition_penalty: 0.0, ..fine.clone() },
             GenerateOptions { length_penalty: f32::NAN, ..fine.clone() },
         ];
+        let many = network.generate(&[5], &GenerateOptions { beams: 65, ..fine.clone() }).unwrap_err().to_string();
+        assert!(many.contains("up to 64"), "{name}: {many}");
         wrong.iter().for_each(|options| assert!(poison(&[5], options), "{name} {options:?}"));
         assert!(matches!(network.logits(&[5], &[96]), Err(InferenceError::Poison(_))), "{name}");
     }

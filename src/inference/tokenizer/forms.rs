@@ -52,7 +52,7 @@ pub fn contained<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, S
 }
 
 /// Tables of normalisation are trusted by what runs them, so they are looked at first, wherever they stand in the normaliser.
-fn check_tables(bytes: &[u8]) -> Result<(), String> {
+pub fn check_tables(bytes: &[u8]) -> Result<(), String> {
     #[derive(serde::Deserialize)]
     struct File {
         normalizer: Option<Value>,

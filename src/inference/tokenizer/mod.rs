@@ -13,7 +13,7 @@ mod word_piece;
 
 pub use settings::max_tokens;
 
-use self::forms::contained;
+pub(super) use self::forms::{check_tables, contained};
 use super::InferenceError;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -114,6 +114,17 @@ fn an_index_that_lies_is_refused() {
     assert!(said(twice.path()).contains("another file of the model has too"));
 }
 
+/// Would catch: a scale that has a scale of its own, and so on for every name of the file.
+#[test]
+fn a_scale_of_another_kind_is_refused() {
+    let header =
+        r#"{"a":{"dtype":"I8","shape":[1,4],"data_offsets":[0,4]},"a.scale":{"dtype":"F16","shape":[1],"data_offsets":[4,6]}}"#;
+    let folder = folder(&[("model.safetensors", file(header, 6))]);
+    let weights = Weights::open(folder.path(), None).unwrap();
+    let refused = weights.tensors().unwrap().f32("a", &[1, 4]);
+    assert!(matches!(&refused, Err(InferenceError::Unsupported { cause, .. }) if cause.contains("a.scale")), "{refused:?}");
+}
+
 /// The buffers of old versions are no tensors that somebody forgot.
 #[test]
 fn buffers_are_not_missed() {

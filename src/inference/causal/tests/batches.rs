@@ -21,6 +21,17 @@ fn blocks_are_reserved_and_come_back() {
     assert_eq!(Blocks::block_bytes(model.spec()), 2 * 2 * 2 * 8 * 4 * BLOCK);
 }
 
+/// Would catch: hidden states of an earlier call that are handed out for none.
+#[test]
+fn no_text_has_no_numbers() {
+    let model = load("llama", "config.json");
+    let (mut blocks, mut scratch) = (Blocks::new(model.spec(), 1), Scratch::default());
+    assert_eq!(model.encode(&[&[5, 6]], &mut scratch).unwrap().len(), 2 * model.hidden());
+    assert!(model.encode(&[], &mut scratch).unwrap().is_empty());
+    assert!(!model.encode(&[&[5]], &mut scratch).unwrap().is_empty());
+    assert!(model.forward(&mut [], &mut blocks, &mut scratch).unwrap().is_empty());
+}
+
 /// Would catch: a fork that writes into what it shares, or reads what the other writes.
 #[test]
 fn a_shared_beginning_is_computed_once_and_never_written() {

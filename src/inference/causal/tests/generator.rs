@@ -71,6 +71,20 @@ async fn who_is_opened_says_what_it_is() {
     assert!(matches!(wrong, InferenceError::WrongDigest { .. }), "{wrong}");
 }
 
+/// Would catch: prompts that are cut elsewhere on a machine with more cores.
+#[tokio::test]
+async fn a_text_has_the_same_room_whatever_the_threads() {
+    let block = Blocks::block_bytes(load("llama", "config.json").spec());
+    for (blocks, room) in [(1, 16), (3, 48), (4, 64), (7, 64), (9, 64), (1000, 64)] {
+        for threads in [1, 2, 64] {
+            let (generator, _) = open(&Options { cache_bytes: blocks * block, ..options(threads) });
+            assert_eq!(generator.room(), room, "{blocks} blocks, {threads} threads");
+            assert!(generator.bytes().cache <= blocks * block);
+            assert_eq!(generator.generate(greedy(&[5; 9], room - 9)).await.unwrap().tokens.len(), room - 9);
+        }
+    }
+}
+
 #[tokio::test]
 async fn tokens_are_streamed_as_they_are_chosen() {
     let (generator, texts) = open(&options(1));

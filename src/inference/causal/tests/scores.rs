@@ -70,6 +70,34 @@ async fn a_remembered_prefix_is_computed_once() {
     close(&with, &without, 1e-5, "scores behind a remembered prefix");
 }
 
+/// Would catch: numbers that tell whether a prefix happened to be kept.
+#[tokio::test]
+async fn a_prefix_that_cannot_be_kept_gives_the_same_bits() {
+    for length in [5, 14, 17, 18] {
+        // The text itself takes two blocks of the narrow one.
+        let (narrow, wide) = (narrow(2), narrow(4));
+        let ids: Vec<u32> = (0..18).map(|i| (i * 37 + 5) % 96).collect();
+        narrow.remember(ids[..length].to_vec()).unwrap();
+        wide.remember(ids[..length].to_vec()).unwrap();
+        let without = narrow.generate(greedy(&ids, 14)).await.unwrap();
+        let with = wide.generate(greedy(&ids, 14)).await.unwrap();
+        assert_eq!((without.cached, with.cached), (0, length.min(17)));
+        assert_eq!(without.tokens, with.tokens, "a prefix of {length}");
+    }
+}
+
+/// Would catch: a prefix that is kept where the continuation should go.
+#[tokio::test]
+async fn a_remembered_prefix_leaves_room_for_what_is_scored() {
+    let (small, large) = (narrow(3), narrow(8));
+    let prefix: Vec<u32> = (0..20).map(|i| (i * 37 + 5) % 96).collect();
+    for generator in [&small, &large] {
+        generator.remember(prefix[..18].to_vec()).unwrap();
+    }
+    let found = small.score(prefix.clone(), vec![vec![7; 12]]).await.unwrap();
+    assert_eq!(found, large.score(prefix, vec![vec![7; 12]]).await.unwrap());
+}
+
 /// Remembered prefixes do not keep a request out for ever.
 #[tokio::test]
 async fn remembered_prefixes_make_room() {

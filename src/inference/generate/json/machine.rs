@@ -112,7 +112,7 @@ impl State {
 
     /// The fewest bytes that end the value.
     pub fn left(&self, schema: &Schema) -> u32 {
-        self.0.iter().map(|frame| frame.left(schema)).sum()
+        self.0.iter().map(|frame| frame.left(schema)).fold(0, u32::saturating_add)
     }
 
     /// Takes a byte; `false` when it may not come here, and the state is then of no more use.
@@ -188,9 +188,9 @@ impl Frame {
                 let Node::List { item, min, .. } = schema.at(node) else { return 0 };
                 let (missing, one) = (min.saturating_sub(count), schema.least(*item) + 1);
                 match part {
-                    Between::Open => 1 + (missing * one).saturating_sub(1),
-                    Between::After => 1 + missing * one,
-                    Between::Comma | Between::Blank => missing.max(1) * one,
+                    Between::Open => missing.saturating_mul(one).saturating_sub(1).saturating_add(1),
+                    Between::After => missing.saturating_mul(one).saturating_add(1),
+                    Between::Comma | Between::Blank => missing.max(1).saturating_mul(one),
                 }
             }
             Self::Object { node, next, part } => {

@@ -93,11 +93,11 @@ impl Schema {
             Node::Literals(all) => all.iter().map(Vec::len).min().unwrap_or(0) as u32,
             Node::Text { min, .. } => 2 + min,
             Node::Number { .. } => 1,
-            Node::List { item, min, .. } => 2 + (min * (self.least[*item] + 1)).saturating_sub(1),
+            Node::List { item, min, .. } => (self.least[*item] + 1).saturating_mul(*min).saturating_sub(1).saturating_add(2),
             Node::Object { fields } => {
                 let needed = fields.iter().filter(|field| field.required);
-                let sum: u32 = needed.map(|field| field.key.len() as u32 + 3 + self.least[field.node]).sum();
-                2 + sum.saturating_sub(1)
+                let bytes = |field: &Field| (field.key.len() as u32).saturating_add(3 + self.least[field.node]);
+                needed.map(bytes).fold(0, u32::saturating_add).saturating_sub(1).saturating_add(2)
             }
         };
         self.nodes.push(node);

@@ -101,6 +101,11 @@ fn a_schema_that_cannot_be_held_is_refused() {
         (json!({ "enum": [] }), "empty"),
         (json!({ "type": "string", "minLength": 5, "maxLength": 2 }), "below"),
         (json!({ "type": "string", "minLength": 4_000_000_000u64 }), "whole number"),
+        // More bytes than a count of 32 bits can say.
+        (
+            json!({ "type": "array", "minItems": 100_000, "items": { "type": "string", "minLength": 90_000 } }),
+            "its shortest value has",
+        ),
         (json!({ "type": "object", "required": ["a"] }), "\"a\""),
         (
             json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 1 } } }),

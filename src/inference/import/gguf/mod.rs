@@ -22,7 +22,8 @@ pub(super) fn import(request: &Request) -> Result<Written, ImportError> {
     let bytes = file.metadata().map_err(read)?.len();
     let mut gguf = Gguf::read(BufReader::new(file), bytes).map_err(|fault| fault.at(path))?;
     let plan = architecture::plan(&gguf, request.rope_theta).map_err(|fault| fault.at(path))?;
-    let vocabulary = vocabulary::build(gguf.metadata(), plan.context).map_err(|fault| fault.at(path))?;
+    let known = plan.config["vocab_size"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let vocabulary = vocabulary::build(gguf.metadata(), plan.context, known).map_err(|fault| fault.at(path))?;
     let metadata = gguf.metadata();
     let licence = metadata.text("general.license").ok().flatten().map(str::to_owned);
     let mut notes = vocabulary.notes;

@@ -77,6 +77,7 @@ impl<R: Read + Seek> Gguf<R> {
                 return Err(damaged(format!("tensor `{}` stands twice", short(&tensor.name))));
             }
         }
+        apart(&tensors)?;
         Ok(Self { from: cursor.from, version, metadata, tensors, by_name })
     }
 
@@ -240,6 +241,16 @@ impl<R: Read> Cursor<R> {
         }
         let shape = shape.into_iter().map(|n| n as usize).collect();
         Ok(TensorInfo { name, shape, kind, offset, bytes })
+    }
+}
+
+/// Refuses tensors that share bytes: a small file could claim any number of large ones.
+fn apart(tensors: &[TensorInfo]) -> Result<(), Fault> {
+    let mut sorted: Vec<&TensorInfo> = tensors.iter().collect();
+    sorted.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
+    match sorted.windows(2).find(|pair| pair[0].offset + pair[0].bytes > pair[1].offset) {
+        Some(pair) => Err(damaged(format!("tensors `{}` and `{}` overlap", short(&pair[0].name), short(&pair[1].name)))),
+        None => Ok(()),
     }
 }
 

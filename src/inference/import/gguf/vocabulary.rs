@@ -16,8 +16,12 @@ pub struct Vocabulary {
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
-pub fn build(metadata: &Metadata, context: usize) -> Result<Vocabulary, Fault> {
+/// `known` is how many tokens the network has vectors for.
+pub fn build(metadata: &Metadata, context: usize, known: usize) -> Result<Vocabulary, Fault> {
     let texts = metadata.texts("tokenizer.ggml.tokens")?.ok_or_else(|| unsupported("it has no `tokenizer.ggml.tokens`"))?;
+    if texts.len() > known {
+        return Err(damaged(format!("`tokenizer.ggml.tokens` has {} tokens, and the network knows {known}", texts.len())));
+    }
     let kinds = metadata.integers("tokenizer.ggml.token_type")?;
     if kinds.is_some_and(|kinds| kinds.len() != texts.len()) {
         return Err(damaged("`tokenizer.ggml.token_type` and `tokenizer.ggml.tokens` differ in length"));

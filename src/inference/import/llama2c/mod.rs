@@ -113,6 +113,12 @@ impl Sizes {
         if sizes.layers as u64 > bytes {
             return Err(damaged(format!("it claims {} layers in {bytes} bytes", sizes.layers)));
         }
+        // The products of all layers but those of keys and values, before anything is built for each of them.
+        let (wide, inner) = (hidden as u128, sizes.inner as u128);
+        let floor = sizes.layers as u128 * (2 * wide + 2 * wide * wide + 3 * wide * inner);
+        if floor > u128::from(bytes / 4) {
+            return Err(damaged(format!("its {} layers need at least {floor} floats, and it has {bytes} bytes", sizes.layers)));
+        }
         Ok(sizes)
     }
 
