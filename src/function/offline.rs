@@ -1,6 +1,6 @@
 //! The same functions off the stream: JSON in, JSON out, for `millrace call` and HTTP.
 
-use super::{CallError, Function, Input, Outcome};
+use super::{CallError, Function, Input, Outcome, halve};
 use crate::event::{Decoder, Event, Position, RawEvent, Rejection};
 use crate::state::Fold;
 use crate::state::in_memory::InMemory;
@@ -101,7 +101,8 @@ pub fn output(outcome: Outcome) -> Value {
     }
 }
 
-/// Calls with one slice, whose first value has that number in the sitting; one output a value, in order.
+/// Calls with one slice, whose first value has that number in the sitting; one output a value, in order. A value on which the function
+/// fails is refused as on the stream, and spoils no other.
 pub async fn call(
     function: &dyn Function,
     sitting: &mut dyn Sitting,
@@ -118,7 +119,7 @@ pub async fn call(
             Err(rejection) => refusals.push(Some(rejection)),
         }
     }
-    let mut outcomes = if inputs.is_empty() { Vec::new() } else { function.call(&inputs).await? }.into_iter();
+    let mut outcomes = halve::each(inputs.len(), |stretch| function.call(&inputs[stretch]), Outcome::Reject).await?.into_iter();
     let outcome = |refusal: Option<Rejection>| match refusal {
         Some(rejection) => Ok(Outcome::Reject(rejection)),
         None => outcomes.next().ok_or_else(|| CallError::Fatal("the function gave fewer outcomes than inputs".into())),

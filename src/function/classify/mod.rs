@@ -6,7 +6,8 @@ mod labels;
 mod options;
 
 use super::fields::Fields;
-use super::task::{Task, check_list};
+use super::options::TooLong;
+use super::task::{Task, check_list, tokens, windowed};
 use super::texts::rounded;
 use super::windows::{Seen, check_stride, ranked};
 use super::{CallError, Prediction};
@@ -167,6 +168,26 @@ impl Task for Classify {
     fn texts(ask: &Passage) -> Vec<(&'static str, Option<usize>, &str)> {
         let pair = ask.pair.iter().map(|pair| ("text_pair", None, pair.as_str()));
         std::iter::once(("text", None, ask.text.as_str())).chain(pair).collect()
+    }
+
+    /// `nli` reads the text with each label; labels of the options are counted too.
+    fn cost(&self, ask: &Passage) -> usize {
+        let (most, stride) = (self.encoder.max_tokens(), self.options.stride);
+        let read = |beside: usize, stride: usize| {
+            let text = tokens(&ask.text) + ask.pair.as_deref().map_or(0, tokens);
+            match self.options.too_long {
+                TooLong::Window => windowed(text, beside, most, stride),
+                TooLong::Truncate | TooLong::Reject => (text + beside).min(most),
+            }
+        };
+        let labels = ask.labels.as_ref().or_else(|| self.options.candidate_labels.as_ref().map(|list| &list.0));
+        match (labels, &self.way) {
+            (Some(labels), Ok(Way::Nli { template, .. })) => {
+                let stride = stride.unwrap_or(most / 4).min(most / 4);
+                labels.iter().map(|label| read((tokens(label) + tokens(template)).min(most / 2), stride)).sum()
+            }
+            _ => read(0, stride.unwrap_or(most / 4)),
+        }
     }
 
     async fn answer(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
