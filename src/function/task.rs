@@ -16,11 +16,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time fits [`MOST_TOKENS`] on a model and a processor that do a thousand in a second.
-const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(300) };
+/// The time is what two events of [`EVENT_TOKENS`] take together on a model and processor that read some 700 tokens in a second.
+const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(600) };
 
-/// Tokens of one call at most, and so of one event. What costs more together is called in halves; an event that does alone is refused.
-const MOST_TOKENS: usize = 200_000;
+/// Tokens of one event at most; one that costs more is refused.
+const EVENT_TOKENS: usize = 200_000;
+
+/// Tokens of a call with several events at most; what costs more together is called in halves.
+const CALL_TOKENS: usize = 100_000;
 
 /// Items of a list in an input at most, such as sentences or labels.
 pub const MAX_ITEMS: usize = 1_000;
@@ -133,16 +136,16 @@ impl<T: Task> TextFunction<T> {
         for ask in asks {
             let checked = ask.and_then(|ask| check(&self.common.texts, &T::texts(&ask)).map(|()| ask));
             let checked = checked.and_then(|ask| match self.task.cost(&ask) {
-                0..=MOST_TOKENS => {
-                    cost += self.task.cost(&ask);
+                own @ 0..=EVENT_TOKENS => {
+                    cost += own;
                     Ok(ask)
                 }
                 more => Err(too_expensive(more)),
             });
             places.push(checked.map(|ask| good.push(ask)));
         }
-        if cost > MOST_TOKENS {
-            return Err(CallError::TooMuch(format!("about {cost} tokens together; the limit is {MOST_TOKENS}")));
+        if cost > CALL_TOKENS && good.len() > 1 {
+            return Err(CallError::TooMuch(format!("about {cost} tokens together; the limit is {CALL_TOKENS}")));
         }
         let mut answers = self.in_groups(good).await?.into_iter();
         let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
@@ -229,7 +232,7 @@ pub fn windowed(text: usize, beside: usize, most: usize, stride: usize) -> usize
 }
 
 fn too_expensive(cost: usize) -> Rejection {
-    let detail = format!("its texts and labels take about {cost} tokens of the model; the limit for one event is {MOST_TOKENS}");
+    let detail = format!("its texts and labels take about {cost} tokens of the model; the limit for one event is {EVENT_TOKENS}");
     Rejection::new("too_expensive", detail)
 }
 
