@@ -26,7 +26,7 @@ use super::tag::Tag;
 use super::task::{Task, TextFunction, check};
 use super::texts::TextOptions;
 use super::windows::embeddings;
-use super::{CallError, Function};
+use super::{CallError, Function, halve};
 use crate::event::Rejection;
 use crate::inference::{Encoder, InferenceError};
 use std::path::PathBuf;
@@ -157,10 +157,10 @@ impl<T: Task> Handle<T> {
 
     /// In slices, so that a batch of any length needs no more memory than a stream.
     async fn each(&self, asks: Vec<T::Ask>) -> Result<Vec<Result<T::Answer, Rejection>>, CallError> {
-        let (slice, mut answers) = (self.0.spec().limits.slice, Vec::with_capacity(asks.len()));
-        let mut asks = asks.into_iter().map(Ok).peekable();
-        while asks.peek().is_some() {
-            answers.extend(self.0.answer(asks.by_ref().take(slice).collect()).await?);
+        let mut answers = Vec::with_capacity(asks.len());
+        for slice in asks.chunks(self.0.spec().limits.slice) {
+            let call = |stretch| self.0.answer(Vec::from(&slice[stretch]).into_iter().map(Ok).collect());
+            answers.extend(halve::each(slice.len(), call, Err).await?);
         }
         Ok(answers)
     }

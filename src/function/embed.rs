@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const NAME: &str = "embed";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
 
 /// Fields: `embedding`, `dimensions`, `tokens`, `truncated`. Neither label nor score.
@@ -45,14 +45,14 @@ impl Embed {
     /// Embeds texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
     pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
         let mut asked = Asked::new(&self.options, texts.iter().map(|t| Some(*t)));
-        let answers = self.encoder.answer_blocking(Head::Embed, asked.take_texts()).map_err(call_error)?;
+        let answers = self.encoder.answer_blocking(Head::Embed, asked.take_texts(&self.encoder)).map_err(call_error)?;
         asked.outcomes(answers, |answer| predict(&answer))
     }
 
     /// The same inside a Tokio runtime. `None` is an input without a text.
     pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
         let mut asked = Asked::new(&self.options, texts.iter().copied());
-        let answers = self.encoder.answer(Head::Embed, asked.take_texts()).await.map_err(call_error)?;
+        let answers = self.encoder.answer(Head::Embed, asked.take_texts(&self.encoder)).await.map_err(call_error)?;
         asked.outcomes(answers, |answer| predict(&answer))
     }
 }

@@ -10,6 +10,7 @@ pub mod embed;
 mod fields;
 pub mod fill;
 pub mod generate;
+pub mod halve;
 pub mod offline;
 pub mod options;
 mod passed;
@@ -101,6 +102,9 @@ pub enum CallError {
     /// One of the inputs does this: halve the slice until it is known.
     #[error("poison: {0}")]
     Poison(String),
+    /// The inputs cost more together than one call may take: halve the slice.
+    #[error("too much for one call: {0}")]
+    TooMuch(String),
     /// Stop the pipeline.
     #[error("fatal: {0}")]
     Fatal(String),

@@ -1,7 +1,7 @@
 //! The same functions off the stream: JSON in, JSON out, for `millrace call` and HTTP.
 
-use super::{CallError, Function, Input, Outcome};
-use crate::event::{Decoder, Event, Position, RawEvent, Rejection};
+use super::{CallError, Function, Input, Outcome, halve};
+use crate::event::{Decoder, Event, Position, RawEvent, Rejection, at, wrong};
 use crate::state::Fold;
 use crate::state::in_memory::InMemory;
 use serde_json::{Map, Value, json};
@@ -29,6 +29,31 @@ impl Offline for Plain {
 impl Sitting for Plain {
     fn input(&mut self, number: usize, value: &Value) -> Result<Input, Rejection> {
         Ok(input(number, value))
+    }
+}
+
+/// For functions without a fold in a pipeline whose texts stand at a dotted path: the same, where an object's text is what stands
+/// there. Objects without the path are read as by [`Plain`], so that a function's own example is answered.
+#[derive(Clone)]
+pub struct Mapped {
+    pub path: String,
+}
+
+impl Offline for Mapped {
+    fn sitting(&self) -> Box<dyn Sitting> {
+        Box::new(self.clone())
+    }
+}
+
+impl Sitting for Mapped {
+    fn input(&mut self, number: usize, value: &Value) -> Result<Input, Rejection> {
+        let mut input = input(number, value);
+        match at(value, &self.path) {
+            Some(Value::String(text)) => input.event.text = Some(text.as_str().into()),
+            Some(other) => return Err(wrong(&self.path, other, "a string")),
+            None => {}
+        }
+        Ok(input)
     }
 }
 
@@ -101,7 +126,8 @@ pub fn output(outcome: Outcome) -> Value {
     }
 }
 
-/// Calls with one slice, whose first value has that number in the sitting; one output a value, in order.
+/// Calls with one slice, whose first value has that number in the sitting; one output a value, in order. A value on which the function
+/// fails is refused as on the stream, and spoils no other.
 pub async fn call(
     function: &dyn Function,
     sitting: &mut dyn Sitting,
@@ -118,10 +144,27 @@ pub async fn call(
             Err(rejection) => refusals.push(Some(rejection)),
         }
     }
-    let mut outcomes = if inputs.is_empty() { Vec::new() } else { function.call(&inputs).await? }.into_iter();
+    let mut outcomes = halve::each(inputs.len(), |stretch| function.call(&inputs[stretch]), Outcome::Reject).await?.into_iter();
     let outcome = |refusal: Option<Rejection>| match refusal {
         Some(rejection) => Ok(Outcome::Reject(rejection)),
         None => outcomes.next().ok_or_else(|| CallError::Fatal("the function gave fewer outcomes than inputs".into())),
     };
     refusals.into_iter().map(outcome).map(|outcome| outcome.map(output)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a text that is looked for where the pipeline's events have none.
+    #[test]
+    fn the_text_of_an_object_stands_where_the_pipeline_says() {
+        let mut mapped = Mapped { path: "mail.body".into() };
+        let mut text = |value: Value| mapped.input(0, &value).map(|input| input.event.text.map(String::from));
+        assert_eq!(text(json!({ "mail": { "body": "a" }, "text": "b" })).unwrap().as_deref(), Some("a"));
+        assert_eq!(text(json!({ "text": "b" })).unwrap().as_deref(), Some("b"));
+        assert_eq!(text(json!("c")).unwrap().as_deref(), Some("c"));
+        let refused = text(json!({ "mail": { "body": 7 } })).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), ("wrong_type", Some("mail.body")));
+    }
 }

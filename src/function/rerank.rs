@@ -3,7 +3,7 @@
 
 use super::fields::Fields;
 use super::options::TopK;
-use super::task::{Task, check_list};
+use super::task::{Task, check_list, tokens};
 use super::texts::{call_error, rounded};
 use super::windows::{self, Seen, cosine, embeddings, ranked};
 use super::{CallError, Prediction};
@@ -133,6 +133,14 @@ impl Task for Rerank {
     fn texts(ask: &Candidates) -> Vec<(&'static str, Option<usize>, &str)> {
         let texts = ask.texts.iter().enumerate().map(|(place, text)| ("texts", Some(place), text.as_str()));
         std::iter::once(("query", None, ask.query.as_str())).chain(texts).collect()
+    }
+
+    /// A cross-encoder reads the query with each text.
+    fn cost(&self, ask: &Candidates) -> usize {
+        let (most, query) = (self.encoder.max_tokens(), tokens(&ask.query));
+        let beside = if self.cross { query } else { 0 };
+        let texts: usize = ask.texts.iter().map(|text| (tokens(text) + beside).min(most)).sum();
+        texts + query.min(most)
     }
 
     async fn answer(&self, asks: Vec<Candidates>) -> Result<Vec<Result<Ranking, Rejection>>, CallError> {

@@ -16,7 +16,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
+/// The time is what two events of [`EVENT_TOKENS`] take together on a model and processor that read some 700 tokens in a second.
+const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(600) };
+
+/// Tokens of one event at most; one that costs more is refused.
+const EVENT_TOKENS: usize = 200_000;
+
+/// Tokens of a call with several events at most; what costs more together is called in halves.
+const CALL_TOKENS: usize = 100_000;
 
 /// Items of a list in an input at most, such as sentences or labels.
 pub const MAX_ITEMS: usize = 1_000;
@@ -34,7 +41,7 @@ pub trait Task: Send + Sync + Sized + 'static {
     const PARAMETERS: &'static [&'static str];
     type Options: DeserializeOwned + Serialize + Default;
     /// What is asked about one input.
-    type Ask: Send;
+    type Ask: Clone + Send + Sync;
     type Answer: Send;
 
     /// The error says what to change, in the options or the model.
@@ -57,6 +64,12 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// The texts of what is asked, by field and place in a list, to be checked: none may be empty, too long or hold U+0000.
     fn texts(ask: &Self::Ask) -> Vec<(&'static str, Option<usize>, &str)>;
+
+    /// Tokens that the network sees for it, roughly and rather too many. By default each text is cut where the model ends.
+    fn cost(&self, ask: &Self::Ask) -> usize {
+        let most = self.encoder().max_tokens();
+        Self::texts(ask).iter().map(|(_, _, text)| tokens(text).min(most)).sum()
+    }
 
     /// One answer or refusal for each, in order.
     fn answer(
@@ -119,9 +132,20 @@ impl<T: Task> TextFunction<T> {
     /// Answers what is asked, in order; what was refused before, or is refused now, keeps its place.
     pub async fn answer(&self, asks: Vec<Result<T::Ask, Rejection>>) -> Result<Vec<Result<T::Answer, Rejection>>, CallError> {
         let (mut good, mut places) = (Vec::with_capacity(asks.len()), Vec::with_capacity(asks.len()));
+        let mut cost = 0;
         for ask in asks {
             let checked = ask.and_then(|ask| check(&self.common.texts, &T::texts(&ask)).map(|()| ask));
+            let checked = checked.and_then(|ask| match self.task.cost(&ask) {
+                own @ 0..=EVENT_TOKENS => {
+                    cost += own;
+                    Ok(ask)
+                }
+                more => Err(too_expensive(more)),
+            });
             places.push(checked.map(|ask| good.push(ask)));
+        }
+        if cost > CALL_TOKENS && good.len() > 1 {
+            return Err(CallError::TooMuch(format!("about {cost} tokens together; the limit is {CALL_TOKENS}")));
         }
         let mut answers = self.in_groups(good).await?.into_iter();
         let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
@@ -194,6 +218,22 @@ impl<T: Task> Requests for TextFunction<T> {
     fn bare(&self, fields: &Value) -> Value {
         T::bare(fields)
     }
+}
+
+/// Tokens of a text, guessed from its bytes: an English token has four to five, and one of three bytes is a letter of its own elsewhere.
+pub fn tokens(text: &str) -> usize {
+    2 + text.len() / 3
+}
+
+/// Tokens of a text read in windows of `most`, each with `beside` more, which overlap by `stride`.
+pub fn windowed(text: usize, beside: usize, most: usize, stride: usize) -> usize {
+    let room = most.saturating_sub(beside).max(1);
+    if text <= room { text + beside } else { text.div_ceil(room.saturating_sub(stride).max(1)).saturating_mul(most) }
+}
+
+fn too_expensive(cost: usize) -> Rejection {
+    let detail = format!("its texts and labels take about {cost} tokens of the model; the limit for one event is {EVENT_TOKENS}");
+    Rejection::new("too_expensive", detail)
 }
 
 /// The first thing that is wrong with some texts. Never tells what they hold.

@@ -2,6 +2,7 @@
 
 mod api;
 mod bad;
+mod cost;
 mod minilm;
 mod parity;
 mod policies;

@@ -1,9 +1,10 @@
 //! What the text functions share: which inputs have a text, and outcomes in the order of the inputs.
 
-use super::passed::Paths;
+use super::control::harmless;
+use super::passed::{Paths, nul};
 use super::{CallError, Outcome, Prediction};
 use crate::event::Rejection;
-use crate::inference::{Answer, InferenceError};
+use crate::inference::{Answer, Encoder, InferenceError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -89,6 +90,7 @@ impl Asked {
                 Some(text) if text.trim().is_empty() => {
                     Some(Rejection::new("empty_text", "the text is empty or only white space").at("text"))
                 }
+                Some(text) if text.contains('\0') => Some(nul().at("text")),
                 Some(text) => {
                     let refusal = options.check(text);
                     if refusal.is_none() {
@@ -102,9 +104,9 @@ impl Asked {
         asked
     }
 
-    /// Takes the texts out, to be sent to the model.
-    pub fn take_texts(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.texts)
+    /// Takes the texts out, to be sent to the model; control tokens in them are words.
+    pub fn take_texts(&mut self, encoder: &Encoder) -> Vec<String> {
+        std::mem::take(&mut self.texts).into_iter().map(|text| harmless(encoder.tokenizer(), text, None)).collect()
     }
 
     /// One outcome an input; the answers are those to the texts.

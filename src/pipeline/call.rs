@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::flow::Ending;
-use crate::function::{CallError, Function, Input, Outcome};
+use crate::function::{CallError, Function, Input, Outcome, halve};
 use crate::pipeline::Observer;
 use crate::record;
 use crate::store::{PartitionKey, Store, StoreError};
@@ -91,26 +91,14 @@ impl Caller {
         }
     }
 
-    /// One outcome an input. Work list instead of recursion: stretches of the slice still to be called.
+    /// One outcome an input.
     async fn outcomes(&self, inputs: &[Input]) -> Result<Vec<Outcome>, SliceError> {
-        let mut outcomes = Vec::with_capacity(inputs.len());
-        let mut todo = Vec::from([std::ops::Range { start: 0, end: inputs.len() }]);
-        while let Some(stretch) = todo.pop() {
-            match self.call(&inputs[stretch.clone()]).await {
-                Ok(of_stretch) => outcomes.extend(of_stretch),
-                Err(CallError::Poison(cause)) if stretch.len() == 1 => {
-                    outcomes
-                        .push(Outcome::Reject(Rejection::new("poison", format!("the function fails on this event: {cause}"))));
-                }
-                Err(CallError::Poison(_)) => {
-                    let middle = stretch.start + stretch.len() / 2;
-                    todo.push(middle..stretch.end);
-                    todo.push(stretch.start..middle);
-                }
-                Err(CallError::Transient(cause) | CallError::Fatal(cause)) => return Err(SliceError::Fatal(cause)),
+        let outcomes = halve::each(inputs.len(), |stretch| self.call(&inputs[stretch]), Outcome::Reject).await;
+        outcomes.map_err(|error| match error {
+            CallError::Transient(cause) | CallError::Fatal(cause) | CallError::Poison(cause) | CallError::TooMuch(cause) => {
+                SliceError::Fatal(cause)
             }
-        }
-        Ok(outcomes)
+        })
     }
 
     /// One call with its retries.
@@ -216,6 +204,7 @@ fn kind(error: &CallError) -> &'static str {
     match error {
         CallError::Transient(_) => "transient",
         CallError::Poison(_) => "poison",
+        CallError::TooMuch(_) => "too_much",
         CallError::Fatal(_) => "fatal",
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Pipeline};
 use crate::event::Decoder;
-use crate::function::offline::{self, Offline, Plain};
+use crate::function::offline::{self, Mapped, Offline, Plain};
 use crate::pipeline::Folding;
 use crate::state::recommend::RecommendFold;
 use crate::state::risk::RiskFold;
@@ -53,6 +53,9 @@ pub fn offline(config: &Config, pipeline: &Pipeline) -> Arc<dyn Offline> {
     }
     match config.recommend_of(pipeline).cloned() {
         Some(declared) => Arc::new(offline::Folding::new(decoder(), move || RecommendFold::new(&declared))),
-        None => Arc::new(Plain),
+        None => match &pipeline.fields.text {
+            Some(path) => Arc::new(Mapped { path: path.clone() }),
+            None => Arc::new(Plain),
+        },
     }
 }

@@ -7,7 +7,7 @@ mod spans;
 use super::chars::Chars;
 use super::control::harmless;
 use super::fields::Fields;
-use super::task::{MAX_ITEMS, Task};
+use super::task::{MAX_ITEMS, Task, tokens, windowed};
 use super::texts::call_error;
 use super::windows::{Seen, Window, answers};
 use super::{CallError, Prediction};
@@ -213,6 +213,12 @@ impl Task for Answer {
 
     fn texts(ask: &Question) -> Vec<(&'static str, Option<usize>, &str)> {
         vec![("question", None, &ask.question), ("context", None, &ask.context)]
+    }
+
+    fn cost(&self, ask: &Question) -> usize {
+        let question = tokens(&ask.question).min(self.options.max_question_len).min(self.max_seq_len);
+        let room = self.max_seq_len - question;
+        windowed(tokens(&ask.context), question, self.max_seq_len, self.doc_stride.min(room * 3 / 4))
     }
 
     async fn answer(&self, asks: Vec<Question>) -> Result<Vec<Result<Answered, Rejection>>, CallError> {

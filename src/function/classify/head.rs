@@ -33,7 +33,7 @@ impl Head {
         };
         super::distinct(&labels).map_err(|refused| format!("option `labels`: {}", refused.detail))?;
         let many = problem == Problem::ManyLabels && labels.len() > 1;
-        if !many && options.threshold.is_some() && options.candidate_labels.is_none() {
+        if !many && options.threshold.is_some() && options.candidate_labels.is_none() && !options.multi_label {
             return Err("option `threshold` is for models of which several labels may hold; use `min_score`".to_owned());
         }
         if many && options.min_score.is_some() {

@@ -9,6 +9,7 @@ use super::{Backend, Classified, Classify, Options, Passage};
 use crate::event::Rejection;
 use crate::function::CallError;
 use crate::function::control::harmless;
+use crate::function::task::check_list;
 use crate::function::windows::{self, Seen, Window, answers, cosine, embeddings, softmax};
 use crate::inference::{Cut, Encoder, Give, Head, Text, Tokens};
 use std::collections::HashMap;
@@ -68,6 +69,7 @@ impl Way {
 /// Labels without white space at their ends; refused when some are empty, equal, too many or none.
 pub fn checked(labels: Vec<String>) -> Result<Vec<String>, Rejection> {
     let labels: Vec<String> = labels.into_iter().map(|label| label.trim().to_owned()).collect();
+    check_list("candidate_labels", labels.len())?;
     super::distinct(&labels).map(|()| labels)
 }
 
@@ -92,11 +94,11 @@ impl Cache {
         missing.dedup();
         let vectors = embeddings(encoder, missing.clone()).await?;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() + missing.len() > CACHED {
-            known.clear();
-        }
         for (text, (vector, _)) in missing.into_iter().zip(vectors) {
-            known.insert(text.clone(), vector.clone());
+            // What came first stays: labels of the options are asked for before those of any event.
+            if known.len() < CACHED {
+                known.insert(text.clone(), vector.clone());
+            }
             found.insert(text, vector);
         }
         Ok(found)

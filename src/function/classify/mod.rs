@@ -6,7 +6,8 @@ mod labels;
 mod options;
 
 use super::fields::Fields;
-use super::task::{Task, check_list};
+use super::options::TooLong;
+use super::task::{Task, tokens, windowed};
 use super::texts::rounded;
 use super::windows::{Seen, check_stride, ranked};
 use super::{CallError, Prediction};
@@ -91,13 +92,21 @@ impl Classify {
         }
         let head = head::Head::of(&encoder, &options)?;
         let way = Way::of(&encoder, &options);
+        options.check()?;
         match (&options.candidate_labels, &way) {
             (Some(list), Ok(_)) => {
                 drop(labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?)
             }
             (Some(_), Err(cause)) => return Err(cause.clone()),
-            (None, _) if options.backend.is_some() => drop(way.clone()?),
+            // Without a head there is no other way, and these options are for candidates alone.
+            (None, Err(cause)) if head.is_none() || options.is_for_candidates() => return Err(cause.clone()),
             (None, _) => {}
+        }
+        if head.is_none() && options.function_to_apply.is_some() {
+            return Err("option `function_to_apply` is for models with labels of their own".to_owned());
+        }
+        if head.is_none() && options.threshold.is_some() && !options.multi_label {
+            return Err(options::THRESHOLD.to_owned());
         }
         Ok(Self { encoder, options, head, way, cache: Arc::default() })
     }
@@ -166,7 +175,33 @@ impl Task for Classify {
 
     fn texts(ask: &Passage) -> Vec<(&'static str, Option<usize>, &str)> {
         let pair = ask.pair.iter().map(|pair| ("text_pair", None, pair.as_str()));
-        std::iter::once(("text", None, ask.text.as_str())).chain(pair).collect()
+        // Empty labels are refused with the others that are none.
+        let labels = ask.labels.iter().flatten().enumerate().filter(|(_, label)| !label.trim().is_empty());
+        let labels = labels.map(|(place, label)| ("candidate_labels", Some(place), label.as_str()));
+        std::iter::once(("text", None, ask.text.as_str())).chain(pair).chain(labels).collect()
+    }
+
+    /// `nli` reads the text with each label; labels of the options are counted too.
+    fn cost(&self, ask: &Passage) -> usize {
+        let (most, stride) = (self.encoder.max_tokens(), self.options.stride);
+        let read = |beside: usize, stride: usize| {
+            let text = tokens(&ask.text) + ask.pair.as_deref().map_or(0, tokens);
+            match self.options.too_long {
+                TooLong::Window => windowed(text, beside, most, stride),
+                TooLong::Truncate | TooLong::Reject => (text + beside).min(most),
+            }
+        };
+        let labels = ask.labels.as_ref().or_else(|| self.options.candidate_labels.as_ref().map(|list| &list.0));
+        match (labels, &self.way) {
+            (Some(labels), Ok(Way::Nli { template, .. })) => {
+                let stride = stride.unwrap_or(most / 4).min(most / 4);
+                labels.iter().map(|label| read((tokens(label) + tokens(template)).min(most / 2), stride)).sum()
+            }
+            _ => {
+                let labels: usize = ask.labels.iter().flatten().map(|label| tokens(label).min(most)).sum();
+                labels + read(0, stride.unwrap_or(most / 4))
+            }
+        }
     }
 
     async fn answer(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
@@ -231,9 +266,8 @@ impl Task for Classify {
     }
 }
 
-/// Refuses labels that are empty or equal, once trimmed; none, and too many.
+/// Refuses labels that are empty or equal, once trimmed.
 fn distinct(labels: &[String]) -> Result<(), Rejection> {
-    check_list("candidate_labels", labels.len())?;
     let mut known = HashMap::new();
     for (place, label) in labels.iter().enumerate() {
         let colliding = known.insert(label, place);

@@ -71,3 +71,34 @@ impl Default for Options {
         }
     }
 }
+
+pub const THRESHOLD: &str = "option `threshold` is for labels of which several may hold; with candidates that is `multi_label`, and else \
+                             `min_score` is for one";
+
+impl Options {
+    /// What candidates would pass over in silence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.multi_label && self.threshold.is_some() && self.min_score.is_some() {
+            return Err("option `min_score` is for one label; with `threshold` and `multi_label` several may hold".to_owned());
+        }
+        if self.candidate_labels.is_none() {
+            return Ok(());
+        }
+        if self.threshold.is_some() && !self.multi_label {
+            return Err(THRESHOLD.to_owned());
+        }
+        match self.function_to_apply {
+            Some(_) => {
+                Err("option `function_to_apply` is for the model's own labels; `candidate_labels` have scores of their own \
+                            kind"
+                    .to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether some are given that say nothing about a model's own labels.
+    pub fn is_for_candidates(&self) -> bool {
+        self.backend.is_some() || self.multi_label || self.hypothesis_template.is_some()
+    }
+}

@@ -42,6 +42,12 @@ impl Heads {
         Err(format!("option `intent_model`: no reply has one of its labels {}; the first has {first:?}", labels.join(", ")))
     }
 
+    /// The option and the `name@digest12` of each model.
+    pub fn ids(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let both = [("intent_model", &self.intent), ("sentiment_model", &self.sentiment)];
+        both.into_iter().filter_map(|(option, head)| Some((option, head.as_ref()?.id())))
+    }
+
     /// In the order in which [`Heads::labels`] takes their scores.
     pub fn all(&self) -> Vec<&Encoder> {
         self.intent.iter().chain(&self.sentiment).map(|head| &**head).collect()

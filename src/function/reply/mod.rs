@@ -69,7 +69,7 @@ pub struct Suggestions {
 
 /// Fields: `suggestions` (`text`, `score`, `source`, and where the bank has them `intent` and `tags`), `reason` where there is none,
 /// `intent` and `sentiment` (`label`, `score`) where there are models for them, `bank` (the first digits of the bank's sha256),
-/// `tokens`, `truncated`. The prediction's label and score are source and score of the first suggestion.
+/// `intent_model` and `sentiment_model` (which models those were), `tokens`, `truncated`. The prediction's label and score are source and score of the first suggestion.
 pub struct Reply {
     encoder: Arc<Encoder>,
     options: Options,
@@ -211,6 +211,7 @@ impl Task for Reply {
             }
         }
         fields.insert("bank".into(), self.bank.digest.as_str().into());
+        self.heads.ids().for_each(|(option, id)| drop(fields.insert(option.into(), id.into())));
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
         Prediction { key: None, fields, label, score }

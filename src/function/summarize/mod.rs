@@ -6,7 +6,7 @@ mod sentences;
 
 use super::chars::Chars;
 use super::fields::Fields;
-use super::task::{MAX_ITEMS, Task};
+use super::task::{MAX_ITEMS, Task, tokens};
 use super::texts::rounded;
 use super::windows::{Seen, embeddings};
 use super::{CallError, Prediction};
@@ -130,6 +130,11 @@ impl Task for Summarize {
 
     fn texts(ask: &Document) -> Vec<(&'static str, Option<usize>, &str)> {
         vec![("text", None, &ask.0)]
+    }
+
+    /// All sentences are read.
+    fn cost(&self, ask: &Document) -> usize {
+        tokens(&ask.0)
     }
 
     async fn answer(&self, asks: Vec<Document>) -> Result<Vec<Result<Summary, Rejection>>, CallError> {

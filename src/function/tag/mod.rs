@@ -6,7 +6,7 @@ use super::chars::Chars;
 use super::control::harmless;
 use super::fields::Fields;
 use super::options::TooLong;
-use super::task::{Task, check_list};
+use super::task::{self, Task, check_list, windowed};
 use super::texts::rounded;
 use super::windows::{self, Seen, Window, answers, check_stride, in_place, softmax};
 use super::{CallError, Prediction};
@@ -207,6 +207,14 @@ impl Task for Tag {
             Sentence::Words(words) => {
                 words.iter().enumerate().map(|(place, word)| ("words", Some(place), word.as_str())).collect()
             }
+        }
+    }
+
+    fn cost(&self, ask: &Sentence) -> usize {
+        let (most, text) = (self.encoder.max_tokens(), Self::texts(ask).iter().map(|(_, _, text)| task::tokens(text)).sum());
+        match self.options.too_long {
+            TooLong::Window => windowed(text, 0, most, self.options.stride.unwrap_or(most / 4)),
+            TooLong::Truncate | TooLong::Reject => text.min(most),
         }
     }
 

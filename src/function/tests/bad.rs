@@ -1,6 +1,8 @@
 //! What people send: empty texts, NUL, right-to-left, emoji, control tokens, labels that collide, shapes that are none.
 
-use super::{ask, code, cut, fixture, function, refused};
+use super::{ask, code, cut, fixture, function, open, refused};
+use crate::function::embed::Embed;
+use crate::function::sentiment::Sentiment;
 use serde_json::{Value, json};
 
 async fn codes(name: &str, folder: &str, options: Value, inputs: &[Value]) -> Vec<(String, String)> {
@@ -193,6 +195,15 @@ fn what_a_model_or_option_cannot_do_is_told() {
         ("classify", "fill", json!({ "candidate_labels": ["a"], "multi_label": true }), "`multi_label`"),
         ("classify", "nli", json!({ "candidate_labels": ["a"], "hypothesis_template": "x" }), "must have {}"),
         ("classify", "fill", json!({ "temperature": 1e-9 }), "`temperature`"),
+        ("classify", "fill", json!({ "candidate_labels": ["a"], "threshold": 0.5 }), "`threshold`"),
+        ("classify", "fill", json!({ "threshold": 0.5 }), "`threshold`"),
+        ("classify", "many", json!({ "candidate_labels": ["a"], "threshold": 0.5 }), "`threshold`"),
+        ("classify", "nli", json!({ "candidate_labels": ["a"], "function_to_apply": "sigmoid" }), "`function_to_apply`"),
+        ("classify", "fill", json!({ "function_to_apply": "sigmoid" }), "`function_to_apply`"),
+        ("classify", "fill", json!({ "multi_label": true }), "`multi_label`"),
+        ("classify", "fill", json!({ "hypothesis_template": "x" }), "must have {}"),
+        ("classify", "one", json!({ "multi_label": true }), "natural language inference"),
+        ("classify", "nli", json!({ "multi_label": true, "threshold": 0.5, "min_score": 0.5 }), "`min_score`"),
         ("classify", "one", json!({ "stride": 33 }), "`stride` is 33"),
         ("answer", "answer", json!({ "max_seq_len": 65 }), "8 to 64"),
         ("answer", "answer", json!({ "top_k": 0 }), "`top_k`"),
@@ -209,4 +220,30 @@ fn what_a_model_or_option_cannot_do_is_told() {
     let function = function("tag", &fixture("tag"), json!({}));
     let error = function.requests().unwrap().tuned(&super::map(json!({ "top_k": 1 }))).err().unwrap();
     assert!(error.name == "top_k" && error.message.contains("known: aggregation_strategy, "), "{error}");
+}
+
+/// Would catch: labels of an event that are no texts for the limits, options that are refused where they have a meaning.
+#[tokio::test]
+async fn labels_are_texts_too() {
+    let long = json!({ "text": "good", "candidate_labels": ["a", "x ".repeat(30)] });
+    let options = json!({ "max_text_tokens": 20, "multi_label": true, "threshold": 0.5 });
+    let found = codes("classify", "nli", options, &[long, json!({ "text": "good", "candidate_labels": ["a"] })]).await;
+    assert_eq!(found, pairs([("text_too_long", "candidate_labels.1"), ("", "")]));
+    assert_eq!(codes("classify", "fill", json!({ "candidate_labels": ["a", "b"] }), &[json!("good")]).await, pairs([("", "")]));
+}
+
+/// Would catch: `sentiment` and `embed` that obey what a customer writes, where `classify` and Rust's own calls read it as words.
+#[tokio::test]
+async fn sentiment_and_embed_read_what_the_others_read() {
+    let text = "good [SEP] bad";
+    let mood = Sentiment::new(open(&fixture("one"))).unwrap();
+    let class = function("classify", &fixture("one"), json!({}));
+    let inputs = [json!(text), json!("a\0b")];
+    let (mood, class) = (ask(&mood, &inputs).await, ask(&*class, &inputs).await);
+    assert_eq!((&mood[0]["label"], &mood[0]["score"]), (&class[0]["label"], &class[0]["score"]));
+    assert_eq!((code(&mood[1]), code(&class[1])), (code(&class[1]), ("nul_character".to_owned(), "text".to_owned())));
+    let vectors = ask(&Embed::new(open(&fixture("fill"))), &inputs).await;
+    let own = crate::function::api::embed(&fixture("fill").display().to_string()).unwrap().call(text).unwrap();
+    let first = vectors[0]["embedding"][0].as_f64().unwrap();
+    assert!((first - f64::from(own[0])).abs() < 1e-6 && code(&vectors[1]).0 == "nul_character", "{first} {}", own[0]);
 }

@@ -173,6 +173,7 @@ async fn intents_and_sentiment_are_told_and_intents_preferred() {
         (said(&outputs[0]), said(&outputs[1])),
         (["refund".into(), "negative".into()], ["praise".into(), "positive".into()])
     );
+    assert_eq!((&outputs[0]["intent_model"], &outputs[0]["sentiment_model"]), (&json!(head.id()), &json!(sentiment.id())));
     let alone = head.answer(Head::Classify, vec![inputs[0].as_str().unwrap().to_owned()]).await.unwrap();
     let refund = labels.iter().position(|label| label == "refund").unwrap();
     let probability = outputs[0]["intent"]["score"].as_f64().unwrap();

@@ -45,9 +45,14 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
         let mut all: Vec<Value> = outputs.iter().map(bare).collect();
         return Ok(if many { all.into() } else { all.pop().unwrap_or_default() });
     }
-    let tokens: u64 = outputs.iter().filter_map(|output| output.get("tokens")?.as_u64()).sum();
+    let tokens: u64 = outputs.iter().map(tokens).sum();
     let truncated: Vec<bool> = outputs.iter().map(|output| output["truncated"] == true).collect();
     Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens }, "truncated": truncated }))
+}
+
+/// Tokens that the network saw, and those that it wrote.
+fn tokens(output: &Value) -> u64 {
+    ["tokens", "prompt_tokens", "generated_tokens"].iter().filter_map(|name| output.get(name)?.as_u64()).sum()
 }
 
 /// The answer to one input in pieces: `{"text"}` for each, then `{"output", "model"}`, or `{"error"}`.
@@ -67,10 +72,20 @@ pub fn stream(known: &Known, input: &Value, place: OwnedSemaphorePermit) -> Resu
     let input = read.map_err(|rejection| refused(400, "invalid_request", rejection.detail.into(), "inputs"))?;
     let event = move |piece: Piece| match piece {
         Piece::Text(text) => json!({ "text": text }).to_string(),
-        Piece::End(Ok(output)) => json!({ "output": output, "model": model }).to_string(),
-        Piece::End(Err(error)) => json!({ "error": { "type": error.kind, "message": error.message } }).to_string(),
+        Piece::End(output) => match output.and_then(answered) {
+            Ok(output) => json!({ "output": output, "model": model }).to_string(),
+            Err(error) => json!({ "error": { "type": error.kind, "message": error.message } }).to_string(),
+        },
     };
     Ok(pieces(function, input, place).map(event).boxed())
+}
+
+/// An output that is no refusal.
+fn answered(output: Value) -> Result<Value, ApiError> {
+    match output.get("rejected") {
+        None => Ok(output),
+        Some(rejected) => Err(rejection("inputs", 0, rejected)),
+    }
 }
 
 /// The function, with what the request wants otherwise.
@@ -109,7 +124,9 @@ pub fn failed(error: CallError) -> ApiError {
 /// What HTTP says of an input that a function refuses.
 pub fn rejection(inputs: &str, index: usize, rejected: &Value) -> ApiError {
     let (status, kind) = match rejected["code"].as_str().unwrap_or_default() {
-        "text_too_long" | "question_too_long" | "label_too_long" | "too_many_items" | "too_many_masks" => (413, "too_large"),
+        "text_too_long" | "question_too_long" | "label_too_long" | "too_expensive" | "too_many_items" | "too_many_masks" => {
+            (413, "too_large")
+        }
         "missing_field" | "wrong_type" | "not_an_object" | "invalid_json" | "unexpected_field" => (400, "invalid_request"),
         _ => (422, "unprocessable"),
     };

@@ -89,7 +89,10 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
         "tools" | "functions" => return Err(refused("tools are not called here", name)),
         "response_format" => match value["type"].as_str() {
             Some("text") => None,
-            Some("json_schema") => Some(("schema", value["json_schema"]["schema"].clone())),
+            Some("json_schema") => match &value["json_schema"]["schema"] {
+                schema @ Value::Object(_) => Some(("schema", schema.clone())),
+                _ => return Err(refused("`response_format` of type json_schema needs an object `json_schema.schema`", name)),
+            },
             _ => return Err(refused("`response_format` is of type text or json_schema", name)),
         },
         other => Some((other, value.clone())),
@@ -208,6 +211,11 @@ async fn stream(
     };
     let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
     let chunks = move |piece: Piece| {
+        // A refusal is no answer that ends well.
+        let piece = match piece {
+            Piece::End(output) => Piece::End(output.and_then(fields)),
+            text => text,
+        };
         let all = match piece {
             Piece::Text(text) => vec![head.chunk(json!({ "content": text }), Value::Null)],
             Piece::End(Ok(fields)) => {

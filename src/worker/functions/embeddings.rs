@@ -62,12 +62,27 @@ impl Functions {
             (Some(_), Some(_)) => {
                 Err(refused(400, format!("several pipelines run `{task}`; name one of {}", names(running())), "model"))
             }
+            (None, _) if self.loads(task, name) => {
+                let message = format!("`{task}` is being loaded; ask again in a moment");
+                Err(ApiError { status: 503, kind: "loading", message, param: Some("model".into()) })
+            }
             (None, _) => {
                 let known = names(running());
                 let known = if known.is_empty() { format!("no pipeline runs `{task}`") } else { format!("known: {known}") };
                 Err(refused(404, format!("there is no such model here; {known}"), "model"))
             }
         }
+    }
+}
+
+impl Functions {
+    /// Whether a pipeline that is being loaded may be the one that is asked for; the names of its model are not known yet.
+    fn loads(&self, task: &str, name: Option<&str>) -> bool {
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        let of_another =
+            |name: &str| known.contains_key(name) || expected.iter().any(|(of, function)| of == name && function != task);
+        expected.iter().any(|(_, function)| function == task) && name.is_none_or(|name| !of_another(name))
     }
 }
 

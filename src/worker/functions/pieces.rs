@@ -1,14 +1,15 @@
-//! An answer that goes out while it is written. It is written as long as somebody reads.
+//! An answer that goes out while it is written: in a task of its own and within the function's time, so that a client that stops
+//! reading keeps nobody waiting. It is given up when the client is gone.
 
 use crate::admin::ApiError;
 use crate::function::offline;
 use crate::function::{Function, Input};
-use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 
 /// What comes, in this order: texts, then the end.
 pub enum Piece {
@@ -18,14 +19,24 @@ pub enum Piece {
 }
 
 enum State {
-    Writing(BoxFuture<'static, Result<Value, ApiError>>, UnboundedReceiver<String>),
+    Writing(Writing, UnboundedReceiver<String>),
     Last(Piece),
     Over,
+}
+
+/// The task that writes; ends when it is dropped.
+struct Writing(JoinHandle<Result<Value, ApiError>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The pieces of the answer to one input. Bounded by the tokens that an answer may have, so a slow reader holds up nobody.
 pub fn pieces(function: Arc<dyn Function>, input: Input, place: OwnedSemaphorePermit) -> BoxStream<'static, Piece> {
     let (to, from) = unbounded_channel();
+    let most = function.spec().limits.timeout;
     let writing = async move {
         let _place = place;
         let Some(pieces) = function.requests().and_then(|requests| requests.pieces()) else {
@@ -35,7 +46,11 @@ pub fn pieces(function: Arc<dyn Function>, input: Input, place: OwnedSemaphorePe
         let outcome = pieces.answer_in_pieces(&input, Box::new(move |piece: &str| to.send(piece.to_owned()).is_ok())).await;
         outcome.map(offline::output).map_err(super::call::failed)
     };
-    unfold(State::Writing(Box::pin(writing), from), next).boxed()
+    let timed = async move {
+        let late = |_| ApiError { status: 504, kind: "timeout", message: format!("no answer within {most:?}"), param: None };
+        tokio::time::timeout(most, writing).await.map_err(late)?
+    };
+    unfold(State::Writing(Writing(tokio::spawn(timed)), from), next).boxed()
 }
 
 async fn next(state: State) -> Option<(Piece, State)> {
@@ -47,12 +62,13 @@ async fn next(state: State) -> Option<(Piece, State)> {
     tokio::select! {
         biased;
         Some(text) = from.recv() => Some((Piece::Text(text), State::Writing(writing, from))),
-        output = &mut writing => {
+        output = &mut writing.0 => {
+            let broken = |_| ApiError { status: 500, kind: "internal", message: "the function failed".into(), param: None };
             let mut rest = String::new();
             while let Ok(text) = from.try_recv() {
                 rest += &text;
             }
-            let end = Piece::End(output);
+            let end = Piece::End(output.map_err(broken).flatten());
             Some(if rest.is_empty() { (end, State::Over) } else { (Piece::Text(rest), State::Last(end)) })
         }
     }

@@ -1,11 +1,19 @@
+use super::super::IN_WORK;
 use super::*;
 use crate::admin::{FunctionApi, Shape};
 use crate::config::Config;
+use crate::event::Rejection;
+use crate::function::requests::{About, BadParameter, Pieces, Requests};
+use crate::function::{CallError, Input, Limits, Outcome, offline};
+use crate::inference::generate::Sink;
 use crate::inference::import::{Dtype, Request, import};
 use crate::inference::{Options, Registry};
 use crate::worker::{build, folds};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// A worker with one pipeline, whose model is the tiny one of the import.
 fn functions() -> Functions {
@@ -108,6 +116,7 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": hi, "temperature": 9000 }), 400, "temperature"),
         (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
         (json!({ "messages": hi, "response_format": { "type": "json_object" } }), 400, "response_format"),
+        (json!({ "messages": hi, "response_format": { "type": "json_schema", "json_schema": {} } }), 400, "response_format"),
         (json!({ "messages": hi, "stream": true, "logprobs": true }), 400, "logprobs"),
     ] {
         let error = functions.chat(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
@@ -124,6 +133,8 @@ async fn a_function_streams_what_it_answers() {
     let functions = functions();
     let request = json!({ "inputs": "Hi", "parameters": { "temperature": 1, "seed": 3 } });
     let answer = functions.call("generate", request.clone(), Shape::Whole).await.unwrap();
+    let counted = |name: &str| answer["outputs"][0][name].as_u64().unwrap();
+    assert_eq!(answer["usage"]["tokens"], counted("prompt_tokens") + counted("generated_tokens"));
     let events: Vec<String> = functions.stream("generate", request).await.unwrap().collect().await;
     let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
@@ -135,4 +146,90 @@ async fn a_function_streams_what_it_answers() {
     functions.add("copied", Arc::new(copy), Arc::new(crate::function::offline::Plain));
     let error = functions.stream("copied", json!({ "inputs": { "a": 1 } })).await.err().unwrap();
     assert_eq!((error.status, error.param.as_deref()), (400, Some("stream")));
+}
+
+/// Writes one piece and then refuses, or never ends.
+struct Half {
+    spec: crate::function::Spec,
+    ends: bool,
+}
+
+impl Function for Half {
+    fn spec(&self) -> &crate::function::Spec {
+        &self.spec
+    }
+    fn call<'a>(&'a self, _: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
+    }
+}
+
+impl Requests for Half {
+    fn about(&self) -> About {
+        About { fields: &["messages"], parameters: &[], options: json!({ "seed": 1 }), example: json!("x") }
+    }
+    fn tuned(&self, _: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {
+        Err(BadParameter::unknown("half", "x", &[]))
+    }
+    fn bare(&self, fields: &Value) -> Value {
+        fields.clone()
+    }
+    fn pieces(&self) -> Option<&dyn Pieces> {
+        Some(self)
+    }
+}
+
+impl Pieces for Half {
+    fn answer_in_pieces<'a>(&'a self, _: &'a Input, mut sink: Sink) -> BoxFuture<'a, Result<Outcome, CallError>> {
+        async move {
+            sink("half");
+            if !self.ends {
+                std::future::pending::<()>().await;
+            }
+            Ok(Outcome::Reject(Rejection::new("off_schema", "it fits no more")))
+        }
+        .boxed()
+    }
+}
+
+/// Would catch: a refusal after some text that reads like an answer, an answer that holds its place for ever, read or not.
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_and_says_how() {
+    let functions = Functions::default();
+    let limits = Limits { slice: 1, calls_in_flight: 1, timeout: Duration::from_secs(9) };
+    let half = |ends| {
+        let spec = crate::function::Spec { name: "generate", version: 1, model: "m".into(), limits: limits.clone() };
+        Arc::new(Half { spec, ends })
+    };
+    let request = json!({ "messages": [{ "role": "user", "content": "x" }], "stream": true });
+    functions.add("chat", half(true), Arc::new(offline::Plain));
+    let events = events(&functions, request.clone()).await.unwrap();
+    assert!(
+        events.last().unwrap().contains("it fits no more") && !events.concat().contains("finish_reason\":\"stop"),
+        "{events:?}"
+    );
+    functions.add("chat", half(false), Arc::new(offline::Plain));
+    let Said::Events(mut unread) = functions.chat(request).await.unwrap() else { panic!("events were asked for") };
+    assert_eq!(functions.room.available_permits(), IN_WORK - 1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(functions.room.available_permits(), IN_WORK);
+    let mut last = String::new();
+    while let Some(event) = unread.next().await {
+        last = event;
+    }
+    assert!(last.contains("timeout"), "{last}");
+}
+
+/// Would catch: a model that is said to be missing while it loads.
+#[tokio::test]
+async fn what_is_being_loaded_is_asked_for_again() {
+    let functions = Functions::default();
+    functions.expect([("talk", "generate"), ("vectors", "embed")].into_iter());
+    let chat = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "tiny" });
+    assert_eq!(functions.chat(chat.clone()).await.err().map(|error| error.status), Some(503));
+    assert_eq!(functions.embeddings(json!({ "input": "x" })).await.unwrap_err().status, 503);
+    let other = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "vectors" });
+    assert_eq!(functions.chat(other).await.err().map(|error| error.status), Some(404));
 }
