@@ -269,3 +269,17 @@ fn one_of_them(logits: &[(f32, f32)]) -> Vec<f32> {
 fn each_by_itself(logits: &[(f32, f32)]) -> Vec<f32> {
     logits.iter().map(|(entailment, contradiction)| 1.0 / (1.0 + (contradiction - entailment).exp())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a model of very many labels that does not load for a limit that is meant for lists in events.
+    #[test]
+    fn only_candidates_are_counted() {
+        let many: Vec<String> = (0..1_001).map(|n| format!("label {n}")).collect();
+        assert!(super::super::distinct(&many).is_ok());
+        assert_eq!(checked(many).unwrap_err().code, "too_many_items");
+        assert_eq!(checked(Vec::new()).unwrap_err().code, "empty_list");
+    }
+}
