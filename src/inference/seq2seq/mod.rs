@@ -1,8 +1,8 @@
 //! Networks that write a text from a text: an encoder over packed texts, and a decoder that reads what it has written so far and,
 //! across, what the encoder made of the source. Ids in, ids out; nothing is padded and no text sees its batch mates.
 //!
-//! A decoder keeps keys and values of what is written for each hypothesis by itself ([`decode::Past`]), and those of the source once a
-//! text ([`decode::Sources`]). A row has the same bits in any company, so that what is written never depends on batch mates.
+//! A decoder keeps keys and values of what is written for each hypothesis by itself (`decode::Past`), and those of the source once a
+//! text (`decode::Sources`). A row has the same bits in any company, so that what is written never depends on batch mates.
 
 mod beam;
 mod decode;
