@@ -4,7 +4,7 @@ use super::passed;
 use super::requests::{About, BadParameter, Requests};
 use super::texts::{Asked, TextOptions, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
-use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
+use crate::inference::{Answer, Encoder, Head, InferenceError, Options, best};
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -98,7 +98,7 @@ impl Requests for Sentiment {
 
 /// The most probable label; the first of equals.
 fn predict(labels: &[String], answer: &Answer) -> Prediction {
-    let best = (1..answer.values.len()).fold(0, |best, i| if answer.values[i] > answer.values[best] { i } else { best });
+    let best = best(&answer.values);
     let (label, score) = (labels[best].as_str(), rounded(answer.values[best]));
     let scores: Map<String, Value> = labels.iter().cloned().zip(answer.values.iter().map(|v| rounded(*v).into())).collect();
     let mut fields = Map::new();

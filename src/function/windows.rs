@@ -142,11 +142,6 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The place of the greatest; the first of equals.
-pub fn best(values: &[f32]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
-}
-
 /// Places from the greatest value down; equals in their order.
 pub fn ranked(values: &[f32]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..values.len()).collect();

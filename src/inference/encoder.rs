@@ -355,6 +355,11 @@ impl Shared {
     }
 }
 
+/// The place of the greatest; the first of equals.
+pub fn best(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}
+
 /// The scores of one row of logits.
 pub fn scores(mut row: Vec<f32>, problem: Problem) -> Vec<f32> {
     match problem {

@@ -27,7 +27,7 @@ pub mod weights;
 pub use backbone::Backbones;
 pub use checkpoint::Problem;
 pub use described::Described;
-pub use encoder::{Answer, Encoder, Head, Options, Together, scores};
+pub use encoder::{Answer, Encoder, Head, Options, Together, best, scores};
 pub use handle::{Handle, Model, Threads};
 pub use registry::Registry;
 pub use tokenizer::{Cut, Give, Text, TextTokenizer, Tokens};

@@ -1,7 +1,7 @@
 //! A classifier on texts whose labels are known, by the networks that run on a stream.
 
 use super::metrics::{Confusion, calibration_error};
-use crate::inference::{Encoder, Head};
+use crate::inference::{Encoder, Head, best};
 use anyhow::{Context, Result, ensure};
 
 /// What came out.
@@ -17,7 +17,6 @@ pub struct Evaluation {
 pub fn evaluate(encoder: &Encoder, texts: Vec<String>, truth: &[usize]) -> Result<Evaluation> {
     let labels = encoder.labels().context("the model has no head for labels of a text")?.len();
     ensure!(texts.len() == truth.len() && truth.iter().all(|&label| label < labels), "the labels are not those of the texts");
-    let best = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     let found = encoder.answer_blocking(Head::Classify, texts)?;
     let answers: Vec<(usize, f32)> =
         found.iter().map(|answer| (best(&answer.values), answer.values[best(&answer.values)])).collect();

@@ -1,4 +1,5 @@
-//! Matrices as int8 with one scale a row: `<name>` I8 `[rows, columns]` and `<name>.scale` F32 `[rows]`, w = q·scale.
+//! Matrices as int8 with one scale for each run of columns, a whole row or a part of it: `<name>` I8 `[rows, columns]` and `<name>.scale`
+//! F32 `[rows]` or `[rows, groups]`, w = q·scale.
 
 /// Symmetric, to ±127; a row of zeros has scale 0.
 pub fn rows_to_int8(values: &[f32], columns: usize) -> (Vec<i8>, Vec<f32>) {

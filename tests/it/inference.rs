@@ -132,28 +132,9 @@ fn sts_benchmark_gives_the_published_correlation() {
     let texts: Vec<&str> = rows.iter().flat_map(|r| [r[5], r[6]]).collect();
     let vectors = vectors(&open(folder), Head::Embed, &texts);
     let ours: Vec<f64> = vectors.chunks(2).map(|pair| cosine(&pair[0], &pair[1])).collect();
-    let rho = 100.0 * pearson(&ranks(&gold), &ranks(&ours));
+    let rho = 100.0 * millrace::train::metrics::spearman(&gold, &ours);
     eprintln!("STS-B test: Spearman {rho:.4}");
     assert!((rho - 82.03).abs() <= 0.05, "Spearman {rho:.4}, published 82.0325");
-}
-
-/// Ranks, equal values sharing their mean rank.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let first = order.iter().position(|i| *i == equal[0]).unwrap();
-        equal.iter().for_each(|&i| ranks[i] = first as f64 + (equal.len() - 1) as f64 / 2.0);
-    }
-    ranks
-}
-
-fn pearson(a: &[f64], b: &[f64]) -> f64 {
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    let (ma, mb) = (mean(a), mean(b));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
-    sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::inference::causal::{Generator, Options as Generating};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::seq2seq::Transducer;
-use crate::inference::{Described, Encoder, Head, Options};
+use crate::inference::{Described, Encoder, Head, Options, best};
 use crate::lifecycle::Exit;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn encoder(name: &str, folder: &Path) -> Result<Value> {
     let sample = match *head {
         Some("sequence") => {
             let answer = encoder.answer_blocking(Head::Classify, vec![SAMPLE.to_owned()])?.swap_remove(0);
-            let best = (0..answer.values.len()).fold(0, |best, i| if answer.values[i] > answer.values[best] { i } else { best });
+            let best = best(&answer.values);
             Some(format!("{SAMPLE:?} is {} ({:.3})", labels[best], answer.values[best]))
         }
         _ => None,

@@ -1,6 +1,6 @@
 //! `millrace models quantize`: a smaller copy of a model, and what it costs on real texts.
 
-use crate::inference::{Encoder, Head, Options};
+use crate::inference::{Encoder, Head, Options, best};
 use crate::lifecycle::Exit;
 use crate::train::checkpoint::Folder;
 use crate::train::data::{Columns, texts};
@@ -74,7 +74,6 @@ fn compare(before: &Encoder, out: &Path, texts: Vec<String>) -> Result<bool> {
     let Some(labels) = before.labels() else {
         return Ok(low >= COSINE);
     };
-    let best = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     let flipped = pairs(Head::Classify)?.iter().filter(|(a, b)| best(a) != best(b)).count();
     println!("{flipped} of {count} texts get another of the {} labels", labels.len());
     Ok((flipped as f64) <= (1.0 - KEPT) * count as f64)

@@ -1,7 +1,7 @@
 //! The recipes `probe` and `centroid`: a head on an encoder that stays as it is.
 
 use super::{Args, Data, Recipe, Report, measured, name, shown};
-use crate::inference::{Encoder, Head, Options};
+use crate::inference::{Encoder, Head, Options, best};
 use crate::train::data::Row;
 use crate::train::export;
 use crate::train::head::{self, Backbone};
@@ -36,7 +36,6 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
 /// A temperature for the head's logits, and where it is from. A few rows, or rows that are all answered rightly, say nothing of how sure
 /// the head may be.
 fn tempered(recipe: Recipe, logits: &[Vec<f32>], labels: &[u32]) -> (f64, &'static str) {
-    let best = |row: &Vec<f32>| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     let wrong = logits.iter().zip(labels).any(|(row, label)| best(row) != *label as usize);
     // Cosines lie between -1 and 1: 0.05 is what zero-shot labels have.
     let (usual, least, most) = if recipe == Recipe::Centroid { (0.05, 0.01, 1.0) } else { (1.0, 0.25, 4.0) };
@@ -61,25 +60,21 @@ fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<Labelled> {
 
 /// The regression that does best on dev; of equals the more regularised.
 fn probed(args: &Args, data: &Data, (train, dev): (&Labelled, &Labelled), report: &mut Report) -> Result<Linear> {
-    let mut best: Option<(f64, Linear)> = None;
+    let mut chosen: Option<(f64, Linear)> = None;
     for c in strengths(args) {
         if !(c.is_finite() && c > 0.0) {
             bail!("--c {c} must be above 0");
         }
         let start = Instant::now();
         let head = regression(train, data.found.len(), c)?;
-        let answer = |vector: &Vec<f32>| {
-            let logits = head.logits(vector);
-            (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
-        };
-        let pairs = dev.vectors.iter().zip(&dev.labels).map(|(vector, label)| (*label as usize, answer(vector)));
+        let pairs = dev.vectors.iter().zip(&dev.labels).map(|(vector, label)| (*label as usize, best(&head.logits(vector))));
         let accuracy = Confusion::of(data.found.len(), pairs).accuracy();
         report.say(format!("C {c}: dev accuracy {:.2}, {:.0} s", 100.0 * accuracy, start.elapsed().as_secs_f64()));
-        if best.as_ref().is_none_or(|(most, _)| accuracy > *most) {
-            best = Some((accuracy, head));
+        if chosen.as_ref().is_none_or(|(most, _)| accuracy > *most) {
+            chosen = Some((accuracy, head));
         }
     }
-    Ok(best.context("--c names no value")?.1)
+    Ok(chosen.context("--c names no value")?.1)
 }
 
 /// The encoder's folder as seen from the head's: beside it where both have the same parent, so that the two can be moved together.

@@ -3,7 +3,7 @@
 use super::{Entry, Open, Options};
 use crate::function::classify::Label;
 use crate::function::texts::rounded;
-use crate::function::windows::best;
+use crate::inference::best;
 use crate::inference::{Encoder, Problem};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! From tokens with scores to entities.
 
 use super::Strategy;
-use crate::function::windows::best;
+use crate::inference::best;
 
 /// A token that is not special, with the probability of each label.
 #[derive(Debug, Clone)]

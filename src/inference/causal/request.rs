@@ -27,7 +27,7 @@ pub struct Greedy;
 
 impl Choose for Greedy {
     fn choose(&mut self, _: &[u32], _: usize, logits: &mut [f32]) -> Choice {
-        let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+        let best = crate::inference::best(logits);
         Choice::Token { id: best as u32, log_probability: log_probability(logits, best) }
     }
 }
