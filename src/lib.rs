@@ -38,4 +38,4 @@ pub mod train;
 mod twin;
 pub mod worker;
 
-pub use function::api::{answer, classify, embed, fill, reply, rerank, sentiment, similar, summarize, tag};
+pub use function::api::{answer, classify, embed, fill, generate, reply, rerank, sentiment, similar, summarize, tag, translate};

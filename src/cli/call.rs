@@ -8,6 +8,7 @@ use crate::event::Rejection;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::generate::Generate;
+use crate::function::model::{Model, Opened};
 use crate::function::offline::{self, Offline, Plain, Sitting};
 use crate::function::sentiment::Sentiment;
 use crate::function::{Function, Outcome, TEXT_FUNCTIONS, text_function};
@@ -30,7 +31,7 @@ use std::sync::Arc;
     after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call reply --options '{\"bank\": \"replies.csv\"}' 'where is my parcel'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
 )]
 pub struct Args {
-    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `reply`, `fill`, `summarize`, `generate` or `copy`; with --config any that
+    /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `reply`, `fill`, `summarize`, `translate`, `generate` or `copy`; with --config any that
     /// a pipeline of it runs.
     function: String,
     /// One text, instead of lines.
@@ -144,7 +145,10 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
         "embed" => Arc::new(Embed::new(encoder(&args.model()?)?).with(&options).map_err(Usage)?),
         "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
         "generate" => Arc::new(Generate::new(Generate::open(&args.model()?)?, &options).map_err(Usage)?),
-        text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder(&args.model()?)?, &options).map_err(Usage)?,
+        text if TEXT_FUNCTIONS.contains(&text) => {
+            let folder = args.model()?;
+            text_function(text, Model::open(&name(&folder), &folder, text, &options)?, &options).map_err(Usage)?
+        }
         "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
         other => {
             let known = TEXT_FUNCTIONS.join(", ");
@@ -156,6 +160,10 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
 }
 
 fn encoder(folder: &Path) -> anyhow::Result<Arc<Encoder>> {
-    let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
-    Ok(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
+    Ok(Arc::new(Encoder::open(&name(folder), folder, None, &Options::default())?))
+}
+
+/// A model is called by its folder.
+fn name(folder: &Path) -> String {
+    folder.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned())
 }

@@ -19,6 +19,7 @@ pub const FUNCTIONS: &[(&str, bool)] = &[
     ("similar", true),
     ("summarize", true),
     ("tag", true),
+    ("translate", true),
 ];
 
 /// The known name that is nearest to what was written, when one is near.

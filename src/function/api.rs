@@ -14,6 +14,7 @@
 pub(super) mod block;
 mod build;
 pub(super) mod find;
+mod generate;
 
 use super::answer::Answer;
 use super::classify::{Classify, Label, Passage};
@@ -25,6 +26,7 @@ use super::summarize::Summarize;
 use super::tag::Tag;
 use super::task::{Task, TextFunction, check};
 use super::texts::TextOptions;
+use super::translate::Translate;
 use super::windows::embeddings;
 use super::{CallError, Function, halve};
 use crate::event::Rejection;
@@ -33,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use build::Builder;
+pub use generate::Generator;
 
 /// Why a function did not load or answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -107,6 +110,29 @@ pub fn reply(model: &str) -> Result<Builder<Reply>, Error> {
 /// Summaries of sentences. See [`classify`] for `model`.
 pub fn summarize(model: &str) -> Result<Builder<Summarize>, Error> {
     Builder::find(model)
+}
+
+/// Texts in another language. `model` is one that writes a text from a text (Marian, T5, BART); see [`classify`] for its name.
+///
+/// ```no_run
+/// let translate = millrace::translate("models/opus-mt-en-fr")?.num_beams(4).load()?;
+/// println!("{}", translate.call("Where is my parcel?")?.text);
+/// # Ok::<(), millrace::function::api::Error>(())
+/// ```
+pub fn translate(model: &str) -> Result<Builder<Translate>, Error> {
+    Builder::find(model)
+}
+
+/// A causal model that goes on with texts or answers conversations, with the options of the function `generate`. See [`classify`] for
+/// `model`.
+///
+/// ```no_run
+/// let generate = millrace::generate("models/smollm2")?.option("max_new_tokens", 40)?;
+/// println!("{}", generate.call("Where is my parcel?")?.text);
+/// # Ok::<(), millrace::function::api::Error>(())
+/// ```
+pub fn generate(model: &str) -> Result<Generator, Error> {
+    Generator::open(model)
 }
 
 /// Vectors of texts. See [`classify`] for `model`.

@@ -106,6 +106,7 @@ impl Task for Fill {
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["text"];
     const PARAMETERS: &'static [&'static str] = &["top_k", "targets"];
+    type Model = Encoder;
     type Options = Options;
     type Ask = Masked;
     type Answer = Filled;
@@ -138,7 +139,7 @@ impl Task for Fill {
         Ok(Self { encoder, options, mask, mask_token, targets })
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
+    fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 

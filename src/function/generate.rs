@@ -7,12 +7,15 @@ mod options;
 mod plan;
 mod prompt;
 mod reply;
+mod said;
 #[cfg(test)]
 mod tests;
 
 pub use options::Options;
+pub use said::Generated;
 
 use super::fields::Places;
+use super::offline::input;
 use super::options::{Common, read, shown};
 use super::requests::{About, BadParameter, Pieces, Requests};
 use super::texts::call_error;
@@ -24,6 +27,7 @@ use crate::inference::{Digest, InferenceError};
 use futures_util::future::{BoxFuture, try_join_all};
 use plan::Plan;
 use prompt::Asked;
+use said::Said;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,13 +41,14 @@ const FIELDS: [&str; 2] = ["text", "messages"];
 const REMEMBERED: usize = 16;
 
 /// Fields: `generated_text`, `finish_reason`, `generated_tokens`, `prompt_tokens`, `seed`, `truncated`; `label` or `value` where the
-/// output is held to labels or to a schema; `tokens` with their log-probabilities when asked for.
+/// output is held to labels or to a schema; `tokens` with their log-probabilities when asked for; `score` with beams. Where there are several
+/// answers, these are the first one's, and `answers` has all.
 pub struct Generate {
     spec: Spec,
     writer: Arc<Writer>,
     common: Common,
     places: Places,
-    plan: Plan,
+    plan: Arc<Plan>,
     /// As they were given, and the digest of them that seeds are made with.
     options: Map<String, Value>,
     settings: String,
@@ -62,8 +67,12 @@ impl Generate {
     }
 
     fn build(writer: Arc<Writer>, options: &Map<String, Value>) -> Result<Self, String> {
-        let (common, own) = read::<Options>(NAME, &FIELDS, options)?;
-        let plan = Plan::new(own, &writer).map_err(|cause| format!("{NAME}: {cause}"))?;
+        let (common, mut own) = read::<Options>(NAME, &FIELDS, options)?;
+        if !options.contains_key("max_new_tokens") {
+            // A model that sees little still has room for a prompt.
+            own.max_new_tokens = own.max_new_tokens.min(writer.room() / 2);
+        }
+        let plan = Arc::new(Plan::new(own, &writer).map_err(|cause| format!("{NAME}: {cause}"))?);
         let spec = Spec { name: NAME, version: VERSION, model: writer.id().to_owned(), limits: LIMITS };
         let places = Places::new(&FIELDS, &common.fields);
         let written = Value::Object(options.clone()).to_string();
@@ -90,34 +99,87 @@ impl Generate {
         })
     }
 
-    /// Answers one input; the sink is given each piece of text as it comes.
+    /// Answers one input; the sink is given each piece of text as it comes, where there is one answer.
     pub async fn answer(&self, input: &Input, sink: Option<Sink>) -> Result<Outcome, CallError> {
         let asked = self.places.of(input).and_then(|fields| Asked::read(&fields, &self.common.texts));
-        let prompt = match asked.and_then(|asked| self.plan.prompt(&self.writer, asked, input.event.event_time_ms)) {
-            Ok(prompt) => prompt,
+        let asked = match asked {
+            Ok(asked) => asked,
             Err(refused) => return Ok(Outcome::Reject(refused)),
         };
-        let plan = &self.plan;
-        let seed = plan.options.seed.unwrap_or_else(|| seed_of(&input.event.id, NAME, &self.settings));
-        let vocabulary = self.writer.vocabulary();
-        let mut sampler = Sampler::new(Arc::clone(&plan.sampling), Arc::clone(vocabulary), seed, plan.max_new_tokens)
-            .top_logprobs(plan.options.top_logprobs)
-            .stops(&plan.options.stop.0);
-        if let Some(guide) = plan.guide(vocabulary) {
-            sampler = sampler.guide(guide);
-        }
-        if let Some(sink) = sink {
-            sampler = sampler.sink(sink);
-        }
-        let prompt_tokens = prompt.ids.len();
-        let trace = self.writer.write(prompt.ids, plan.max_new_tokens, sampler).await.map_err(call_error)?;
-        if trace.finish == Finish::Broken {
+        Ok(match self.say(asked, &input.event.id, input.event.event_time_ms, sink).await? {
+            Ok(prediction) => Outcome::Emit(vec![prediction]),
+            Err(refused) => Outcome::Reject(refused),
+        })
+    }
+
+    /// Answers what is asked by the event of that name and time.
+    async fn say(
+        &self,
+        asked: Asked,
+        event: &str,
+        time_ms: i64,
+        sink: Option<Sink>,
+    ) -> Result<Result<Prediction, Rejection>, CallError> {
+        let (plan, writer) = (Arc::clone(&self.plan), Arc::clone(&self.writer));
+        let prompt = self.writer.aside(move || plan.prompt(&writer, asked, time_ms)).await.map_err(call_error)?;
+        let prompt = match prompt {
+            Ok(prompt) => prompt,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (plan, vocabulary) = (&self.plan, self.writer.vocabulary());
+        let seed = plan.options.seed.unwrap_or_else(|| seed_of(event, NAME, &self.settings));
+        let about = reply::About { prompt_tokens: prompt.ids.len(), truncated: prompt.truncated };
+        let said = match plan.beams {
+            Some(beams) => {
+                let found = self.writer.search(prompt.ids, plan.max_new_tokens, beams).await.map_err(call_error)?;
+                let most = plan.options.num_return_sequences;
+                found.into_iter().take(most).map(|found| said::searched(vocabulary, seed, &found)).collect()
+            }
+            None => self.sampled(prompt.ids, seed, sink).await?,
+        };
+        if said.is_empty() || said.iter().any(|said: &Said| said.trace.finish == Finish::Broken) {
             let detail = "the model gave no finite number for any token that may come; its weights are damaged";
-            return Ok(Outcome::Reject(Rejection::new("not_finite", detail)));
+            return Ok(Err(Rejection::new("not_finite", detail)));
         }
-        let label = trace.value.clone().map(Into::into);
-        let fields = reply::fields(plan, vocabulary, trace, &reply::About { prompt_tokens, seed, truncated: prompt.truncated });
-        Ok(Outcome::Emit(vec![Prediction { key: None, fields, label, score: None }]))
+        let label = said[0].trace.value.clone().map(Into::into);
+        let fields = reply::fields(plan, vocabulary, &said, &about);
+        Ok(Ok(Prediction { key: None, fields, label, score: None }))
+    }
+
+    /// As many answers as are wanted, each by a chance of its own; the first as if it were alone.
+    async fn sampled(&self, prompt: Vec<u32>, seed: u64, mut sink: Option<Sink>) -> Result<Vec<Said>, CallError> {
+        let (plan, vocabulary) = (&self.plan, self.writer.vocabulary());
+        let seeds = (0..plan.options.num_return_sequences)
+            .map(|n| if n == 0 { seed } else { seed_of(&n.to_string(), NAME, &seed.to_string()) });
+        let seeds: Vec<u64> = seeds.collect();
+        let mut samplers = Vec::with_capacity(seeds.len());
+        for seed in &seeds {
+            let mut sampler = Sampler::new(Arc::clone(&plan.sampling), Arc::clone(vocabulary), *seed, plan.max_new_tokens)
+                .top_logprobs(plan.options.top_logprobs)
+                .stops(&plan.options.stop.0);
+            if let Some(guide) = plan.guide(vocabulary) {
+                sampler = sampler.guide(guide);
+            }
+            if let Some(sink) = sink.take() {
+                sampler = sampler.sink(sink);
+            }
+            samplers.push(sampler);
+        }
+        let traces = self.writer.write(prompt, plan.max_new_tokens, samplers).await.map_err(call_error)?;
+        Ok(traces.into_iter().zip(seeds).map(|(trace, seed)| Said { trace, seed, score: None }).collect())
+    }
+
+    /// Goes on with one text outside of a stream, or answers a conversation; `number` is the event's name.
+    pub(super) async fn told(&self, asked: &Value, number: usize) -> Result<Result<Generated, Rejection>, CallError> {
+        Ok(match self.answer(&input(number, asked), None).await? {
+            Outcome::Emit(mut predictions) => {
+                let fields = predictions.pop().map(|prediction| prediction.fields).unwrap_or_default();
+                let read = serde_json::from_value(Value::Object(fields));
+                Ok(read.map_err(|cause| CallError::Fatal(cause.to_string()))?)
+            }
+            Outcome::Reject(refused) => Err(refused),
+            Outcome::Skip(reason) => Err(Rejection::new("skipped", reason)),
+        })
     }
 }
 
@@ -154,6 +216,9 @@ impl Requests for Generate {
 
     /// As text-generation has it.
     fn bare(&self, fields: &Value) -> Value {
+        if let Some(answers) = fields["answers"].as_array() {
+            return answers.iter().map(|answer| self.bare(answer)).collect();
+        }
         let mut bare = json!({ "generated_text": fields["generated_text"] });
         if self.plan.options.details {
             bare["details"] = json!({
@@ -163,8 +228,10 @@ impl Requests for Generate {
         }
         bare
     }
+
+    /// One answer goes out as it is written; which of several is best is known at their end.
     fn pieces(&self) -> Option<&dyn Pieces> {
-        Some(self)
+        (self.plan.options.num_return_sequences == 1 && self.plan.beams.is_none()).then_some(self)
     }
 }
 

@@ -11,6 +11,7 @@ mod fields;
 pub mod fill;
 pub mod generate;
 pub mod halve;
+pub mod model;
 pub mod offline;
 pub mod options;
 mod passed;
@@ -18,6 +19,7 @@ pub mod recommend;
 pub mod reply;
 pub mod requests;
 pub mod rerank;
+mod rewrite;
 pub mod risk;
 pub mod sentiment;
 pub mod similar;
@@ -28,6 +30,7 @@ pub mod task;
 #[cfg(test)]
 mod tests;
 mod texts;
+pub mod translate;
 mod windows;
 
 pub use table::{TEXT_FUNCTIONS, text_function};

@@ -14,6 +14,10 @@ pub trait Requests: Send + Sync {
     fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter>;
     /// The answer alone, as the task's Hugging Face specification shapes it, out of the fields of a prediction.
     fn bare(&self, fields: &Value) -> Value;
+    /// Whether the bare answer to one input stands in a list, as that task's clients read it.
+    fn listed(&self) -> bool {
+        false
+    }
     /// The same answers while they are written; `None` for functions that give theirs at once.
     fn pieces(&self) -> Option<&dyn Pieces> {
         None

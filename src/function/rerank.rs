@@ -101,6 +101,7 @@ impl Task for Rerank {
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["query", "texts"];
     const PARAMETERS: &'static [&'static str] = &["top_k", "return_texts", "raw_scores"];
+    type Model = Encoder;
     type Options = Options;
     type Ask = Candidates;
     type Answer = Ranking;
@@ -122,7 +123,7 @@ impl Task for Rerank {
         Ok(Self { encoder, options, cross })
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
+    fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 

@@ -50,6 +50,7 @@ impl Task for Similar {
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["source_sentence", "sentences"];
     const PARAMETERS: &'static [&'static str] = &[];
+    type Model = Encoder;
     type Options = Options;
     type Ask = Comparison;
     type Answer = Similarities;
@@ -58,7 +59,7 @@ impl Task for Similar {
         Ok(Self { encoder })
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
+    fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 

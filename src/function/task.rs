@@ -2,12 +2,12 @@
 //! for streams, `millrace call`, HTTP and Rust. One outcome an input, in order, whatever was wrong with its neighbours.
 
 use super::fields::{Fields, Places};
+use super::model::Opened;
 use super::options::{self, Common};
 use super::requests::{About, BadParameter, Requests};
 use super::texts::TextOptions;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
 use crate::event::Rejection;
-use crate::inference::Encoder;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The time is what two events of [`EVENT_TOKENS`] take together on a model and processor that read some 700 tokens in a second.
-const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(600) };
+pub const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(600) };
 
 /// Tokens of one event at most; one that costs more is refused.
 const EVENT_TOKENS: usize = 200_000;
@@ -39,20 +39,27 @@ pub trait Task: Send + Sync + Sized + 'static {
     const FIELDS: &'static [&'static str];
     /// Options that one request may change.
     const PARAMETERS: &'static [&'static str];
+    /// What must be open before it can work.
+    type Model: Opened;
     type Options: DeserializeOwned + Serialize + Default;
     /// What is asked about one input.
     type Ask: Clone + Send + Sync;
     type Answer: Send;
 
     /// The error says what to change, in the options or the model.
-    fn new(encoder: Arc<Encoder>, options: Self::Options) -> Result<Self, String>;
+    fn new(model: Arc<Self::Model>, options: Self::Options) -> Result<Self, String>;
 
     /// The same with other options; what was computed once is kept.
     fn with(&self, options: Self::Options) -> Result<Self, String> {
-        Self::new(self.encoder().clone(), options)
+        Self::new(self.model().clone(), options)
     }
 
-    fn encoder(&self) -> &Arc<Encoder>;
+    fn model(&self) -> &Arc<Self::Model>;
+
+    /// What one call may take.
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
 
     /// Paths in an event that are read beside the fields.
     fn paths(&self) -> Vec<String> {
@@ -67,7 +74,7 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     /// Tokens that the network sees for it, roughly and rather too many. By default each text is cut where the model ends.
     fn cost(&self, ask: &Self::Ask) -> usize {
-        let most = self.encoder().max_tokens();
+        let most = self.model().max_tokens();
         Self::texts(ask).iter().map(|(_, _, text)| tokens(text).min(most)).sum()
     }
 
@@ -78,6 +85,9 @@ pub trait Task: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Vec<Result<Self::Answer, Rejection>>, CallError>> + Send;
 
     fn prediction(&self, answer: Self::Answer) -> Prediction;
+
+    /// See [`Requests::listed`].
+    const LISTED: bool = false;
 
     /// See [`Requests::bare`].
     fn bare(fields: &Value) -> Value;
@@ -98,15 +108,15 @@ pub struct TextFunction<T> {
 
 impl<T: Task> TextFunction<T> {
     /// Uses an open model; the error says what to change.
-    pub fn new(encoder: Arc<Encoder>, options: &Map<String, Value>) -> Result<Self, String> {
-        Self::build(options, |own| T::new(encoder, own))
+    pub fn new(model: Arc<T::Model>, options: &Map<String, Value>) -> Result<Self, String> {
+        Self::build(options, |own| T::new(model, own))
     }
 
     /// Around a task that `make` builds of its own options; for tasks that need more than a model.
     pub fn build(options: &Map<String, Value>, make: impl FnOnce(T::Options) -> Result<T, String>) -> Result<Self, String> {
         let (common, own) = options::read::<T::Options>(T::NAME, T::FIELDS, options)?;
         let task = make(own).map_err(|cause| format!("{}: {cause}", T::NAME))?;
-        let spec = Spec { name: T::NAME, version: T::VERSION, model: task.encoder().id().to_owned(), limits: LIMITS };
+        let spec = Spec { name: T::NAME, version: T::VERSION, model: task.model().id().to_owned(), limits: task.limits() };
         let places = Places::new(T::FIELDS, &common.fields).with_paths(&task.paths());
         Ok(Self { spec, task, common, places, options: options.clone() })
     }
@@ -217,6 +227,10 @@ impl<T: Task> Requests for TextFunction<T> {
 
     fn bare(&self, fields: &Value) -> Value {
         T::bare(fields)
+    }
+
+    fn listed(&self) -> bool {
+        T::LISTED
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod api;
 mod bad;
+mod continuation;
 mod cost;
 mod minilm;
 mod parity;
 mod policies;
 mod reply;
+mod summaries;
+mod translate;
 
 use super::{Function, offline, text_function};
 use crate::inference::{Encoder, Options, Threads};

@@ -9,12 +9,14 @@ use crate::function::Function;
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::generate::Generate;
+use crate::function::model::{Kind, Model};
 use crate::function::recommend::Recommend;
 use crate::function::reply;
 use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
 use crate::function::{TEXT_FUNCTIONS, text_function};
 use crate::inference::Registry;
+use crate::inference::seq2seq::TextToText;
 use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
@@ -65,7 +67,18 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
             };
             Arc::new(reply::load(encoder()?, options, &config.base, &named).map_err(|error| anyhow!(error))?)
         }
-        text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder()?, options).map_err(|error| anyhow!(error))?,
+        text if TEXT_FUNCTIONS.contains(&text) => {
+            let (name, path, digest) = model()?;
+            let model = match Kind::wanted(text, path, options)? {
+                Kind::Encoder => Model::Encoder(registry.encoder(name, path, digest)?),
+                Kind::Writer => Model::Writer(registry.writer(name, path, digest)?),
+                Kind::TextToText => {
+                    let options = crate::inference::Options::default();
+                    Model::TextToText(Arc::new(TextToText::open(name, path, digest, &options)?))
+                }
+            };
+            text_function(text, model, options).map_err(|error| anyhow!(error))?
+        }
         other => return Err(anyhow!("there is no function `{other}`")),
     })
 }

@@ -174,6 +174,7 @@ impl Task for Answer {
         "align_to_words",
         "hf_compatible",
     ];
+    type Model = Encoder;
     type Options = Options;
     type Ask = Question;
     type Answer = Answered;
@@ -203,7 +204,7 @@ impl Task for Answer {
         Ok(Self { encoder, options, max_seq_len, doc_stride })
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
+    fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 

@@ -5,12 +5,14 @@ use super::{Error, Handle};
 use crate::function::answer::Answer;
 use crate::function::classify::Classify;
 use crate::function::fill::Fill;
+use crate::function::model::Opened;
 use crate::function::options::TooLong;
 use crate::function::reply::{self, Entry, Reply};
 use crate::function::rerank::Rerank;
-use crate::function::summarize::Summarize;
+use crate::function::summarize::{Method, Summarize};
 use crate::function::tag::{Strategy, Tag};
 use crate::function::task::{Task, TextFunction};
+use crate::function::translate::Translate;
 use crate::inference::{Encoder, Options};
 use serde_json::{Map, Value};
 use std::marker::PhantomData;
@@ -37,14 +39,19 @@ impl<T: Task> Builder<T> {
 
     /// Reads the model; blocks while it does.
     pub fn load(self) -> Result<Handle<T>, Error> {
-        let function = TextFunction::new(open(&self.folder)?, &self.options).map_err(Error::Options)?;
+        let model = T::Model::open(&name(&self.folder), &self.folder, T::NAME, &self.options)?;
+        let function = TextFunction::new(Arc::new(model), &self.options).map_err(Error::Options)?;
         Ok(Handle(Arc::new(function)))
     }
 }
 
 pub fn open(folder: &Path) -> Result<Arc<Encoder>, Error> {
-    let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
-    Ok(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
+    Ok(Arc::new(Encoder::open(&name(folder), folder, None, &Options::default())?))
+}
+
+/// A model is called by its folder.
+fn name(folder: &Path) -> String {
+    folder.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned())
 }
 
 fn list<S: Into<String>>(items: impl IntoIterator<Item = S>) -> Value {
@@ -165,8 +172,40 @@ impl Builder<Summarize> {
         self.option("max_sentences", sentences)
     }
 
+    /// Whether the summary is written anew, by a model that writes.
+    pub fn method(self, method: Method) -> Self {
+        self.option("method", serde_json::to_value(method).unwrap_or_default())
+    }
+
     /// Share of the sentences, 0 to 1.
     pub fn ratio(self, ratio: f64) -> Self {
         self.option("ratio", ratio)
+    }
+}
+
+impl Builder<Translate> {
+    /// The language to be written: one of the model's codes, or for T5 a name.
+    pub fn to(self, language: &str) -> Self {
+        self.option("tgt_lang", language)
+    }
+
+    /// The language of the texts, for models that are told it.
+    pub fn from(self, language: &str) -> Self {
+        self.option("src_lang", language)
+    }
+
+    /// Hypotheses that are followed at the same time.
+    pub fn num_beams(self, beams: usize) -> Self {
+        self.option("num_beams", beams)
+    }
+
+    /// Tokens of a translation at most.
+    pub fn max_new_tokens(self, tokens: usize) -> Self {
+        self.option("max_new_tokens", tokens)
+    }
+
+    /// What becomes of a text that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
     }
 }

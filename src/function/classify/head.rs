@@ -1,6 +1,6 @@
 //! By the labels that the model was trained for.
 
-use super::{Apply, Classified, Classify, Options, Passage};
+use super::{Apply, Classified, Options, Passage, Reading, classified};
 use crate::event::Rejection;
 use crate::function::CallError;
 use crate::function::windows::{self, Seen, Window, answers, in_place, softmax};
@@ -66,7 +66,7 @@ impl Head {
     }
 }
 
-impl Classify {
+impl Reading {
     pub(super) async fn by_head(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
         let Some(head) = self.head.as_ref().filter(|_| !asks.is_empty()) else { return Ok(Vec::new()) };
         let (encoder, policy) = (&*self.encoder, self.options.too_long);
@@ -75,8 +75,9 @@ impl Classify {
         let mut asked = windows::windows(encoder, texts, cut, policy).await?;
         let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
         let answered = answers(encoder, Asked::Logits, tokens).await?;
-        let one =
-            |windows: Vec<Window>| self.classified(&head.labels, &head.scores(&windows), head.many, Some(1), Seen::of(&windows));
+        let one = |windows: Vec<Window>| {
+            classified(&self.options, &head.labels, &head.scores(&windows), head.many, Some(1), Seen::of(&windows))
+        };
         Ok(in_place(asked, answered.into_iter().map(one)))
     }
 }

@@ -5,7 +5,7 @@
 //! holds: softmax of the entailment logits over the labels. `multi_label`, or a single label: entailment against contradiction.
 //! Windows of a text count by their tokens: the mean of their scores, and for `nli` of their logits.
 
-use super::{Backend, Classified, Classify, Options, Passage};
+use super::{Backend, Classified, Options, Passage, Reading, classified};
 use crate::event::Rejection;
 use crate::function::CallError;
 use crate::function::control::harmless;
@@ -52,6 +52,11 @@ impl Way {
             return Err("option `hypothesis_template` must have {} where the label goes".to_owned());
         }
         match (backend, both) {
+            (Backend::Continuation, _) => Err("the back end `continuation` needs a causal model; this one reads".to_owned()),
+            (Backend::Nli, _) if options.temperature.is_some() => {
+                Err("option `temperature` is for the back ends `embeddings` and `continuation`; entailment is not divided by it"
+                    .to_owned())
+            }
             (Backend::Embeddings, _) if options.multi_label => {
                 Err("option `multi_label` is for the back end `nli`; cosines say which label is nearest, not whether it holds"
                     .to_owned())
@@ -105,7 +110,7 @@ impl Cache {
     }
 }
 
-impl Classify {
+impl Reading {
     /// Texts with their labels, which are checked.
     pub(super) async fn by_labels(
         &self,
@@ -140,15 +145,16 @@ impl Classify {
             asked?;
             let windows = answered.next().unwrap_or_default();
             let seen = Seen::of(&windows);
+            let temperature = self.options.temperature.unwrap_or(super::TEMPERATURE);
             let mut mean = vec![0.0; labels.len()];
             for window in &windows {
                 let cosine = |label| vectors.get(&written(label)).map_or(0.0, |vector| cosine(&window.answer.values, vector));
-                let mut scores: Vec<f32> = labels.iter().map(|label| cosine(label) / self.options.temperature).collect();
+                let mut scores: Vec<f32> = labels.iter().map(|label| cosine(label) / temperature).collect();
                 softmax(&mut scores);
                 let share = window.answer.tokens as f32 / seen.tokens.max(1) as f32;
                 mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score * share);
             }
-            Ok(self.classified(&labels, &mean, false, None, seen))
+            Ok(classified(&self.options, &labels, &mean, false, None, seen))
         };
         Ok(asked.into_iter().zip(labels).map(one).collect())
     }
@@ -232,7 +238,7 @@ impl Classify {
                     let each = self.options.multi_label || labels.len() == 1;
                     let scores = if each { each_by_itself(&logits) } else { one_of_them(&logits) };
                     let many = self.options.multi_label && self.options.threshold.is_some();
-                    Ok(self.classified(&labels, &scores, many, None, seen))
+                    Ok(classified(&self.options, &labels, &scores, many, None, seen))
                 }
             }
         };

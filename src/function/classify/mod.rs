@@ -1,27 +1,31 @@
 //! `classify`: which label fits a text, which of many labels do, or a number; by the model's own labels, or by labels that come with
 //! the question, `candidate_labels`.
 
+mod continuation;
 mod head;
 mod labels;
 mod options;
+mod reading;
 
 use super::fields::Fields;
-use super::options::TooLong;
-use super::task::{Task, tokens, windowed};
+use super::model::Model;
+use super::task::Task;
 use super::texts::rounded;
-use super::windows::{Seen, check_stride, ranked};
+use super::windows::{Seen, ranked};
 use super::{CallError, Prediction};
 use crate::event::Rejection;
-use crate::inference::Encoder;
-use labels::{Cache, Way};
+use continuation::Continuing;
+use reading::Reading;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use options::{Apply, Backend, Options};
+pub use options::{Apply, Backend, Normalize, Options};
 
 /// Below it cosines that differ at all are told apart for certain, and numbers run out of range.
 const LEAST_TEMPERATURE: f32 = 0.001;
+/// What cosines are divided by where nothing is said.
+const TEMPERATURE: f32 = 0.05;
 
 /// A text, or a pair of texts, with the labels to choose from where they come with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,59 +80,55 @@ pub struct Classified {
 /// Fields: `label`, `score`, `labels` (`label`, `score`), `tokens`, `truncated`, `windows`; where several labels may hold also
 /// `scores` (all labels); `reason` where there is no label.
 pub struct Classify {
-    encoder: Arc<Encoder>,
-    options: Options,
-    head: Option<head::Head>,
-    /// How candidate labels are scored, or why they cannot be.
-    way: Result<Way, String>,
-    cache: Arc<Cache>,
+    model: Arc<Model>,
+    by: By,
+}
+
+enum By {
+    Reading(Box<Reading>),
+    Continuing(Box<Continuing>),
 }
 
 impl Classify {
-    fn build(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
-        check_stride(&encoder, options.stride)?;
-        if !(options.temperature >= LEAST_TEMPERATURE && options.temperature.is_finite()) {
+    fn build(model: Arc<Model>, options: Options) -> Result<Self, String> {
+        if options.temperature.is_some_and(|value| !(value >= LEAST_TEMPERATURE && value.is_finite())) {
             return Err(format!("option `temperature` must be {LEAST_TEMPERATURE} or more"));
         }
-        let head = head::Head::of(&encoder, &options)?;
-        let way = Way::of(&encoder, &options);
-        options.check()?;
-        match (&options.candidate_labels, &way) {
-            (Some(list), Ok(_)) => {
-                drop(labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?)
+        let by = match &*model {
+            Model::Encoder(encoder) => By::Reading(Box::new(Reading::build(encoder.clone(), options)?)),
+            Model::Writer(writer) => By::Continuing(Box::new(Continuing::new(writer.clone(), options)?)),
+            Model::TextToText(_) => {
+                return Err("the model writes a text from a text; it needs one that reads, or a causal one".to_owned());
             }
-            (Some(_), Err(cause)) => return Err(cause.clone()),
-            // Without a head there is no other way, and these options are for candidates alone.
-            (None, Err(cause)) if head.is_none() || options.is_for_candidates() => return Err(cause.clone()),
-            (None, _) => {}
-        }
-        if head.is_none() && options.function_to_apply.is_some() {
-            return Err("option `function_to_apply` is for models with labels of their own".to_owned());
-        }
-        if head.is_none() && options.threshold.is_some() && !options.multi_label {
-            return Err(options::THRESHOLD.to_owned());
-        }
-        Ok(Self { encoder, options, head, way, cache: Arc::default() })
+        };
+        Ok(Self { model, by })
     }
+}
 
-    /// The answer out of all labels' scores.
-    fn classified(&self, names: &[String], scores: &[f32], many: bool, default_k: Option<usize>, seen: Seen) -> Classified {
-        let label = |place: usize| Label { name: names[place].clone(), score: rounded(scores[place]) };
-        let order = ranked(scores);
-        let threshold = self.options.threshold.unwrap_or(0.5);
-        let kept = |place: &usize| !many || scores[*place] >= threshold;
-        let k = self.options.top_k.or(if many { None } else { default_k });
-        let labels: Vec<Label> = order.iter().copied().filter(kept).take(k).map(label).collect();
-        let sure = many || self.options.min_score.is_none_or(|least| order.first().is_some_and(|best| scores[*best] >= least));
-        Classified {
-            label: labels.first().filter(|_| sure).map(|best| best.name.clone()),
-            score: labels.first().map(|best| best.score),
-            labels,
-            scores: many.then(|| (0..names.len()).map(label).collect()),
-            tokens: seen.tokens,
-            truncated: seen.truncated,
-            windows: seen.windows,
-        }
+/// The answer out of all labels' scores.
+fn classified(
+    options: &Options,
+    names: &[String],
+    scores: &[f32],
+    many: bool,
+    default_k: Option<usize>,
+    seen: Seen,
+) -> Classified {
+    let label = |place: usize| Label { name: names[place].clone(), score: rounded(scores[place]) };
+    let order = ranked(scores);
+    let threshold = options.threshold.unwrap_or(0.5);
+    let kept = |place: &usize| !many || scores[*place] >= threshold;
+    let k = options.top_k.or(if many { None } else { default_k });
+    let labels: Vec<Label> = order.iter().copied().filter(kept).take(k).map(label).collect();
+    let sure = many || options.min_score.is_none_or(|least| order.first().is_some_and(|best| scores[*best] >= least));
+    Classified {
+        label: labels.first().filter(|_| sure).map(|best| best.name.clone()),
+        score: labels.first().map(|best| best.score),
+        labels,
+        scores: many.then(|| (0..names.len()).map(label).collect()),
+        tokens: seen.tokens,
+        truncated: seen.truncated,
+        windows: seen.windows,
     }
 }
 
@@ -147,26 +147,35 @@ impl Task for Classify {
         "hypothesis_template",
         "multi_label",
         "temperature",
+        "normalize",
+        "content_free",
     ];
+    type Model = Model;
     type Options = Options;
     type Ask = Passage;
     type Answer = Classified;
 
-    fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
-        let function = Self::build(encoder, options)?;
-        if function.head.as_ref().is_some_and(head::Head::is_unnamed) {
-            let model = function.encoder.id();
+    fn new(model: Arc<Model>, options: Options) -> Result<Self, String> {
+        let function = Self::build(model, options)?;
+        if let By::Reading(reading) = &function.by
+            && reading.head.as_ref().is_some_and(head::Head::is_unnamed)
+        {
+            let model = reading.encoder.id();
             tracing::warn!(model, "The labels have numbers for names, such as LABEL_0; name them with the option `labels`.");
         }
         Ok(function)
     }
 
     fn with(&self, options: Options) -> Result<Self, String> {
-        Ok(Self { cache: self.cache.clone(), ..Self::build(self.encoder.clone(), options)? })
+        let mut new = Self::build(self.model.clone(), options)?;
+        if let (By::Reading(new), By::Reading(old)) = (&mut new.by, &self.by) {
+            new.cache = old.cache.clone();
+        }
+        Ok(new)
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
-        &self.encoder
+    fn model(&self) -> &Arc<Model> {
+        &self.model
     }
 
     fn ask(&self, fields: &Fields<'_>) -> Result<Passage, Rejection> {
@@ -181,58 +190,18 @@ impl Task for Classify {
         std::iter::once(("text", None, ask.text.as_str())).chain(pair).chain(labels).collect()
     }
 
-    /// `nli` reads the text with each label; labels of the options are counted too.
     fn cost(&self, ask: &Passage) -> usize {
-        let (most, stride) = (self.encoder.max_tokens(), self.options.stride);
-        let read = |beside: usize, stride: usize| {
-            let text = tokens(&ask.text) + ask.pair.as_deref().map_or(0, tokens);
-            match self.options.too_long {
-                TooLong::Window => windowed(text, beside, most, stride),
-                TooLong::Truncate | TooLong::Reject => (text + beside).min(most),
-            }
-        };
-        let labels = ask.labels.as_ref().or_else(|| self.options.candidate_labels.as_ref().map(|list| &list.0));
-        match (labels, &self.way) {
-            (Some(labels), Ok(Way::Nli { template, .. })) => {
-                let stride = stride.unwrap_or(most / 4).min(most / 4);
-                labels.iter().map(|label| read((tokens(label) + tokens(template)).min(most / 2), stride)).sum()
-            }
-            _ => {
-                let labels: usize = ask.labels.iter().flatten().map(|label| tokens(label).min(most)).sum();
-                labels + read(0, stride.unwrap_or(most / 4))
-            }
+        match &self.by {
+            By::Reading(reading) => reading.cost(ask),
+            By::Continuing(continuing) => continuing.cost(ask),
         }
     }
 
     async fn answer(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
-        let (mut own, mut given, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(asks.len()));
-        for mut ask in asks {
-            let list = ask.labels.take().or_else(|| self.options.candidate_labels.as_ref().map(|list| list.0.clone()));
-            places.push(match (list, &self.way, &self.head) {
-                (Some(list), Ok(_), _) => labels::checked(list).map(|list| {
-                    given.push((ask, list));
-                    true
-                }),
-                (Some(_), Err(cause), _) => Err(Rejection::new("no_candidates", cause.as_str()).at("candidate_labels")),
-                (None, _, Some(_)) => {
-                    own.push(ask);
-                    Ok(false)
-                }
-                (None, _, None) => {
-                    let detail = "the model has no labels of its own; name some in the event or in the option `candidate_labels`";
-                    Err(Rejection::new("missing_field", detail).at("candidate_labels"))
-                }
-            });
+        match &self.by {
+            By::Reading(reading) => reading.answer(asks).await,
+            By::Continuing(continuing) => continuing.answer(asks).await,
         }
-        let mut own = self.by_head(own).await?.into_iter();
-        let mut given = self.by_labels(given).await?.into_iter();
-        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
-        let place = |place| match place {
-            Ok(true) => given.next().ok_or_else(missing),
-            Ok(false) => own.next().ok_or_else(missing),
-            Err(refused) => Ok(Err(refused)),
-        };
-        places.into_iter().map(place).collect()
     }
 
     fn prediction(&self, answer: Classified) -> Prediction {
@@ -259,7 +228,11 @@ impl Task for Classify {
     }
 
     fn example(&self) -> Value {
-        match self.head.is_some() || self.options.candidate_labels.is_some() {
+        let labelled = match &self.by {
+            By::Reading(reading) => reading.head.is_some() || reading.options.candidate_labels.is_some(),
+            By::Continuing(continuing) => continuing.has_labels(),
+        };
+        match labelled {
             true => json!("The parcel arrived broken."),
             false => json!({ "text": "The parcel arrived broken.", "candidate_labels": ["complaint", "praise"] }),
         }

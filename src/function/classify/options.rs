@@ -12,6 +12,19 @@ pub enum Backend {
     Embeddings,
     /// Whether the text entails a sentence with the label in it. For models of natural language inference.
     Nli,
+    /// How probable it is that the text goes on with the label. For causal models.
+    Continuation,
+}
+
+/// What makes one number of the log-probabilities of a label's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// Their mean: long labels and short ones are alike.
+    #[default]
+    Token,
+    /// Their sum: how probable the label is as a whole, so that short ones come first.
+    Sum,
 }
 
 /// What makes scores of logits.
@@ -24,7 +37,7 @@ pub enum Apply {
 }
 
 /// Options of `classify`; null is the default of the model.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Options {
     /// Labels in the answer, best first; null is all. Default 1; with `candidate_labels` all.
@@ -43,33 +56,21 @@ pub struct Options {
     pub stride: Option<usize>,
     /// The labels to choose from; an event's own come before these.
     pub candidate_labels: Option<List>,
-    /// The sentence that a label becomes, with {} for it. Default: for `nli` "This example is {}."; for `embeddings` the bare label.
+    /// The sentence that a label becomes, with {} for it. Default: for `nli` "This example is {}."; for `embeddings` the bare label. For
+    /// `continuation` what the model goes on with, with {text} before {}; default "Text: {text}\nLabel: {}".
     pub hypothesis_template: Option<String>,
     /// Each candidate label by itself: entailment against contradiction. For `nli`.
     pub multi_label: bool,
-    /// Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head.
+    /// Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head,
+    /// `continuation` for a causal one.
     pub backend: Option<Backend>,
-    /// For `embeddings`: cosines are divided by it before softmax. Default 0.05; smaller is surer.
-    pub temperature: f32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            top_k: TopK::default(),
-            function_to_apply: None,
-            threshold: None,
-            min_score: None,
-            labels: None,
-            too_long: TooLong::default(),
-            stride: None,
-            candidate_labels: None,
-            hypothesis_template: None,
-            multi_label: false,
-            backend: None,
-            temperature: 0.05,
-        }
-    }
+    /// What scores are divided by before softmax; smaller is surer. Default: 0.05 for `embeddings`, 1 for `continuation`; `nli` has none.
+    pub temperature: Option<f32>,
+    /// For `continuation`: `token` (default), the mean of a label's log-probabilities, or `sum`.
+    pub normalize: Normalize,
+    /// For `continuation`: a text that says nothing, such as "N/A". What labels score after it is taken from their scores, so that none comes
+    /// first for being a common word (Zhao and others 2021). Default: none.
+    pub content_free: Option<String>,
 }
 
 pub const THRESHOLD: &str = "option `threshold` is for labels of which several may hold; with candidates that is `multi_label`, and else \
@@ -99,6 +100,6 @@ impl Options {
 
     /// Whether some are given that say nothing about a model's own labels.
     pub fn is_for_candidates(&self) -> bool {
-        self.backend.is_some() || self.multi_label || self.hypothesis_template.is_some()
+        self.backend.is_some() || self.multi_label || self.hypothesis_template.is_some() || self.temperature.is_some()
     }
 }

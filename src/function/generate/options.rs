@@ -1,6 +1,6 @@
 //! Options of `generate`.
 
-use crate::function::options::{List, TooLong};
+use crate::function::options::{EarlyStopping, List, TooLong};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Options {
-    /// Tokens of an answer at most. Default 64.
+    /// Tokens of an answer at most. Default 64, or half of what the model sees where that is less.
     pub max_new_tokens: usize,
     /// Tokens before an answer may end. Default 0.
     pub min_new_tokens: usize,
@@ -37,6 +37,15 @@ pub struct Options {
     pub logit_bias: Map<String, Value>,
     /// Texts that end an answer and are not part of it; at most 16.
     pub stop: Stop,
+    /// Answers that are followed at the same time, up to 16; the best whole ones are kept. Default 1: none but one. Above 1 nothing is left to
+    /// chance, and no penalty, ban, stop text or form holds.
+    pub num_beams: usize,
+    /// Answers to one prompt, up to 8, which is read once; with beams the best of them. Default 1.
+    pub num_return_sequences: usize,
+    /// With beams: above 0 prefers longer answers, below 0 shorter ones. Default 1.
+    pub length_penalty: f32,
+    /// With beams: true, false (default) or "never".
+    pub early_stopping: EarlyStopping,
     /// Where chance begins. Default: a number made of the event's id, the function and these options.
     pub seed: Option<u64>,
     /// The answer is one of these.
@@ -65,19 +74,23 @@ pub struct Options {
 }
 
 /// What a request may change.
-pub const PARAMETERS: [&str; 26] = [
+pub const PARAMETERS: [&str; 30] = [
     "bad_words",
     "chat",
     "complete_sentence",
     "details",
+    "early_stopping",
     "frequency_penalty",
     "labels",
+    "length_penalty",
     "logit_bias",
     "logprobs",
     "max_new_tokens",
     "min_new_tokens",
     "min_p",
     "no_repeat_ngram_size",
+    "num_beams",
+    "num_return_sequences",
     "presence_penalty",
     "prompt",
     "repetition_penalty",
@@ -111,6 +124,10 @@ impl Default for Options {
             bad_words: Vec::new(),
             logit_bias: Map::new(),
             stop: Stop::default(),
+            num_beams: 1,
+            num_return_sequences: 1,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::No,
             seed: None,
             labels: List::default(),
             schema: None,

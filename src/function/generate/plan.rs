@@ -1,12 +1,16 @@
 //! What becomes of the options once, for a model.
 
 use super::options::Options;
-use crate::function::options::TooLong;
+use crate::function::options::{EarlyStopping, TooLong};
+use crate::inference::causal::{self, BeamOptions};
 use crate::inference::generate::{Guide, JsonGuide, JsonTokens, LabelGuide, Labels, Sampling, Schema, Vocabulary, Writer};
 use std::sync::Arc;
 
 const MAX_STOPS: usize = 16;
 const MAX_TOP: usize = 20;
+/// Each takes a cache of its own.
+const MAX_BEAMS: usize = 16;
+const MAX_ANSWERS: usize = 8;
 
 /// What an output is held to.
 enum Form {
@@ -21,6 +25,8 @@ pub struct Plan {
     pub chat: bool,
     /// At least what the form needs.
     pub max_new_tokens: usize,
+    /// Where several answers are followed at the same time.
+    pub beams: Option<BeamOptions>,
     form: Option<Form>,
 }
 
@@ -61,7 +67,8 @@ impl Plan {
         if max_new_tokens >= writer.room() {
             return Err(format!("the longest of `labels` has {longest} tokens, the model sees {}", writer.room()));
         }
-        Ok(Self { options, sampling, chat, max_new_tokens, form })
+        let beams = beams(&options)?;
+        Ok(Self { options, sampling, chat, max_new_tokens, beams, form })
     }
 
     /// For one text.
@@ -106,6 +113,56 @@ fn check(options: &Options, room: usize) -> Result<(), String> {
         TooLong::Window => Err("option `too_long`: a prompt has no windows; `truncate` or `reject`".into()),
         _ => Ok(()),
     }
+}
+
+/// How several answers are found, and what does not go with it.
+fn beams(options: &Options) -> Result<Option<BeamOptions>, String> {
+    let (beams, answers) = (options.num_beams, options.num_return_sequences);
+    if !(1..=MAX_BEAMS).contains(&beams) {
+        return Err(format!("option `num_beams` is {beams}; write 1 to {MAX_BEAMS}"));
+    }
+    if !(1..=MAX_ANSWERS).contains(&answers) {
+        return Err(format!("option `num_return_sequences` is {answers}; write 1 to {MAX_ANSWERS}"));
+    }
+    if beams == 1 {
+        return match answers > 1 && options.temperature == 0.0 {
+            true => Err(format!(
+                "option `num_return_sequences` is {answers}, and with `temperature` 0 all answers would be the same; raise it, or \
+                 set `num_beams`"
+            )),
+            false => Ok(None),
+        };
+    }
+    if answers > beams {
+        return Err(format!("option `num_return_sequences` is {answers}; {beams} beams have {beams} answers at most"));
+    }
+    let plain = Options::default();
+    let others = [
+        ("temperature", options.temperature != 0.0),
+        ("labels", !options.labels.0.is_empty()),
+        ("schema", options.schema.is_some()),
+        ("stop", !options.stop.0.is_empty()),
+        ("repetition_penalty", options.repetition_penalty != plain.repetition_penalty),
+        ("frequency_penalty", options.frequency_penalty != 0.0),
+        ("presence_penalty", options.presence_penalty != 0.0),
+        ("no_repeat_ngram_size", options.no_repeat_ngram_size != 0),
+        ("bad_words", !options.bad_words.is_empty()),
+        ("logit_bias", !options.logit_bias.is_empty()),
+        ("min_new_tokens", options.min_new_tokens != 0),
+        ("logprobs", options.logprobs || options.top_logprobs > 0),
+    ];
+    if let Some((name, _)) = others.iter().find(|(_, set)| *set) {
+        return Err(format!("option `{name}` does not go with `num_beams`; leave one of them out"));
+    }
+    if !options.length_penalty.is_finite() {
+        return Err(format!("option `length_penalty` is {}; write a number", options.length_penalty));
+    }
+    let early_stopping = match options.early_stopping {
+        EarlyStopping::No => causal::EarlyStopping::Likely,
+        EarlyStopping::Yes => causal::EarlyStopping::Full,
+        EarlyStopping::Never => causal::EarlyStopping::Certain,
+    };
+    Ok(Some(BeamOptions { beams, length_penalty: options.length_penalty, early_stopping }))
 }
 
 fn sampling(options: &Options, writer: &Writer) -> Result<Sampling, String> {

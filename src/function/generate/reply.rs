@@ -1,18 +1,30 @@
 //! The fields of an answer.
 
 use super::plan::Plan;
+use super::said::Said;
 use crate::function::texts::rounded;
-use crate::inference::generate::{Finish, Token, Trace, Vocabulary, complete_sentence};
+use crate::inference::generate::{Finish, Token, Vocabulary, complete_sentence};
 use serde_json::{Map, Value, json};
 
 /// What is known besides the text.
 pub struct About {
     pub prompt_tokens: usize,
-    pub seed: u64,
     pub truncated: bool,
 }
 
-pub fn fields(plan: &Plan, vocabulary: &Vocabulary, trace: Trace, about: &About) -> Map<String, Value> {
+pub fn fields(plan: &Plan, vocabulary: &Vocabulary, said: &[Said], about: &About) -> Map<String, Value> {
+    let mut all: Vec<Map<String, Value>> = said.iter().map(|said| one_answer(plan, vocabulary, said)).collect();
+    let mut fields = all.first().cloned().unwrap_or_default();
+    fields.insert("prompt_tokens".into(), about.prompt_tokens.into());
+    fields.insert("truncated".into(), about.truncated.into());
+    if plan.options.num_return_sequences > 1 {
+        fields.insert("answers".into(), all.drain(..).map(Value::Object).collect());
+    }
+    fields
+}
+
+fn one_answer(plan: &Plan, vocabulary: &Vocabulary, said: &Said) -> Map<String, Value> {
+    let Said { trace, seed, score } = said;
     let mut text = trace.text.as_str();
     if plan.options.complete_sentence && trace.finish == Finish::Length {
         text = complete_sentence(text);
@@ -21,9 +33,10 @@ pub fn fields(plan: &Plan, vocabulary: &Vocabulary, trace: Trace, about: &About)
     fields.insert("generated_text".into(), stored(text).into());
     fields.insert("finish_reason".into(), trace.finish.name().into());
     fields.insert("generated_tokens".into(), trace.tokens.len().into());
-    fields.insert("prompt_tokens".into(), about.prompt_tokens.into());
-    fields.insert("seed".into(), about.seed.into());
-    fields.insert("truncated".into(), about.truncated.into());
+    fields.insert("seed".into(), (*seed).into());
+    if let Some(score) = score {
+        fields.insert("score".into(), rounded(*score).into());
+    }
     if let Some(label) = &trace.value {
         fields.insert("label".into(), label.as_str().into());
     }

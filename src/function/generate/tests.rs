@@ -234,3 +234,91 @@ async fn smollm2_answers_as_in_transformers() {
         assert_eq!(answer["generated_text"], case["text"]);
     }
 }
+
+/// Another tiny model, without a template, whose answers transformers has written (`tests/fixtures/writer/make.py`).
+fn llama() -> Arc<Writer> {
+    static KNOWN: OnceLock<Arc<Writer>> = OnceLock::new();
+    Arc::clone(KNOWN.get_or_init(|| Generate::open(&fixture("writer/llama")).unwrap()))
+}
+
+fn of_llama(options: Value) -> Result<Generate, String> {
+    Generate::new(llama(), options.as_object().unwrap())
+}
+
+/// Would catch: an option of the search that is passed over, an end that is part of the text, answers in another order.
+#[tokio::test]
+async fn beams_find_what_transformers_finds() {
+    let truth: Value = serde_json::from_slice(&std::fs::read(fixture("writer/truth.json")).unwrap()).unwrap();
+    for case in truth["searched"].as_array().unwrap() {
+        let mut options = json!({ "max_new_tokens": 12 });
+        options.as_object_mut().unwrap().extend(case["options"].as_object().unwrap().clone());
+        let answer = ask(&of_llama(options).unwrap(), &[case["text"].clone()]).await.remove(0);
+        let texts: Vec<&Value> = match answer["answers"].as_array() {
+            Some(answers) => answers.iter().map(|answer| &answer["generated_text"]).collect(),
+            None => vec![&answer["generated_text"]],
+        };
+        assert_eq!(texts, case["texts"].as_array().unwrap().iter().collect::<Vec<_>>(), "{case}\n{answer}");
+        for (ids, answer) in case["ids"].as_array().unwrap().iter().zip(answer["answers"].as_array().into_iter().flatten()) {
+            let ids = ids.as_array().unwrap().len() as u64;
+            let ended = answer["finish_reason"] == "eos_token";
+            assert_eq!(answer["generated_tokens"].as_u64().unwrap(), ids + u64::from(ended), "{answer}");
+        }
+    }
+}
+
+/// Would catch: answers of one prompt that see each other, a first answer that is another than alone, a cache that is not given back.
+#[tokio::test]
+async fn several_answers_are_those_of_their_seeds() {
+    let options =
+        |n: usize, seed: u64| json!({ "max_new_tokens": 10, "temperature": 1.3, "num_return_sequences": n, "seed": seed });
+    let texts = [json!("where is my parcel ?"), json!("the cat sat on the mat . ".repeat(3)), json!("a")];
+    for _ in 0..3 {
+        let together = ask(&of_llama(options(4, 11)).unwrap(), &texts).await;
+        for (at, (text, answer)) in texts.iter().zip(&together).enumerate() {
+            let answers = answer["answers"].as_array().unwrap();
+            assert_eq!((answers.len(), &answers[0]["generated_text"]), (4, &answer["generated_text"]));
+            for one in answers {
+                let alone = of_llama(options(1, one["seed"].as_u64().unwrap())).unwrap();
+                let alone = offline::call(&alone, &mut *Plain.sitting(), at, std::slice::from_ref(text)).await.unwrap().remove(0);
+                assert_eq!((&alone["generated_text"], &alone["finish_reason"]), (&one["generated_text"], &one["finish_reason"]));
+            }
+            let different: std::collections::BTreeSet<&str> =
+                answers.iter().filter_map(|one| one["generated_text"].as_str()).collect();
+            assert!(different.len() > 1, "{answers:?}");
+        }
+    }
+    let several = of_llama(options(2, 5)).unwrap();
+    assert!(several.pieces().is_none() && of_llama(options(1, 5)).unwrap().pieces().is_some());
+    let answer = ask(&several, &texts[..1]).await;
+    let expected: Value =
+        answer[0]["answers"].as_array().unwrap().iter().map(|one| json!({ "generated_text": one["generated_text"] })).collect();
+    assert_eq!(several.bare(&answer[0]), expected);
+    for (options, said) in [
+        (json!({ "num_return_sequences": 2 }), "`temperature` 0 all answers would be the same"),
+        (json!({ "num_return_sequences": 9, "temperature": 1 }), "`num_return_sequences` is 9"),
+        (json!({ "num_return_sequences": 3, "num_beams": 2 }), "2 beams have 2 answers"),
+        (json!({ "num_beams": 17 }), "`num_beams` is 17"),
+        (json!({ "num_beams": 2, "temperature": 1 }), "`temperature` does not go with `num_beams`"),
+        (json!({ "num_beams": 2, "stop": "x" }), "`stop` does not go with"),
+        (json!({ "num_beams": 2, "early_stopping": 3 }), "true, false or"),
+    ] {
+        let mut all = json!({ "max_new_tokens": 12 });
+        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        let error = of_llama(all).err().unwrap();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn one_line_of_rust_goes_on() {
+    let model = crate::function::api::generate(&fixture("writer/llama").display().to_string()).unwrap();
+    let short = model.option("max_new_tokens", 5).unwrap();
+    let one = short.call("where is my parcel ?").unwrap();
+    assert!(one.generated_tokens <= 5 && one.prompt_tokens > 2 && !one.truncated && one.answers.is_empty());
+    let texts: Vec<String> = (0..20).map(|i| format!("the cat {}", i % 3)).collect();
+    let many = short.call_batch(&texts).unwrap();
+    assert_eq!((many.len(), &many[4].text), (20, &many[1].text));
+    assert!(short.call(" ").unwrap_err().to_string().contains("empty"));
+    assert!(short.chat([("user", "hi")]).unwrap_err().to_string().contains("no chat template"));
+    assert!(short.option("top_p", 3).err().unwrap().to_string().contains("`top_p`"));
+}

@@ -139,6 +139,7 @@ impl Task for Reply {
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
     const PARAMETERS: &'static [&'static str] = &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus"];
+    type Model = Encoder;
     type Options = Options;
     type Ask = Message;
     type Answer = Suggestions;
@@ -158,7 +159,7 @@ impl Task for Reply {
         Ok(Self { encoder: self.encoder.clone(), options, bank: self.bank.clone(), heads: self.heads.clone() })
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
+    fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 

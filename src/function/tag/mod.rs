@@ -174,6 +174,7 @@ impl Task for Tag {
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["text", "words"];
     const PARAMETERS: &'static [&'static str] = &["aggregation_strategy", "ignore_labels", "stride", "too_long", "delimiter"];
+    type Model = Encoder;
     type Options = Options;
     type Ask = Sentence;
     type Answer = Tags;
@@ -189,7 +190,7 @@ impl Task for Tag {
         Ok(Self { encoder, options, labels })
     }
 
-    fn encoder(&self) -> &Arc<Encoder> {
+    fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 

@@ -3,9 +3,9 @@
 use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::Blocks;
 use super::generator::Generator;
-use super::job::{Generate, Job, Score, Search};
-use super::request::{Generated, Request, Token};
-use super::search;
+use super::job::{Generate, Job, Other, Score, Search};
+use super::request::{Choose, Generated, Request, Token};
+use super::{engine, search};
 use crate::inference::InferenceError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +23,35 @@ impl Generator {
     /// The same for callers outside a Tokio runtime. Panics inside one.
     pub fn generate_blocking(&self, request: Request) -> Result<Generated, InferenceError> {
         self.ask_blocking(self.writing(request, None)?)
+    }
+
+    /// Goes on with a text in several ways, each with a chooser of its own: that of the request, then the others. The prompt is computed
+    /// once. Each answer is the one that it would be alone.
+    pub async fn generate_several(
+        &self,
+        request: Request,
+        others: Vec<Box<dyn Choose>>,
+    ) -> Result<Vec<Generated>, InferenceError> {
+        let mut answers = Vec::with_capacity(others.len() + 1);
+        let mut more = Vec::with_capacity(others.len());
+        for choose in others {
+            let (reply, answer) = oneshot::channel();
+            more.push(Other { choose, reply });
+            answers.push(answer);
+        }
+        let (prompt, tokens) = (request.ids.len(), request.ids.len().saturating_add(request.max_new_tokens));
+        if tokens <= self.max_positions() {
+            self.check(&request.ids, tokens, engine::blocks(prompt, tokens, more.len()))?;
+        }
+        let (mut job, first) = self.writing(request, None)?;
+        if let Job::Generate(job) = &mut job {
+            job.others = more;
+        }
+        let mut all = vec![self.ask((job, first)).await?];
+        for answer in answers {
+            all.push(answer.await.map_err(|_| gone())??);
+        }
+        Ok(all)
     }
 
     /// Goes on with a text, and sends each token when it is chosen. When the receiver is dropped, the text is given up too.
@@ -92,7 +121,7 @@ impl Generator {
         let tokens = ids.len().saturating_add(max_new_tokens);
         self.check(&ids, tokens, Blocks::needed(tokens))?;
         let (reply, answer) = oneshot::channel();
-        Ok((Job::Generate(Generate { ids, max_new_tokens, stop_ids, choose, stream, reply }), answer))
+        Ok((Job::Generate(Generate { ids, max_new_tokens, stop_ids, choose, others: Vec::new(), stream, reply }), answer))
     }
 
     fn searching(

@@ -1,7 +1,7 @@
 //! One model thread's texts: who is admitted, what goes through the network together, and what becomes of each.
 
-use super::blocks::Sequence;
-use super::job::{Generate, Job};
+use super::blocks::{BLOCK, Blocks, Sequence};
+use super::job::{Generate, Job, Other};
 use super::lane::{Lane, panicked};
 use super::model::Step;
 use super::request::{Choice, Finish, Generated, Token};
@@ -19,8 +19,15 @@ struct Running {
     cached: usize,
     tokens: Vec<Token>,
     job: Generate,
+    /// Holds the blocks of the other answers to this prompt while it is computed.
+    reserve: Option<Sequence>,
     /// Set when the text is at its end.
     ended: Option<Result<Finish, InferenceError>>,
+}
+
+/// Blocks that a prompt takes whose answers, one and `others` more, have up to `tokens` with it.
+pub(super) fn blocks(prompt: usize, tokens: usize, others: usize) -> usize {
+    Blocks::needed(tokens).saturating_add(others.saturating_mul(Blocks::needed_to_fork(prompt, tokens)))
 }
 
 pub(super) struct Engine {
@@ -73,12 +80,27 @@ impl Engine {
                 Err(job) => Err(Job::Search(job)),
             },
             Job::Generate(mut job) => {
-                let Some((sequence, cached)) = self.lane.begin(&job.ids, job.ids.len() + job.max_new_tokens, 0) else {
+                let tokens = job.ids.len() + job.max_new_tokens;
+                let others = job.others.len() * Blocks::needed_to_fork(job.ids.len(), tokens);
+                let Some(reserve) = self.lane.blocks.allocate(others * BLOCK) else {
+                    return Err(Job::Generate(job));
+                };
+                let Some((sequence, cached)) = self.lane.begin(&job.ids, tokens, 0) else {
+                    self.lane.blocks.release(reserve);
                     return Err(Job::Generate(job));
                 };
                 let ids = std::mem::take(&mut job.ids);
                 let prompt = ids.len();
-                self.running.push(Running { sequence, ids, prompt, cached, tokens: Vec::new(), job, ended: None });
+                self.running.push(Running {
+                    sequence,
+                    ids,
+                    prompt,
+                    cached,
+                    tokens: Vec::new(),
+                    job,
+                    reserve: Some(reserve),
+                    ended: None,
+                });
                 Ok(())
             }
         }
@@ -132,14 +154,14 @@ impl Engine {
     }
 
     fn pass(&mut self, feeds: &[usize]) -> Result<(), InferenceError> {
-        let fed = self.running.iter_mut().zip(feeds).filter(|(_, count)| **count > 0);
-        let mut texts: Vec<(&mut Running, usize)> = fed.map(|(text, count)| (text, *count)).collect();
+        let fed = self.running.iter_mut().enumerate().zip(feeds).filter(|(_, count)| **count > 0);
+        let mut texts: Vec<(&mut Running, usize, usize)> = fed.map(|((place, text), count)| (text, *count, place)).collect();
         if texts.is_empty() {
             return Ok(());
         }
         let mut steps: Vec<Step<'_>> = texts
             .iter_mut()
-            .map(|(text, count)| {
+            .map(|(text, count, _)| {
                 let Running { sequence, ids, .. } = &mut **text;
                 let done = sequence.len();
                 Step { ids: &ids[done..done + *count], sequence, all: false }
@@ -148,12 +170,48 @@ impl Engine {
         let rows = self.lane.advance(&mut steps)?;
         let logits = self.lane.logits(0..rows)?;
         let width = logits.len() / rows;
-        for ((text, _), logits) in texts.into_iter().zip(logits.chunks_exact_mut(width)) {
+        let mut parting = Vec::new();
+        for ((text, _, place), logits) in texts.into_iter().zip(logits.chunks_exact_mut(width)) {
             if text.sequence.len() == text.ids.len() {
+                if !text.job.others.is_empty() {
+                    // A chooser may change the logits that it is given.
+                    parting.push((place, text.part(), logits.to_vec()));
+                }
                 text.choose(logits);
             }
         }
+        for (place, (parted, reserve), logits) in parting {
+            reserve.into_iter().for_each(|reserve| self.lane.blocks.release(reserve));
+            self.several(place, parted, &logits);
+        }
         Ok(())
+    }
+
+    /// Puts the other answers to a prompt that is computed now to work, each behind a copy of it.
+    fn several(&mut self, place: usize, parted: Parted, logits: &[f32]) {
+        let prompt = parted.ids.len();
+        for other in parted.others {
+            let tokens = prompt + parted.max_new_tokens;
+            let from = self.running.get(place);
+            let sequence = from.and_then(|text| self.lane.blocks.fork(&text.sequence, prompt, tokens));
+            let Some(sequence) = sequence else {
+                other.reply.send(Err(InferenceError::Poison("the cache has no room for another answer".to_owned()))).ok();
+                continue;
+            };
+            let job = Generate {
+                ids: Vec::new(),
+                max_new_tokens: parted.max_new_tokens,
+                stop_ids: parted.stop_ids.clone(),
+                choose: other.choose,
+                others: Vec::new(),
+                stream: None,
+                reply: other.reply,
+            };
+            let ids = parted.ids.clone();
+            let mut text = Running { sequence, ids, prompt, cached: prompt, tokens: Vec::new(), job, reserve: None, ended: None };
+            text.choose(&mut logits.to_vec());
+            self.running.push(text);
+        }
     }
 
     /// Answers those at their end and frees their blocks.
@@ -164,15 +222,35 @@ impl Engine {
                 index += 1;
                 continue;
             };
-            let Running { sequence, tokens, cached, job, .. } = self.running.remove(index);
+            let Running { sequence, tokens, cached, job, reserve, .. } = self.running.remove(index);
             self.lane.blocks.release(sequence);
+            reserve.into_iter().for_each(|reserve| self.lane.blocks.release(reserve));
+            if let Err(error) = &ended {
+                // Those that have not begun fail with it.
+                job.others.into_iter().for_each(|other| _ = other.reply.send(Err(error.clone())));
+            }
             // A caller that has gone away needs no answer.
             job.reply.send(ended.map(|finish| Generated { tokens, finish, cached })).ok();
         }
     }
 }
 
+/// The other answers to a prompt, and what they begin with.
+struct Parted {
+    ids: Vec<u32>,
+    max_new_tokens: usize,
+    stop_ids: Vec<u32>,
+    others: Vec<Other>,
+}
+
 impl Running {
+    /// Takes the other answers out, with the blocks that are kept for them.
+    fn part(&mut self) -> (Parted, Option<Sequence>) {
+        let others = std::mem::take(&mut self.job.others);
+        let (max_new_tokens, stop_ids) = (self.job.max_new_tokens, self.job.stop_ids.clone());
+        (Parted { ids: self.ids.clone(), max_new_tokens, stop_ids, others }, self.reserve.take())
+    }
+
     /// Picks the next token from logits, and ends the text when that is its end.
     fn choose(&mut self, logits: &mut [f32]) {
         if logits.iter().any(|logit| !logit.is_finite()) {

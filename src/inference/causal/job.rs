@@ -14,8 +14,16 @@ pub(super) struct Generate {
     pub(super) max_new_tokens: usize,
     pub(super) stop_ids: Vec<u32>,
     pub(super) choose: Box<dyn Choose>,
+    /// More answers to the same prompt, which is computed once.
+    pub(super) others: Vec<Other>,
     /// Hears of each token when it is chosen. Unbounded: the model thread never waits for a reader, and `max_new_tokens` is the bound.
     pub(super) stream: Option<mpsc::UnboundedSender<Token>>,
+    pub(super) reply: Reply<Generated>,
+}
+
+/// Another answer to a prompt.
+pub(super) struct Other {
+    pub(super) choose: Box<dyn Choose>,
     pub(super) reply: Reply<Generated>,
 }
 
@@ -74,7 +82,10 @@ impl Job {
     /// A caller that has gone away needs no answer.
     pub(super) fn fail(self, error: InferenceError) {
         match self {
-            Self::Generate(job) => _ = job.reply.send(Err(error)),
+            Self::Generate(job) => {
+                job.others.into_iter().for_each(|other| _ = other.reply.send(Err(error.clone())));
+                _ = job.reply.send(Err(error));
+            }
             Self::Score(job) => _ = job.reply.send(Err(error)),
             Self::Search(job) => _ = job.reply.send(Err(error)),
         }

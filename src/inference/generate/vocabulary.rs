@@ -4,6 +4,7 @@ use super::super::InferenceError;
 use super::super::template::Rendered;
 use super::super::tokenizer::{check_tables, contained};
 use super::bytes;
+use super::decode::Decoder;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -119,6 +120,14 @@ impl Vocabulary {
     /// What a token adds to a text; `None` for special tokens and for ids without a token.
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
         self.bytes.get(id as usize)?.as_deref()
+    }
+
+    /// The text of ids, without special tokens.
+    pub fn text(&self, ids: &[u32]) -> String {
+        let mut decoder = Decoder::default();
+        let mut text: String = ids.iter().filter_map(|id| self.bytes(*id)).map(|bytes| decoder.push(bytes)).collect();
+        text.push_str(decoder.end());
+        text
     }
 
     /// A prompt: special tokens as the template has them, everything else as plain text. `begin` puts the tokeniser's own first

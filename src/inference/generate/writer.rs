@@ -1,12 +1,14 @@
 //! A model folder that writes: network, vocabulary, chat template.
 
-use super::super::causal::{Generator, Options, Request};
+use super::super::causal::{BeamOptions, Choose, Generator, Hypothesis, Options, Request};
+use super::super::handle::{Handle, Model, Threads};
 use super::super::template::ChatTemplate;
 use super::super::{Digest, InferenceError};
 use super::sampler::{Sampler, Trace};
 use super::vocabulary::Vocabulary;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use tokio::sync::oneshot;
 
 /// Tokens, prompt and answer, for which a cache must have room at least.
 const USEFUL: usize = 64;
@@ -17,6 +19,20 @@ pub struct Writer {
     vocabulary: Arc<Vocabulary>,
     template: Option<ChatTemplate>,
     room: usize,
+    aside: Handle<Aside>,
+}
+
+/// What tokenises prompts, so that no runtime's thread does.
+struct Aside;
+
+impl Model for Aside {
+    type Input = Box<dyn FnOnce() + Send>;
+    type Output = ();
+
+    fn infer(&mut self, work: Self::Input) -> Result<(), InferenceError> {
+        work();
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -37,7 +53,8 @@ impl Writer {
                 format!("cache_bytes has room for {room} tokens of a text, too few to write; give at least {needed} bytes");
             return Err(InferenceError::Unsupported { path: folder.to_owned(), cause });
         }
-        Ok(Self { generator, vocabulary: Arc::new(vocabulary), template, room })
+        let aside = Handle::start(&format!("{name}-words"), Threads::Exactly(1), options.queue, || Aside)?;
+        Ok(Self { generator, vocabulary: Arc::new(vocabulary), template, room, aside })
     }
 
     /// `name@digest12`.
@@ -73,12 +90,42 @@ impl Writer {
         self.generator.remember(ids)
     }
 
-    /// Goes on with a prompt as the sampler says. Given up when the future is dropped.
-    pub async fn write(&self, ids: Vec<u32>, max_new_tokens: usize, sampler: Sampler) -> Result<Trace, InferenceError> {
-        let trace = sampler.trace();
+    /// Does some work on a thread of the model's own: rendering and tokenising a prompt takes long where it is long. A panic is an error.
+    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, InferenceError> {
+        let (to, from) = oneshot::channel();
+        // Who has gone away needs no answer.
+        self.aside.infer(Box::new(move || drop(to.send(work())))).await?;
+        from.await.map_err(|_| InferenceError::Closed("they ended before they answered".to_owned()))
+    }
+
+    /// Goes on with a prompt as each sampler says, in order; the prompt is computed once. Given up when the future is dropped.
+    pub async fn write(
+        &self,
+        ids: Vec<u32>,
+        max_new_tokens: usize,
+        samplers: Vec<Sampler>,
+    ) -> Result<Vec<Trace>, InferenceError> {
+        let traces: Vec<_> = samplers.iter().map(Sampler::trace).collect();
+        let mut choose = samplers.into_iter().map(|sampler| Box::new(sampler) as Box<dyn Choose>);
+        let Some(first) = choose.next() else { return Ok(Vec::new()) };
         // The sampler itself knows what ends a text, so that the ending token is in its record.
-        self.generator.generate(Request { ids, max_new_tokens, stop_ids: Vec::new(), choose: Box::new(sampler) }).await?;
-        let trace = trace.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(trace)
+        let request = Request { ids, max_new_tokens, stop_ids: Vec::new(), choose: first };
+        self.generator.generate_several(request, choose.collect()).await?;
+        Ok(traces.into_iter().map(|trace| trace.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect())
+    }
+
+    /// Goes on with a prompt in several ways at once, and gives the best whole texts, the best first.
+    pub async fn search(
+        &self,
+        ids: Vec<u32>,
+        max_new_tokens: usize,
+        options: BeamOptions,
+    ) -> Result<Vec<Hypothesis>, InferenceError> {
+        self.generator.search(ids, max_new_tokens, self.vocabulary.ends().to_vec(), options).await
+    }
+
+    /// The summed log-probability of each continuation after a prompt, which is computed once.
+    pub async fn score(&self, prompt: Vec<u32>, continuations: Vec<Vec<u32>>) -> Result<Vec<f32>, InferenceError> {
+        self.generator.score(prompt, continuations).await
     }
 }

@@ -15,10 +15,12 @@ mod parity;
 mod rereading;
 mod rules;
 mod spec;
+mod texts;
 mod transducer;
 
 pub use options::{EarlyStopping, GenerateOptions};
 pub use rereading::Rereading;
+pub use texts::{Ask, TextToText, Written};
 pub use transducer::Transducer;
 
 use super::InferenceError;

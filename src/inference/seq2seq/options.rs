@@ -3,7 +3,7 @@
 use super::Seq2Seq;
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// When a search with beams ends before the longest output.
@@ -16,6 +16,18 @@ pub enum EarlyStopping {
     Yes,
     /// When what is running cannot become better, whatever its length.
     Never,
+}
+
+impl EarlyStopping {
+    /// As transformers writes it: true, false or "never".
+    pub fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(false) => Some(Self::No),
+            Value::Bool(true) => Some(Self::Yes),
+            Value::String(word) if word == "never" => Some(Self::Never),
+            _ => None,
+        }
+    }
 }
 
 /// How ids are written. The fields mean what transformers' generation configuration means by the names given.
@@ -113,10 +125,8 @@ impl Keys<'_> {
 
     fn early_stopping(&self) -> Result<EarlyStopping, InferenceError> {
         match self.get("early_stopping") {
-            None | Some(Value::Bool(false)) => Ok(EarlyStopping::No),
-            Some(Value::Bool(true)) => Ok(EarlyStopping::Yes),
-            Some(Value::String(word)) if word == "never" => Ok(EarlyStopping::Never),
-            Some(_) => Err(self.wrong("early_stopping", "true, false or \"never\"")),
+            None => Ok(EarlyStopping::No),
+            Some(value) => EarlyStopping::of(value).ok_or_else(|| self.wrong("early_stopping", "true, false or \"never\"")),
         }
     }
 }
@@ -163,6 +173,29 @@ impl GenerateOptions {
             forced_last: keys.token("forced_eos_token_id")?,
             forbidden,
         })
+    }
+
+    /// With what `config.json` says of one task (`task_specific_params`), as transformers' pipelines took it.
+    pub fn for_task(mut self, told: &Map<String, Value>) -> Result<Self, String> {
+        for (key, value) in told.iter().filter(|(_, value)| !value.is_null()) {
+            let wrong = || format!("`task_specific_params`: `{key}` is {value}, which is not taken");
+            let count = || value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(wrong);
+            let number = || value.as_f64().map(|n| n as f32).ok_or_else(wrong);
+            match key.as_str() {
+                "max_length" => self.max_new_tokens = count()?.saturating_sub(1).max(1),
+                "min_length" => self.min_new_tokens = count()?.saturating_sub(1),
+                "max_new_tokens" => self.max_new_tokens = count()?,
+                "min_new_tokens" => self.min_new_tokens = count()?,
+                "num_beams" => self.beams = count()?,
+                "length_penalty" => self.length_penalty = number()?,
+                "repetition_penalty" => self.repetition_penalty = number()?,
+                "no_repeat_ngram_size" => self.no_repeat_ngram = count()?,
+                "early_stopping" => self.early_stopping = EarlyStopping::of(value).ok_or_else(wrong)?,
+                "prefix" => {}
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(self)
     }
 
     /// Refuses what `network` cannot do.

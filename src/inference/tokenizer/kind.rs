@@ -15,6 +15,8 @@ pub enum Kind {
     T5,
     DebertaV2,
     Llama,
+    /// In its own room, `marian`: two models and a vocabulary.
+    Marian,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             "T5" | "t5" => Self::T5,
             "DebertaV2" | "deberta-v2" => Self::DebertaV2,
             "Llama" | "llama" => Self::Llama,
+            "Marian" | "marian" => Self::Marian,
             _ => return None,
         })
     }
@@ -88,7 +91,7 @@ impl Kind {
                 ("cls_token", "<cls>"),
                 ("mask_token", "<mask>"),
             ],
-            Self::T5 => &[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")],
+            Self::T5 | Self::Marian => &[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")],
             Self::DebertaV2 => &[
                 ("bos_token", "[CLS]"),
                 ("eos_token", "[SEP]"),

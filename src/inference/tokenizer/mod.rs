@@ -5,12 +5,14 @@ mod byte_pairs;
 mod forms;
 mod frame;
 mod kind;
+mod marian;
 mod sentence_piece;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod word_piece;
 
+pub use marian::{Marian, Source};
 pub use settings::max_tokens;
 
 pub(super) use self::forms::{check_tables, contained};

@@ -43,16 +43,22 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
     if shape == Shape::Bare {
         let bare = |output: &Value| function.requests().map_or_else(|| output.clone(), |requests| requests.bare(output));
         let mut all: Vec<Value> = outputs.iter().map(bare).collect();
-        return Ok(if many { all.into() } else { all.pop().unwrap_or_default() });
+        let listed = function.requests().is_some_and(|requests| requests.listed());
+        return Ok(if many || listed { all.into() } else { all.pop().unwrap_or_default() });
     }
     let tokens: u64 = outputs.iter().map(tokens).sum();
     let truncated: Vec<bool> = outputs.iter().map(|output| output["truncated"] == true).collect();
     Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens }, "truncated": truncated }))
 }
 
-/// Tokens that the network saw, and those that it wrote.
+/// Tokens that the network saw, and those that it wrote, in all answers.
 fn tokens(output: &Value) -> u64 {
-    ["tokens", "prompt_tokens", "generated_tokens"].iter().filter_map(|name| output.get(name)?.as_u64()).sum()
+    let written = |output: &Value| output["generated_tokens"].as_u64().unwrap_or(0);
+    let read: u64 = ["tokens", "prompt_tokens"].iter().filter_map(|name| output.get(name)?.as_u64()).sum();
+    read + output["answers"]
+        .as_array()
+        .filter(|all| !all.is_empty())
+        .map_or_else(|| written(output), |all| all.iter().map(written).sum())
 }
 
 /// The answer to one input in pieces: `{"text"}` for each, then `{"output", "model"}`, or `{"error"}`.

@@ -39,6 +39,9 @@ impl Asked {
         }
         let is = |value: Option<&Value>| value.and_then(Value::as_bool).unwrap_or(false);
         let stream = is(input.get("stream"));
+        if stream && input.get("n").is_some_and(|n| !n.is_null() && *n != 1) {
+            return Err(refused("several answers come without `stream` alone", "n"));
+        }
         if stream && (is(input.get("logprobs")) || parameters.contains_key("top_logprobs")) {
             return Err(refused("log-probabilities come without `stream` alone", "logprobs"));
         }
@@ -83,8 +86,7 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
         | "parallel_tool_calls"
         | "modalities" => None,
         "max_tokens" | "max_completion_tokens" => Some(("max_new_tokens", value.clone())),
-        "n" if *value == 1 => None,
-        "n" => return Err(refused("`n` is 1: one answer a request", "n")),
+        "n" => Some(("num_return_sequences", value.clone())),
         "tools" | "functions" if value.as_array().is_some_and(Vec::is_empty) => None,
         "tools" | "functions" => return Err(refused("tools are not called here", name)),
         "response_format" => match value["type"].as_str() {
@@ -123,7 +125,10 @@ impl Functions {
 
 /// The parameters of the function are fields of the body here.
 fn at_top(error: ApiError) -> ApiError {
-    let param = error.param.map(|param| param.trim_start_matches("parameters.").to_owned());
+    let param = error.param.map(|param| match param.trim_start_matches("parameters.") {
+        "num_return_sequences" => "n".to_owned(),
+        other => other.to_owned(),
+    });
     ApiError { param, ..error }
 }
 
@@ -157,9 +162,12 @@ impl Head {
     }
 
     fn whole(&self, fields: &Value) -> Value {
-        let message = json!({ "role": "assistant", "content": fields["generated_text"], "refusal": null });
-        let choice = json!({ "index": 0, "message": message, "finish_reason": finish(fields), "logprobs": logprobs(fields) });
-        let mut whole = self.with("chat.completion", json!([choice]));
+        let choice = |(index, answer): (usize, &Value)| {
+            let message = json!({ "role": "assistant", "content": answer["generated_text"], "refusal": null });
+            json!({ "index": index, "message": message, "finish_reason": finish(answer), "logprobs": logprobs(answer) })
+        };
+        let choices: Value = answers(fields).iter().enumerate().map(choice).collect();
+        let mut whole = self.with("chat.completion", choices);
         whole["usage"] = usage(fields);
         whole
     }
@@ -169,13 +177,19 @@ impl Head {
     }
 }
 
+/// The answers, of which there may be several.
+fn answers(fields: &Value) -> &[Value] {
+    fields["answers"].as_array().map_or_else(|| std::slice::from_ref(fields), Vec::as_slice)
+}
+
 fn finish(fields: &Value) -> Value {
     if fields["finish_reason"] == "length" { "length".into() } else { "stop".into() }
 }
 
 fn usage(fields: &Value) -> Value {
-    let count = |name: &str| fields[name].as_u64().unwrap_or(0);
-    let (prompt, answer) = (count("prompt_tokens"), count("generated_tokens"));
+    let count = |fields: &Value, name: &str| fields[name].as_u64().unwrap_or(0);
+    let prompt = count(fields, "prompt_tokens");
+    let answer: u64 = answers(fields).iter().map(|answer| count(answer, "generated_tokens")).sum();
     json!({ "prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer })
 }
 

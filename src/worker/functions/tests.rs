@@ -61,12 +61,21 @@ async fn a_fold_begins_anew_with_each_request() {
 
 /// Functions of a worker whose models are tiny ones.
 fn tiny() -> Functions {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions");
-    let model = |name: &str| format!("[models.{name}]\npath = {:?}\n", root.join(name).display().to_string());
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let at = |name: &str, path: &str| format!("[models.{name}]\npath = {:?}\n", root.join(path).display().to_string());
+    let model = |name: &str| at(name, &format!("functions/{name}"));
     let pipeline = |name: &str, function: &str, model: &str| {
         format!("[[pipeline]]\nname = {name:?}\ntopic = \"t\"\nevent = \"json\"\nfunction = {function:?}\nmodel = {model:?}\n")
     };
     let text = ["one", "answer", "fill", "many"].map(model).concat()
+        + &at("mt", "translate/marian_many")
+        + &at("t5", "translate/t5")
+        + &at("llama", "writer/llama")
+        + &pipeline("french", "translate", "mt")
+        + "options = { tgt_lang = \"fra\", max_new_tokens = 6 }\n"
+        + &pipeline("short", "summarize", "t5")
+        + "options = { method = \"generate\" }\n"
+        + &pipeline("guess", "classify", "llama")
         + &pipeline("intent", "classify", "one")
         + &pipeline("faq", "answer", "answer")
         + &pipeline("vectors", "embed", "fill")
@@ -163,4 +172,35 @@ async fn vectors_come_in_the_shape_of_openai() {
         let error = ask(input).await.unwrap_err();
         assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
     }
+}
+
+/// Would catch: a bare answer that the clients of Hugging Face cannot read, tokens that nobody counts, a model of another kind than the folder is.
+#[tokio::test]
+async fn functions_that_write_answer_over_http() {
+    let functions = tiny();
+    let ask = async |name: &str, input: Value, shape| functions.call(name, input, shape).await;
+    let one = ask("french", json!({ "inputs": "the cat" }), Shape::Bare).await.unwrap();
+    assert!(one.as_array().unwrap().len() == 1 && one[0]["translation_text"].is_string(), "{one}");
+    let many =
+        ask("french", json!({ "inputs": ["the cat", { "text": "the cat", "tgt_lang": "deu" }] }), Shape::Bare).await.unwrap();
+    assert_eq!((many.as_array().unwrap().len(), &many[0]), (2, &one[0]));
+    let whole = ask(
+        "translate",
+        json!({ "inputs": "the cat", "parameters": { "num_beams": 2, "generate_parameters": { "max_length": 4 } } }),
+        Shape::Whole,
+    );
+    let whole = whole.await.unwrap();
+    let of = |name: &str| whole["outputs"][0][name].as_u64().unwrap();
+    assert!(of("generated_tokens") <= 3 && whole["usage"]["tokens"] == of("tokens") + of("generated_tokens"), "{whole}");
+    assert!(whole["model"].as_str().unwrap().starts_with("mt@"));
+    let error = ask("french", json!({ "inputs": "a", "parameters": { "tgt_lang": "nld" } }), Shape::Whole).await.unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (400, Some("parameters.tgt_lang")), "{error}");
+    let short = ask("short", json!({ "inputs": "the cat sat on the mat." }), Shape::Bare).await.unwrap();
+    assert!(short[0]["summary_text"].is_string(), "{short}");
+    let request = json!({ "inputs": "the parcel is late", "parameters": { "candidate_labels": ["delay", "praise"] } });
+    let guess = ask("guess", request, Shape::Bare).await.unwrap();
+    assert!(guess.as_array().unwrap().len() == 2 && guess[0]["score"].as_f64() >= guess[1]["score"].as_f64(), "{guess}");
+    let list = functions.list();
+    let french = list.as_array().unwrap().iter().find(|one| one["pipeline"] == "french").unwrap();
+    assert!(ask("french", french["example"].clone(), Shape::Whole).await.is_ok(), "{french}");
 }

@@ -13,7 +13,15 @@ type Answer = oneshot::Receiver<Result<Generated, InferenceError>>;
 
 fn job(ids: &[u32], max_new_tokens: usize) -> (Job, Answer) {
     let (reply, answer) = oneshot::channel();
-    let job = Generate { ids: ids.to_vec(), max_new_tokens, stop_ids: Vec::new(), choose: Box::new(Greedy), stream: None, reply };
+    let job = Generate {
+        ids: ids.to_vec(),
+        max_new_tokens,
+        stop_ids: Vec::new(),
+        choose: Box::new(Greedy),
+        others: Vec::new(),
+        stream: None,
+        reply,
+    };
     (Job::Generate(job), answer)
 }
 

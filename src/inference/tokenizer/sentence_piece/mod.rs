@@ -35,16 +35,7 @@ pub fn open(path: &Path, settings: &Settings, kind: Kind) -> Result<Tokenizer, I
         Llama => 0,
         _ => model.unk_id,
     };
-    let mut tokenizer = match model.algorithm {
-        Algorithm::Unigram => Unigram::from(pieces, Some(unknown), bytes).map(Tokenizer::new),
-        Algorithm::Bpe => {
-            let merges = merges(&pieces, &model);
-            let ids: AHashMap<String, u32> = pieces.into_iter().map(|(piece, _)| piece).zip(0u32..).collect();
-            let builder = BPE::builder().vocab_and_merges(ids, merges).unk_token(model.unk_piece.clone());
-            builder.fuse_unk(true).byte_fallback(bytes).build().map(Tokenizer::new)
-        }
-    }
-    .map_err(|e| malformed(path, e))?;
+    let mut tokenizer = cutting(path, &model, pieces, (unknown, bytes))?;
     let added = model.pieces.iter().filter(|piece| matches!(piece.kind, Type::Control | Type::UserDefined));
     let added = added.map(|piece| AddedToken::from(piece.text.clone(), piece.kind == Type::Control).normalized(false));
     tokenizer.add_tokens(added.collect::<Vec<_>>()).map_err(|e| malformed(path, e))?;
@@ -52,6 +43,37 @@ pub fn open(path: &Path, settings: &Settings, kind: Kind) -> Result<Tokenizer, I
     settings.add(&mut tokenizer, kind)?;
     rules::frame_of(path, &mut tokenizer, settings, kind)?;
     Ok(tokenizer)
+}
+
+/// A model alone, without special tokens and frame, and whether it falls back to bytes: pieces that are never made from text are not found
+/// in one. For families whose ids are not those of the model.
+pub fn bare(path: &Path, settings: &Settings, kind: Kind) -> Result<(Tokenizer, bool), InferenceError> {
+    let model = Model::read(&read(path)?).map_err(|e| malformed(path, e))?;
+    let made = |kind: Type| matches!(kind, Type::Normal | Type::UserDefined | Type::Byte);
+    let piece = |(at, piece): (usize, &model::Piece)| match made(piece.kind) {
+        true => (piece.text.clone(), f64::from(piece.score)),
+        // No text has the sign of number 0.
+        false => (format!("\0{at}"), 0.0),
+    };
+    let pieces = model.pieces.iter().enumerate().map(piece).collect();
+    let mut tokenizer = cutting(path, &model, pieces, (model.unk_id, model.byte_fallback))?;
+    rules::apply(path, &mut tokenizer, &model.charsmap, settings, kind)?;
+    Ok((tokenizer, model.byte_fallback))
+}
+
+/// What cuts a text into these pieces, of which the `unknown`th stands for what is none.
+fn cutting(path: &Path, model: &Model, pieces: Pieces, (unknown, bytes): (usize, bool)) -> Result<Tokenizer, InferenceError> {
+    match model.algorithm {
+        Algorithm::Unigram => Unigram::from(pieces, Some(unknown), bytes).map(Tokenizer::new),
+        Algorithm::Bpe => {
+            let merges = merges(&pieces, model);
+            let unknown = pieces.get(unknown).map_or_else(|| model.unk_piece.clone(), |(piece, _)| piece.clone());
+            let ids: AHashMap<String, u32> = pieces.into_iter().map(|(piece, _)| piece).zip(0u32..).collect();
+            let builder = BPE::builder().vocab_and_merges(ids, merges).unk_token(unknown);
+            builder.fuse_unk(true).byte_fallback(bytes).build().map(Tokenizer::new)
+        }
+    }
+    .map_err(|e| malformed(path, e))
 }
 
 /// The pieces with their scores in the order of the family's ids.

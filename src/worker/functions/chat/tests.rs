@@ -112,6 +112,8 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": [{ "role": "user", "content": " " }] }), 422, "messages"),
         (json!({ "messages": hi, "model": "gpt-4" }), 404, "model"),
         (json!({ "messages": hi, "n": 2 }), 400, "n"),
+        (json!({ "messages": hi, "n": 0 }), 400, "n"),
+        (json!({ "messages": hi, "n": 2, "temperature": 1, "stream": true }), 400, "n"),
         (json!({ "messages": hi, "tools": [{}] }), 400, "tools"),
         (json!({ "messages": hi, "temperature": 9000 }), 400, "temperature"),
         (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
@@ -232,4 +234,25 @@ async fn what_is_being_loaded_is_asked_for_again() {
     assert_eq!(functions.embeddings(json!({ "input": "x" })).await.unwrap_err().status, 503);
     let other = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "vectors" });
     assert_eq!(functions.chat(other).await.err().map(|error| error.status), Some(404));
+}
+
+/// Would catch: answers without their number, tokens of one answer that stand for all, a first answer that is another when it is not alone.
+#[tokio::test]
+async fn several_answers_are_choices() {
+    let functions = functions();
+    let request = |n: usize| json!({ "temperature": 1.2, "seed": 3, "n": n, "messages": [{ "role": "user", "content": "Hi" }] });
+    let (one, three) = (whole(&functions, request(1)).await.unwrap(), whole(&functions, request(3)).await.unwrap());
+    let choices = three["choices"].as_array().unwrap();
+    assert_eq!((choices.len(), &choices[2]["index"], &choices[0]["message"]), (3, &json!(2), &one["choices"][0]["message"]));
+    let count = |answer: &Value| answer["usage"]["completion_tokens"].as_u64().unwrap();
+    assert!(count(&three) > count(&one) && three["usage"]["prompt_tokens"] == one["usage"]["prompt_tokens"], "{three}");
+    let whole = functions.call(
+        "generate",
+        json!({ "inputs": "a", "parameters": { "num_return_sequences": 2, "temperature": 1 } }),
+        Shape::Whole,
+    );
+    let whole = whole.await.unwrap();
+    let tokens: u64 =
+        whole["outputs"][0]["answers"].as_array().unwrap().iter().map(|one| one["generated_tokens"].as_u64().unwrap()).sum();
+    assert_eq!(whole["usage"]["tokens"].as_u64(), whole["outputs"][0]["prompt_tokens"].as_u64().map(|prompt| prompt + tokens));
 }
