@@ -50,7 +50,7 @@ fn tensors(bytes: &[u8], rng: &mut StdRng) -> Vec<u8> {
 /// Two tensors change shapes, types or names.
 fn swap_shapes(header: &mut Value, rng: &mut StdRng) {
     let Some(all) = header.as_object_mut() else { return };
-    let names: Vec<String> = all.keys().filter(|name| *name != "__metadata__").cloned().collect();
+    let names: Vec<String> = all.keys().filter(|name| all[*name].is_object() && *name != "__metadata__").cloned().collect();
     if names.len() < 2 {
         return;
     }
