@@ -45,7 +45,7 @@ fn needed<'a>(function: &str, fields: &[&'a str]) -> Vec<Vec<&'a str>> {
 fn one(field: &str) -> Value {
     let text = || json!({ "type": "string", "minLength": 1 });
     match field {
-        "text" | "text_pair" | "question" | "context" | "query" | "source_sentence" => text(),
+        "text" | "text_pair" | "question" | "context" | "query" | "source_sentence" | "src_lang" | "tgt_lang" => text(),
         "words" | "texts" | "sentences" => json!({ "type": "array", "items": text(), "minItems": 1, "maxItems": MAX_ITEMS }),
         "candidate_labels" => json!({ "type": ["array", "string"], "items": text(), "minItems": 1, "maxItems": MAX_ITEMS }),
         "messages" => json!({

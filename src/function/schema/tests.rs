@@ -113,11 +113,10 @@ fn misfit(schema: &Value, value: &Value, at: &str) -> Option<String> {
 async fn examples_are_answered_as_the_schemas_say() {
     let all = all();
     for name in TEXT_FUNCTIONS {
-        assert!(all.iter().any(|function| function.spec().name == name), "{name} is not tried here");
+        assert!(super::answers::output(name)["properties"].is_object(), "schema/answers.rs has no answer of {name}");
     }
     for function in all {
         let (name, found) = (function.spec().name, schema(&*function));
-        assert!(found.output["properties"].is_object(), "{name}: schema/answers.rs has no answer of it");
         assert_eq!(misfit(&found.input, &found.example, "input"), None, "{name}");
         let example = std::slice::from_ref(&found.example);
         let output =
