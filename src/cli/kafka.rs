@@ -147,7 +147,8 @@ impl Kafka {
     }
 }
 
-/// Asks again while brokers agree on who coordinates the group or leads a partition: they do so when it is asked for first, and after a restart.
+/// Asks again while brokers agree on who coordinates the group or leads a partition: they do so when it is asked for first, and
+/// after a restart.
 fn patiently<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     use RDKafkaErrorCode::{
         CoordinatorLoadInProgress, CoordinatorNotAvailable, FencedLeaderEpoch, LeaderNotAvailable, NotCoordinator,
