@@ -19,7 +19,7 @@ use super::offline::input;
 use super::options::{Common, read, shown};
 use super::requests::{About, BadParameter, Pieces, Requests};
 use super::texts::call_error;
-use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
 use crate::event::Rejection;
 use crate::inference::causal;
 use crate::inference::generate::{Finish, Sampler, Sink, Writer, seed_of};
@@ -227,6 +227,10 @@ impl Requests for Generate {
             });
         }
         bare
+    }
+
+    fn types(&self) -> Map<String, Value> {
+        schema::types::<Options>()
     }
 
     /// One answer goes out as it is written; which of several is best is known at their end.

@@ -18,6 +18,10 @@ pub trait Requests: Send + Sync {
     fn listed(&self) -> bool {
         false
     }
+    /// JSON schemas of the options by name, as [`schema::types`](super::schema::types) finds them; none where there are no parameters.
+    fn types(&self) -> Map<String, Value> {
+        Map::new()
+    }
     /// The same answers while they are written; `None` for functions that give theirs at once.
     fn pieces(&self) -> Option<&dyn Pieces> {
         None

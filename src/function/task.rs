@@ -6,7 +6,7 @@ use super::model::Opened;
 use super::options::{self, Common};
 use super::requests::{About, BadParameter, Requests};
 use super::texts::TextOptions;
-use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
 use crate::event::Rejection;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -231,6 +231,10 @@ impl<T: Task> Requests for TextFunction<T> {
 
     fn listed(&self) -> bool {
         T::LISTED
+    }
+
+    fn types(&self) -> Map<String, Value> {
+        schema::types::<T::Options>()
     }
 }
 

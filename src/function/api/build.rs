@@ -13,22 +13,23 @@ use crate::function::summarize::{Method, Summarize};
 use crate::function::tag::{Strategy, Tag};
 use crate::function::task::{Task, TextFunction};
 use crate::function::translate::Translate;
+use crate::hub::Found;
 use crate::inference::{Encoder, Options};
 use serde_json::{Map, Value};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A function that is not loaded yet.
 pub struct Builder<T> {
-    folder: PathBuf,
+    model: Found,
     options: Map<String, Value>,
     task: PhantomData<fn() -> T>,
 }
 
 impl<T: Task> Builder<T> {
     pub(super) fn find(model: &str) -> Result<Self, Error> {
-        Ok(Self { folder: find::folder(model)?, options: Map::new(), task: PhantomData })
+        Ok(Self { model: find::find(model)?, options: Map::new(), task: PhantomData })
     }
 
     /// Any option by its name in the configuration.
@@ -39,19 +40,14 @@ impl<T: Task> Builder<T> {
 
     /// Reads the model; blocks while it does.
     pub fn load(self) -> Result<Handle<T>, Error> {
-        let model = T::Model::open(&name(&self.folder), &self.folder, T::NAME, &self.options)?;
+        let model = T::Model::open(&self.model.name, &self.model.folder, T::NAME, &self.options)?;
         let function = TextFunction::new(Arc::new(model), &self.options).map_err(Error::Options)?;
         Ok(Handle(Arc::new(function)))
     }
 }
 
-pub fn open(folder: &Path) -> Result<Arc<Encoder>, Error> {
-    Ok(Arc::new(Encoder::open(&name(folder), folder, None, &Options::default())?))
-}
-
-/// A model is called by its folder.
-fn name(folder: &Path) -> String {
-    folder.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned())
+pub fn open(model: &Found) -> Result<Arc<Encoder>, Error> {
+    Ok(Arc::new(Encoder::open(&model.name, &model.folder, None, &Options::default())?))
 }
 
 fn list<S: Into<String>>(items: impl IntoIterator<Item = S>) -> Value {

@@ -13,7 +13,7 @@ pub struct Generator(Arc<Generate>);
 
 impl Generator {
     pub(super) fn open(model: &str) -> Result<Self, Error> {
-        let writer = Generate::open(&find::folder(model)?)?;
+        let writer = Generate::open(&find::find(model)?.folder)?;
         Ok(Self(Arc::new(Generate::new(writer, &Map::new()).map_err(Error::Options)?)))
     }
 

@@ -204,3 +204,18 @@ async fn functions_that_write_answer_over_http() {
     let french = list.as_array().unwrap().iter().find(|one| one["pipeline"] == "french").unwrap();
     assert!(ask("french", french["example"].clone(), Shape::Whole).await.is_ok(), "{french}");
 }
+
+/// Would catch: a function that is loaded and not in the document, an example in it that is refused.
+#[tokio::test]
+async fn what_is_documented_is_answered() {
+    let functions = tiny();
+    let documented = functions.documented();
+    let names: Vec<&str> = documented.iter().map(|one| one.pipeline.as_str()).collect();
+    assert_eq!(names, ["faq", "intent", "mood", "vectors"]);
+    for one in &documented {
+        let answer = functions.call(&one.pipeline, json!({ "inputs": one.example }), Shape::Whole).await.unwrap();
+        let fields = answer["outputs"][0].as_object().unwrap();
+        assert!(fields.keys().all(|name| one.output["properties"].get(name).is_some()), "{answer}");
+    }
+    assert!(Arc::ptr_eq(&documented[0], &functions.documented()[0]), "it is found once");
+}
