@@ -14,12 +14,13 @@ mod sentiment;
 mod similar;
 mod summarize;
 mod tag;
+mod translate;
 
 use std::error::Error;
 
 type Main = fn() -> Result<(), Box<dyn Error>>;
 
-const ALL: [(&str, Main); 11] = [
+const ALL: [(&str, Main); 12] = [
     ("answer", answer::main),
     ("classify", classify::main),
     ("embed", embed::main),
@@ -31,6 +32,7 @@ const ALL: [(&str, Main); 11] = [
     ("similar", similar::main),
     ("summarize", summarize::main),
     ("tag", tag::main),
+    ("translate", translate::main),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

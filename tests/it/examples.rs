@@ -33,6 +33,7 @@ fn each_example_says_what_it_should() {
         ("tag", "tag needs a folder of"),
         ("fill", "fill needs a folder of"),
         ("generate", "generate needs a folder of"),
+        ("translate", "translate needs a folder of"),
     ] {
         let output = run(&[name]);
         let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -46,8 +47,14 @@ fn each_example_says_what_it_should() {
 /// Would catch: an example that does not fit its kind of model.
 #[test]
 fn examples_run_on_a_folder_that_is_given() {
-    for (name, folder) in [("answer", "answer"), ("tag", "tag"), ("fill", "fill")] {
-        let output = run(&[name, &format!("tests/fixtures/functions/{folder}")]);
+    for (name, folder) in [
+        ("answer", "functions/answer"),
+        ("tag", "functions/tag"),
+        ("fill", "functions/fill"),
+        ("translate", "translate/marian"),
+        ("generate", "writer/llama"),
+    ] {
+        let output = run(&[name, &format!("tests/fixtures/{folder}")]);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

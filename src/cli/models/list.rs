@@ -120,7 +120,7 @@ impl Listed {
         let config = ModelConfig::open(&self.folder)?;
         let class = config.architecture().unwrap_or_default();
         self.family = config.family().ok().map(str::to_owned).or_else(|| config.get("backbone").map(|_| "a head".to_owned()));
-        self.task = task(class);
+        self.task = Some(task(class));
         let names = config.get("id2label").and_then(serde_json::Value::as_object);
         let mut labels: Vec<(usize, String)> =
             names.into_iter().flatten().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned()))).collect();
@@ -146,7 +146,7 @@ impl Listed {
                 few @ ([_] | [_, _] | [_, _, _] | [_, _, _, _]) => format!(", labels {}", few.join(", ")),
                 many => format!(", {} labels", many.len()),
             };
-            println!("  {}, {family}{labels}", self.task.unwrap_or("no function"));
+            println!("  {}, {family}{labels}", self.task.unwrap_or_default());
         }
         if let (Some(bytes), Some(in_memory), Some(digest)) = (self.bytes, self.bytes_in_memory, &self.digest) {
             let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -155,8 +155,8 @@ impl Listed {
     }
 }
 
-/// The function that runs such a class; none runs those from text to text.
-fn task(class: &str) -> Option<&'static str> {
+/// The functions that run such a class.
+fn task(class: &str) -> &'static str {
     let heads = [
         ("ForSequenceClassification", "classify"),
         ("ForTokenClassification", "tag"),
@@ -164,9 +164,8 @@ fn task(class: &str) -> Option<&'static str> {
         ("ForMaskedLM", "fill"),
         ("ForCausalLM", "generate"),
         ("LMHeadModel", "generate"),
+        ("ForConditionalGeneration", "translate, summarize"),
+        ("MarianMTModel", "translate"),
     ];
-    if ["ForConditionalGeneration", "MarianMTModel"].iter().any(|end| class.ends_with(end)) {
-        return None;
-    }
-    Some(heads.iter().find(|(end, _)| class.ends_with(end)).map_or("embed", |(_, task)| task))
+    heads.iter().find(|(end, _)| class.ends_with(end)).map_or("embed", |(_, task)| task)
 }

@@ -20,7 +20,10 @@ pub fn output(function: &str) -> Value {
                 "generated_text": text(), "finish_reason": text(), "generated_tokens": count(), "prompt_tokens": count(),
                 "seed": count(), "truncated": truth(),
             }),
-            json!({ "label": text(), "value": {}, "tokens": list(json!({ "type": "object" })) }),
+            json!({
+                "label": text(), "value": {}, "tokens": list(json!({ "type": "object" })), "score": number(),
+                "answers": list(json!({ "type": "object" })),
+            }),
         ),
         "reply" => (
             json!({ "suggestions": list(suggestion()), "bank": text() }),
@@ -34,8 +37,15 @@ pub fn output(function: &str) -> Value {
         ),
         "sentiment" => (json!({ "label": text(), "score": number(), "scores": numbers_by_name() }), json!({})),
         "similar" => (json!({ "scores": list(number()) }), json!({})),
-        "summarize" => (json!({ "summary_text": text(), "sentences": list(sentence()) }), json!({})),
+        "summarize" => (
+            json!({ "summary_text": text() }),
+            json!({ "sentences": list(sentence()), "generated_tokens": count(), "finish_reason": text(), "windows": count() }),
+        ),
         "tag" => (json!({ "entities": list(entity()), "windows": count() }), json!({})),
+        "translate" => (
+            json!({ "translation_text": text(), "generated_tokens": count(), "finish_reason": text(), "windows": count() }),
+            json!({}),
+        ),
         _ => return json!({ "type": "object" }),
     };
     if function != "generate" {
@@ -56,13 +66,17 @@ pub fn bare(function: &str) -> Value {
         "classify" => part("labels"),
         "embed" => part("embedding"),
         "fill" => part("fills"),
-        "generate" => object(&json!({ "generated_text": text() }), &json!({ "details": { "type": "object" } })),
+        "generate" => {
+            let one = object(&json!({ "generated_text": text() }), &json!({ "details": { "type": "object" } }));
+            json!({ "anyOf": [one, list(one.clone())] })
+        }
         "reply" => part("suggestions"),
         "rerank" => part("ranks"),
         "sentiment" => list(label()),
         "similar" => part("scores"),
         "summarize" => object(&json!({ "summary_text": text() }), &json!({})),
         "tag" => part("entities"),
+        "translate" => object(&json!({ "translation_text": text() }), &json!({})),
         _ => output(function),
     }
 }

@@ -5,6 +5,7 @@ use crate::function::embed::Embed;
 use crate::function::generate::Generate;
 use crate::function::sentiment::Sentiment;
 use crate::function::{Function, TEXT_FUNCTIONS, offline, text_function};
+use crate::inference::seq2seq::TextToText;
 use crate::inference::{Encoder, Options, causal};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,10 @@ fn encoder(name: &str) -> Arc<Encoder> {
 
 fn text(name: &str, model: &str, options: &Value) -> Arc<dyn Function> {
     text_function(name, encoder(model), options.as_object().unwrap()).unwrap()
+}
+
+fn text_to_text(name: &str) -> Arc<TextToText> {
+    Arc::new(TextToText::open("tiny", &root().join("translate").join(name), None, &Options::default()).unwrap())
 }
 
 /// Every function, some under two sets of options.
@@ -39,6 +44,8 @@ fn all() -> Vec<Arc<dyn Function>> {
     crate::inference::import::import(&request).unwrap();
     let options = causal::Options::default();
     let writer = crate::inference::generate::Writer::open("tiny", &folder.path().join("m"), None, &options).unwrap();
+    let writer = Arc::new(writer);
+    let generate = |options: &Value| Arc::new(Generate::new(writer.clone(), options.as_object().unwrap()).unwrap());
     vec![
         text("answer", "answer", &none),
         text("answer", "answer", &moved),
@@ -51,9 +58,18 @@ fn all() -> Vec<Arc<dyn Function>> {
         text("similar", "fill", &none),
         text("summarize", "fill", &passing),
         text("tag", "tag", &none),
+        text_function("translate", text_to_text("t5"), &Map::new()).unwrap(),
+        text_function("translate", text_to_text("marian_many"), &Map::new()).unwrap(),
+        text_function(
+            "summarize",
+            text_to_text("bart"),
+            json!({ "method": "generate", "max_new_tokens": 4 }).as_object().unwrap(),
+        )
+        .unwrap(),
         Arc::new(Sentiment::new(encoder("one")).unwrap().with(passing.as_object().unwrap()).unwrap()),
         Arc::new(Embed::new(encoder("fill"))),
-        Arc::new(Generate::new(Arc::new(writer), json!({ "max_new_tokens": 4 }).as_object().unwrap()).unwrap()),
+        generate(&json!({ "max_new_tokens": 4 })),
+        generate(&json!({ "max_new_tokens": 4, "num_beams": 2, "num_return_sequences": 2 })),
     ]
 }
 
