@@ -2,8 +2,12 @@
 //! tokenizer of letters, so that the whole function runs. README's table says no more and no less.
 
 use crate::corpus::fuzz::targets::saved_in_parts;
+use millrace::function::generate::Generate;
+use millrace::function::model::Model;
 use millrace::function::{Function, offline, text_function};
-use millrace::inference::{Encoder, Options, Threads};
+use millrace::inference::generate::Writer;
+use millrace::inference::seq2seq::TextToText;
+use millrace::inference::{Encoder, Options, Threads, causal};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -133,10 +137,10 @@ async fn ask(function: &dyn Function, input: &Value) -> Value {
     offline::call(function, &mut *offline::Offline::sitting(&offline::Plain), 0, inputs).await.unwrap().remove(0)
 }
 
-/// The table of README: functions by family.
-fn told() -> BTreeMap<String, BTreeSet<String>> {
+/// The table of README whose first column has that name: functions by family.
+fn told(first: &str) -> BTreeMap<String, BTreeSet<String>> {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, table) = readme.split_once("| family | ").expect("README has a table of families and functions");
+    let (_, table) = readme.split_once(&format!("| {first} | ")).expect("README has a table of families and functions");
     let mut lines = table.lines();
     let columns: Vec<String> =
         lines.next().unwrap().trim_end_matches(" |").split(" | ").map(|column| column.trim_matches('`').to_owned()).collect();
@@ -181,6 +185,86 @@ async fn every_function_runs_on_every_family_that_has_its_head() {
         }
     }
     let of_encoders: BTreeMap<String, BTreeSet<String>> =
-        told().into_iter().filter(|(family, _)| ran.contains_key(family)).collect();
+        told("family").into_iter().filter(|(family, _)| ran.contains_key(family)).collect();
     assert_eq!(of_encoders, ran, "README's table of families and functions");
+}
+
+/// A causal network of ours with the tokenizer of letters, which puts nothing around a text.
+fn writer(folder: &Path, family: &str) -> Model {
+    let place = fixtures("causal").join(family);
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(place.join(file), folder.join(file)).unwrap();
+    }
+    let mut tokenizer = tokenizer();
+    tokenizer["post_processor"] = Value::Null;
+    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    Model::Writer(Arc::new(Writer::open("tiny", folder, None, &causal::Options::default()).unwrap()))
+}
+
+/// The function, its options, an input, and what the answer must be like.
+type Writing = (&'static str, Value, Value, fn(&Value) -> bool);
+
+fn of_writers() -> [Writing; 3] {
+    let short = |name: &str, more: Value| json!({ "max_new_tokens": 6, name: more });
+    [
+        ("generate", short("temperature", json!(0)), json!("a cab"), |out| {
+            out["generated_text"].is_string() && (1..=6).contains(&out["generated_tokens"].as_u64().unwrap())
+        }),
+        ("classify", json!({ "candidate_labels": ["bed", "cab"] }), json!("a cab"), |out| {
+            let scores = out["labels"].as_array().unwrap().iter().map(|label| label["score"].as_f64().unwrap());
+            out["labels"].as_array().unwrap().len() == 2 && (scores.sum::<f64>() - 1.0).abs() < 1e-4
+        }),
+        ("summarize", short("method", json!("generate")), json!("a cab came. no bed is here."), |out| {
+            out["summary_text"].is_string() && out["finish_reason"].is_string()
+        }),
+    ]
+}
+
+fn of_translators() -> [Writing; 2] {
+    let text = json!({ "text": "the cat sat", "src_lang": "en", "tgt_lang": "de" });
+    [
+        ("translate", json!({ "max_new_tokens": 6 }), text, |out| {
+            out["translation_text"].is_string() && out["generated_tokens"].as_u64().unwrap() <= 6
+        }),
+        ("summarize", json!({ "method": "generate", "max_new_tokens": 6 }), json!("the cat sat on the mat."), |out| {
+            out["summary_text"].is_string() && out["windows"] == 1
+        }),
+    ]
+}
+
+/// Would catch: a family that generates and whose texts nobody can classify or sum up; a cell of README's second table that nothing stands behind.
+#[tokio::test]
+async fn every_function_that_writes_runs_on_its_families() {
+    let mut ran: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for folder in ["gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "llama", "phi", "phi3", "qwen2", "qwen3"] {
+        let place = tempfile::tempdir().unwrap();
+        let model = writer(place.path(), folder);
+        let family = read(&place.path().join("config.json"))["model_type"].as_str().unwrap().to_owned();
+        for (name, options, input, right) in of_writers() {
+            let function: Arc<dyn Function> = match (name, &model) {
+                ("generate", Model::Writer(writer)) => {
+                    Arc::new(Generate::new(Arc::clone(writer), options.as_object().unwrap()).unwrap())
+                }
+                _ => text_function(name, model.clone(), options.as_object().unwrap())
+                    .unwrap_or_else(|error| panic!("{family} {name}: {error}")),
+            };
+            let out = ask(&*function, &input).await;
+            assert!(right(&out), "{family} {name}: {out}");
+            ran.entry(family.clone()).or_default().insert(name.to_owned());
+        }
+    }
+    for (family, functions) in [("t5", &["translate", "summarize"][..]), ("bart", &["summarize"]), ("marian", &["translate"])] {
+        let model = TextToText::open("tiny", &fixtures("translate").join(family), None, &Options::default()).unwrap();
+        let model = Model::TextToText(Arc::new(model));
+        for (name, options, mut input, right) in of_translators().into_iter().filter(|(name, ..)| functions.contains(name)) {
+            if family == "marian" {
+                input = input["text"].clone();
+            }
+            let function = text_function(name, model.clone(), options.as_object().unwrap()).unwrap();
+            let out = ask(&*function, &input).await;
+            assert!(right(&out), "{family} {name}: {out}");
+            ran.entry(family.to_owned()).or_default().insert(name.to_owned());
+        }
+    }
+    assert_eq!(told("family that writes"), ran, "README's table of families that write");
 }

@@ -66,7 +66,7 @@ async fn a_long_text_has_a_summary_of_each_part() {
     let long = json!("the cat sat on the mat. ".repeat(15));
     let parts = ask(
         &*function(opened("t5"), json!({ "method": "generate", "too_long": "window", "max_new_tokens": 5 })),
-        &[long.clone()],
+        std::slice::from_ref(&long),
     )
     .await;
     assert!(parts[0]["windows"].as_u64() > Some(1) && parts[0]["truncated"] == false, "{parts:?}");
