@@ -21,7 +21,13 @@ pub fn add(requests: &dyn Requests, parameter: &str, options: &Value, schema: &m
     let number = |value: f64| if whole { json!(value as i64) } else { json!(value) };
     let takes = |value: f64| requests.tuned(&Map::from_iter([(parameter.to_owned(), number(value))])).is_ok();
     let own = options.get(parameter).and_then(Value::as_f64);
-    let Some(good) = own.into_iter().chain(FIRST).find(|value| takes(*value)) else { return };
+    let Some(good) = own.into_iter().chain(FIRST).find(|value| takes(*value)) else {
+        // No number goes with the options in force, so that none has a limit.
+        if let Some(schema) = schema.as_object_mut() {
+            schema.remove("minimum");
+        }
+        return;
+    };
     let step = if whole { 1.0 } else { 0.0 };
     for (far, inclusive, exclusive) in [(-FAR, "minimum", "exclusiveMinimum"), (FAR, "maximum", "exclusiveMaximum")] {
         if takes(far) {
