@@ -44,7 +44,12 @@ pub fn harmless(tokenizer: &TextTokenizer, text: String, keep: Option<&str>) -> 
     }
     let obeyed = |token: &&&str| Some(**token) != keep && text.contains(**token) && tokenizer.id(token).is_some();
     let found: Vec<&str> = TOKENS.iter().filter(obeyed).copied().collect();
-    found.into_iter().fold(text, |text, token| text.replace(token, &turned(token)))
+    let text = found.into_iter().fold(text, |text, token| text.replace(token, &turned(token)));
+    // T5's are numbered.
+    match text.contains("<extra_id_") && keep.is_none() && tokenizer.id("<extra_id_1>").is_some() {
+        true => text.replace("<extra_id_", "<Extra_id_"),
+        false => text,
+    }
 }
 
 /// The first letter in the other case.

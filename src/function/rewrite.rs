@@ -7,7 +7,7 @@ use super::task::tokens;
 use super::texts::call_error;
 use super::{CallError, Limits};
 use crate::event::Rejection;
-use crate::inference::seq2seq::{self, Ask, GenerateOptions, TextToText};
+use crate::inference::seq2seq::{self, Ask, GenerateOptions, Read, TextToText};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -54,10 +54,15 @@ impl Search {
     pub fn with(self, more: &Map<String, Value>) -> Result<Self, String> {
         let Ok(Value::Object(mut all)) = serde_json::to_value(&self) else { return Ok(self) };
         for (name, value) in more {
-            let one_less = |value: &Value| value.as_u64().map(|length| Value::from(length.saturating_sub(1)));
+            let one_less = |least: u64| match value.as_u64().filter(|length| *length >= least) {
+                Some(length) => Ok(Some(Value::from(length.saturating_sub(1)))),
+                None => {
+                    Err(format!("option `generate_parameters`: `{name}` is {value}; write a whole number of at least {least}"))
+                }
+            };
             let (name, value) = match name.as_str() {
-                "max_length" => ("max_new_tokens", one_less(value)),
-                "min_length" => ("min_new_tokens", one_less(value)),
+                "max_length" => ("max_new_tokens", one_less(2)?),
+                "min_length" => ("min_new_tokens", one_less(0)?),
                 "do_sample" if *value == false => continue,
                 known if SEARCH.contains(&known) => (known, Some(value.clone())),
                 other => {
@@ -84,6 +89,10 @@ impl Search {
             defaults.max_new_tokens = within("max_new_tokens", tokens, 1, most)?;
         }
         defaults.max_new_tokens = defaults.max_new_tokens.min(most);
+        if defaults.min_new_tokens >= defaults.max_new_tokens {
+            // The folder's least is for its own most.
+            defaults.min_new_tokens = 0;
+        }
         if let Some(tokens) = self.min_new_tokens {
             defaults.min_new_tokens = within("min_new_tokens", tokens, 0, defaults.max_new_tokens)?;
         }
@@ -132,11 +141,14 @@ pub struct Rewritten {
 }
 
 /// Tokens that the network sees for one text, roughly and rather too many; a token that is written costs as much as two that are read.
+/// Parts are at least half full, and a prefix stands before each of them.
 pub fn cost(model: &TextToText, text: &str, prefix: &str, options: &GenerateOptions, too_long: TooLong) -> usize {
-    let (read, most) = (tokens(text) + tokens(prefix), model.max_tokens());
-    let windows = if too_long == TooLong::Window { read.div_ceil(most / 2 + 1) } else { 1 };
+    let most = model.max_tokens();
+    let (read, before) = (tokens(text), tokens(prefix).min(most / 2));
+    let room = most - before;
+    let windows = if too_long == TooLong::Window && read > room { (2 * read).div_ceil(room) } else { 1 };
     let written = 2 * options.beams * options.max_new_tokens;
-    read.min(most * windows) + windows * written
+    read.min(room * windows) + windows * (before + written)
 }
 
 /// A text with what stands before it and the language that is written.
@@ -160,7 +172,18 @@ pub async fn rewrite(
     let read = model.read(asks).await.map_err(call_error)?;
     let mut sources = Vec::new();
     let mut texts = Vec::with_capacity(read.len());
-    for parts in read {
+    for read in read {
+        let parts = match read {
+            Read::Parts(parts) => parts,
+            Read::LongPrefix => {
+                let detail = format!(
+                    "what stands before the text takes more than half of the {} tokens that the model reads",
+                    model.max_tokens()
+                );
+                texts.push(Err(Rejection::new("prefix_too_long", detail).at("text")));
+                continue;
+            }
+        };
         let truncated = parts.iter().any(|part| part.truncated);
         if truncated && too_long == TooLong::Reject {
             let detail = format!("more than {} tokens, which is what the model reads at most", model.max_tokens());

@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// Languages of T5's training, by the codes of its tasks.
 const NAMES: [(&str, &str); 4] = [("de", "German"), ("en", "English"), ("fr", "French"), ("ro", "Romanian")];
 
+/// Bytes of a language's name at most.
+const MAX_LANGUAGE: usize = 40;
+
 /// Codes that an error lists at most.
 const LISTED: usize = 20;
 
@@ -83,6 +86,8 @@ pub struct Translate {
 struct Way {
     prefix: String,
     language: Option<String>,
+    /// Bytes of a code that the text begins with.
+    code: usize,
     /// The task of the configuration, whose options count.
     task: Option<String>,
 }
@@ -96,8 +101,12 @@ impl Translate {
             return match tgt {
                 Some(language) if known.contains(language) => Ok(Way { language: Some(language.clone()), ..Way::default() }),
                 Some(_) => Err(Rejection::new("unknown_language", self.languages()).at("tgt_lang")),
-                None if known.is_empty() || marian.language_of(&ask.text).is_some() => Ok(Way::default()),
-                None => Err(Rejection::new("missing_field", self.languages()).at("tgt_lang")),
+                None if known.is_empty() => Ok(Way::default()),
+                // The code stands before the text, and is put before each of its parts.
+                None => match marian.language_of(&ask.text) {
+                    Some(language) => Ok(Way { code: language.len() + 4, language: Some(language.to_owned()), ..Way::default() }),
+                    None => Err(Rejection::new("missing_field", self.languages()).at("tgt_lang")),
+                },
             };
         }
         if let Some(prefix) = &self.options.prefix {
@@ -110,11 +119,20 @@ impl Translate {
                 return Err(Rejection::new("missing_field", detail).at(if src.is_none() { "src_lang" } else { "tgt_lang" }));
             }
         };
-        let task = format!("translation_{src}_to_{tgt}");
+        for (field, language) in [("src_lang", src), ("tgt_lang", tgt)] {
+            let letters = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '(' | ')');
+            if language.is_empty() || language.len() > MAX_LANGUAGE || !language.chars().all(letters) {
+                let detail = format!("a language's code or name is expected: letters, at most {MAX_LANGUAGE} bytes");
+                return Err(Rejection::new("unknown_language", detail).at(field));
+            }
+        }
+        let code =
+            |language: &str| NAMES.iter().find(|(_, name)| *name == language).map_or(language, |(code, _)| code).to_owned();
+        let task = format!("translation_{}_to_{}", code(src), code(tgt));
         match self.model.task(&task) {
             Some(told) => {
                 let prefix = told.get("prefix").and_then(Value::as_str).unwrap_or_default().to_owned();
-                Ok(Way { prefix, language: None, task: Some(task) })
+                Ok(Way { prefix, task: Some(task), ..Way::default() })
             }
             None => {
                 let name = |language: &str| {
@@ -172,6 +190,9 @@ impl Task for Translate {
     type Answer = Rewritten;
 
     fn new(model: Arc<TextToText>, options: Options) -> Result<Self, String> {
+        if model.family() == "bart" {
+            return Err("the model is of BART's family, which sums up; translate with one of T5's or Marian's".to_owned());
+        }
         let search = options.search.clone().with(&options.generate_parameters)?;
         let plain = search.over(model.transducer().defaults().clone(), &model)?;
         if let Some(marian) = model.marian() {
@@ -220,13 +241,10 @@ impl Task for Translate {
     }
 
     fn cost(&self, ask: &Original) -> usize {
-        rewrite::cost(
-            &self.model,
-            &ask.text,
-            self.options.prefix.as_deref().unwrap_or_default(),
-            &self.plain,
-            self.options.too_long,
-        )
+        // What is refused costs nothing.
+        let Ok(way) = self.way(ask) else { return 0 };
+        let of_task = way.task.as_deref().and_then(|task| self.generation(Some(task)).ok());
+        rewrite::cost(&self.model, &ask.text, &way.prefix, of_task.as_ref().unwrap_or(&self.plain), self.options.too_long)
     }
 
     async fn answer(&self, asks: Vec<Original>) -> Result<Vec<Result<Rewritten, Rejection>>, CallError> {
@@ -235,10 +253,11 @@ impl Task for Translate {
         for (place, ask) in asks.into_iter().enumerate() {
             match self.way(&ask) {
                 Err(refused) => answers.push(Some(Err(refused))),
-                Ok(Way { prefix, language, task }) => {
+                Ok(Way { prefix, language, code, task }) => {
                     let (places, group) = by_task.entry(task).or_default();
                     places.push(place);
-                    group.push(rewrite::ask(&self.model, ask.text, prefix, language, self.options.too_long));
+                    let text = ask.text[code..].to_owned();
+                    group.push(rewrite::ask(&self.model, text, prefix, language, self.options.too_long));
                     answers.push(None);
                 }
             }

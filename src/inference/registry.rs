@@ -2,6 +2,7 @@
 
 use super::causal;
 use super::generate::Writer;
+use super::seq2seq::TextToText;
 use super::{Digest, Encoder, InferenceError, Options};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub struct Registry {
     options: Options,
     encoders: Slots<Encoder>,
     writers: Slots<Writer>,
+    text_to_text: Slots<TextToText>,
 }
 
 impl Registry {
@@ -36,10 +38,17 @@ impl Registry {
         opened(&self.writers, name, folder, expected, open, Writer::digest)
     }
 
+    /// The same for a network that writes a text from a text.
+    pub fn text_to_text(&self, name: &str, folder: &Path, expected: Option<&str>) -> Result<Arc<TextToText>, InferenceError> {
+        let open = || TextToText::open(name, folder, expected, &self.options);
+        opened(&self.text_to_text, name, folder, expected, open, TextToText::digest)
+    }
+
     /// The models that are open now, as `name@digest12`, sorted.
     pub fn loaded(&self) -> Vec<String> {
         let mut ids = ids(&self.encoders, Encoder::id);
         ids.extend(self::ids(&self.writers, Writer::id));
+        ids.extend(self::ids(&self.text_to_text, TextToText::id));
         ids.sort();
         ids
     }

@@ -18,7 +18,6 @@ use crate::function::sentiment::Sentiment;
 use crate::function::{TEXT_FUNCTIONS, text_function};
 use crate::hub::Places;
 use crate::inference::Registry;
-use crate::inference::seq2seq::TextToText;
 use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
@@ -72,10 +71,7 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
             let model = match Kind::wanted(text, path, options)? {
                 Kind::Encoder => Model::Encoder(registry.encoder(name, path, digest)?),
                 Kind::Writer => Model::Writer(registry.writer(name, path, digest)?),
-                Kind::TextToText => {
-                    let options = crate::inference::Options::default();
-                    Model::TextToText(Arc::new(TextToText::open(name, path, digest, &options)?))
-                }
+                Kind::TextToText => Model::TextToText(registry.text_to_text(name, path, digest)?),
             };
             text_function(text, model, options).map_err(|error| anyhow!(error))?
         }

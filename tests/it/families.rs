@@ -189,15 +189,29 @@ async fn every_function_runs_on_every_family_that_has_its_head() {
     assert_eq!(of_encoders, ran, "README's table of families and functions");
 }
 
-/// A causal network of ours with the tokenizer of letters, which puts nothing around a text.
+/// Letters and marks as bytes are tokens, behind three that networks keep for themselves.
+fn tokenizer_of_bytes() -> Value {
+    let kept = ["<pad>", "<s>", "</s>"].map(str::to_owned);
+    let letters = ('a'..='z').chain('A'..='Z').chain(['Ġ', 'Ċ', '.', '?', ':', ',']).map(String::from);
+    let vocabulary: Map<String, Value> =
+        kept.into_iter().chain(letters).enumerate().map(|(id, token)| (token, id.into())).collect();
+    assert!(vocabulary.len() <= VOCABULARY);
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null, "pre_tokenizer": bytes,
+        "post_processor": null, "decoder": bytes,
+        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+            "fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "vocab": vocabulary, "merges": [] },
+    })
+}
+
+/// A causal network of ours with the tokenizer of bytes.
 fn writer(folder: &Path, family: &str) -> Model {
     let place = fixtures("causal").join(family);
     for file in ["config.json", "model.safetensors"] {
         std::fs::copy(place.join(file), folder.join(file)).unwrap();
     }
-    let mut tokenizer = tokenizer();
-    tokenizer["post_processor"] = Value::Null;
-    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer_of_bytes().to_string()).unwrap();
     Model::Writer(Arc::new(Writer::open("tiny", folder, None, &causal::Options::default()).unwrap()))
 }
 
@@ -265,6 +279,12 @@ async fn every_function_that_writes_runs_on_its_families() {
             assert!(right(&out), "{family} {name}: {out}");
             ran.entry(family.to_owned()).or_default().insert(name.to_owned());
         }
+    }
+    // What a family is not for is refused.
+    for (family, name, options) in [("bart", "translate", json!({})), ("marian", "summarize", json!({ "method": "generate" }))] {
+        let model = TextToText::open("tiny", &fixtures("translate").join(family), None, &Options::default()).unwrap();
+        let error = text_function(name, Arc::new(model), options.as_object().unwrap()).err().unwrap();
+        assert!(error.contains("family"), "{error}");
     }
     assert_eq!(told("family that writes"), ran, "README's table of families that write");
 }

@@ -164,7 +164,8 @@ fn task(class: &str) -> &'static str {
         ("ForMaskedLM", "fill"),
         ("ForCausalLM", "generate"),
         ("LMHeadModel", "generate"),
-        ("ForConditionalGeneration", "translate, summarize"),
+        ("T5ForConditionalGeneration", "translate, summarize"),
+        ("ForConditionalGeneration", "summarize"),
         ("MarianMTModel", "translate"),
     ];
     heads.iter().find(|(end, _)| class.ends_with(end)).map_or("embed", |(_, task)| task)

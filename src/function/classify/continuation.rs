@@ -22,6 +22,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const TEMPLATE: &str = "Text: {text}\nLabel: {}";
 /// Lists of labels whose scores behind nothing are kept.
 const CACHED: usize = 1_000;
+/// Of lists that are shorter than this.
+const CACHED_BYTES: usize = 4_096;
+const ONE_LABEL: &str = "one label alone would always have the score 1; name at least two";
 
 /// A network that goes on with a text, and what it is asked.
 pub struct Continuing {
@@ -67,11 +70,22 @@ impl Template {
         vocabulary.encode(&Rendered::joined(&parts, vocabulary.controls()), true)
     }
 
+    /// A label as it stands behind other words: some tokenisers put a blank of their own before a text that stands alone.
+    fn continuation(&self, vocabulary: &Vocabulary, label: &str) -> Result<Vec<u32>, InferenceError> {
+        const WORD: &str = ":";
+        let label = format!("{}{label}{}", self.blank, self.behind);
+        let (before, both) = (vocabulary.plain(WORD, false)?, vocabulary.plain(&format!("{WORD}{label}"), false)?);
+        match both.strip_prefix(&before[..]) {
+            Some(rest) if !self.blank.is_empty() => Ok(rest.to_vec()),
+            _ => vocabulary.plain(&label, false),
+        }
+    }
+
     fn read(&self, writer: &Writer, text: &str, labels: &[String], too_long: TooLong) -> Result<Asked, Rejection> {
         let vocabulary = writer.vocabulary();
         let refused = |error: InferenceError| Rejection::new("prompt_refused", error.to_string());
         let label = |(place, label): (usize, &String)| {
-            let ids = vocabulary.plain(&format!("{}{label}{}", self.blank, self.behind), false).map_err(refused)?;
+            let ids = self.continuation(vocabulary, label).map_err(refused)?;
             let at = || format!("candidate_labels.{place}");
             match ids.len() {
                 0 => Err(Rejection::new("empty_label", "the label has no token that the model knows").at(at())),
@@ -83,7 +97,8 @@ impl Template {
             }
         };
         let continuations = labels.iter().enumerate().map(label).collect::<Result<Vec<_>, _>>()?;
-        let room = writer.room() - continuations.iter().map(Vec::len).max().unwrap_or(0);
+        // The longest label runs beside the prompt that all of them share.
+        let room = writer.room_for(continuations.iter().map(Vec::len).max().unwrap_or(0), 1);
         let prompt = self.prompt(vocabulary, text).map_err(refused)?;
         if prompt.is_empty() {
             return Err(Rejection::new("empty_text", "the text has no token that the model knows").at("text"));
@@ -137,6 +152,9 @@ impl Continuing {
         let template = Template::parse(options.hypothesis_template.as_deref().unwrap_or(TEMPLATE))?;
         if let Some(list) = &options.candidate_labels {
             labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?;
+            if list.0.len() == 1 {
+                return Err(format!("option `candidate_labels`: {ONE_LABEL}"));
+            }
         }
         if options.content_free.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err("option `content_free` is empty; write a text that says nothing, such as \"N/A\"".to_owned());
@@ -178,6 +196,9 @@ impl Continuing {
                 return Ok(Err(Rejection::new("missing_field", detail).at("candidate_labels")));
             }
         };
+        if labels.len() == 1 {
+            return Ok(Err(Rejection::new("one_label", ONE_LABEL).at("candidate_labels")));
+        }
         let (mut scores, seen) = match self.scores(ask.text, labels.clone()).await? {
             Ok(scored) => scored,
             Err(refused) => return Ok(Err(refused)),
@@ -225,7 +246,7 @@ impl Continuing {
             Err(refused) => return Ok(Err(refused)),
         };
         let mut priors = self.priors.lock().unwrap_or_else(PoisonError::into_inner);
-        if priors.len() < CACHED {
+        if priors.len() < CACHED && labels.iter().map(String::len).sum::<usize>() < CACHED_BYTES {
             priors.insert(labels.to_vec(), scores.clone());
         }
         Ok(Ok(scores))

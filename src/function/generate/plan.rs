@@ -68,6 +68,13 @@ impl Plan {
             return Err(format!("the longest of `labels` has {longest} tokens, the model sees {}", writer.room()));
         }
         let beams = beams(&options)?;
+        let others = beams.map_or(options.num_return_sequences, |beams| beams.beams) - 1;
+        if writer.room_for(max_new_tokens, others) == 0 {
+            return Err(format!(
+                "the cache has no room for {} answers of {max_new_tokens} tokens at once; lower `num_beams`, `num_return_sequences` or `max_new_tokens`",
+                others + 1
+            ));
+        }
         Ok(Self { options, sampling, chat, max_new_tokens, beams, form })
     }
 

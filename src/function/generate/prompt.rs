@@ -66,7 +66,8 @@ impl Plan {
 
     /// Renders, tokenises and, where there is no room, leaves out what the option `too_long` allows.
     pub fn prompt(&self, writer: &Writer, asked: Asked, time_ms: i64) -> Result<Prompt, Rejection> {
-        let room = writer.room() - self.max_new_tokens;
+        let others = self.beams.map_or(self.options.num_return_sequences, |beams| beams.beams) - 1;
+        let room = writer.room_for(self.max_new_tokens, others);
         let build = Build { plan: self, writer, time_ms };
         let ids = build.ids(&asked)?;
         if ids.len() <= room {

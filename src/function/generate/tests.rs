@@ -266,7 +266,7 @@ async fn beams_find_what_transformers_finds() {
     }
 }
 
-/// Would catch: answers of one prompt that see each other, a first answer that is another than alone, a cache that is not given back.
+/// Would catch: answers of one prompt that see each other, a first answer that is another than alone.
 #[tokio::test]
 async fn several_answers_are_those_of_their_seeds() {
     let options =

@@ -29,6 +29,9 @@ pub struct Rewrite {
 
 impl Rewrite {
     pub fn new(model: Arc<TextToText>, options: &Options) -> Result<Self, String> {
+        if model.family() == "marian" {
+            return Err("the model is of Marian's family, which translates; sum up with T5, BART or a causal model".to_owned());
+        }
         if options.prompt.is_some() {
             return Err("option `prompt` is for models that go on with a text; this one takes a `prefix`".to_owned());
         }
@@ -78,6 +81,13 @@ impl Prompted {
                 return Err(format!("option `{name}` is for models that write a text from a text; this one takes a `prompt`"));
             }
         }
+        // There they count the prompt too.
+        if let Some(name) = ["max_length", "min_length"].into_iter().find(|name| options.generate_parameters.contains_key(*name))
+        {
+            return Err(format!(
+                "option `generate_parameters`: `{name}` is not for causal models; write `max_new_tokens` or `min_new_tokens`"
+            ));
+        }
         let usual = if writer.template().is_some() { TOLD } else { BEGUN };
         let prompt = options.prompt.as_deref().unwrap_or(usual);
         let search: Search = options.search.clone().with(&options.generate_parameters)?;
@@ -88,6 +98,8 @@ impl Prompted {
         let (beams, most) = (search.num_beams.unwrap_or(1), search.max_new_tokens.unwrap_or(64));
         own.insert("prompt".into(), prompt.into());
         own.insert("too_long".into(), json!(options.too_long));
+        // The text was checked before it came here.
+        own.insert("max_text_tokens".into(), u32::MAX.into());
         own.insert("complete_sentence".into(), true.into());
         let generate = Generate::new(writer, &own)?;
         Ok(Self { generate, prompt: tokens(prompt), written: 2 * beams * most })

@@ -91,15 +91,17 @@ async fn what_does_not_fit_is_refused() {
         json!(long),
         json!({ "text": "a", "candidate_labels": ["x", " x"] }),
         json!({ "text": "a", "text_pair": "b" }),
-        json!({ "text": "a", "candidate_labels": ["x".repeat(500)] }),
+        json!({ "text": "a", "candidate_labels": ["y", "x".repeat(500)] }),
         json!("a <|endoftext|> b"),
+        json!({ "text": "a", "candidate_labels": ["x"] }),
     ];
     let outputs = ask(&*classify, &asked).await;
-    assert!(outputs[0]["truncated"] == true && outputs[0]["tokens"].as_u64() <= Some(64 + 12), "{outputs:?}");
+    assert!(outputs[0]["truncated"] == true && outputs[0]["tokens"].as_u64().unwrap() <= 64 + 12, "{outputs:?}");
     assert_eq!(code(&outputs[1]), ("colliding_labels".into(), "candidate_labels".into()));
     assert_eq!(code(&outputs[2]), ("unexpected_field".into(), "text_pair".into()));
-    assert_eq!(code(&outputs[3]), ("label_too_long".into(), "candidate_labels.0".into()));
+    assert_eq!(code(&outputs[3]), ("label_too_long".into(), "candidate_labels.1".into()));
     assert!(outputs[4]["label"].is_string(), "control tokens in a text are words: {outputs:?}");
+    assert_eq!(code(&outputs[5]), ("one_label".into(), "candidate_labels".into()));
     let none = function(json!({ "too_long": "reject" }));
     let outputs = ask(&*none, &[json!("a"), json!({ "text": long, "candidate_labels": "x,y" })]).await;
     assert_eq!(code(&outputs[0]), ("missing_field".into(), "candidate_labels".into()));
@@ -112,6 +114,7 @@ async fn what_does_not_fit_is_refused() {
         (json!({ "hypothesis_template": "{text}: no place" }), "must have {} where the label goes"),
         (json!({ "content_free": " " }), "`content_free` is empty"),
         (json!({ "temperature": 0 }), "`temperature`"),
+        (json!({ "candidate_labels": ["x"] }), "name at least two"),
     ] {
         let error = text_function("classify", model(), &map(options)).err().unwrap();
         assert!(error.starts_with("classify: ") && error.contains(said), "{error}");

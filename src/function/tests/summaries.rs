@@ -42,7 +42,7 @@ async fn a_causal_model_is_told_in_words() {
     let summarize = function(model.clone(), Value::Object(options));
     let outputs = ask(&*summarize, &[json!("the cat"), json!("the cat sat. ".repeat(40)), json!("the cat")]).await;
     assert_eq!(outputs[0], outputs[2]);
-    assert!(outputs[0]["generated_tokens"].as_u64() <= Some(6) && outputs[0]["finish_reason"].is_string(), "{outputs:?}");
+    assert!(outputs[0]["generated_tokens"].as_u64().unwrap() <= 6 && outputs[0]["finish_reason"].is_string(), "{outputs:?}");
     assert_eq!((&outputs[0]["truncated"], &outputs[1]["truncated"]), (&json!(false), &json!(true)));
     let told = text_function("generate", model.clone(), &map(json!({}))).err().unwrap();
     assert!(told.contains("no text function"), "{told}");

@@ -3,7 +3,7 @@
 use super::{ask, bare, code, map};
 use crate::function::model::Model;
 use crate::function::{Function, api, text_function};
-use crate::inference::seq2seq::{Ask, TextToText};
+use crate::inference::seq2seq::{Ask, Read, TextToText};
 use crate::inference::{Options, Threads};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,8 @@ async fn texts_are_read_and_written_as_in_transformers() {
         for case in truth(truth_of) {
             let text = case["inputs"].as_str().unwrap().to_owned();
             let read = model.read(vec![Ask { text, ..Ask::default() }]).await.unwrap();
-            assert_eq!(read[0][0].ids, ids(&case["ids"]), "{name}: {}", case["inputs"]);
+            let Read::Parts(parts) = &read[0] else { panic!("{name}: {read:?}") };
+            assert_eq!(parts[0].ids, ids(&case["ids"]), "{name}: {}", case["inputs"]);
             let new = ids(&case["new"]);
             let written = match model.marian() {
                 Some(marian) => marian.decode(&new),
@@ -86,6 +87,10 @@ async fn translations_are_those_of_the_pipeline() {
         same(&*named, &case, &json!(text)).await;
     }
     // A pair that the configuration describes has options of its own.
+    let by_name = function("t5", json!({ "src_lang": "English", "tgt_lang": "French" }));
+    for case in truth("t5_pair") {
+        same(&*by_name, &case, &case["inputs"]).await;
+    }
     let pair = function("t5", json!({ "src_lang": "en", "tgt_lang": "fr" }));
     for case in truth("t5_pair") {
         same(&*pair, &case, &case["inputs"]).await;
@@ -143,8 +148,23 @@ async fn a_long_text_is_cut_parted_or_refused() {
     assert!(parts["truncated"] == false && parts["windows"].as_u64() > Some(3), "{parts}");
     assert!(
         parts["tokens"].as_u64().unwrap() > 4 * 48
-            && parts["generated_tokens"].as_u64() <= Some(8 * parts["windows"].as_u64().unwrap())
+            && parts["generated_tokens"].as_u64().unwrap() <= 8 * parts["windows"].as_u64().unwrap()
     );
+    assert_eq!((&cut["finish_reason"], &parts["finish_reason"]), (&json!("length"), &json!("length")), "their ends are forced");
+    // The code that stands before a text is that of all its parts.
+    let many = async |options: Value, text: &str| with("marian_many", options, text).await["translation_text"].clone();
+    let short = json!({ "max_new_tokens": 6, "too_long": "window", "num_beams": 1 });
+    let mut told = short.clone();
+    told["tgt_lang"] = "deu".into();
+    assert_eq!(many(short, &format!(">>deu<<{long}")).await, many(told, &long).await);
+    for (name, options, input, at) in [
+        ("t5", json!({ "prefix": "the cat sat on the mat ".repeat(20), "too_long": "window" }), json!(long), "prefix_too_long"),
+        ("t5", json!({}), json!({ "text": "a", "src_lang": "en", "tgt_lang": "German</s>" }), "unknown_language"),
+        ("t5", json!({}), json!({ "text": "a", "src_lang": "en", "tgt_lang": "word ".repeat(600) }), "unknown_language"),
+    ] {
+        let refused = ask(&*function(name, options), &[input]).await.remove(0);
+        assert_eq!(refused["rejected"]["code"], at, "{refused}");
+    }
     let short = with("marian", json!({ "max_new_tokens": 8, "too_long": "window" }), "the cat.").await;
     assert_eq!(short["translation_text"], with("marian", json!({ "max_new_tokens": 8 }), "the cat.").await["translation_text"]);
     // Words without an end, and without blanks.
@@ -166,6 +186,8 @@ fn options_that_do_not_fit_are_named() {
         ("t5", json!({ "prefix": "x", "tgt_lang": "de" }), "leave `src_lang` and `tgt_lang` out"),
         ("t5", json!({ "num_beams": 17 }), "`num_beams` is 17; write 1 to 16"),
         ("t5", json!({ "max_new_tokens": 0 }), "`max_new_tokens` is 0"),
+        ("t5", json!({ "generate_parameters": { "max_length": 30.5 } }), "`max_length` is 30.5"),
+        ("t5", json!({ "generate_parameters": { "max_length": 1 } }), "`max_length` is 1"),
         ("marian", json!({ "max_new_tokens": 49 }), "`max_new_tokens` is 49; write 1 to 48"),
         ("t5", json!({ "early_stopping": "soon" }), "`early_stopping`: it must be true, false"),
         ("t5", json!({ "generate_parameters": { "top_p": 0.5 } }), "there is no `top_p`; known: max_new_tokens"),

@@ -126,6 +126,14 @@ impl Generator {
         self.max_positions().min(self.room * BLOCK)
     }
 
+    /// Tokens of a prompt at most, behind which `more` tokens come, and the same again in `others` texts that share it.
+    pub fn room_for(&self, more: usize, others: usize) -> usize {
+        // Another text takes what it writes, and the block that the prompt has begun.
+        let beside = others.saturating_mul(more.next_multiple_of(BLOCK) + BLOCK);
+        let cached = (self.room * BLOCK).saturating_sub(beside);
+        self.max_positions().min(cached).saturating_sub(more)
+    }
+
     pub fn bytes(&self) -> Bytes {
         let block = Blocks::block_bytes(self.model.spec());
         Bytes { weights: self.model.bytes(), token: block / BLOCK, cache: self.blocks * block * self.threads }

@@ -85,6 +85,11 @@ impl Writer {
         self.room
     }
 
+    /// Tokens of a prompt at most, behind which so many more come, and the same again for so many others that share it.
+    pub fn room_for(&self, more: usize, others: usize) -> usize {
+        self.generator.room_for(more, others)
+    }
+
     /// Keeps what is computed for these ids, with which many prompts begin.
     pub fn remember(&self, ids: Vec<u32>) -> Result<(), InferenceError> {
         self.generator.remember(ids)

@@ -64,6 +64,9 @@ impl<'a> Beams<'a> {
         for (hypothesis, row) in self.running.iter().zip(logits.chunks_exact_mut(vocabulary)) {
             log_softmax(row);
             rules::apply(options, &hypothesis.written, row);
+            if options.renormalize {
+                log_softmax(row);
+            }
             row.iter_mut().for_each(|v| *v += hypothesis.score);
         }
         let candidates = best(logits, beams * (1 + options.ends.len()).max(2));
@@ -136,4 +139,37 @@ fn log_softmax(row: &mut [f32]) {
     let sum: f32 = row.iter().map(|v| (v - max).exp()).sum();
     let log = sum.ln();
     row.iter_mut().for_each(|v| *v = *v - max - log);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a forbidden word whose share is lost, where the folder says that the others get it (`renormalize_logits`).
+    #[test]
+    fn what_may_come_is_a_distribution_again() {
+        let options = |renormalize: bool| GenerateOptions {
+            start: 0,
+            ends: vec![1],
+            max_new_tokens: 4,
+            min_new_tokens: 0,
+            beams: 1,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::No,
+            repetition_penalty: 1.0,
+            no_repeat_ngram: 0,
+            forced_first: None,
+            forced_last: None,
+            forbidden: vec![vec![3]],
+            renormalize,
+        };
+        // Probabilities 1/8, 1/8, 1/4 and, forbidden, 1/2.
+        let score = |renormalize: bool| {
+            let options = options(renormalize);
+            let mut beams = Beams::new(&options);
+            beams.advance(&mut [1.0f32, 1.0, 2.0, 4.0].map(f32::ln));
+            beams.running[0].score
+        };
+        assert!((score(false) - 0.25f32.ln()).abs() < 1e-6 && (score(true) - 0.5f32.ln()).abs() < 1e-6);
+    }
 }

@@ -57,6 +57,8 @@ pub struct GenerateOptions {
     pub forced_last: Option<u32>,
     /// Runs of tokens that are never written: `bad_words_ids`.
     pub forbidden: Vec<Vec<u32>>,
+    /// With beams: what is left after these rules is made a distribution again, `renormalize_logits`.
+    pub renormalize: bool,
 }
 
 /// Tokens written at most where the folder says nothing. (transformers would stop after 20, which cuts most texts.)
@@ -123,6 +125,10 @@ impl Keys<'_> {
         found.map_or(Ok(()), |key| Err(self.wrong(key, "absent or without effect: it is not run here")))
     }
 
+    fn flag(&self, key: &str) -> Result<bool, InferenceError> {
+        self.get(key).map_or(Ok(false), |value| value.as_bool().ok_or_else(|| self.wrong(key, "true or false")))
+    }
+
     fn early_stopping(&self) -> Result<EarlyStopping, InferenceError> {
         match self.get("early_stopping") {
             None => Ok(EarlyStopping::No),
@@ -172,6 +178,7 @@ impl GenerateOptions {
             forced_first: keys.token("forced_bos_token_id")?,
             forced_last: keys.token("forced_eos_token_id")?,
             forbidden,
+            renormalize: keys.flag("renormalize_logits")?,
         })
     }
 

@@ -67,6 +67,7 @@ mod tests {
             forced_first: None,
             forced_last: None,
             forbidden: Vec::new(),
+            renormalize: false,
         }
     }
 

@@ -40,6 +40,15 @@ pub struct Ask {
     pub pieces: Vec<Range<usize>>,
 }
 
+/// A text as the network reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// In one part or several.
+    Parts(Vec<Source>),
+    /// What stands before it takes more than half of what the model reads.
+    LongPrefix,
+}
+
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -127,7 +136,7 @@ impl TextToText {
     }
 
     /// The ids of texts, each in one part or several, in order.
-    pub async fn read(&self, asks: Vec<Ask>) -> Result<Vec<Vec<Source>>, InferenceError> {
+    pub async fn read(&self, asks: Vec<Ask>) -> Result<Vec<Read>, InferenceError> {
         self.reading.infer(asks).await
     }
 
@@ -142,7 +151,9 @@ impl TextToText {
             Words::One(tokenizer) => tokenizer.decode(ids, true)?,
             Words::Marian(marian) => marian.decode(ids),
         };
-        let ended = ids.last().is_some_and(|last| options.ends.contains(last));
+        // An end that was forced where the output is as long as it may be says nothing.
+        let forced = options.forced_last.is_some() && ids.len() >= options.max_new_tokens;
+        let ended = !forced && ids.last().is_some_and(|last| options.ends.contains(last));
         Ok(Written { text, tokens: ids.len(), ended })
     }
 }
@@ -151,9 +162,9 @@ struct Reading(Arc<Words>);
 
 impl Model for Reading {
     type Input = Vec<Ask>;
-    type Output = Vec<Vec<Source>>;
+    type Output = Vec<Read>;
 
-    fn infer(&mut self, asks: Vec<Ask>) -> Result<Vec<Vec<Source>>, InferenceError> {
+    fn infer(&mut self, asks: Vec<Ask>) -> Result<Vec<Read>, InferenceError> {
         asks.iter().map(|ask| self.0.parts(ask)).collect()
     }
 }
@@ -178,27 +189,49 @@ impl Words {
         }
     }
 
-    fn parts(&self, ask: &Ask) -> Result<Vec<Source>, InferenceError> {
+    /// A text in parts that the network can read.
+    fn parts(&self, ask: &Ask) -> Result<Read, InferenceError> {
+        let around = self.one(ask, "")?;
+        if around.truncated || around.ids.len() > self.max_tokens() / 2 {
+            return Ok(Read::LongPrefix);
+        }
         let whole = self.one(ask, &ask.text)?;
         if !whole.truncated || ask.pieces.is_empty() {
-            return Ok(vec![whole]);
+            return Ok(Read::Parts(vec![whole]));
         }
-        let mut parts = Vec::new();
-        let mut pieces = ask.pieces.iter().cloned().peekable();
-        while let Some(first) = pieces.next() {
-            let Some(mut part) = self.fitting(ask, first.clone())? else {
-                self.halves(ask, first, &mut parts)?;
-                continue;
-            };
-            while let Some(next) = pieces.peek()
-                && let Some(more) = self.fitting(ask, first.start..next.end)?
-            {
-                part = more;
-                pieces.next();
+        let room = self.max_tokens() - around.ids.len();
+        let lengths = ask.pieces.iter().map(|piece| self.length(ask, piece.clone())).collect::<Result<Vec<_>, _>>()?;
+        let (mut parts, mut at) = (Vec::new(), 0);
+        while at < ask.pieces.len() {
+            // Tokens of pieces that stand side by side are about those of each.
+            let mut sum = lengths[at];
+            let mut end = at + 1;
+            while end < ask.pieces.len() && sum + lengths[end] <= room {
+                sum += lengths[end];
+                end += 1;
             }
-            parts.push(part);
+            loop {
+                let part = ask.pieces[at].start..ask.pieces[end - 1].end;
+                if let Some(source) = self.fitting(ask, part.clone())? {
+                    parts.push(source);
+                    break;
+                }
+                if end == at + 1 {
+                    self.halves(ask, part, &mut parts)?;
+                    break;
+                }
+                end -= 1;
+            }
+            at = end;
         }
-        Ok(parts)
+        Ok(Read::Parts(parts))
+    }
+
+    /// Tokens of a piece without what stands around it; those that the model reads at most where there are more.
+    fn length(&self, ask: &Ask, piece: Range<usize>) -> Result<usize, InferenceError> {
+        let bare = Ask { language: ask.language.clone(), ..Ask::default() };
+        let (with, without) = (self.one(&bare, ask.text.get(piece).unwrap_or_default())?, self.one(&bare, "")?);
+        Ok(with.ids.len().saturating_sub(without.ids.len()))
     }
 
     /// The ids of a part that is not too long.
@@ -217,7 +250,7 @@ impl Words {
             let cut = blank.unwrap_or(middle);
             match self.fitting(ask, piece.clone())? {
                 Some(source) => parts.push(source),
-                // One character that is too long: beside its prefix there is no room.
+                // One character of many tokens.
                 None if cut == 0 => parts.push(self.one(ask, text)?),
                 None => open.extend([piece.start + cut..piece.end, piece.start..piece.start + cut]),
             }
