@@ -2,7 +2,7 @@
 //!
 //! What a request leaves out is as the pipeline's options say, so that an answer is greedy where they do not say otherwise.
 
-use super::pieces::{Piece, pieces};
+use super::pieces::{Piece, begun, pieces};
 use super::{Functions, Known, call};
 use crate::admin::{ApiError, Events, Said};
 use crate::function::Function;
@@ -43,7 +43,9 @@ impl Asked {
             return Err(refused("log-probabilities come without `stream` alone", "logprobs"));
         }
         let usage = is(input.get("stream_options").and_then(|options| options.get("include_usage")));
-        Ok(Self { model: input.get("model").and_then(Value::as_str).map(str::to_owned), messages, parameters, stream, usage })
+        // huggingface_hub writes `dummy` where its user names an address and no model.
+        let model = input.get("model").and_then(Value::as_str).filter(|name| *name != "dummy").map(str::to_owned);
+        Ok(Self { model, messages, parameters, stream, usage })
     }
 }
 
@@ -87,16 +89,30 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
         "n" => return Err(refused("`n` is 1: one answer a request", "n")),
         "tools" | "functions" if value.as_array().is_some_and(Vec::is_empty) => None,
         "tools" | "functions" => return Err(refused("tools are not called here", name)),
-        "response_format" => match value["type"].as_str() {
-            Some("text") => None,
-            Some("json_schema") => match &value["json_schema"]["schema"] {
-                schema @ Value::Object(_) => Some(("schema", schema.clone())),
-                _ => return Err(refused("`response_format` of type json_schema needs an object `json_schema.schema`", name)),
-            },
-            _ => return Err(refused("`response_format` is of type text or json_schema", name)),
-        },
+        "response_format" => schema(value)?.map(|schema| ("schema", schema)),
         other => Some((other, value.clone())),
     })
+}
+
+/// The schema that an answer is held to; huggingface_hub and other servers' clients have it in `value` or `schema` of a json_object.
+fn schema(format: &Value) -> Result<Option<Value>, ApiError> {
+    let (schema, place) = match format["type"].as_str() {
+        Some("text") => return Ok(None),
+        Some("json_schema") => (&format["json_schema"]["schema"], "`json_schema.schema`"),
+        Some("json_object") => match format.get("value").or_else(|| format.get("schema")) {
+            Some(schema) => (schema, "`value`"),
+            None => {
+                let message = "`response_format` of type json_object needs a schema in `value`: answers are not held to JSON of any \
+                               shape; use type json_schema";
+                return Err(refused(message, "response_format"));
+            }
+        },
+        _ => return Err(refused("`response_format` is of type text, json_schema or json_object", "response_format")),
+    };
+    match schema {
+        Value::Object(_) => Ok(Some(schema.clone())),
+        _ => Err(refused(format!("`response_format` needs an object as {place}"), "response_format")),
+    }
 }
 
 impl Functions {
@@ -110,7 +126,7 @@ impl Functions {
             let seed = uuid::Uuid::new_v4().as_u128() as u64 >> 11;
             asked.parameters.insert("seed".into(), seed.into());
         }
-        let function = call::tuned(&known.function, Some(&Value::Object(asked.parameters.clone()))).map_err(at_top)?;
+        let function = call::tuned(&known.function, &asked.parameters).map_err(at_top)?;
         let input = json!({ "messages": asked.messages });
         let head = Head::new(&*function);
         if asked.stream {
@@ -203,19 +219,9 @@ async fn stream(
     place: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<Events, ApiError> {
     let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
-    let mut pieces = pieces(function, input, place);
-    let first = match pieces.next().await {
-        Some(Piece::End(output)) => Piece::End(Ok(fields(output?)?)),
-        Some(text) => text,
-        None => return Err(ApiError { status: 500, kind: "internal", message: "there is no answer".into(), param: None }),
-    };
+    let pieces = begun(pieces(function, input, place), fields).await?;
     let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
     let chunks = move |piece: Piece| {
-        // A refusal is no answer that ends well.
-        let piece = match piece {
-            Piece::End(output) => Piece::End(output.and_then(fields)),
-            text => text,
-        };
         let all = match piece {
             Piece::Text(text) => vec![head.chunk(json!({ "content": text }), Value::Null)],
             Piece::End(Ok(fields)) => {
@@ -232,8 +238,7 @@ async fn stream(
         };
         iter(all)
     };
-    let rest = once(async { first }).chain(pieces).flat_map(chunks);
-    Ok(once(async { begin }).chain(rest).boxed())
+    Ok(once(async { begin }).chain(pieces.flat_map(chunks)).boxed())
 }
 
 #[cfg(test)]

@@ -50,14 +50,11 @@ impl Functions {
     pub(super) fn of_task(&self, task: &str, name: Option<&str>) -> Result<Known, ApiError> {
         let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
         let running = || all.iter().filter(|(_, known)| known.function.spec().name == task);
-        let named = |(pipeline, known): &(&String, &Known)| {
-            let model = known.function.spec().model.as_str();
-            name.is_none_or(|name| {
-                name == pipeline.as_str() || name == task || name == model || model.split('@').next() == Some(name)
-            })
-        };
+        let named = |(pipeline, known): &(&String, &Known)| name.is_none_or(|name| known.is_called(pipeline, name));
+        // A pipeline's own name goes before that of a model or function, which several may share.
+        let own = name.and_then(|name| running().find(|(pipeline, _)| *pipeline == name));
         let mut found = running().filter(named);
-        match (found.next(), found.next()) {
+        match own.map_or_else(|| (found.next(), found.next()), |own| (Some(own), None)) {
             (Some((_, only)), None) => Ok(only.clone()),
             (Some(_), Some(_)) => {
                 Err(refused(400, format!("several pipelines run `{task}`; name one of {}", names(running())), "model"))
@@ -69,7 +66,8 @@ impl Functions {
             (None, _) => {
                 let known = names(running());
                 let known = if known.is_empty() { format!("no pipeline runs `{task}`") } else { format!("known: {known}") };
-                Err(refused(404, format!("there is no such model here; {known}"), "model"))
+                let asked = name.map_or_else(|| "a model".to_owned(), |name| format!("`{name}`"));
+                Err(refused(404, format!("there is no {asked} here that runs `{task}`; {known}"), "model"))
             }
         }
     }

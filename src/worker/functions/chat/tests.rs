@@ -88,11 +88,20 @@ async fn forms_and_log_probabilities() {
     let schema = json!({ "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] });
     let request = json!({
         "messages": [{ "role": "user", "content": "x" }], "max_completion_tokens": 20,
-        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "strict": true, "schema": schema } },
+        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "strict": true, "schema": schema.clone() } },
     });
     let answer = whole(&functions, request).await.unwrap();
     let value: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
     assert!(value["ok"].is_boolean(), "{answer}");
+    // As huggingface_hub writes the same, with a model that it makes up.
+    let request = json!({
+        "messages": [{ "role": "user", "content": "x" }], "max_tokens": 20, "model": "dummy",
+        "response_format": { "type": "json_object", "value": schema },
+    });
+    assert_eq!(
+        whole(&functions, request).await.unwrap()["choices"][0]["message"]["content"],
+        answer["choices"][0]["message"]["content"]
+    );
     let request = json!({ "messages": [{ "role": "user", "content": "x" }], "logprobs": true, "top_logprobs": 2 });
     let answer = whole(&functions, request).await.unwrap();
     let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
@@ -117,6 +126,7 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
         (json!({ "messages": hi, "response_format": { "type": "json_object" } }), 400, "response_format"),
         (json!({ "messages": hi, "response_format": { "type": "json_schema", "json_schema": {} } }), 400, "response_format"),
+        (json!({ "messages": hi, "response_format": { "type": "json_object", "value": 7 } }), 400, "response_format"),
         (json!({ "messages": hi, "stream": true, "logprobs": true }), 400, "logprobs"),
     ] {
         let error = functions.chat(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
@@ -135,17 +145,73 @@ async fn a_function_streams_what_it_answers() {
     let answer = functions.call("generate", request.clone(), Shape::Whole).await.unwrap();
     let counted = |name: &str| answer["outputs"][0][name].as_u64().unwrap();
     assert_eq!(answer["usage"]["tokens"], counted("prompt_tokens") + counted("generated_tokens"));
-    let events: Vec<String> = functions.stream("generate", request).await.unwrap().collect().await;
+    let events: Vec<String> = functions.stream("generate", request, Shape::Whole).await.unwrap().collect().await;
     let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
     assert_eq!(text, answer["outputs"][0]["generated_text"].as_str().unwrap());
     assert_eq!(events.last().unwrap()["output"], answer["outputs"][0]);
-    let many = functions.stream("generate", json!({ "inputs": ["a", "b"] })).await.err().unwrap();
+    let many = functions.stream("generate", json!({ "inputs": ["a", "b"] }), Shape::Whole).await.err().unwrap();
     assert_eq!(many.param.as_deref(), Some("inputs"));
+    let empty = functions.stream("generate", json!({ "inputs": " " }), Shape::Whole).await.err().unwrap();
+    assert_eq!((empty.status, empty.param.as_deref()), (422, Some("inputs.0.text")), "refused before the first piece");
     let copy = crate::function::copy::Copy::new(json!({ "fields": ["a"] }).as_object().unwrap()).unwrap();
     functions.add("copied", Arc::new(copy), Arc::new(crate::function::offline::Plain));
-    let error = functions.stream("copied", json!({ "inputs": { "a": 1 } })).await.err().unwrap();
+    let error = functions.stream("copied", json!({ "inputs": { "a": 1 } }), Shape::Whole).await.err().unwrap();
     assert_eq!((error.status, error.param.as_deref()), (400, Some("stream")));
+}
+
+/// Would catch: parameters of text-generation that are passed over or refused for no reason, pieces that its clients cannot read.
+#[tokio::test]
+async fn text_generation_is_answered_as_its_clients_ask() {
+    let functions = functions();
+    let ask = async |parameters: Value| {
+        functions.call("chat", json!({ "inputs": "Once upon", "parameters": parameters }), Shape::Bare).await
+    };
+    let plain = ask(json!({})).await.unwrap();
+    let text = plain["generated_text"].as_str().unwrap();
+    let same = json!({ "do_sample": false, "best_of": 1, "watermark": false, "truncate": null, "return_full_text": true });
+    assert_eq!(ask(same).await.unwrap()["generated_text"], format!("Once upon{text}"));
+    assert_ne!(ask(json!({ "do_sample": true, "seed": 3 })).await.unwrap(), plain);
+    let told = ask(json!({ "details": true, "top_n_tokens": 2 })).await.unwrap();
+    let details = &told["details"];
+    assert_eq!((&details["finish_reason"], &details["prefill"]), (&json!("length"), &json!([])));
+    assert_eq!(details["tokens"].as_array().unwrap().len(), 8);
+    assert!(details["tokens"][0]["id"].is_u64() && details["tokens"][0]["logprob"].is_f64(), "{told}");
+    let schema = json!({ "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] });
+    let held = ask(json!({ "grammar": { "type": "json", "value": schema }, "max_new_tokens": 20 })).await.unwrap();
+    assert!(held["generated_text"].as_str().unwrap().contains("ok"), "{held}");
+    for (name, value) in [
+        ("best_of", json!(2)),
+        ("watermark", json!(true)),
+        ("truncate", json!(4)),
+        ("decoder_input_details", json!(true)),
+        ("adapter_id", json!("a")),
+        ("grammar", json!({ "type": "regex", "value": "a" })),
+        ("grammar", json!({ "type": "json", "value": "a" })),
+    ] {
+        let mut parameters = json!({});
+        parameters[name] = value;
+        let error = ask(parameters).await.unwrap_err();
+        assert_eq!((error.status, error.param), (400, Some(format!("parameters.{name}"))));
+    }
+    let talk =
+        json!({ "inputs": { "messages": [{ "role": "user", "content": "x" }] }, "parameters": { "return_full_text": true } });
+    assert_eq!(
+        functions.call("chat", talk, Shape::Bare).await.unwrap_err().param.as_deref(),
+        Some("parameters.return_full_text")
+    );
+
+    let request = json!({ "inputs": "Once upon", "parameters": { "return_full_text": true } });
+    let events: Vec<String> = functions.stream("chat", request, Shape::Bare).await.unwrap().collect().await;
+    let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let pieces: String = events.iter().map(|event| event["token"]["text"].as_str().unwrap()).collect();
+    assert_eq!(pieces, text);
+    let numbers: Vec<u64> = events.iter().map(|event| event["index"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+    let (last, before) = events.split_last().unwrap();
+    assert_eq!(last["generated_text"], format!("Once upon{text}"));
+    assert_eq!((&last["details"]["finish_reason"], &last["details"]["generated_tokens"]), (&json!("length"), &json!(8)));
+    assert!(before.iter().all(|event| event["generated_text"].is_null() && event["details"].is_null()));
 }
 
 /// Writes one piece and then refuses, or never ends.
