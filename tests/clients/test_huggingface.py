@@ -86,24 +86,22 @@ class HuggingFace(unittest.TestCase):
         self.assertGreater(asked, 4)
 
     def test_question_answering(self):
-        # Scores are normalised over all windows here, so that the places are compared and not the scores.
+        # `faq` scores as the pipeline of transformers does.
         asked = 0
         for case in truth("answer"):
-            parameters = case["parameters"]
-            if set(parameters) - {"top_k"} or len(case["inputs"]["context"]) > 100:
-                continue
-            found = client("faq").question_answering(**case["inputs"], **parameters)
-            if parameters.get("top_k", 1) == 1:
+            found = client("faq").question_answering(**case["inputs"], **case["parameters"])
+            if case["parameters"].get("top_k", 1) == 1:
                 found = [found]
-            else:
-                self.assertIsInstance(found, list)
-            self.assertEqual([one.answer for one in found], [one["answer"] for one in case["output"]])
-            for one, wanted in zip(found, case["output"], strict=True):
-                self.assertIsInstance(one, QuestionAnsweringOutputElement)
-                self.assertEqual((one.start, one.end), (wanted["start"], wanted["end"]))
-                self.assertTrue(0 < one.score < 1)
+            # The pipeline fills up with spans of no probability, such as one that ends before it starts.
+            likely = [one for one in case["output"] if one["score"] > 0]
+            self.same(found, likely, QuestionAnsweringOutputElement)
             asked += 1
-        self.assertGreater(asked, 3)
+        self.assertEqual(asked, 16)
+        # Beside it, a question has one answer, and with another normalisation.
+        own = client("faq-own").question_answering("who works in Paris?", "Anna works in Paris.")
+        self.assertIsInstance(own, QuestionAnsweringOutputElement)
+        self.assertEqual(own.answer, "Anna works in Paris."[own.start : own.end])
+        self.assertTrue(0 < own.score <= 1)
 
     def test_feature_extraction(self):
         vectors = client("vectors")
@@ -151,33 +149,33 @@ class HuggingFace(unittest.TestCase):
 
     def test_text_generation(self):
         chat = client("chat")
-        text = chat.text_generation("Once upon", max_new_tokens=8)
+        text = chat.text_generation("The film", max_new_tokens=8)
         self.assertTrue(isinstance(text, str) and text)
-        self.assertEqual(chat.text_generation("Once upon", max_new_tokens=8, do_sample=False, return_full_text=False), text)
-        self.assertEqual(chat.text_generation("Once upon", max_new_tokens=8, return_full_text=True), "Once upon" + text)
-        whole = chat.text_generation("Once upon", max_new_tokens=8, details=True, best_of=1, watermark=False)
+        self.assertEqual(chat.text_generation("The film", max_new_tokens=8, do_sample=False, return_full_text=False), text)
+        self.assertEqual(chat.text_generation("The film", max_new_tokens=8, return_full_text=True), "The film" + text)
+        whole = chat.text_generation("The film", max_new_tokens=8, details=True, best_of=1, watermark=False)
         self.assertIsInstance(whole, TextGenerationOutput)
         self.assertEqual(whole.generated_text, text)
         self.assertEqual((whole.details.finish_reason, whole.details.generated_tokens), ("length", 8))
         self.assertEqual((len(whole.details.tokens), whole.details.prefill), (8, []))
         self.assertEqual("".join(token.text for token in whole.details.tokens if not token.special)[:4], text[:4])
         self.assertTrue(all(token.logprob <= 0 and isinstance(token.id, int) for token in whole.details.tokens))
-        sampled = [chat.text_generation("Once upon", max_new_tokens=12, do_sample=True, temperature=1.5, seed=seed) for seed in (1, 1, 2)]
+        sampled = [chat.text_generation("The film", max_new_tokens=12, do_sample=True, temperature=1.5, seed=seed) for seed in (1, 1, 2)]
         self.assertEqual(sampled[0], sampled[1])
         self.assertNotEqual(sampled[0], sampled[2])
-        plainly = chat.text_generation("Once upon", max_new_tokens=12, do_sample=True, seed=3)
-        self.assertNotEqual(plainly, chat.text_generation("Once upon", max_new_tokens=12))
+        plainly = chat.text_generation("The film", max_new_tokens=12, do_sample=True, seed=3)
+        self.assertNotEqual(plainly, chat.text_generation("The film", max_new_tokens=12))
         stop = text[len(text) // 2 :][:2]
-        ended = chat.text_generation("Once upon", max_new_tokens=8, stop=[stop], details=True)
+        ended = chat.text_generation("The film", max_new_tokens=8, stop=[stop], details=True)
         self.assertEqual((ended.generated_text, ended.details.finish_reason), (text[: text.index(stop)], "stop_sequence"))
 
     def test_text_generation_in_pieces(self):
         chat = client("chat")
-        text = chat.text_generation("Once upon", max_new_tokens=8)
-        pieces = list(chat.text_generation("Once upon", max_new_tokens=8, stream=True))
+        text = chat.text_generation("The film", max_new_tokens=8)
+        pieces = list(chat.text_generation("The film", max_new_tokens=8, stream=True))
         self.assertEqual("".join(pieces), text)
         self.assertGreater(len(pieces), 2)
-        events = list(chat.text_generation("Once upon", max_new_tokens=8, stream=True, details=True))
+        events = list(chat.text_generation("The film", max_new_tokens=8, stream=True, details=True))
         self.assertTrue(all(isinstance(event, TextGenerationStreamOutput) for event in events))
         self.assertEqual([event.index for event in events], list(range(1, len(events) + 1)))
         self.assertEqual("".join(event.token.text for event in events), text)
@@ -192,7 +190,8 @@ class HuggingFace(unittest.TestCase):
 
     def test_chat_completion(self):
         # By the path of a pipeline, by the root, and by a name.
-        named = client("chat").chat_completion(ASK, max_tokens=8)
+        chat = client("chat")
+        named = chat.chat_completion(ASK, max_tokens=8)
         self.assertIsInstance(named, ChatCompletionOutput)
         self.assertEqual((named.choices[0].message.role, named.choices[0].finish_reason), ("assistant", "length"))
         root = InferenceClient(base_url=URL, token="none")
@@ -201,7 +200,8 @@ class HuggingFace(unittest.TestCase):
         self.assertTrue(text)
         self.assertEqual(root.chat_completion(ASK, max_tokens=8).choices[0].message.content, text)
         self.assertEqual(by_name.chat_completion(ASK, model="chat", max_tokens=8).choices[0].message.content, text)
-        pieces = client("chat").chat_completion(ASK, max_tokens=8, stream=True)
+        # A client that nobody holds closes its stream.
+        pieces = chat.chat_completion(ASK, max_tokens=8, stream=True)
         self.assertEqual("".join(piece.choices[0].delta.content or "" for piece in pieces), text)
         schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
         form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}

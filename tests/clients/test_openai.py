@@ -197,9 +197,10 @@ class OpenAI(unittest.TestCase):
         parsed = self.client.chat.completions.parse(model="chat", messages=ASK, max_tokens=50, response_format=Answer)
         self.assertIsInstance(parsed.choices[0].message.parsed, Answer)
 
-    def test_an_answer_that_is_some_json(self):
-        answer = self.chat(max_tokens=60, temperature=1, seed=3, response_format={"type": "json_object"})
-        self.assertIsInstance(json.loads(answer.choices[0].message.content), dict)
+    def test_json_of_any_shape_is_not_promised(self):
+        error = self.refused(openai.BadRequestError, lambda: self.chat(response_format={"type": "json_object"}))
+        self.assertEqual(error.param, "response_format")
+        self.assertIn("json_schema", error.body["message"])
 
     def test_a_choice_of_labels(self):
         answer = self.chat(extra_body={"labels": ["refund", "delivery"]}, logprobs=True)

@@ -181,7 +181,7 @@ async fn bare_answers_are_as_their_clients_read_them() {
         let mut request = json!({ "inputs": "a" });
         request[name] = value;
         let error = ask("vectors", request).await.unwrap_err();
-        assert_eq!((error.status, error.param), (status, Some(format!("parameters.{name}"))));
+        assert_eq!((error.status, error.param.clone()), (status, Some(format!("parameters.{name}"))));
         assert!(error.message.contains(&format!("`{name}`")), "{error}");
     }
     let long = json!({ "inputs": ["a", "a ".repeat(100)], "truncate": false });
