@@ -62,7 +62,9 @@ fn usage(names: &[&str]) -> Value {
 
 fn embeddings(function: Option<&FunctionDoc>) -> Value {
     let most = function.map_or(256, |function| function.most);
-    let text = json!({ "type": "string", "minLength": 1 });
+    // A plain text, as the function takes it.
+    let text = function.map(|function| function.input["anyOf"][0].clone()).filter(|text| text["type"] == "string");
+    let text = text.unwrap_or_else(|| json!({ "type": "string", "minLength": 1 }));
     let body = json!({
         "type": "object",
         "required": ["input"],
@@ -112,12 +114,18 @@ pub fn bare_chat(function: &FunctionDoc) -> Value {
 
 /// Body and good answer.
 fn conversation(function: Option<&FunctionDoc>) -> (Value, Value) {
+    // Every plain text of a function has the same limit.
+    let longest = function.map_or(Value::Null, |function| function.input["anyOf"][0]["maxLength"].clone());
+    let mut content = json!({ "type": ["string", "null"] });
+    if longest.is_u64() {
+        content["maxLength"] = longest;
+    }
     let message = json!({
         "type": "object",
         "required": ["role"],
         "properties": {
             "role": { "type": "string" },
-            "content": { "anyOf": [{ "type": ["string", "null"] }, { "type": "array", "items": {
+            "content": { "anyOf": [content, { "type": "array", "items": {
                 "type": "object", "required": ["type", "text"],
                 "properties": { "type": { "const": "text" }, "text": { "type": "string" } },
             } }] },
@@ -128,7 +136,7 @@ fn conversation(function: Option<&FunctionDoc>) -> (Value, Value) {
     let most = properties["max_new_tokens"].clone();
     for (name, schema) in [
         ("model", model("generate")),
-        ("messages", json!({ "type": "array", "items": message, "minItems": 1 })),
+        ("messages", json!({ "type": "array", "items": message, "minItems": 1, "maxItems": 1_000 })),
         ("stream", json!({ "type": "boolean", "default": false })),
         ("stream_options", json!({ "type": ["object", "null"], "properties": { "include_usage": { "type": "boolean" } } })),
         ("max_tokens", if most.is_object() { most.clone() } else { json!({ "type": "integer" }) }),

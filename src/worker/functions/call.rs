@@ -5,7 +5,7 @@ use super::hugging_face::Wanted;
 use super::pieces::{Piece, begun, pieces};
 use crate::admin::{ApiError, Events, Shape};
 use crate::function::offline;
-use crate::function::{CallError, Function};
+use crate::function::{CallError, Function, Outcome};
 use futures_util::stream::StreamExt;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -76,7 +76,8 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
     let function = tuned(&known.function, &body.parameters)?;
     let spec = function.spec();
     if body.inputs.len() > spec.limits.slice {
-        let message = format!("{} inputs were given; {name} takes {} at most", body.inputs.len(), spec.limits.slice);
+        let (count, most, of) = (body.inputs.len(), spec.limits.slice, of_model(&spec.model));
+        let message = format!("{count} inputs were given; {name}{of} takes {most} at most");
         return Err(refused(413, "too_large", message, "inputs"));
     }
     let outputs = outputs(known, &*function, &body.inputs).await?;
@@ -84,7 +85,7 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
         outputs.iter().enumerate().filter_map(|(index, output)| Some((index, output.get("rejected")?))).collect();
     // In a batch a refusal has its place beside the answers; alone, or where there is no such place, it is the answer.
     if let Some((index, rejected)) = rejections.first().filter(|_| rejections.len() == outputs.len() || shape == Shape::Bare) {
-        return Err(rejection("inputs", *index, rejected));
+        return Err(rejection("inputs", *index, rejected, &spec.model));
     }
     if shape == Shape::Bare {
         return wanted.answer(&*function, &body, &outputs);
@@ -112,8 +113,17 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
         return Err(refused(400, "invalid_request", message, "stream"));
     }
     let model = function.spec().model.clone();
-    let read = known.offline.sitting().input(0, one);
-    let input = read.map_err(|rejection| refused(400, "invalid_request", rejection.detail.into(), "inputs"))?;
+    let input = known.offline.sitting().input(0, one).map_err(|refused| {
+        let output = offline::output(Outcome::Reject(refused));
+        rejection("inputs", 0, &output["rejected"], &model)
+    })?;
+    let answered = {
+        let model = model.clone();
+        move |output: Value| match output.get("rejected") {
+            None => Ok(output),
+            Some(rejected) => Err(rejection("inputs", 0, rejected, &model)),
+        }
+    };
     let pieces = begun(pieces(function, input, place), answered).await?;
     let whole = move |piece: Piece| match piece {
         Piece::Text(text) => json!({ "text": text }),
@@ -130,14 +140,6 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
         Shape::Whole => pieces.map(whole).map(|event| event.to_string()).boxed(),
         Shape::Bare => pieces.enumerate().map(bare).map(|event| event.to_string()).boxed(),
     })
-}
-
-/// An output that is no refusal.
-fn answered(output: Value) -> Result<Value, ApiError> {
-    match output.get("rejected") {
-        None => Ok(output),
-        Some(rejected) => Err(rejection("inputs", 0, rejected)),
-    }
 }
 
 /// The function, with what the request wants otherwise.
@@ -168,8 +170,13 @@ pub fn failed(error: CallError) -> ApiError {
     }
 }
 
-/// What HTTP says of an input that a function refuses.
-pub fn rejection(inputs: &str, index: usize, rejected: &Value) -> ApiError {
+/// A model as messages name it.
+pub fn of_model(model: &str) -> String {
+    if model.is_empty() { String::new() } else { format!(" (model {model})") }
+}
+
+/// What HTTP says of an input that a function refuses: which one, which model does, and why; `detail` has the limit where there is one.
+pub fn rejection(inputs: &str, index: usize, rejected: &Value, model: &str) -> ApiError {
     let (status, kind) = match rejected["code"].as_str().unwrap_or_default() {
         "text_too_long" | "question_too_long" | "label_too_long" | "too_expensive" | "too_many_items" | "too_many_masks" => {
             (413, "too_large")
@@ -178,6 +185,6 @@ pub fn rejection(inputs: &str, index: usize, rejected: &Value) -> ApiError {
         _ => (422, "unprocessable"),
     };
     let field = rejected["field"].as_str().map_or_else(String::new, |field| format!(".{field}"));
-    let message = format!("input {index}: {}", rejected["detail"].as_str().unwrap_or_default());
+    let message = format!("input {index}{}: {}", of_model(model), rejected["detail"].as_str().unwrap_or_default());
     ApiError { status, kind, message, param: Some(format!("{inputs}.{index}{field}")) }
 }

@@ -5,7 +5,7 @@
 use super::pieces::{Piece, begun, pieces};
 use super::{Functions, Known, call};
 use crate::admin::{ApiError, Events, Said};
-use crate::function::Function;
+use crate::function::{Function, example};
 use futures_util::stream::{StreamExt, iter, once};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -127,13 +127,18 @@ impl Functions {
             asked.parameters.insert("seed".into(), seed.into());
         }
         let function = call::tuned(&known.function, &asked.parameters).map_err(at_top)?;
-        let input = json!({ "messages": asked.messages });
+        let mut input = json!({ "messages": asked.messages });
+        if let Some(about) = known.function.requests().map(|requests| requests.about()) {
+            // Where the pipeline's events have their messages.
+            let options = about.options.as_object().cloned().unwrap_or_default();
+            input = example::event(input, about.fields, &options);
+        }
         let head = Head::new(&*function);
         if asked.stream {
             return Ok(Said::Events(stream(&known, function, &input, head, asked.usage, place).await?));
         }
         let output = call::outputs(&known, &*function, std::slice::from_ref(&input)).await?.pop().unwrap_or_default();
-        Ok(Said::Whole(head.whole(&fields(output)?)))
+        Ok(Said::Whole(head.whole(&fields(output, &head.model)?)))
     }
 }
 
@@ -144,14 +149,15 @@ fn at_top(error: ApiError) -> ApiError {
 }
 
 /// The fields of an answer, or why there is none.
-fn fields(output: Value) -> Result<Value, ApiError> {
-    match output.get("rejected") {
-        None => Ok(output),
-        Some(rejected) => {
-            let param = rejected["field"].as_str().unwrap_or("messages").to_owned();
-            Err(ApiError { param: Some(param), ..call::rejection("messages", 0, rejected) })
-        }
-    }
+fn fields(output: Value, model: &str) -> Result<Value, ApiError> {
+    let Some(rejected) = output.get("rejected") else { return Ok(output) };
+    let param = rejected["field"].as_str().unwrap_or("messages").to_owned();
+    let what = match param.rsplit_once('.').filter(|(_, last)| last.parse::<usize>().is_ok()) {
+        Some((_, place)) => format!("message {place}"),
+        None => "the conversation".to_owned(),
+    };
+    let message = format!("{what}{}: {}", call::of_model(model), rejected["detail"].as_str().unwrap_or_default());
+    Err(ApiError { param: Some(param), message, ..call::rejection("messages", 0, rejected, model) })
 }
 
 /// What all parts of an answer say.
@@ -219,7 +225,8 @@ async fn stream(
     place: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<Events, ApiError> {
     let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
-    let pieces = begun(pieces(function, input, place), fields).await?;
+    let model = head.model.clone();
+    let pieces = begun(pieces(function, input, place), move |output| fields(output, &model)).await?;
     let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
     let chunks = move |piece: Piece| {
         let all = match piece {

@@ -91,19 +91,20 @@ fn names<'a>(of: impl Iterator<Item = (&'a String, &'a Known)>) -> String {
 pub async fn answer(known: &Known, asked: Asked) -> Result<Value, ApiError> {
     let spec = known.function.spec();
     if asked.texts.len() > spec.limits.slice {
-        let message = format!("{} texts were given; the limit is {}", asked.texts.len(), spec.limits.slice);
+        let (count, most, of) = (asked.texts.len(), spec.limits.slice, call::of_model(&spec.model));
+        let message = format!("{count} texts were given; {}{of} takes {most} at most", spec.name);
         return Err(refused(413, message, "input"));
     }
     let outputs = call::outputs(known, &*known.function, &asked.texts).await?;
     let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
     for (index, output) in outputs.into_iter().enumerate() {
         if let Some(rejected) = output.get("rejected") {
-            let error = call::rejection("input", index, rejected);
+            let error = call::rejection("input", index, rejected, &spec.model);
             return Err(ApiError { param: Some(format!("input.{index}")), ..error });
         }
         let own = output["embedding"].as_array().map_or(0, Vec::len) as u64;
         if asked.dimensions.is_some_and(|wanted| wanted != own) {
-            let message = format!("`dimensions` cannot be changed; the model's vectors have {own}");
+            let message = format!("`dimensions` cannot be changed; the vectors of {} have {own}", spec.model);
             return Err(refused(400, message, "dimensions"));
         }
         tokens += output["tokens"].as_u64().unwrap_or(0);

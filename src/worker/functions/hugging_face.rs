@@ -3,7 +3,7 @@
 //! Shapes as `huggingface_hub` 2.4 and `huggingface.js` (`packages/tasks` and `packages/inference`) have them: labels, vectors and summaries
 //! of one text come in a list of one, a single answer to a question comes without a list.
 
-use super::call::{Body, refused};
+use super::call::{Body, of_model, refused};
 use crate::admin::ApiError;
 use crate::function::Function;
 use serde_json::{Map, Value, json};
@@ -112,7 +112,7 @@ impl Wanted {
     /// The answers as the clients read them; `many` where the inputs were a list.
     pub fn answer(&self, function: &dyn Function, body: &Body, outputs: &[Value]) -> Result<Value, ApiError> {
         for (index, output) in outputs.iter().enumerate() {
-            self.check(index, output)?;
+            self.check(index, output, &function.spec().model)?;
         }
         let Some(requests) = function.requests() else { return Ok(own(body.many, outputs.to_vec())) };
         let name = function.spec().name;
@@ -134,13 +134,15 @@ impl Wanted {
         Ok(own(body.many || listed(name, self.zero_shot), all))
     }
 
-    fn check(&self, index: usize, output: &Value) -> Result<(), ApiError> {
+    fn check(&self, index: usize, output: &Value, model: &str) -> Result<(), ApiError> {
         let length = output["embedding"].as_array().map_or(0, Vec::len) as u64;
         if let Some(wanted) = self.dimensions.filter(|wanted| *wanted != length) {
-            return Err(not_done("dimensions", &format!("is {wanted}; the model's vectors have {length}")));
+            return Err(not_done("dimensions", &format!("is {wanted}; the vectors of {model} have {length}")));
         }
         if self.whole_text && output["truncated"] == true {
-            let message = format!("input {index} is longer than the model sees, and `truncate` is false");
+            let (of, seen) = (of_model(model), &output["tokens"]);
+            let message =
+                format!("input {index}{of}: the text is longer than the {seen} tokens that are seen, and `truncate` is false");
             return Err(refused(413, "too_large", message, &format!("inputs.{index}")));
         }
         Ok(())

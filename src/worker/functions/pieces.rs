@@ -57,7 +57,7 @@ pub fn pieces(function: Arc<dyn Function>, input: Input, place: OwnedSemaphorePe
 /// answered, or the refusal that it is.
 pub async fn begun(
     mut pieces: BoxStream<'static, Piece>,
-    answered: fn(Value) -> Result<Value, ApiError>,
+    answered: impl Fn(Value) -> Result<Value, ApiError> + Send + 'static,
 ) -> Result<BoxStream<'static, Piece>, ApiError> {
     let first = match pieces.next().await {
         Some(Piece::End(output)) => Piece::End(Ok(answered(output?)?)),
@@ -66,7 +66,7 @@ pub async fn begun(
     };
     let rest = pieces.map(move |piece| match piece {
         // A refusal is no answer that ends well.
-        Piece::End(output) => Piece::End(output.and_then(answered)),
+        Piece::End(output) => Piece::End(output.and_then(&answered)),
         text => text,
     });
     Ok(once(async { first }).chain(rest).boxed())

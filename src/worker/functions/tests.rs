@@ -136,6 +136,31 @@ async fn what_is_wrong_is_told_by_status_and_field() {
         let found = (error.status, error.param.as_deref(), error.message.contains(said));
         assert_eq!(found, (status, Some(param), true), "{name}: {error}");
     }
+    // Index, model and limit, whichever door is taken.
+    let long = "a ".repeat(30_000);
+    let inputs = json!({ "inputs": ["a", long] });
+    let bare = functions.call("vectors", inputs.clone(), Shape::Bare).await.unwrap_err();
+    let vectors = functions.embeddings(json!({ "input": ["a", long] })).await.unwrap_err();
+    let rejected = functions.call("vectors", inputs, Shape::Whole).await.unwrap()["outputs"][1]["rejected"].clone();
+    for error in [bare, vectors] {
+        assert!(error.message.starts_with("input 1 (model fill@") && error.message.contains("20000"), "{error}");
+        assert!(error.message.ends_with(rejected["detail"].as_str().unwrap()), "{error}");
+    }
+    let many = vec!["a"; 257];
+    let many = [
+        functions.call("vectors", json!({ "inputs": many }), Shape::Bare).await.unwrap_err(),
+        functions.embeddings(json!({ "input": many })).await.unwrap_err(),
+    ];
+    for error in many {
+        assert!(
+            error.message.starts_with("257 ") && error.message.contains("(model fill@") && error.message.contains("256"),
+            "{error}"
+        );
+    }
+    let asked = json!({ "text": "a", "candidate_labels": vec!["a"; 1_001] });
+    let labels = functions.call("subject", json!({ "inputs": ["a", asked] }), Shape::Bare).await.unwrap_err();
+    assert_eq!(labels.param.as_deref(), Some("inputs.1.candidate_labels"));
+    assert!(labels.message.starts_with("input 1 (model nli@") && labels.message.contains("1000"), "{labels}");
     let some = json!({ "inputs": ["good", " "] });
     let answer = functions.call("intent", some.clone(), Shape::Whole).await.unwrap();
     assert_eq!(answer["outputs"][1]["rejected"]["code"], "empty_text");
@@ -256,5 +281,12 @@ async fn what_is_documented_is_answered() {
         let fields = answer["outputs"][0].as_object().unwrap();
         assert!(fields.keys().all(|name| one.output["properties"].get(name).is_some()), "{answer}");
     }
+    let openapi = crate::admin::openapi_of(&documented, 1);
+    let schema =
+        |path: &str| openapi["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"].clone();
+    assert_eq!(schema("/v1/embeddings")["input"]["anyOf"][0]["maxLength"], 100_000);
+    assert_eq!(schema("/v1/embeddings")["input"]["anyOf"][1]["maxItems"], 256);
+    let inputs = &schema("/hf/subject")["inputs"]["anyOf"];
+    assert_eq!((&inputs[0]["anyOf"][0]["maxLength"], &inputs[1]["maxItems"]), (&json!(100_000), &json!(256)));
     assert!(Arc::ptr_eq(&documented[0], &functions.documented()[0]), "it is found once");
 }

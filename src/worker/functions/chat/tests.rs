@@ -17,6 +17,10 @@ use std::time::Duration;
 
 /// A worker with one pipeline, whose model is the tiny one of the import.
 fn functions() -> Functions {
+    functions_with("max_new_tokens = 8")
+}
+
+fn functions_with(options: &str) -> Functions {
     let folder = tempfile::tempdir().unwrap();
     let request = Request {
         file: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import/llama.gguf"),
@@ -28,7 +32,7 @@ fn functions() -> Functions {
     import(&request).unwrap();
     let text = format!(
         "[models.tiny]\npath = {:?}\n[[pipeline]]\nname = \"chat\"\ntopic = \"t\"\nevent = \"json\"\nfunction = \"generate\"\n\
-         model = \"tiny\"\noptions = {{ max_new_tokens = 8 }}\n",
+         model = \"tiny\"\noptions = {{ {options} }}\n",
         request.folder.display().to_string()
     );
     let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
@@ -107,6 +111,48 @@ async fn forms_and_log_probabilities() {
     let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
     assert_eq!(content.len() as u64, answer["usage"]["completion_tokens"].as_u64().unwrap());
     assert_eq!(content[0]["top_logprobs"].as_array().unwrap().len(), 2);
+}
+
+/// Would catch: a conversation that is looked for where the door does not put it, a refusal that names another place.
+#[tokio::test]
+async fn messages_stand_where_the_pipelines_events_have_them() {
+    let functions = functions_with("max_new_tokens = 8, fields = { messages = \"talk.turns\" }");
+    let usual = self::functions();
+    let hi = json!({ "messages": [{ "role": "user", "content": "Hi" }] });
+    let answer = whole(&functions, hi.clone()).await.unwrap();
+    assert_eq!(answer["choices"], whole(&usual, hi).await.unwrap()["choices"]);
+}
+
+/// Would catch: a refusal from which nobody learns which message, which model, or how much would be taken.
+#[tokio::test]
+async fn refusals_name_message_model_and_limit() {
+    let functions = functions();
+    let turn = |content: &str| json!({ "role": "user", "content": content });
+    let long = "a ".repeat(30_000);
+    for (messages, status, param, said) in [
+        (json!([turn("a"), turn(&long)]), 413, "messages.1", "20000"),
+        (json!([turn("a\0"), turn("b")]), 422, "messages.0", "U+0000"),
+        (json!([turn("a"), turn(" ")]), 422, "messages", "last message"),
+        (Value::from(vec![turn("a"); 1_001]), 413, "messages", "1000"),
+    ] {
+        for stream in [false, true] {
+            let request = json!({ "messages": messages, "stream": stream });
+            let error = functions.chat(request).await.err().unwrap();
+            assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
+            let place = param.strip_prefix("messages.").map_or("the conversation".to_owned(), |place| format!("message {place}"));
+            assert!(error.message.starts_with(&format!("{place} (model tiny@")) && error.message.contains(said), "{error}");
+        }
+    }
+    let request = json!({ "inputs": " " });
+    let error = functions.stream("chat", request, Shape::Bare).await.err().unwrap();
+    assert!(error.message.starts_with("input 0 (model tiny@"), "{error}");
+    let documented = functions.documented();
+    let openapi = crate::admin::openapi_of(&documented, 1);
+    let chat = &openapi["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    let messages = &chat["properties"]["messages"];
+    assert_eq!(messages["maxItems"], 1_000);
+    assert_eq!(messages["items"]["properties"]["content"]["anyOf"][0]["maxLength"], 100_000);
+    assert_eq!(chat["properties"]["stop"]["maxItems"], 16);
 }
 
 #[tokio::test]
