@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls lint bench services-up services-down
+.PHONY: help build demo test test-tls test-clients lint bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -18,11 +18,16 @@ test-tls: ## the encrypted connections, in a build that has TLS and SASL for Kaf
 	deploy/local/setup.sh --tls >/dev/null
 	deploy/local/with.sh cargo test --locked --features tls --test it tls::
 
+test-clients: ## the clients of OpenAI and Hugging Face, a validator of OpenAPI and TensorBoard's reader against the program (Python 3.11, pip)
+	deploy/local/setup.sh >/dev/null
+	cargo test --locked --test it --no-run
+	deploy/local/with.sh tests/clients/run.sh $${CARGO_TARGET_DIR:-target}/debug/millrace
+
 lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny is installed
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/local/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/local/*.sh tests/clients/*.sh .ci/run; do bash -n $$script || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
 
 bench: ## the whole pipeline on real services, decide rounds, sentiment and embed beside plain candle (MILLRACE_MINILM_DIR: all-MiniLM-L6-v2)

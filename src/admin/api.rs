@@ -20,8 +20,12 @@ pub trait FunctionApi: Send + Sync {
     fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>>;
     /// The same of OpenAI's chat completions; events when the request wants a stream.
     fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>>;
+    /// What the two paths above can be asked for, as OpenAI's clients list it.
+    fn models(&self) -> Value;
+    /// One of them.
+    fn model(&self, name: &str) -> Result<Value, ApiError>;
     /// The answer to one input while it is written.
-    fn stream<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Events, ApiError>>;
+    fn stream<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Events, ApiError>>;
 }
 
 /// A function as documents and forms show it.
@@ -41,7 +45,7 @@ pub struct FunctionDoc {
     pub parameters: Value,
     /// JSON schema of one output.
     pub output: Value,
-    /// JSON schema of the bare answer to one input.
+    /// JSON schema of a bare answer, to one input or to a list.
     pub bare: Value,
     /// An input that is answered.
     pub example: Value,
@@ -81,7 +85,7 @@ pub enum Shape {
     Bare,
 }
 
-/// An error of the API: `{"error": {"type", "message", "param"}}`.
+/// An error of the API: `{"error": {"type", "message", "param", "code"}}`; in the bare shape `{"error": MESSAGE, "error_type", "param"}`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -93,16 +97,53 @@ pub struct ApiError {
     pub param: Option<String>,
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    /// As the clients of Hugging Face read it: a sentence, and the kinds that text-generation names.
+    pub fn bare(&self) -> Value {
+        let kind = match self.status {
+            400 | 413 | 422 => "validation",
+            429 => "overloaded",
+            500 => "generation",
+            _ => self.kind,
+        };
+        json!({ "error": self.message, "error_type": kind, "param": self.param })
+    }
+
+    /// OpenAI's clients tell an unknown model by its code.
+    fn code(&self) -> Option<&'static str> {
+        (self.status == 404 && self.param.as_deref() == Some("model")).then_some("model_not_found")
+    }
+
+    fn with(&self, body: Value) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = Json(json!({"error": {"type": self.kind, "message": self.message, "param": self.param}}));
         match status {
             // Both pass by themselves.
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                (status, [(header::RETRY_AFTER, "1")], body).into_response()
+                (status, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
             }
-            _ => (status, body).into_response(),
+            _ => (status, Json(body)).into_response(),
         }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (kind, message, param, code) = (self.kind, &self.message, &self.param, self.code());
+        self.with(json!({ "error": { "type": kind, "message": message, "param": param, "code": code } }))
+    }
+}
+
+/// An error in the bare shape.
+pub(super) struct BareError(ApiError);
+
+impl From<ApiError> for BareError {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for BareError {
+    fn into_response(self) -> Response {
+        self.0.with(self.0.bare())
     }
 }

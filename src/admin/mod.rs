@@ -8,6 +8,8 @@ mod server;
 
 pub use api::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
 pub use health::{Liveness, Readiness};
+#[cfg(test)]
+pub(crate) use openapi::document as openapi_of;
 pub use server::{AdminState, serve};
 
 use serde::Serialize;

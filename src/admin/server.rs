@@ -1,13 +1,13 @@
 //! The routes.
 
-use super::api::{ApiError, FunctionApi, FunctionDoc, Shape, sent};
+use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::{Liveness, Readiness, StatusBoard, forms, openapi};
 use crate::telemetry::Metrics;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -44,8 +44,14 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/v1/functions", get(functions))
         .route("/v1/functions/{name}", post(call))
         .route("/hf/{name}", post(bare))
+        .route("/hf/{name}/v1/chat/completions", post(bare_chat))
+        .route("/v1/models", get(models))
+        // A model's name may have slashes.
+        .route("/v1/models/{*name}", get(model))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/chat/completions", post(chat))
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
         .layer(limit)
         .with_state(state);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
@@ -100,19 +106,57 @@ async fn call(
 ) -> Result<Response, ApiError> {
     let accepted = head.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let shape = if accepted.is_some_and(|accepted| accepted.contains(HUGGING_FACE)) { Shape::Bare } else { Shape::Whole };
-    let input = json_of(body, &state)?;
-    if input.get("stream") == Some(&Value::Bool(true)) {
-        return Ok(sent(state.functions.stream(&name, input).await?));
+    let mut answer = answered(&state, &name, json_of(body, &state)?, shape).await?;
+    if shape == Shape::Bare {
+        let kind = answer.headers_mut().get_mut(header::CONTENT_TYPE).filter(|kind| *kind == "application/json");
+        if let Some(kind) = kind {
+            *kind = HeaderValue::from_static(HUGGING_FACE);
+        }
     }
-    Ok(Json(state.functions.call(&name, input, shape).await?).into_response())
+    Ok(answer)
+}
+
+/// Whole, or in pieces where the request wants that.
+async fn answered(state: &AdminState, name: &str, input: Value, shape: Shape) -> Result<Response, ApiError> {
+    if input.get("stream") == Some(&Value::Bool(true)) {
+        return Ok(sent(state.functions.stream(name, input, shape).await?));
+    }
+    Ok(Json(state.functions.call(name, input, shape).await?).into_response())
 }
 
 async fn chat(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
     Ok(state.functions.chat(json_of(body, &state)?).await?.into_response())
 }
 
-async fn bare(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
-    Ok(Json(state.functions.call(&name, json_of(body, &state)?, Shape::Bare).await?).into_response())
+async fn bare(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, BareError> {
+    Ok(answered(&state, &name, json_of(body, &state)?, Shape::Bare).await?)
+}
+
+/// Where the clients of Hugging Face look for chat beside a pipeline; the path names it, whatever the body says.
+async fn bare_chat(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, BareError> {
+    let mut input = json_of(body, &state)?;
+    if let Value::Object(members) = &mut input {
+        members.insert("model".into(), name.into());
+    }
+    Ok(state.functions.chat(input).await?.into_response())
+}
+
+async fn models(State(state): State<AdminState>) -> Response {
+    Json(state.functions.models()).into_response()
+}
+
+async fn model(State(state): State<AdminState>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    Ok(Json(state.functions.model(&name)?).into_response())
+}
+
+async fn unknown(path: Uri) -> ApiError {
+    let message = format!("there is no path {}; /openapi.json lists those that there are", path.path());
+    ApiError { status: 404, kind: "not_found", message, param: None }
+}
+
+async fn other_method(method: Method, path: Uri) -> ApiError {
+    let message = format!("{} does not take {method}; /openapi.json says what it takes", path.path());
+    ApiError { status: 405, kind: "method_not_allowed", message, param: None }
 }
 
 async fn embeddings(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {

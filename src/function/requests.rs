@@ -14,10 +14,6 @@ pub trait Requests: Send + Sync {
     fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter>;
     /// The answer alone, as the task's Hugging Face specification shapes it, out of the fields of a prediction.
     fn bare(&self, fields: &Value) -> Value;
-    /// Whether the bare answer to one input stands in a list, as that task's clients read it.
-    fn listed(&self) -> bool {
-        false
-    }
     /// JSON schemas of the options by name, as [`schema::types`](super::schema::types) finds them; none where there are no parameters.
     fn types(&self) -> Map<String, Value> {
         Map::new()

@@ -7,7 +7,7 @@ use super::task::tokens;
 use super::texts::call_error;
 use super::{CallError, Limits};
 use crate::event::Rejection;
-use crate::inference::seq2seq::{self, Ask, GenerateOptions, Read, TextToText};
+use crate::inference::seq2seq::{self, Ask, GenerateOptions, Read, TextToText, most_before};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -144,7 +144,7 @@ pub struct Rewritten {
 /// Parts are at least half full, and a prefix stands before each of them.
 pub fn cost(model: &TextToText, text: &str, prefix: &str, options: &GenerateOptions, too_long: TooLong) -> usize {
     let most = model.max_tokens();
-    let (read, before) = (tokens(text), tokens(prefix).min(most / 2));
+    let (read, before) = (tokens(text), tokens(prefix).min(most_before(most)));
     let room = most - before;
     let windows = if too_long == TooLong::Window && read > room { (2 * read).div_ceil(room) } else { 1 };
     let written = 2 * options.beams * options.max_new_tokens;
@@ -177,7 +177,7 @@ pub async fn rewrite(
             Read::Parts(parts) => parts,
             Read::LongPrefix => {
                 let detail = format!(
-                    "what stands before the text takes more than half of the {} tokens that the model reads",
+                    "what stands before the text leaves less than an eighth of the {} tokens that the model reads",
                     model.max_tokens()
                 );
                 texts.push(Err(Rejection::new("prefix_too_long", detail).at("text")));

@@ -86,9 +86,6 @@ pub trait Task: Send + Sync + Sized + 'static {
 
     fn prediction(&self, answer: Self::Answer) -> Prediction;
 
-    /// See [`Requests::listed`].
-    const LISTED: bool = false;
-
     /// See [`Requests::bare`].
     fn bare(fields: &Value) -> Value;
 
@@ -227,10 +224,6 @@ impl<T: Task> Requests for TextFunction<T> {
 
     fn bare(&self, fields: &Value) -> Value {
         T::bare(fields)
-    }
-
-    fn listed(&self) -> bool {
-        T::LISTED
     }
 
     fn types(&self) -> Map<String, Value> {

@@ -44,9 +44,17 @@ impl TextOptions {
         }
     }
 
-    /// Those that say how events look, where they are not the usual ones.
+    /// Bytes of a text at most, whatever it is made of.
+    pub fn most_bytes(&self) -> usize {
+        self.max_text_tokens.saturating_mul(BYTES_A_TOKEN)
+    }
+
+    /// Those that say what events may be, where they are not the usual ones.
     pub fn shown(&self) -> Value {
         let mut shown = Map::new();
+        if self.max_text_tokens != Self::default().max_text_tokens {
+            shown.insert("max_text_tokens".into(), self.max_text_tokens.into());
+        }
         if self.pass_event {
             shown.insert("pass_event".into(), true.into());
         }
@@ -58,7 +66,7 @@ impl TextOptions {
 
     /// Why a text is refused, if it is.
     pub fn check(&self, text: &str) -> Option<Rejection> {
-        let (max, bytes) = (self.max_text_tokens, self.max_text_tokens.saturating_mul(BYTES_A_TOKEN));
+        let (max, bytes) = (self.max_text_tokens, self.most_bytes());
         let found = if text.len() > bytes {
             format!("{} bytes", text.len())
         } else if text.len() > max && more_pieces(text, max) {

@@ -183,7 +183,6 @@ impl Task for Translate {
         SEARCH[5],
         SEARCH[6],
     ];
-    const LISTED: bool = true;
     type Model = TextToText;
     type Options = Options;
     type Ask = Original;

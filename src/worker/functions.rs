@@ -4,6 +4,8 @@ mod call;
 mod chat;
 mod documented;
 mod embeddings;
+mod hugging_face;
+mod models;
 mod pieces;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests that are in work at the same time; streams come first.
@@ -43,6 +46,17 @@ impl Default for Functions {
 struct Known {
     function: Arc<dyn Function>,
     offline: Arc<dyn Offline>,
+    /// When it was loaded, seconds since 1970.
+    since: u64,
+}
+
+impl Known {
+    /// Whether a request in OpenAI's shape means this pipeline by a name: its own, its function's, or its model's with or without the digest.
+    fn is_called(&self, pipeline: &str, name: &str) -> bool {
+        let spec = self.function.spec();
+        let model = spec.model.as_str();
+        name == pipeline || name == spec.name || name == model || model.split('@').next() == Some(name)
+    }
 }
 
 impl Functions {
@@ -53,7 +67,8 @@ impl Functions {
     }
 
     pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>) {
-        let known = Known { function, offline };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let known = Known { function, offline, since };
         self.expected.write().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != pipeline);
         self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), known);
     }
@@ -146,11 +161,19 @@ impl FunctionApi for Functions {
         self.completion(input).boxed()
     }
 
-    fn stream<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Events, ApiError>> {
+    fn models(&self) -> Value {
+        self.served()
+    }
+
+    fn model(&self, name: &str) -> Result<Value, ApiError> {
+        self.served_as(name)
+    }
+
+    fn stream<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Events, ApiError>> {
         async move {
             let known = self.find(name)?;
             let place = self.room()?;
-            call::stream(&known, &input, place)
+            call::stream(&known, &input, shape, place).await
         }
         .boxed()
     }

@@ -6,6 +6,7 @@ mod check;
 mod dead_letters;
 mod eval;
 mod eval_risk;
+mod fetch;
 mod models;
 mod parity;
 mod rights;

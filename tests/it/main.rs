@@ -5,6 +5,7 @@ mod chain;
 mod commands;
 mod corpus;
 mod demo;
+mod doors;
 mod examples;
 mod explained;
 mod families;

@@ -7,7 +7,7 @@ mod service;
 mod tests;
 
 use super::api::FunctionDoc;
-use parts::{errors, json_body, operation, reply};
+use parts::{bare_errors, errors, json_body, operation, reply};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ pub fn document(functions: &[Arc<FunctionDoc>], body_bytes: usize) -> Value {
     for function in functions {
         paths.insert(format!("/v1/functions/{}", function.pipeline), json!({ "post": whole(function) }));
         paths.insert(format!("/hf/{}", function.pipeline), json!({ "post": bare(function) }));
+        if function.function == "generate" {
+            let path = format!("/hf/{}/v1/chat/completions", function.pipeline);
+            paths.insert(path, json!({ "post": openai::bare_chat(function) }));
+        }
     }
     paths.extend(openai::paths(functions));
     paths.extend(service::paths());
@@ -79,7 +83,7 @@ fn whole(function: &FunctionDoc) -> Value {
         },
     });
     let mut good = reply("The answers.", &answer);
-    good["content"]["application/vnd.huggingface+json"] = json!({ "schema": many_bare(function) });
+    good["content"]["application/vnd.huggingface+json"] = json!({ "schema": function.bare });
     if function.pieces {
         good["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
     }
@@ -87,13 +91,11 @@ fn whole(function: &FunctionDoc) -> Value {
     operation("functions", &id, &summary(function), request(function, function.pieces), errors(good))
 }
 
-/// One bare answer for one input, a list for a list.
-fn many_bare(function: &FunctionDoc) -> Value {
-    json!({ "anyOf": [function.bare, { "type": "array", "items": function.bare }] })
-}
-
 fn bare(function: &FunctionDoc) -> Value {
-    let good = reply("The answer alone, as the task's Hugging Face specification shapes it.", &many_bare(function));
+    let mut good = reply("The answer alone, as the task's Hugging Face specification shapes it.", &function.bare);
+    if function.pieces {
+        good["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
+    }
     let summary = format!("{} in the bare shape of Hugging Face", summary(function));
-    operation("functions", &format!("hf_{}", function.pipeline), &summary, request(function, false), errors(good))
+    operation("functions", &format!("hf_{}", function.pipeline), &summary, request(function, function.pieces), bare_errors(good))
 }

@@ -1,6 +1,6 @@
-//! `/v1/embeddings` and `/v1/chat/completions`.
+//! `/v1/models`, `/v1/embeddings` and `/v1/chat/completions`.
 
-use super::parts::{errors, json_body, operation, reply};
+use super::parts::{bare_errors, errors, json_body, operation, reply};
 use crate::admin::api::FunctionDoc;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -10,7 +10,42 @@ pub fn paths(functions: &[Arc<FunctionDoc>]) -> Map<String, Value> {
     Map::from_iter([
         ("/v1/embeddings".to_owned(), json!({ "post": embeddings(running("embed")) })),
         ("/v1/chat/completions".to_owned(), json!({ "post": chat(running("generate")) })),
+        ("/v1/models".to_owned(), json!({ "get": models() })),
+        ("/v1/models/{model}".to_owned(), one_model()),
     ])
+}
+
+fn listed() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "required": ["id", "object", "created", "owned_by"],
+        "properties": {
+            "id": { "type": "string", "description": "The pipeline's name." },
+            "object": { "const": "model" },
+            "created": { "type": "integer", "description": "When it was loaded, seconds since 1970." },
+            "owned_by": text, "function": text,
+            "model": { "type": "string", "description": "Name and digest of the model." },
+        },
+    })
+}
+
+fn models() -> Value {
+    let answer = json!({
+        "type": "object",
+        "required": ["object", "data"],
+        "properties": { "object": { "const": "list" }, "data": { "type": "array", "items": listed() } },
+    });
+    let good = reply("The pipelines that the paths beside this one run.", &answer);
+    operation("openai", "list_models", "What can be named as `model`", Value::Null, json!({ "200": good }))
+}
+
+fn one_model() -> Value {
+    let good = reply("The pipeline.", &listed());
+    let responses = json!({ "200": good, "404": { "$ref": "#/components/responses/NotFound" } });
+    let get = operation("openai", "retrieve_model", "One of them", Value::Null, responses);
+    let name = json!({ "name": "model", "in": "path", "required": true, "schema": { "type": "string" } });
+    json!({ "get": get, "parameters": [name] })
 }
 
 fn model(function: &str) -> Value {
@@ -27,7 +62,9 @@ fn usage(names: &[&str]) -> Value {
 
 fn embeddings(function: Option<&FunctionDoc>) -> Value {
     let most = function.map_or(256, |function| function.most);
-    let text = json!({ "type": "string", "minLength": 1 });
+    // A plain text, as the function takes it.
+    let text = function.map(|function| function.input["anyOf"][0].clone()).filter(|text| text["type"] == "string");
+    let text = text.unwrap_or_else(|| json!({ "type": "string", "minLength": 1 }));
     let body = json!({
         "type": "object",
         "required": ["input"],
@@ -63,12 +100,32 @@ fn embeddings(function: Option<&FunctionDoc>) -> Value {
 }
 
 fn chat(function: Option<&FunctionDoc>) -> Value {
+    let (body, good) = conversation(function);
+    operation("openai", "chat_completions", "An answer to a conversation", body, errors(good))
+}
+
+/// The same beside a pipeline's bare path, which names it.
+pub fn bare_chat(function: &FunctionDoc) -> Value {
+    let (body, good) = conversation(Some(function));
+    let (id, summary) =
+        (format!("hf_chat_{}", function.pipeline), format!("An answer of {} to a conversation", function.pipeline));
+    operation("functions", &id, &summary, body, bare_errors(good))
+}
+
+/// Body and good answer.
+fn conversation(function: Option<&FunctionDoc>) -> (Value, Value) {
+    // Every plain text of a function has the same limit.
+    let longest = function.map_or(Value::Null, |function| function.input["anyOf"][0]["maxLength"].clone());
+    let mut content = json!({ "type": ["string", "null"] });
+    if longest.is_u64() {
+        content["maxLength"] = longest;
+    }
     let message = json!({
         "type": "object",
         "required": ["role"],
         "properties": {
             "role": { "type": "string" },
-            "content": { "anyOf": [{ "type": ["string", "null"] }, { "type": "array", "items": {
+            "content": { "anyOf": [content, { "type": "array", "items": {
                 "type": "object", "required": ["type", "text"],
                 "properties": { "type": { "const": "text" }, "text": { "type": "string" } },
             } }] },
@@ -79,7 +136,7 @@ fn chat(function: Option<&FunctionDoc>) -> Value {
     let most = properties["max_new_tokens"].clone();
     for (name, schema) in [
         ("model", model("generate")),
-        ("messages", json!({ "type": "array", "items": message, "minItems": 1 })),
+        ("messages", json!({ "type": "array", "items": message, "minItems": 1, "maxItems": 1_000 })),
         ("stream", json!({ "type": "boolean", "default": false })),
         ("stream_options", json!({ "type": ["object", "null"], "properties": { "include_usage": { "type": "boolean" } } })),
         ("max_tokens", if most.is_object() { most.clone() } else { json!({ "type": "integer" }) }),
@@ -90,8 +147,9 @@ fn chat(function: Option<&FunctionDoc>) -> Value {
             json!({
                 "type": "object", "required": ["type"],
                 "properties": {
-                    "type": { "enum": ["text", "json_schema"] },
+                    "type": { "enum": ["text", "json_schema", "json_object"] },
                     "json_schema": { "type": "object", "properties": { "schema": { "type": "object" } } },
+                    "value": { "type": "object", "description": "The schema of a json_object." },
                 },
             }),
         ),
@@ -131,5 +189,5 @@ fn chat(function: Option<&FunctionDoc>) -> Value {
     } });
     let messages = json!([{ "role": "user", "content": "Where is my parcel?" }]);
     let example = function.map(|_| json!({ "messages": messages, "max_tokens": 16 }));
-    operation("openai", "chat_completions", "An answer to a conversation", json_body(&body, example), errors(good))
+    (json_body(&body, example), good)
 }

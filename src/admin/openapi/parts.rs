@@ -23,12 +23,16 @@ pub fn schemas() -> Value {
         "Error": {
             "type": "object", "required": ["error"],
             "properties": { "error": {
-                "type": "object", "required": ["type", "message", "param"],
+                "type": "object", "required": ["type", "message", "param", "code"],
                 "properties": {
-                    "type": text, "message": text,
+                    "type": text, "message": text, "code": maybe,
                     "param": { "type": ["string", "null"], "description": "What is meant, for example `inputs.3.text`." },
                 },
             } },
+        },
+        "BareError": {
+            "type": "object", "required": ["error", "error_type"],
+            "properties": { "error": text, "error_type": text, "param": maybe },
         },
         "Rejected": {
             "type": "object", "required": ["rejected"],
@@ -43,9 +47,11 @@ pub fn schemas() -> Value {
 pub fn responses() -> Value {
     let mut all = json!({});
     for (status, name, description) in ERRORS {
-        all[name] = reply(description, &json!({ "$ref": "#/components/schemas/Error" }));
-        if matches!(status, "429" | "503") {
-            all[name]["headers"] = json!({ "Retry-After": { "schema": { "type": "integer" } } });
+        for (name, schema) in [(name.to_owned(), "Error"), (format!("Bare{name}"), "BareError")] {
+            all[&name] = reply(description, &json!({ "$ref": format!("#/components/schemas/{schema}") }));
+            if matches!(status, "429" | "503") {
+                all[&name]["headers"] = json!({ "Retry-After": { "schema": { "type": "integer" } } });
+            }
         }
     }
     all
@@ -67,9 +73,18 @@ pub fn json_body(schema: &Value, example: Option<Value>) -> Value {
 
 /// The good answer beside the errors.
 pub fn errors(good: Value) -> Value {
+    beside(good, "")
+}
+
+/// The same in the bare shape.
+pub fn bare_errors(good: Value) -> Value {
+    beside(good, "Bare")
+}
+
+fn beside(good: Value, shape: &str) -> Value {
     let mut all = json!({ "200": good });
     for (status, name, _) in ERRORS {
-        all[status] = json!({ "$ref": format!("#/components/responses/{name}") });
+        all[status] = json!({ "$ref": format!("#/components/responses/{shape}{name}") });
     }
     all
 }

@@ -32,7 +32,16 @@ impl FunctionApi for Echo {
     fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
         Box::pin(async move { Ok(Said::Whole(json!({ "said": input }))) })
     }
-    fn stream<'a>(&'a self, name: &'a str, _: Value) -> BoxFuture<'a, Result<Events, ApiError>> {
+    fn models(&self) -> Value {
+        json!({ "listed": true })
+    }
+    fn model(&self, name: &str) -> Result<Value, ApiError> {
+        match name {
+            "a/b" => Ok(json!({ "id": name })),
+            _ => Err(ApiError { status: 404, kind: "not_found", message: name.into(), param: Some("model".into()) }),
+        }
+    }
+    fn stream<'a>(&'a self, name: &'a str, _: Value, _: Shape) -> BoxFuture<'a, Result<Events, ApiError>> {
         let events = futures_util::stream::iter([name.to_owned(), "line\nline".to_owned()]).boxed();
         Box::pin(async move { Ok(events) })
     }
@@ -122,8 +131,22 @@ async fn routes_answer_over_a_socket() {
     let large = ask("POST", "/v1/functions/echo", &"1".repeat(200)).await;
     assert!(large.contains(" 413 ") && large.contains("too_large") && large.contains("more than 100 bytes"), "{large}");
     assert!(ask("POST", "/hf/echo", "[1]").await.ends_with("{\"bare\":[1]}"));
+    let streamed = ask("POST", "/hf/echo", "{\"stream\":true}").await;
+    assert!(streamed.contains("text/event-stream") && streamed.contains("data: echo\n\n"), "{streamed}");
+    let refused = ask("POST", "/hf/x", "[1]").await;
+    assert!(refused.contains(" 404 ") && refused.contains("\"error\":\"x\"") && refused.contains("error_type"), "{refused}");
+    let said = ask("POST", "/hf/echo/v1/chat/completions", "{\"model\":\"dummy\"}").await;
+    assert!(said.ends_with("{\"said\":{\"model\":\"echo\"}}"), "{said}");
+    assert!(ask("GET", "/v1/models", "").await.contains("listed"));
+    assert!(ask("GET", "/v1/models/a/b", "").await.ends_with("{\"id\":\"a/b\"}"));
+    assert!(ask("GET", "/v1/models/c", "").await.contains("\"code\":\"model_not_found\""));
+    let nowhere = ask("POST", "/v1/completions", "{}").await;
+    assert!(nowhere.contains(" 404 ") && nowhere.contains("/openapi.json") && nowhere.contains("/v1/completions"), "{nowhere}");
+    let wrong = ask("GET", "/v1/embeddings", "").await;
+    assert!(wrong.contains(" 405 ") && wrong.contains("allow: POST") && wrong.contains("method_not_allowed"), "{wrong}");
     let accepted = "/v1/functions/echo HTTP/1.1\r\naccept: application/vnd.huggingface+json\r\nx: y";
-    assert!(ask("POST", accepted, "[1]").await.ends_with("{\"bare\":[1]}"));
+    let bare = ask("POST", accepted, "[1]").await;
+    assert!(bare.ends_with("{\"bare\":[1]}") && bare.contains("content-type: application/vnd.huggingface+json"), "{bare}");
     assert!(ask("POST", "/v1/embeddings", "[1]").await.contains("embedded"));
     let full = ask("POST", "/v1/functions/full", "[1]").await;
     assert!(full.contains(" 429 ") && full.contains("retry-after: 1"), "{full}");

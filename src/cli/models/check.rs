@@ -1,6 +1,6 @@
 //! `millrace models check`: what a model is; of a scoring model also whether it fits the features that are declared.
 
-use super::folder;
+use super::{folder, show};
 use crate::cli::common::{self, Usage};
 use crate::lifecycle::Exit;
 use crate::scoring::{Body, Model};
@@ -64,20 +64,22 @@ pub fn run(mut args: Check) -> anyhow::Result<Exit> {
             "named": model.is_named(), "trees": trees, "bytes": model.bytes(), "digest": model.digest(), "notes": model.notes(),
             "unexplained": model.unexplained(), "row": row, "margin": scored.margin, "probability": scored.probability,
         });
-        println!("{document:#}");
+        show(&format!("{document:#}\n"))?;
         return Ok(Exit::Done);
     }
-    println!("{}: {}, {}", args.file.display(), model.format(), model.objective());
-    println!("  sha256 {}, {} bytes", model.digest(), model.bytes());
+    let mut told = String::new();
+    told += &format!("{}: {}, {}\n", args.file.display(), model.format(), model.objective());
+    told += &format!("  sha256 {}, {} bytes\n", model.digest(), model.bytes());
     if let Some(trees) = trees {
-        println!("  {trees} trees");
+        told += &format!("  {trees} trees\n");
     }
     let unnamed = if model.is_named() { "" } else { ", which the file does not name" };
-    println!("  {} features{unnamed}: {}", model.names().len(), model.names().join(", "));
-    println!("  reasons: {}", model.unexplained().unwrap_or("exact contributions to the margin"));
+    told += &format!("  {} features{unnamed}: {}\n", model.names().len(), model.names().join(", "));
+    told += &format!("  reasons: {}\n", model.unexplained().unwrap_or("exact contributions to the margin"));
     for note in model.notes() {
-        println!("  note: {note}");
+        told += &format!("  note: {note}\n");
     }
-    println!("  a row of {row:?}: margin {}, probability {}", scored.margin, scored.probability);
+    told += &format!("  a row of {row:?}: margin {}, probability {}\n", scored.margin, scored.probability);
+    show(&told)?;
     Ok(Exit::Done)
 }

@@ -1,5 +1,6 @@
 //! `millrace models fetch`: a model of a hub into its cache, where all commands find it from then on.
 
+use super::show;
 use crate::cli::common::Usage;
 use crate::hub::{Places, Progress, Repo, cached, fetch, look};
 use crate::inference::Weights;
@@ -37,9 +38,13 @@ pub fn run(args: &Args) -> Result<Exit> {
             std::io::stderr().write_all(line.as_bytes()).ok();
         }
     })?;
-    println!("{}", fetched.folder.display());
-    println!("  commit {}, {:.1} MB fetched", fetched.commit, fetched.bytes as f64 / 1e6);
-    println!("  sha256 of the weights {}", Weights::open(&fetched.folder, None)?.digest().as_str());
-    println!("  {}", look(&cached(&cache, &repo).folder));
+    let (commit, megabytes) = (&fetched.commit, fetched.bytes as f64 / 1e6);
+    let weights = Weights::open(&fetched.folder, None)?;
+    show(&format!(
+        "{}\n  commit {commit}, {megabytes:.1} MB fetched\n  sha256 of the weights {}\n  {}\n",
+        fetched.folder.display(),
+        weights.digest().as_str(),
+        look(&cached(&cache, &repo).folder)
+    ))?;
     Ok(Exit::Done)
 }

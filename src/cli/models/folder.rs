@@ -1,5 +1,6 @@
 //! The folder of a language model: what it is, how large, and an answer of it.
 
+use super::show;
 use crate::inference::causal::{Generator, Options as Generating};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::seq2seq::Transducer;
@@ -24,18 +25,19 @@ pub fn run(folder: &Path, json: bool) -> Result<Exit> {
         encoder(&name, folder)?
     };
     if json {
-        println!("{told:#}");
+        show(&format!("{told:#}\n"))?;
         return Ok(Exit::Done);
     }
-    println!("{}", folder.display());
+    let mut lines = format!("{}\n", folder.display());
     for (key, value) in told.as_object().into_iter().flatten() {
         match value {
             Value::Null => {}
-            Value::String(text) => println!("  {key}: {text}"),
+            Value::String(text) => lines += &format!("  {key}: {text}\n"),
             Value::Array(all) if all.is_empty() => {}
-            other => println!("  {key}: {other}"),
+            other => lines += &format!("  {key}: {other}\n"),
         }
     }
+    show(&lines)?;
     Ok(Exit::Done)
 }
 

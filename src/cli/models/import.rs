@@ -1,5 +1,6 @@
 //! `millrace models import`: a model folder out of one file of llama.cpp or llama2.c.
 
+use super::show;
 use crate::inference::import::{Dtype, Request, import};
 use crate::lifecycle::Exit;
 use std::path::PathBuf;
@@ -27,11 +28,13 @@ pub struct Import {
 pub fn run(args: Import) -> anyhow::Result<Exit> {
     let Import { file, folder, dtype, tokenizer, rope_theta } = args;
     let written = import(&Request { file, folder, dtype, tokenizer, rope_theta })?;
-    println!("{}: {} tensors, {} parameters", written.folder.display(), written.tensors, written.parameters);
-    println!("  sha256 of the file {}", written.source);
-    println!("  sha256 of the weights {}", written.weights);
+    let mut told = String::new();
+    told += &format!("{}: {} tensors, {} parameters\n", written.folder.display(), written.tensors, written.parameters);
+    told += &format!("  sha256 of the file {}\n", written.source);
+    told += &format!("  sha256 of the weights {}\n", written.weights);
     for note in written.notes {
-        println!("  note: {note}");
+        told += &format!("  note: {note}\n");
     }
+    show(&told)?;
     Ok(Exit::Done)
 }

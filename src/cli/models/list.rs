@@ -1,5 +1,6 @@
 //! `millrace models`: the models of all places where names are looked up, and of a config.
 
+use super::show;
 use crate::config::Config;
 use crate::hub::{Places, State, look};
 use crate::inference::Weights;
@@ -44,15 +45,15 @@ pub fn run(config: Option<&Path>, json: bool, env: &BTreeMap<String, String>) ->
         all = of_config;
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        show(&(serde_json::to_string_pretty(&all)? + "\n"))?;
         return Ok(Exit::Done);
     }
     if all.is_empty() {
-        println!(
-            "No models were found. The places: $MILLRACE_MODELS, models here, models beside the program, the cache of a hub."
-        );
+        show(
+            "No models were found. The places: $MILLRACE_MODELS, models here, models beside the program, the cache of a hub.\n",
+        )?;
     }
-    all.iter().for_each(Listed::print);
+    show(&all.iter().map(Listed::told).collect::<String>())?;
     Ok(Exit::Done)
 }
 
@@ -135,10 +136,10 @@ impl Listed {
         Ok(())
     }
 
-    fn print(&self) {
-        println!("{} ({})", self.name, self.place);
+    fn told(&self) -> String {
+        let mut told = format!("{} ({})\n", self.name, self.place);
         if let Some(wrong) = &self.wrong {
-            println!("  CANNOT BE USED: {wrong}");
+            told += &format!("  CANNOT BE USED: {wrong}\n");
         }
         if let Some(family) = &self.family {
             let labels = match &self.labels[..] {
@@ -146,12 +147,14 @@ impl Listed {
                 few @ ([_] | [_, _] | [_, _, _] | [_, _, _, _]) => format!(", labels {}", few.join(", ")),
                 many => format!(", {} labels", many.len()),
             };
-            println!("  {}, {family}{labels}", self.task.unwrap_or_default());
+            told += &format!("  {}, {family}{labels}\n", self.task.unwrap_or_default());
         }
         if let (Some(bytes), Some(in_memory), Some(digest)) = (self.bytes, self.bytes_in_memory, &self.digest) {
             let mb = |bytes: u64| bytes as f64 / 1e6;
-            println!("  {:.1} MB on disk, about {:.1} MB in memory, sha256 {}", mb(bytes), mb(in_memory), &digest[..12]);
+            told +=
+                &format!("  {:.1} MB on disk, about {:.1} MB in memory, sha256 {}\n", mb(bytes), mb(in_memory), &digest[..12]);
         }
+        told
     }
 }
 

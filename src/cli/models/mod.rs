@@ -8,7 +8,9 @@ mod list;
 mod quantize;
 
 use crate::lifecycle::Exit;
+use anyhow::Context;
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 /// Lists the models that can be named; looks at the files of models, fetches and imports them, and makes smaller copies.
@@ -46,5 +48,14 @@ pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
         Command::Check(args) => tokio::task::block_in_place(|| check::run(args)),
         Command::Import(args) => tokio::task::block_in_place(|| import::run(args)),
         Command::Quantize(args) => tokio::task::block_in_place(|| quantize::run(&args)),
+    }
+}
+
+/// Writes to standard output. A reader that has gone away, such as `head`, has read enough.
+fn show(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
 }

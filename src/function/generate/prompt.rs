@@ -4,13 +4,10 @@ use super::plan::Plan;
 use crate::event::{Rejection, missing, wrong};
 use crate::function::fields::Fields;
 use crate::function::options::TooLong;
-use crate::function::task::check;
+use crate::function::task::{MAX_ITEMS, check};
 use crate::function::texts::TextOptions;
 use crate::inference::generate::Writer;
 use crate::inference::template::{Message, Rendered, Setting};
-
-/// Messages of a conversation at most.
-const MAX_MESSAGES: usize = 1_000;
 
 /// What one event asks.
 #[derive(Debug, Clone)]
@@ -35,8 +32,8 @@ impl Asked {
         };
         let expected = "a list of objects with `role` and `content`, both texts";
         let read: Vec<Message> = serde_json::from_value(messages.clone()).map_err(|_| wrong("messages", messages, expected))?;
-        if read.is_empty() || read.len() > MAX_MESSAGES {
-            let detail = format!("{} messages; 1 to {MAX_MESSAGES} are answered", read.len());
+        if read.is_empty() || read.len() > MAX_ITEMS {
+            let detail = format!("{} messages; 1 to {MAX_ITEMS} are answered", read.len());
             return Err(Rejection::new("too_many_items", detail).at("messages"));
         }
         for (at, message) in read.iter().enumerate() {

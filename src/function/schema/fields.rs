@@ -1,6 +1,7 @@
 //! The schema of one input: a text, or an event with the function's fields where its options say they stand.
 
 use crate::function::task::MAX_ITEMS;
+use crate::function::texts::TextOptions;
 use serde_json::{Map, Value, json};
 
 /// Of a function with these fields, under these options.
@@ -9,9 +10,10 @@ pub fn input(function: &str, fields: &[&str], options: &Map<String, Value>) -> V
         let moved = options.get("fields").and_then(|paths| paths.get(field)).and_then(Value::as_str);
         moved.unwrap_or(field).to_owned()
     };
+    let longest = longest(options);
     let mut event = json!({ "type": "object" });
     for field in fields {
-        put(&mut event, &path(field), one(field));
+        put(&mut event, &path(field), one(field, longest));
     }
     let needed = needed(function, fields);
     match &needed[..] {
@@ -28,7 +30,7 @@ pub fn input(function: &str, fields: &[&str], options: &Map<String, Value>) -> V
     // A plain text is the first field; it is enough where the others may be absent.
     let text_is_enough = needed.iter().any(|needed| needed[..] == fields[..1]);
     match text_is_enough {
-        true => json!({ "anyOf": [one("text"), event] }),
+        true => json!({ "anyOf": [one("text", longest), event] }),
         false => event,
     }
 }
@@ -42,17 +44,24 @@ fn needed<'a>(function: &str, fields: &[&'a str]) -> Vec<Vec<&'a str>> {
     }
 }
 
-fn one(field: &str) -> Value {
-    let text = || json!({ "type": "string", "minLength": 1 });
+/// Characters of a text that are refused for certain: each has a byte or more. What is shorter may still have too many tokens.
+fn longest(options: &Map<String, Value>) -> usize {
+    let own = options.get("max_text_tokens").and_then(Value::as_u64).and_then(|most| usize::try_from(most).ok());
+    let usual = TextOptions::default();
+    TextOptions { max_text_tokens: own.unwrap_or(usual.max_text_tokens), ..usual }.most_bytes()
+}
+
+fn one(field: &str, longest: usize) -> Value {
+    let text = || json!({ "type": "string", "minLength": 1, "maxLength": longest });
     match field {
         "text" | "text_pair" | "question" | "context" | "query" | "source_sentence" | "src_lang" | "tgt_lang" => text(),
         "words" | "texts" | "sentences" => json!({ "type": "array", "items": text(), "minItems": 1, "maxItems": MAX_ITEMS }),
         "candidate_labels" => json!({ "type": ["array", "string"], "items": text(), "minItems": 1, "maxItems": MAX_ITEMS }),
         "messages" => json!({
-            "type": "array", "minItems": 1,
+            "type": "array", "minItems": 1, "maxItems": MAX_ITEMS,
             "items": {
                 "type": "object", "required": ["role", "content"],
-                "properties": { "role": { "type": "string" }, "content": { "type": "string" } },
+                "properties": { "role": { "type": "string" }, "content": { "type": "string", "maxLength": longest } },
             },
         }),
         _ => json!({}),

@@ -1,4 +1,5 @@
-//! The limits of a number, found by asking the function itself: what it takes in the options in force, between what it refuses.
+//! The limits of numbers and of lists, found by asking the function itself: what it takes in the options in force, between what it
+//! refuses.
 
 use crate::function::requests::Requests;
 use serde_json::{Map, Value, json};
@@ -11,6 +12,9 @@ const FIRST: [f64; 8] = [1.0, 0.5, 8.0, 16.0, 64.0, 2.0, 128.0, 0.0];
 
 /// Adds `minimum` and `maximum`, or their exclusive kin, to the schema of a number.
 pub fn add(requests: &dyn Requests, parameter: &str, options: &Value, schema: &mut Value) {
+    if schema["items"]["type"] == "string" {
+        items(requests, parameter, schema);
+    }
     let kinds = &schema["type"];
     let is = |kind: &str| kinds == kind || kinds.as_array().is_some_and(|kinds| kinds.iter().any(|one| one == kind));
     let whole = match (is("integer"), is("number")) {
@@ -36,6 +40,20 @@ pub fn add(requests: &dyn Requests, parameter: &str, options: &Value, schema: &m
         let limit = last(good, far, step, &takes);
         let limit = if whole { limit } else { short(limit) };
         schema[if takes(limit) { inclusive } else { exclusive }] = number(limit);
+    }
+}
+
+/// Items of a list that may have no limit; one that has takes fewer.
+const MANY: usize = 1_025;
+
+/// Adds `maxItems` to the schema of a list of texts. A list that is refused for what it holds stays as it is.
+fn items(requests: &dyn Requests, parameter: &str, schema: &mut Value) {
+    let takes = |count: f64| {
+        let texts: Value = (0..count as usize).map(|i| Value::from(format!("a{i}"))).collect();
+        requests.tuned(&Map::from_iter([(parameter.to_owned(), texts)])).is_ok()
+    };
+    if takes(1.0) && !takes(MANY as f64) {
+        schema["maxItems"] = (last(1.0, MANY as f64, 1.0, &takes) as u64).into();
     }
 }
 

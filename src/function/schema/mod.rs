@@ -13,6 +13,7 @@ mod words;
 
 pub use types::types;
 
+use super::task::MAX_ITEMS;
 use super::{Function, example};
 use serde_json::{Map, Value, json};
 
@@ -48,6 +49,10 @@ pub fn schema(function: &dyn Function) -> Schema {
     for parameter in about.parameters {
         let mut one = known.get(*parameter).cloned().unwrap_or_else(|| json!({}));
         limits::add(requests, parameter, &about.options, &mut one);
+        if *parameter == "candidate_labels" {
+            // Checked with each input, as labels of an event are.
+            one["maxItems"] = MAX_ITEMS.into();
+        }
         if let Some(description) = words::of(name, parameter) {
             one["description"] = description.into();
         }

@@ -102,6 +102,15 @@ fn misfit(schema: &Value, value: &Value, at: &str) -> Option<String> {
     if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
         return Some(format!("{at}: {value} is none of {}", schema["enum"]));
     }
+    let length = value.as_str().map(|text| text.chars().count() as u64);
+    let items = value.as_array().map(|items| items.len() as u64);
+    for (limit, size) in [("maxLength", length), ("maxItems", items)] {
+        if let (Some(most), Some(size)) = (schema[limit].as_u64(), size)
+            && size > most
+        {
+            return Some(format!("{at}: {limit} is {most}, {size} are there"));
+        }
+    }
     if let (Some(least), Some(number)) = (schema["minimum"].as_f64(), value.as_f64())
         && number < least
     {
@@ -162,6 +171,12 @@ async fn parameters_are_those_that_the_functions_take() {
             let at = format!("{name}.{parameter}: {schema}");
             assert!(schema["description"].as_str().is_some_and(|words| words.len() > 10), "{at}");
             assert_eq!(misfit(schema, &schema["default"], "default"), None, "{at}");
+            let list = |count: u64| (0..count).map(|i| Value::from(format!("a{i}"))).collect::<Value>();
+            let taken = |count| requests.tuned(&Map::from_iter([(parameter.clone(), list(count))])).is_ok();
+            if let Some(most) = schema["maxItems"].as_u64() {
+                // Labels are checked with each input.
+                assert!(parameter == "candidate_labels" || (taken(most) && !taken(most + 1)), "{at}");
+            }
             let takes = |value: Value| requests.tuned(&Map::from_iter([(parameter.clone(), value)])).is_ok();
             for (limit, outside) in [("minimum", -1.0), ("maximum", 1.0), ("exclusiveMinimum", 0.0), ("exclusiveMaximum", 0.0)] {
                 let Some(value) = schema[limit].as_f64() else { continue };
@@ -172,6 +187,24 @@ async fn parameters_are_those_that_the_functions_take() {
             }
         }
     }
+    let tight = json!({ "max_text_tokens": 7 });
+    for (function, most) in [
+        (text("classify", "one", &tight), 35),
+        (text("tag", "tag", &json!({})), 100_000),
+        (Arc::new(Embed::new(encoder("fill")).with(tight.as_object().unwrap()).unwrap()), 35),
+        (Arc::new(Sentiment::new(encoder("one")).unwrap().with(tight.as_object().unwrap()).unwrap()), 35),
+    ] {
+        let found = schema(&*function);
+        assert_eq!(found.input["anyOf"][0]["maxLength"], most);
+        assert_eq!(found.input["anyOf"][1]["properties"]["text"]["maxLength"], most);
+        let mut sitting = offline::Offline::sitting(&offline::Plain);
+        let one = json!("a".repeat(most + 1));
+        let refused = offline::call(&*function, &mut *sitting, 0, &[one]).await.unwrap().remove(0);
+        assert_eq!(refused["rejected"]["code"], "text_too_long", "{refused}");
+    }
+    let found = schema(&*text("similar", "fill", &json!({})));
+    let sentences = &found.input["properties"]["sentences"];
+    assert_eq!((&sentences["maxItems"], &sentences["items"]["maxLength"]), (&json!(1_000), &json!(100_000)));
     let found = schema(&*text("reply", "fill", &json!({ "replies": ["a"] })));
     let reply = |name: &str| found.parameters["properties"][name].clone();
     assert_eq!((&reply("top_k")["minimum"], &reply("top_k")["maximum"]), (&json!(1), &json!(100)));

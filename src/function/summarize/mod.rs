@@ -161,7 +161,6 @@ impl Task for Summarize {
         SEARCH[5],
         SEARCH[6],
     ];
-    const LISTED: bool = true;
     type Model = Model;
     type Options = Options;
     type Ask = Document;

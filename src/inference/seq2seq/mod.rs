@@ -20,7 +20,7 @@ mod transducer;
 
 pub use options::{EarlyStopping, GenerateOptions};
 pub use rereading::Rereading;
-pub use texts::{Ask, Read, TextToText, Written};
+pub use texts::{Ask, Read, TextToText, Written, most_before};
 pub use transducer::Transducer;
 
 use super::InferenceError;

@@ -12,6 +12,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Tokens that may stand before a text, of those that the model reads.
+pub fn most_before(most: usize) -> usize {
+    most - most.div_ceil(8)
+}
+
 /// A loaded model.
 pub struct TextToText {
     transducer: Transducer,
@@ -45,7 +50,7 @@ pub struct Ask {
 pub enum Read {
     /// In one part or several.
     Parts(Vec<Source>),
-    /// What stands before it takes more than half of what the model reads.
+    /// What stands before it leaves less than an eighth of what the model reads.
     LongPrefix,
 }
 
@@ -192,7 +197,7 @@ impl Words {
     /// A text in parts that the network can read.
     fn parts(&self, ask: &Ask) -> Result<Read, InferenceError> {
         let around = self.one(ask, "")?;
-        if around.truncated || around.ids.len() > self.max_tokens() / 2 {
+        if around.truncated || around.ids.len() > most_before(self.max_tokens()) {
             return Ok(Read::LongPrefix);
         }
         let whole = self.one(ask, &ask.text)?;

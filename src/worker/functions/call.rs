@@ -1,50 +1,94 @@
 //! One request: `{"inputs": ..., "parameters": {...}}`.
 
 use super::Known;
-use super::pieces::{Piece, pieces};
+use super::hugging_face::Wanted;
+use super::pieces::{Piece, begun, pieces};
 use crate::admin::{ApiError, Events, Shape};
 use crate::function::offline;
-use crate::function::{CallError, Function};
+use crate::function::{CallError, Function, Outcome};
 use futures_util::stream::StreamExt;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-fn refused(status: u16, kind: &'static str, message: String, param: &str) -> ApiError {
+pub(super) fn refused(status: u16, kind: &'static str, message: String, param: &str) -> ApiError {
     ApiError { status, kind, message, param: Some(param.to_owned()) }
 }
 
-pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Result<Value, ApiError> {
-    let (inputs, many) = match input.get("inputs") {
-        Some(Value::Array(inputs)) => (inputs.clone(), true),
-        Some(one) => (vec![one.clone()], false),
-        None => {
-            let message =
-                "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}, or events instead of texts".to_owned();
-            return Err(refused(400, "invalid_request", message, "inputs"));
+/// What a request says.
+pub struct Body {
+    pub inputs: Vec<Value>,
+    /// Whether the inputs were a list.
+    pub many: bool,
+    pub parameters: Map<String, Value>,
+}
+
+/// Members of a request; `options` is how older clients of Hugging Face ask to wait for a model, and says nothing here.
+const MEMBERS: [&str; 4] = ["inputs", "parameters", "stream", "options"];
+
+impl Body {
+    /// `function` is the name of the one that is asked.
+    fn read(function: &str, input: &Value, shape: Shape) -> Result<Self, ApiError> {
+        let (inputs, many) = match input.get("inputs") {
+            Some(Value::Array(inputs)) => (inputs.clone(), true),
+            Some(one) => (vec![one.clone()], false),
+            None => {
+                let message =
+                    "the body must be {\"inputs\": TEXT} or {\"inputs\": [TEXT, ...]}, or events instead of texts".to_owned();
+                return Err(refused(400, "invalid_request", message, "inputs"));
+            }
+        };
+        if inputs.is_empty() {
+            return Err(refused(400, "invalid_request", "`inputs` is an empty list".to_owned(), "inputs"));
         }
-    };
-    if inputs.is_empty() {
-        return Err(refused(400, "invalid_request", "`inputs` is an empty list".to_owned(), "inputs"));
+        let mut parameters = match input.get("parameters") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(parameters)) => parameters.clone(),
+            Some(_) => {
+                return Err(refused(400, "invalid_request", "`parameters` must be an object".to_owned(), "parameters"));
+            }
+        };
+        for (name, value) in input.as_object().into_iter().flatten().filter(|(name, _)| !MEMBERS.contains(&name.as_str())) {
+            // Of all tasks feature-extraction alone has its parameters beside the inputs.
+            if shape != Shape::Bare || function != "embed" {
+                let message = format!("`{name}` is not read; known: inputs, parameters, stream. Options stand in `parameters`");
+                return Err(refused(400, "invalid_request", message, name));
+            }
+            parameters.insert(name.clone(), value.clone());
+        }
+        Ok(Self { inputs, many, parameters })
     }
-    let function = tuned(&known.function, input.get("parameters"))?;
+
+    /// The same, and what the bare shape wants beside it.
+    fn read_for(known: &Known, input: &Value, shape: Shape) -> Result<(Self, Wanted), ApiError> {
+        let name = known.function.spec().name;
+        let mut body = Self::read(name, input, shape)?;
+        let wanted = match shape {
+            Shape::Whole => Wanted::default(),
+            Shape::Bare => Wanted::of(&*known.function, &mut body)?,
+        };
+        Ok((body, wanted))
+    }
+}
+
+pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Result<Value, ApiError> {
+    let (body, wanted) = Body::read_for(known, input, shape)?;
+    let function = tuned(&known.function, &body.parameters)?;
     let spec = function.spec();
-    if inputs.len() > spec.limits.slice {
-        let message = format!("{} inputs were given; {name} takes {} at most", inputs.len(), spec.limits.slice);
+    if body.inputs.len() > spec.limits.slice {
+        let (count, most, of) = (body.inputs.len(), spec.limits.slice, of_model(&spec.model));
+        let message = format!("{count} inputs were given; {name}{of} takes {most} at most");
         return Err(refused(413, "too_large", message, "inputs"));
     }
-    let outputs = outputs(known, &*function, &inputs).await?;
+    let outputs = outputs(known, &*function, &body.inputs).await?;
     let rejections: Vec<(usize, &Value)> =
         outputs.iter().enumerate().filter_map(|(index, output)| Some((index, output.get("rejected")?))).collect();
     // In a batch a refusal has its place beside the answers; alone, or where there is no such place, it is the answer.
     if let Some((index, rejected)) = rejections.first().filter(|_| rejections.len() == outputs.len() || shape == Shape::Bare) {
-        return Err(rejection("inputs", *index, rejected));
+        return Err(rejection("inputs", *index, rejected, &spec.model));
     }
     if shape == Shape::Bare {
-        let bare = |output: &Value| function.requests().map_or_else(|| output.clone(), |requests| requests.bare(output));
-        let mut all: Vec<Value> = outputs.iter().map(bare).collect();
-        let listed = function.requests().is_some_and(|requests| requests.listed());
-        return Ok(if many || listed { all.into() } else { all.pop().unwrap_or_default() });
+        return wanted.answer(&*function, &body, &outputs);
     }
     let tokens: u64 = outputs.iter().map(tokens).sum();
     let truncated: Vec<bool> = outputs.iter().map(|output| output["truncated"] == true).collect();
@@ -61,46 +105,50 @@ fn tokens(output: &Value) -> u64 {
         .map_or_else(|| written(output), |all| all.iter().map(written).sum())
 }
 
-/// The answer to one input in pieces: `{"text"}` for each, then `{"output", "model"}`, or `{"error"}`.
-pub fn stream(known: &Known, input: &Value, place: OwnedSemaphorePermit) -> Result<Events, ApiError> {
-    let one = match input.get("inputs") {
-        Some(Value::Array(inputs)) if inputs.len() == 1 => &inputs[0],
-        Some(one) if !one.is_array() => one,
-        _ => return Err(refused(400, "invalid_request", "`stream` answers one input".to_owned(), "inputs")),
+/// The answer to one input in pieces: `{"text"}` for each, then `{"output", "model"}`, or `{"error"}`; bare ones as text-generation has
+/// them. What is refused before the first piece has a status of its own.
+pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSemaphorePermit) -> Result<Events, ApiError> {
+    let (body, wanted) = Body::read_for(known, input, shape)?;
+    let [one] = &body.inputs[..] else {
+        return Err(refused(400, "invalid_request", "`stream` answers one input".to_owned(), "inputs"));
     };
-    let function = tuned(&known.function, input.get("parameters"))?;
+    let function = tuned(&known.function, &body.parameters)?;
     if function.requests().is_none_or(|requests| requests.pieces().is_none()) {
         let message = format!("{} does not answer in pieces; leave `stream` out", function.spec().name);
         return Err(refused(400, "invalid_request", message, "stream"));
     }
     let model = function.spec().model.clone();
-    let read = known.offline.sitting().input(0, one);
-    let input = read.map_err(|rejection| refused(400, "invalid_request", rejection.detail.into(), "inputs"))?;
-    let event = move |piece: Piece| match piece {
-        Piece::Text(text) => json!({ "text": text }).to_string(),
-        Piece::End(output) => match output.and_then(answered) {
-            Ok(output) => json!({ "output": output, "model": model }).to_string(),
-            Err(error) => json!({ "error": { "type": error.kind, "message": error.message } }).to_string(),
-        },
+    let input = known.offline.sitting().input(0, one).map_err(|refused| {
+        let output = offline::output(Outcome::Reject(refused));
+        rejection("inputs", 0, &output["rejected"], &model)
+    })?;
+    let answered = {
+        let model = model.clone();
+        move |output: Value| match output.get("rejected") {
+            None => Ok(output),
+            Some(rejected) => Err(rejection("inputs", 0, rejected, &model)),
+        }
     };
-    Ok(pieces(function, input, place).map(event).boxed())
-}
-
-/// An output that is no refusal.
-fn answered(output: Value) -> Result<Value, ApiError> {
-    match output.get("rejected") {
-        None => Ok(output),
-        Some(rejected) => Err(rejection("inputs", 0, rejected)),
-    }
+    let pieces = begun(pieces(function, input, place), answered).await?;
+    let whole = move |piece: Piece| match piece {
+        Piece::Text(text) => json!({ "text": text }),
+        Piece::End(Ok(output)) => json!({ "output": output, "model": model }),
+        Piece::End(Err(error)) => json!({ "error": { "type": error.kind, "message": error.message } }),
+    };
+    let prompt = one.clone();
+    let bare = move |(number, piece): (usize, Piece)| match &piece {
+        Piece::Text(text) => wanted.piece(number + 1, &prompt, Ok(text)),
+        Piece::End(Ok(output)) => wanted.piece(number + 1, &prompt, Err(output)),
+        Piece::End(Err(error)) => error.bare(),
+    };
+    Ok(match shape {
+        Shape::Whole => pieces.map(whole).map(|event| event.to_string()).boxed(),
+        Shape::Bare => pieces.enumerate().map(bare).map(|event| event.to_string()).boxed(),
+    })
 }
 
 /// The function, with what the request wants otherwise.
-pub fn tuned(function: &Arc<dyn Function>, parameters: Option<&Value>) -> Result<Arc<dyn Function>, ApiError> {
-    let wanted = match parameters {
-        None | Some(Value::Null) => return Ok(function.clone()),
-        Some(Value::Object(wanted)) => wanted,
-        Some(_) => return Err(refused(400, "invalid_request", "`parameters` must be an object".to_owned(), "parameters")),
-    };
+pub fn tuned(function: &Arc<dyn Function>, wanted: &Map<String, Value>) -> Result<Arc<dyn Function>, ApiError> {
     let Some(name) = wanted.keys().next() else { return Ok(function.clone()) };
     match function.requests() {
         Some(requests) => requests
@@ -127,8 +175,13 @@ pub fn failed(error: CallError) -> ApiError {
     }
 }
 
-/// What HTTP says of an input that a function refuses.
-pub fn rejection(inputs: &str, index: usize, rejected: &Value) -> ApiError {
+/// A model as messages name it.
+pub fn of_model(model: &str) -> String {
+    if model.is_empty() { String::new() } else { format!(" (model {model})") }
+}
+
+/// What HTTP says of an input that a function refuses: which one, which model does, and why; `detail` has the limit where there is one.
+pub fn rejection(inputs: &str, index: usize, rejected: &Value, model: &str) -> ApiError {
     let (status, kind) = match rejected["code"].as_str().unwrap_or_default() {
         "text_too_long" | "question_too_long" | "label_too_long" | "too_expensive" | "too_many_items" | "too_many_masks" => {
             (413, "too_large")
@@ -137,6 +190,6 @@ pub fn rejection(inputs: &str, index: usize, rejected: &Value) -> ApiError {
         _ => (422, "unprocessable"),
     };
     let field = rejected["field"].as_str().map_or_else(String::new, |field| format!(".{field}"));
-    let message = format!("input {index}: {}", rejected["detail"].as_str().unwrap_or_default());
+    let message = format!("input {index}{}: {}", of_model(model), rejected["detail"].as_str().unwrap_or_default());
     ApiError { status, kind, message, param: Some(format!("{inputs}.{index}{field}")) }
 }

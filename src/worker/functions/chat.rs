@@ -2,10 +2,10 @@
 //!
 //! What a request leaves out is as the pipeline's options say, so that an answer is greedy where they do not say otherwise.
 
-use super::pieces::{Piece, pieces};
+use super::pieces::{Piece, begun, pieces};
 use super::{Functions, Known, call};
 use crate::admin::{ApiError, Events, Said};
-use crate::function::Function;
+use crate::function::{Function, example};
 use futures_util::stream::{StreamExt, iter, once};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -46,7 +46,9 @@ impl Asked {
             return Err(refused("log-probabilities come without `stream` alone", "logprobs"));
         }
         let usage = is(input.get("stream_options").and_then(|options| options.get("include_usage")));
-        Ok(Self { model: input.get("model").and_then(Value::as_str).map(str::to_owned), messages, parameters, stream, usage })
+        // huggingface_hub writes `dummy` where its user names an address and no model.
+        let model = input.get("model").and_then(Value::as_str).filter(|name| *name != "dummy").map(str::to_owned);
+        Ok(Self { model, messages, parameters, stream, usage })
     }
 }
 
@@ -89,16 +91,30 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
         "n" => Some(("num_return_sequences", value.clone())),
         "tools" | "functions" if value.as_array().is_some_and(Vec::is_empty) => None,
         "tools" | "functions" => return Err(refused("tools are not called here", name)),
-        "response_format" => match value["type"].as_str() {
-            Some("text") => None,
-            Some("json_schema") => match &value["json_schema"]["schema"] {
-                schema @ Value::Object(_) => Some(("schema", schema.clone())),
-                _ => return Err(refused("`response_format` of type json_schema needs an object `json_schema.schema`", name)),
-            },
-            _ => return Err(refused("`response_format` is of type text or json_schema", name)),
-        },
+        "response_format" => schema(value)?.map(|schema| ("schema", schema)),
         other => Some((other, value.clone())),
     })
+}
+
+/// The schema that an answer is held to; huggingface_hub and other servers' clients have it in `value` or `schema` of a json_object.
+fn schema(format: &Value) -> Result<Option<Value>, ApiError> {
+    let (schema, place) = match format["type"].as_str() {
+        Some("text") => return Ok(None),
+        Some("json_schema") => (&format["json_schema"]["schema"], "`json_schema.schema`"),
+        Some("json_object") => match format.get("value").or_else(|| format.get("schema")) {
+            Some(schema) => (schema, "`value`"),
+            None => {
+                let message = "`response_format` of type json_object needs a schema in `value`: answers are not held to JSON of any \
+                               shape; use type json_schema";
+                return Err(refused(message, "response_format"));
+            }
+        },
+        _ => return Err(refused("`response_format` is of type text, json_schema or json_object", "response_format")),
+    };
+    match schema {
+        Value::Object(_) => Ok(Some(schema.clone())),
+        _ => Err(refused(format!("`response_format` needs an object as {place}"), "response_format")),
+    }
 }
 
 impl Functions {
@@ -112,14 +128,19 @@ impl Functions {
             let seed = uuid::Uuid::new_v4().as_u128() as u64 >> 11;
             asked.parameters.insert("seed".into(), seed.into());
         }
-        let function = call::tuned(&known.function, Some(&Value::Object(asked.parameters.clone()))).map_err(at_top)?;
-        let input = json!({ "messages": asked.messages });
+        let function = call::tuned(&known.function, &asked.parameters).map_err(at_top)?;
+        let mut input = json!({ "messages": asked.messages });
+        if let Some(about) = known.function.requests().map(|requests| requests.about()) {
+            // Where the pipeline's events have their messages.
+            let options = about.options.as_object().cloned().unwrap_or_default();
+            input = example::event(input, about.fields, &options);
+        }
         let head = Head::new(&*function);
         if asked.stream {
             return Ok(Said::Events(stream(&known, function, &input, head, asked.usage, place).await?));
         }
         let output = call::outputs(&known, &*function, std::slice::from_ref(&input)).await?.pop().unwrap_or_default();
-        Ok(Said::Whole(head.whole(&fields(output)?)))
+        Ok(Said::Whole(head.whole(&fields(output, &head.model)?)))
     }
 }
 
@@ -133,14 +154,15 @@ fn at_top(error: ApiError) -> ApiError {
 }
 
 /// The fields of an answer, or why there is none.
-fn fields(output: Value) -> Result<Value, ApiError> {
-    match output.get("rejected") {
-        None => Ok(output),
-        Some(rejected) => {
-            let param = rejected["field"].as_str().unwrap_or("messages").to_owned();
-            Err(ApiError { param: Some(param), ..call::rejection("messages", 0, rejected) })
-        }
-    }
+fn fields(output: Value, model: &str) -> Result<Value, ApiError> {
+    let Some(rejected) = output.get("rejected") else { return Ok(output) };
+    let param = rejected["field"].as_str().unwrap_or("messages").to_owned();
+    let what = match param.rsplit_once('.').filter(|(_, last)| last.parse::<usize>().is_ok()) {
+        Some((_, place)) => format!("message {place}"),
+        None => "the conversation".to_owned(),
+    };
+    let message = format!("{what}{}: {}", call::of_model(model), rejected["detail"].as_str().unwrap_or_default());
+    Err(ApiError { param: Some(param), message, ..call::rejection("messages", 0, rejected, model) })
 }
 
 /// What all parts of an answer say.
@@ -217,19 +239,10 @@ async fn stream(
     place: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<Events, ApiError> {
     let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
-    let mut pieces = pieces(function, input, place);
-    let first = match pieces.next().await {
-        Some(Piece::End(output)) => Piece::End(Ok(fields(output?)?)),
-        Some(text) => text,
-        None => return Err(ApiError { status: 500, kind: "internal", message: "there is no answer".into(), param: None }),
-    };
+    let model = head.model.clone();
+    let pieces = begun(pieces(function, input, place), move |output| fields(output, &model)).await?;
     let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
     let chunks = move |piece: Piece| {
-        // A refusal is no answer that ends well.
-        let piece = match piece {
-            Piece::End(output) => Piece::End(output.and_then(fields)),
-            text => text,
-        };
         let all = match piece {
             Piece::Text(text) => vec![head.chunk(json!({ "content": text }), Value::Null)],
             Piece::End(Ok(fields)) => {
@@ -246,8 +259,7 @@ async fn stream(
         };
         iter(all)
     };
-    let rest = once(async { first }).chain(pieces).flat_map(chunks);
-    Ok(once(async { begin }).chain(rest).boxed())
+    Ok(once(async { begin }).chain(pieces.flat_map(chunks)).boxed())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What each function takes and answers, found once.
 
+use super::hugging_face;
 use crate::admin::FunctionDoc;
 use crate::function::Function;
 use crate::function::schema::{Schema, schema};
@@ -30,7 +31,7 @@ fn document(pipeline: &str, function: &dyn Function) -> FunctionDoc {
         input,
         parameters,
         output,
-        bare,
+        bare: hugging_face::schema(spec.name, &bare),
         example,
         pieces,
     }

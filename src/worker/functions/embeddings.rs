@@ -50,14 +50,11 @@ impl Functions {
     pub(super) fn of_task(&self, task: &str, name: Option<&str>) -> Result<Known, ApiError> {
         let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner);
         let running = || all.iter().filter(|(_, known)| known.function.spec().name == task);
-        let named = |(pipeline, known): &(&String, &Known)| {
-            let model = known.function.spec().model.as_str();
-            name.is_none_or(|name| {
-                name == pipeline.as_str() || name == task || name == model || model.split('@').next() == Some(name)
-            })
-        };
+        let named = |(pipeline, known): &(&String, &Known)| name.is_none_or(|name| known.is_called(pipeline, name));
+        // A pipeline's own name goes before that of a model or function, which several may share.
+        let own = name.and_then(|name| running().find(|(pipeline, _)| *pipeline == name));
         let mut found = running().filter(named);
-        match (found.next(), found.next()) {
+        match own.map_or_else(|| (found.next(), found.next()), |own| (Some(own), None)) {
             (Some((_, only)), None) => Ok(only.clone()),
             (Some(_), Some(_)) => {
                 Err(refused(400, format!("several pipelines run `{task}`; name one of {}", names(running())), "model"))
@@ -69,7 +66,8 @@ impl Functions {
             (None, _) => {
                 let known = names(running());
                 let known = if known.is_empty() { format!("no pipeline runs `{task}`") } else { format!("known: {known}") };
-                Err(refused(404, format!("there is no such model here; {known}"), "model"))
+                let asked = name.map_or_else(|| "a model".to_owned(), |name| format!("`{name}`"));
+                Err(refused(404, format!("there is no {asked} here that runs `{task}`; {known}"), "model"))
             }
         }
     }
@@ -93,19 +91,20 @@ fn names<'a>(of: impl Iterator<Item = (&'a String, &'a Known)>) -> String {
 pub async fn answer(known: &Known, asked: Asked) -> Result<Value, ApiError> {
     let spec = known.function.spec();
     if asked.texts.len() > spec.limits.slice {
-        let message = format!("{} texts were given; the limit is {}", asked.texts.len(), spec.limits.slice);
+        let (count, most, of) = (asked.texts.len(), spec.limits.slice, call::of_model(&spec.model));
+        let message = format!("{count} texts were given; {}{of} takes {most} at most", spec.name);
         return Err(refused(413, message, "input"));
     }
     let outputs = call::outputs(known, &*known.function, &asked.texts).await?;
     let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
     for (index, output) in outputs.into_iter().enumerate() {
         if let Some(rejected) = output.get("rejected") {
-            let error = call::rejection("input", index, rejected);
+            let error = call::rejection("input", index, rejected, &spec.model);
             return Err(ApiError { param: Some(format!("input.{index}")), ..error });
         }
         let own = output["embedding"].as_array().map_or(0, Vec::len) as u64;
         if asked.dimensions.is_some_and(|wanted| wanted != own) {
-            let message = format!("`dimensions` cannot be changed; the model's vectors have {own}");
+            let message = format!("`dimensions` cannot be changed; the vectors of {} have {own}", spec.model);
             return Err(refused(400, message, "dimensions"));
         }
         tokens += output["tokens"].as_u64().unwrap_or(0);

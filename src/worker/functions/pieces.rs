@@ -4,7 +4,7 @@
 use crate::admin::ApiError;
 use crate::function::offline;
 use crate::function::{Function, Input};
-use futures_util::stream::{BoxStream, StreamExt, unfold};
+use futures_util::stream::{BoxStream, StreamExt, once, unfold};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -51,6 +51,25 @@ pub fn pieces(function: Arc<dyn Function>, input: Input, place: OwnedSemaphorePe
         tokio::time::timeout(most, writing).await.map_err(late)?
     };
     unfold(State::Writing(Writing(tokio::spawn(timed)), from), next).boxed()
+}
+
+/// The same pieces once the first is there. What ends before it is an error with a status of its own; `answered` makes of an output what is
+/// answered, or the refusal that it is.
+pub async fn begun(
+    mut pieces: BoxStream<'static, Piece>,
+    answered: impl Fn(Value) -> Result<Value, ApiError> + Send + 'static,
+) -> Result<BoxStream<'static, Piece>, ApiError> {
+    let first = match pieces.next().await {
+        Some(Piece::End(output)) => Piece::End(Ok(answered(output?)?)),
+        Some(text) => text,
+        None => return Err(ApiError { status: 500, kind: "internal", message: "there is no answer".into(), param: None }),
+    };
+    let rest = pieces.map(move |piece| match piece {
+        // A refusal is no answer that ends well.
+        Piece::End(output) => Piece::End(output.and_then(&answered)),
+        text => text,
+    });
+    Ok(once(async { first }).chain(rest).boxed())
 }
 
 async fn next(state: State) -> Option<(Piece, State)> {

@@ -67,7 +67,7 @@ fn tiny() -> Functions {
     let pipeline = |name: &str, function: &str, model: &str| {
         format!("[[pipeline]]\nname = {name:?}\ntopic = \"t\"\nevent = \"json\"\nfunction = {function:?}\nmodel = {model:?}\n")
     };
-    let text = ["one", "answer", "fill", "many"].map(model).concat()
+    let text = ["one", "answer", "fill", "many", "nli"].map(model).concat()
         + &at("mt", "translate/marian_many")
         + &at("t5", "translate/t5")
         + &at("llama", "writer/llama")
@@ -79,7 +79,9 @@ fn tiny() -> Functions {
         + &pipeline("intent", "classify", "one")
         + &pipeline("faq", "answer", "answer")
         + &pipeline("vectors", "embed", "fill")
-        + &pipeline("mood", "sentiment", "many");
+        + &pipeline("mood", "sentiment", "many")
+        + &pipeline("subject", "classify", "nli")
+        + &pipeline("digest", "summarize", "fill");
     let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
     let functions = Functions::default();
     let registry = Registry::new(Options::default());
@@ -104,10 +106,14 @@ async fn a_request_has_parameters_and_a_shape() {
     let bare = ask("intent", request, Shape::Bare).await.unwrap();
     assert_eq!(bare[1], whole["outputs"][1]["labels"]);
     let one = ask("intent", json!({ "inputs": "good film" }), Shape::Bare).await.unwrap();
-    assert!(one[0]["label"].is_string(), "{one}");
+    assert!(one[0][0]["label"].is_string(), "labels of one text come in a list of one: {one}");
     let question = json!({ "question": "who?", "context": "Anna lives in Paris." });
     let found = ask("faq", json!({ "inputs": question, "parameters": { "top_k": 2 } }), Shape::Bare).await.unwrap();
     assert!(found[0]["answer"].is_string() && found.as_array().unwrap().len() == 2, "{found}");
+    let found = ask("faq", json!({ "inputs": question }), Shape::Bare).await.unwrap();
+    assert!(found["answer"].is_string(), "a single answer comes without a list: {found}");
+    let found = ask("faq", json!({ "inputs": [question, question] }), Shape::Bare).await.unwrap();
+    assert!(found[1]["answer"].is_string() && found.as_array().unwrap().len() == 2, "{found}");
     assert!(ask("mood", json!({ "inputs": ["good"] }), Shape::Bare).await.unwrap()[0][0]["score"].is_f64());
     let list = functions.list();
     let intent = list.as_array().unwrap().iter().find(|one| one["pipeline"] == "intent").unwrap();
@@ -130,6 +136,7 @@ async fn what_is_wrong_is_told_by_status_and_field() {
         ("intent", json!({ "inputs": [], }), 400, "inputs", "empty"),
         ("intent", json!({ "text": "a" }), 400, "inputs", "body must be"),
         ("intent", json!({ "inputs": vec!["a"; 257] }), 413, "inputs", "256"),
+        ("intent", json!({ "inputs": "a", "top_k": 1 }), 400, "top_k", "stand in `parameters`"),
         ("mood", json!({ "inputs": "a", "parameters": { "top_k": 1 } }), 400, "parameters.top_k", "takes none"),
         ("later", json!({ "inputs": "a" }), 503, "name", "loaded"),
         ("nobody", json!({ "inputs": "a" }), 404, "name", "intent (classify)"),
@@ -138,6 +145,31 @@ async fn what_is_wrong_is_told_by_status_and_field() {
         let found = (error.status, error.param.as_deref(), error.message.contains(said));
         assert_eq!(found, (status, Some(param), true), "{name}: {error}");
     }
+    // Index, model and limit, whichever door is taken.
+    let long = "a ".repeat(30_000);
+    let inputs = json!({ "inputs": ["a", long] });
+    let bare = functions.call("vectors", inputs.clone(), Shape::Bare).await.unwrap_err();
+    let vectors = functions.embeddings(json!({ "input": ["a", long] })).await.unwrap_err();
+    let rejected = functions.call("vectors", inputs, Shape::Whole).await.unwrap()["outputs"][1]["rejected"].clone();
+    for error in [bare, vectors] {
+        assert!(error.message.starts_with("input 1 (model fill@") && error.message.contains("20000"), "{error}");
+        assert!(error.message.ends_with(rejected["detail"].as_str().unwrap()), "{error}");
+    }
+    let many = vec!["a"; 257];
+    let many = [
+        functions.call("vectors", json!({ "inputs": many }), Shape::Bare).await.unwrap_err(),
+        functions.embeddings(json!({ "input": many })).await.unwrap_err(),
+    ];
+    for error in many {
+        assert!(
+            error.message.starts_with("257 ") && error.message.contains("(model fill@") && error.message.contains("256"),
+            "{error}"
+        );
+    }
+    let asked = json!({ "text": "a", "candidate_labels": vec!["a"; 1_001] });
+    let labels = functions.call("subject", json!({ "inputs": ["a", asked] }), Shape::Bare).await.unwrap_err();
+    assert_eq!(labels.param.as_deref(), Some("inputs.1.candidate_labels"));
+    assert!(labels.message.starts_with("input 1 (model nli@") && labels.message.contains("1000"), "{labels}");
     let some = json!({ "inputs": ["good", " "] });
     let answer = functions.call("intent", some.clone(), Shape::Whole).await.unwrap();
     assert_eq!(answer["outputs"][1]["rejected"]["code"], "empty_text");
@@ -145,6 +177,78 @@ async fn what_is_wrong_is_told_by_status_and_field() {
     assert_eq!((error.status, error.param.as_deref()), (422, Some("inputs.1.text")), "a bare list has no place for a refusal");
     let _all = functions.room.acquire_many(IN_WORK as u32).await.unwrap();
     assert_eq!(functions.call("intent", json!({ "inputs": "a" }), Shape::Whole).await.unwrap_err().status, 429);
+}
+
+/// Would catch: shapes and parameters that the clients of Hugging Face do not read, as they were tried.
+#[tokio::test]
+async fn bare_answers_are_as_their_clients_read_them() {
+    let functions = tiny();
+    let ask = async |name: &str, input: Value| functions.call(name, input, Shape::Bare).await;
+    let labels = json!({ "candidate_labels": ["sport", "food"], "multi_label": false });
+    let flat = ask("subject", json!({ "inputs": "good film", "parameters": labels })).await.unwrap();
+    assert!(flat[0]["label"].is_string() && flat.as_array().unwrap().len() == 2, "labels of the request come flat: {flat}");
+    let brought = json!({ "text": "good film", "candidate_labels": ["sport", "food"] });
+    assert_eq!(ask("subject", json!({ "inputs": brought })).await.unwrap()[0]["label"], flat[0]["label"]);
+    let listed = ask("subject", json!({ "inputs": ["good film", "bad film"], "parameters": labels })).await.unwrap();
+    assert_eq!(listed[0], flat);
+    let vector = ask("vectors", json!({ "inputs": "good film", "options": { "wait_for_model": true } })).await.unwrap();
+    assert_eq!((vector.as_array().unwrap().len(), vector[0].as_array().unwrap().len()), (1, 16));
+    let same = json!({
+        "inputs": ["good film"], "normalize": true, "truncate": true, "truncation_direction": "right", "prompt_name": null, "dimensions": 16,
+    });
+    assert_eq!(ask("vectors", same).await.unwrap(), vector);
+    assert!(
+        ask("digest", json!({ "inputs": "Good film. Bad film.", "parameters": { "clean_up_tokenization_spaces": true } }))
+            .await
+            .unwrap()[0]["summary_text"]
+            .is_string()
+    );
+    for (name, value, status) in [
+        ("normalize", json!(false), 400),
+        ("truncation_direction", json!("left"), 400),
+        ("encoding_format", json!("base64"), 400),
+        ("prompt_name", json!("query"), 400),
+        ("dimensions", json!(8), 400),
+        ("dimensions", json!("8"), 400),
+        ("nonsense", json!(8), 400),
+    ] {
+        let mut request = json!({ "inputs": "a" });
+        request[name] = value;
+        let error = ask("vectors", request).await.unwrap_err();
+        assert_eq!((error.status, error.param.clone()), (status, Some(format!("parameters.{name}"))));
+        assert!(error.message.contains(&format!("`{name}`")), "{error}");
+    }
+    let long = json!({ "inputs": ["a", "a ".repeat(100)], "truncate": false });
+    let error = ask("vectors", long).await.unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (413, Some("inputs.1")));
+    assert_eq!(error.bare(), json!({ "error": error.message, "error_type": "validation", "param": "inputs.1" }));
+}
+
+/// Would catch: a model that clients cannot find by the names that requests take, one that these paths do not run.
+#[tokio::test]
+async fn models_are_listed_for_clients_of_openai() {
+    let functions = tiny();
+    let listed = functions.models();
+    assert_eq!((&listed["object"], listed["data"].as_array().unwrap().len()), (&json!("list"), 1));
+    let one = &listed["data"][0];
+    assert_eq!((&one["id"], &one["object"], &one["function"]), (&json!("vectors"), &json!("model"), &json!("embed")));
+    assert!(one["created"].as_u64().unwrap() > 1_700_000_000);
+    for name in ["vectors", "embed", "fill", one["model"].as_str().unwrap()] {
+        assert_eq!(functions.model(name).unwrap(), *one, "{name}");
+        assert!(functions.embeddings(json!({ "input": "a", "model": name })).await.is_ok(), "{name}");
+    }
+    for name in ["intent", "gpt-4", ""] {
+        let error = functions.model(name).unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (404, Some("model")));
+        assert!(error.message.ends_with("known: vectors"), "{error}");
+    }
+    // A second pipeline whose model has the name of the first: the first is meant by it, and nothing is guessed.
+    let known = functions.by_pipeline.read().unwrap()["vectors"].clone();
+    functions.add("fill", known.function, known.offline);
+    assert_eq!(functions.model("fill").unwrap()["id"], "fill");
+    assert!(functions.embeddings(json!({ "input": "a", "model": "fill" })).await.is_ok());
+    assert_eq!(functions.model("embed").unwrap_err().status, 404);
+    assert_eq!(functions.embeddings(json!({ "input": "a", "model": "embed" })).await.unwrap_err().status, 400);
 }
 
 /// Would catch: numbers of another order or length in the two encodings, a pipeline that embeds nothing.
@@ -211,11 +315,18 @@ async fn what_is_documented_is_answered() {
     let functions = tiny();
     let documented = functions.documented();
     let names: Vec<&str> = documented.iter().map(|one| one.pipeline.as_str()).collect();
-    assert_eq!(names, ["faq", "french", "guess", "intent", "mood", "short", "vectors"]);
+    assert_eq!(names, ["digest", "faq", "french", "guess", "intent", "mood", "short", "subject", "vectors"]);
     for one in &documented {
         let answer = functions.call(&one.pipeline, json!({ "inputs": one.example }), Shape::Whole).await.unwrap();
         let fields = answer["outputs"][0].as_object().unwrap();
         assert!(fields.keys().all(|name| one.output["properties"].get(name).is_some()), "{answer}");
     }
+    let openapi = crate::admin::openapi_of(&documented, 1);
+    let schema =
+        |path: &str| openapi["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"].clone();
+    assert_eq!(schema("/v1/embeddings")["input"]["anyOf"][0]["maxLength"], 100_000);
+    assert_eq!(schema("/v1/embeddings")["input"]["anyOf"][1]["maxItems"], 256);
+    let inputs = &schema("/hf/subject")["inputs"]["anyOf"];
+    assert_eq!((&inputs[0]["anyOf"][0]["maxLength"], &inputs[1]["maxItems"]), (&json!(100_000), &json!(256)));
     assert!(Arc::ptr_eq(&documented[0], &functions.documented()[0]), "it is found once");
 }

@@ -17,6 +17,13 @@ pub async fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path} answers {text}: {error}")))
 }
 
+/// The answer to a POST of JSON as it comes, such as events; chunks are put together.
+pub async fn raw(address: &str, path: &str, body: &Value) -> String {
+    let (status, text) = ask(address, "POST", path, &body.to_string()).await;
+    assert_eq!(status, 200, "{text}");
+    text
+}
+
 async fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     let answer = timeout(Duration::from_secs(60), async {
         let mut socket = TcpStream::connect(address).await.unwrap();

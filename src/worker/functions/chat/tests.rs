@@ -17,6 +17,10 @@ use std::time::Duration;
 
 /// A worker with one pipeline, whose model is the tiny one of the import.
 fn functions() -> Functions {
+    functions_with("max_new_tokens = 8")
+}
+
+fn functions_with(options: &str) -> Functions {
     let folder = tempfile::tempdir().unwrap();
     let request = Request {
         file: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import/llama.gguf"),
@@ -28,7 +32,7 @@ fn functions() -> Functions {
     import(&request).unwrap();
     let text = format!(
         "[models.tiny]\npath = {:?}\n[[pipeline]]\nname = \"chat\"\ntopic = \"t\"\nevent = \"json\"\nfunction = \"generate\"\n\
-         model = \"tiny\"\noptions = {{ max_new_tokens = 8 }}\n",
+         model = \"tiny\"\noptions = {{ {options} }}\n",
         request.folder.display().to_string()
     );
     let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
@@ -88,16 +92,67 @@ async fn forms_and_log_probabilities() {
     let schema = json!({ "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] });
     let request = json!({
         "messages": [{ "role": "user", "content": "x" }], "max_completion_tokens": 20,
-        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "strict": true, "schema": schema } },
+        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "strict": true, "schema": schema.clone() } },
     });
     let answer = whole(&functions, request).await.unwrap();
     let value: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
     assert!(value["ok"].is_boolean(), "{answer}");
+    // As huggingface_hub writes the same, with a model that it makes up.
+    let request = json!({
+        "messages": [{ "role": "user", "content": "x" }], "max_tokens": 20, "model": "dummy",
+        "response_format": { "type": "json_object", "value": schema },
+    });
+    assert_eq!(
+        whole(&functions, request).await.unwrap()["choices"][0]["message"]["content"],
+        answer["choices"][0]["message"]["content"]
+    );
     let request = json!({ "messages": [{ "role": "user", "content": "x" }], "logprobs": true, "top_logprobs": 2 });
     let answer = whole(&functions, request).await.unwrap();
     let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
     assert_eq!(content.len() as u64, answer["usage"]["completion_tokens"].as_u64().unwrap());
     assert_eq!(content[0]["top_logprobs"].as_array().unwrap().len(), 2);
+}
+
+/// Would catch: a conversation that is looked for where the door does not put it, a refusal that names another place.
+#[tokio::test]
+async fn messages_stand_where_the_pipelines_events_have_them() {
+    let functions = functions_with("max_new_tokens = 8, fields = { messages = \"talk.turns\" }");
+    let usual = self::functions();
+    let hi = json!({ "messages": [{ "role": "user", "content": "Hi" }] });
+    let answer = whole(&functions, hi.clone()).await.unwrap();
+    assert_eq!(answer["choices"], whole(&usual, hi).await.unwrap()["choices"]);
+}
+
+/// Would catch: a refusal from which nobody learns which message, which model, or how much would be taken.
+#[tokio::test]
+async fn refusals_name_message_model_and_limit() {
+    let functions = functions();
+    let turn = |content: &str| json!({ "role": "user", "content": content });
+    let long = "a ".repeat(30_000);
+    for (messages, status, param, said) in [
+        (json!([turn("a"), turn(&long)]), 413, "messages.1", "20000"),
+        (json!([turn("a\0"), turn("b")]), 422, "messages.0", "U+0000"),
+        (json!([turn("a"), turn(" ")]), 422, "messages", "last message"),
+        (Value::from(vec![turn("a"); 1_001]), 413, "messages", "1000"),
+    ] {
+        for stream in [false, true] {
+            let request = json!({ "messages": messages, "stream": stream });
+            let error = functions.chat(request).await.err().unwrap();
+            assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
+            let place = param.strip_prefix("messages.").map_or("the conversation".to_owned(), |place| format!("message {place}"));
+            assert!(error.message.starts_with(&format!("{place} (model tiny@")) && error.message.contains(said), "{error}");
+        }
+    }
+    let request = json!({ "inputs": " " });
+    let error = functions.stream("chat", request, Shape::Bare).await.err().unwrap();
+    assert!(error.message.starts_with("input 0 (model tiny@"), "{error}");
+    let documented = functions.documented();
+    let openapi = crate::admin::openapi_of(&documented, 1);
+    let chat = &openapi["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    let messages = &chat["properties"]["messages"];
+    assert_eq!(messages["maxItems"], 1_000);
+    assert_eq!(messages["items"]["properties"]["content"]["anyOf"][0]["maxLength"], 100_000);
+    assert_eq!(chat["properties"]["stop"]["maxItems"], 16);
 }
 
 #[tokio::test]
@@ -119,6 +174,7 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
         (json!({ "messages": hi, "response_format": { "type": "json_object" } }), 400, "response_format"),
         (json!({ "messages": hi, "response_format": { "type": "json_schema", "json_schema": {} } }), 400, "response_format"),
+        (json!({ "messages": hi, "response_format": { "type": "json_object", "value": 7 } }), 400, "response_format"),
         (json!({ "messages": hi, "stream": true, "logprobs": true }), 400, "logprobs"),
     ] {
         let error = functions.chat(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
@@ -137,17 +193,77 @@ async fn a_function_streams_what_it_answers() {
     let answer = functions.call("generate", request.clone(), Shape::Whole).await.unwrap();
     let counted = |name: &str| answer["outputs"][0][name].as_u64().unwrap();
     assert_eq!(answer["usage"]["tokens"], counted("prompt_tokens") + counted("generated_tokens"));
-    let events: Vec<String> = functions.stream("generate", request).await.unwrap().collect().await;
+    let events: Vec<String> = functions.stream("generate", request, Shape::Whole).await.unwrap().collect().await;
     let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
     assert_eq!(text, answer["outputs"][0]["generated_text"].as_str().unwrap());
     assert_eq!(events.last().unwrap()["output"], answer["outputs"][0]);
-    let many = functions.stream("generate", json!({ "inputs": ["a", "b"] })).await.err().unwrap();
+    let many = functions.stream("generate", json!({ "inputs": ["a", "b"] }), Shape::Whole).await.err().unwrap();
     assert_eq!(many.param.as_deref(), Some("inputs"));
+    let empty = functions.stream("generate", json!({ "inputs": " " }), Shape::Whole).await.err().unwrap();
+    assert_eq!((empty.status, empty.param.as_deref()), (422, Some("inputs.0.text")), "refused before the first piece");
     let copy = crate::function::copy::Copy::new(json!({ "fields": ["a"] }).as_object().unwrap()).unwrap();
     functions.add("copied", Arc::new(copy), Arc::new(crate::function::offline::Plain));
-    let error = functions.stream("copied", json!({ "inputs": { "a": 1 } })).await.err().unwrap();
+    let error = functions.stream("copied", json!({ "inputs": { "a": 1 } }), Shape::Whole).await.err().unwrap();
     assert_eq!((error.status, error.param.as_deref()), (400, Some("stream")));
+}
+
+/// Would catch: parameters of text-generation that are passed over or refused for no reason, pieces that its clients cannot read.
+#[tokio::test]
+async fn text_generation_is_answered_as_its_clients_ask() {
+    let functions = functions();
+    let ask = async |mut parameters: Value| {
+        if parameters.get("grammar").is_none() {
+            // The tiny model would end early.
+            parameters["min_new_tokens"] = 8.into();
+        }
+        functions.call("chat", json!({ "inputs": "Once upon", "parameters": parameters }), Shape::Bare).await
+    };
+    let plain = ask(json!({})).await.unwrap();
+    let text = plain["generated_text"].as_str().unwrap();
+    let same = json!({ "do_sample": false, "best_of": 1, "watermark": false, "truncate": null, "return_full_text": true });
+    assert_eq!(ask(same).await.unwrap()["generated_text"], format!("Once upon{text}"));
+    assert_ne!(ask(json!({ "do_sample": true, "seed": 3 })).await.unwrap(), plain);
+    let told = ask(json!({ "details": true, "top_n_tokens": 2 })).await.unwrap();
+    let details = &told["details"];
+    assert_eq!((&details["finish_reason"], &details["prefill"]), (&json!("length"), &json!([])));
+    assert_eq!(details["tokens"].as_array().unwrap().len(), 8);
+    assert!(details["tokens"][0]["id"].is_u64() && details["tokens"][0]["logprob"].is_f64(), "{told}");
+    let schema = json!({ "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] });
+    let held = ask(json!({ "grammar": { "type": "json", "value": schema }, "max_new_tokens": 20 })).await.unwrap();
+    assert!(held["generated_text"].as_str().unwrap().contains("ok"), "{held}");
+    for (name, value) in [
+        ("best_of", json!(2)),
+        ("watermark", json!(true)),
+        ("truncate", json!(4)),
+        ("decoder_input_details", json!(true)),
+        ("adapter_id", json!("a")),
+        ("grammar", json!({ "type": "regex", "value": "a" })),
+        ("grammar", json!({ "type": "json", "value": "a" })),
+    ] {
+        let mut parameters = json!({});
+        parameters[name] = value;
+        let error = ask(parameters).await.unwrap_err();
+        assert_eq!((error.status, error.param), (400, Some(format!("parameters.{name}"))));
+    }
+    let talk =
+        json!({ "inputs": { "messages": [{ "role": "user", "content": "x" }] }, "parameters": { "return_full_text": true } });
+    assert_eq!(
+        functions.call("chat", talk, Shape::Bare).await.unwrap_err().param.as_deref(),
+        Some("parameters.return_full_text")
+    );
+
+    let request = json!({ "inputs": "Once upon", "parameters": { "return_full_text": true, "min_new_tokens": 8 } });
+    let events: Vec<String> = functions.stream("chat", request, Shape::Bare).await.unwrap().collect().await;
+    let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let pieces: String = events.iter().map(|event| event["token"]["text"].as_str().unwrap()).collect();
+    assert_eq!(pieces, text);
+    let numbers: Vec<u64> = events.iter().map(|event| event["index"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+    let (last, before) = events.split_last().unwrap();
+    assert_eq!(last["generated_text"], format!("Once upon{text}"));
+    assert_eq!((&last["details"]["finish_reason"], &last["details"]["generated_tokens"]), (&json!("length"), &json!(8)));
+    assert!(before.iter().all(|event| event["generated_text"].is_null() && event["details"].is_null()));
 }
 
 /// Writes one piece and then refuses, or never ends.
