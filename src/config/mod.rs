@@ -2,6 +2,7 @@
 
 mod explain;
 mod kafka;
+mod models;
 mod overlay;
 mod pipeline;
 mod postgres;
@@ -13,9 +14,10 @@ mod validate;
 
 pub use explain::explain;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
+pub use models::{Model, Models};
 pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
-pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
+pub use service::{Admin, Limits, LogFormat, Memory, Telemetry};
 pub use span::Span;
 pub use validate::{FUNCTIONS, http_url, nearest};
 
@@ -34,7 +36,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub memory: Memory,
     pub limits: Limits,
-    pub models: BTreeMap<String, Model>,
+    pub models: Models,
     pub pipeline: Vec<Pipeline>,
     /// Signals of the function `recommend`, and of `millrace eval recommend`.
     pub recommend: Option<recommend::Recommend>,
