@@ -1,6 +1,7 @@
 //! One section a file; defaults, units, validation. Reads a file and an environment that it is given, nothing else.
 
 mod explain;
+mod hub;
 mod kafka;
 mod models;
 mod overlay;
@@ -13,6 +14,7 @@ mod span;
 mod validate;
 
 pub use explain::explain;
+pub use hub::Hub;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use models::{Model, Models};
 pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
@@ -33,6 +35,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub postgres: Postgres,
     pub admin: Admin,
+    pub hub: Hub,
     pub telemetry: Telemetry,
     pub memory: Memory,
     pub limits: Limits,

@@ -2,6 +2,7 @@
 
 use super::batches::{Example, batches};
 use super::checkpoint::accuracy;
+use super::journal::Point;
 use super::network::Network;
 use super::optimiser::{AdamW, rate_at};
 use anyhow::{Context, Result};
@@ -65,8 +66,15 @@ fn gradients(network: &Network, examples: &[Example], batch: &[usize]) -> Result
     })
 }
 
-/// Trains `network` in place and leaves the weights that did best on `dev` in it.
-pub fn fit(network: &Network, train: &[Example], dev: &[Example], plan: &Plan) -> Result<Fitted> {
+/// Trains `network` in place and leaves the weights that did best on `dev` in it. `note` is told the loss and the rate of every
+/// fiftieth step and of those that are measured, and what was measured.
+pub fn fit(
+    network: &Network,
+    train: &[Example],
+    dev: &[Example],
+    plan: &Plan,
+    note: &mut dyn FnMut(&[Point]) -> Result<()>,
+) -> Result<Fitted> {
     let epochs: Vec<_> = (0..plan.epochs).map(|e| batches(train, plan.batch, plan.seed.wrapping_add(e as u64))).collect();
     let steps: usize = epochs.iter().map(Vec::len).sum();
     let bar = ProgressBar::new(steps as u64);
@@ -83,7 +91,8 @@ pub fn fit(network: &Network, train: &[Example], dev: &[Example], plan: &Plan) -
             let by_steps = (fitted.steps + 1) as f64 / (steps + 1) as f64;
             let by_clock = plan.minutes.map_or(0.0, |minutes| start.elapsed().as_secs_f64() / (60.0 * minutes));
             let progress = by_steps.max(by_clock);
-            optimiser.step(&network.parameters, &stores, rate_at(progress, plan.rate))?;
+            let rate = rate_at(progress, plan.rate);
+            optimiser.step(&network.parameters, &stores, rate)?;
             fitted.steps += 1;
             fitted.tokens += batch.iter().map(|&i| train[i].ids.len()).sum::<usize>();
             let smooth = recent.map_or(loss, |r| 0.98 * r + 0.02 * loss);
@@ -92,6 +101,7 @@ pub fn fit(network: &Network, train: &[Example], dev: &[Example], plan: &Plan) -
             let speed = fitted.tokens as f64 / start.elapsed().as_secs_f64();
             bar.set_message(format!("loss {smooth:.3}, {speed:.0} tokens/s"));
             bar.inc(1);
+            let of_step = [Point::new(fitted.steps, "train/loss", smooth), Point::new(fitted.steps, "train/learning_rate", rate)];
             if (i + 1) % every == 0 || i + 1 == epoch.len() || progress >= 1.0 {
                 let reached = accuracy(network, dev)?;
                 bar.suspend(|| {
@@ -101,14 +111,19 @@ pub fn fit(network: &Network, train: &[Example], dev: &[Example], plan: &Plan) -
                         100.0 * reached
                     );
                 });
+                note(&of_step)?;
+                note(&[Point::new(fitted.steps, "dev/accuracy", reached)])?;
                 fitted.dev.push((fitted.steps, reached));
                 if reached > fitted.best {
                     fitted.best = reached;
                     let copy = |(name, var): (&String, &candle_core::Var)| Ok((name.clone(), var.as_tensor().copy()?));
                     best = network.parameters.iter().map(copy).collect::<Result<_>>()?;
                 }
-            } else if fitted.steps.is_multiple_of(50) && bar.is_hidden() {
-                println!("step {}/{steps}: loss {smooth:.4}, {speed:.0} tokens/s", fitted.steps);
+            } else if fitted.steps.is_multiple_of(50) {
+                note(&of_step)?;
+                if bar.is_hidden() {
+                    println!("step {}/{steps}: loss {smooth:.4}, {speed:.0} tokens/s", fitted.steps);
+                }
             }
             if progress >= 1.0 || plan.max_steps.is_some_and(|most| fitted.steps >= most) {
                 break 'all;
@@ -137,7 +152,19 @@ mod tests {
         let before = gradients(&network, &examples, &all).unwrap().0;
         let plan =
             Plan { epochs: 60, rate: 1.5e-2, batch: 24, weight_decay: 0.01, seed: 1, checks: 1, minutes: None, max_steps: None };
-        let fitted = fit(&network, &examples, &examples, &plan).unwrap();
+        let mut points = Vec::new();
+        let mut note = |new: &[Point]| {
+            points.extend_from_slice(new);
+            Ok(())
+        };
+        let fitted = fit(&network, &examples, &examples, &plan, &mut note).unwrap();
+        let of = |tag| points.iter().filter(|point| point.tag == tag).map(|point| (point.step, point.value)).collect::<Vec<_>>();
+        assert_eq!(of("dev/accuracy"), fitted.dev);
+        // One batch an epoch, each measured.
+        assert_eq!(of("train/loss").len(), 60);
+        assert_eq!(of("train/loss").last(), Some(&(60, fitted.last_loss)));
+        let rates = of("train/learning_rate");
+        assert!(rates.iter().all(|(_, rate)| (0.0..=plan.rate).contains(rate)) && rates[0].1 < rates[8].1, "{rates:?}");
         assert!(fitted.last_loss < before - 0.2, "{before} to {}", fitted.last_loss);
         assert_eq!(fitted.best, 1.0);
         assert_eq!(accuracy(&network, &examples).unwrap(), 1.0);

@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod export;
 pub mod fit;
 pub mod head;
+pub mod journal;
 mod lbfgs;
 pub mod metrics;
 pub mod network;

@@ -5,6 +5,7 @@ use crate::train::batches::Example;
 use crate::train::checkpoint::{Folder, accuracy};
 use crate::train::data::{Columns, Row, texts};
 use crate::train::fit::{Plan, fit};
+use crate::train::journal::Journal;
 use crate::train::{export, vocabulary};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashSet;
@@ -32,7 +33,9 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
     ));
 
     let plan = plan(args);
-    let fitted = fit(&network, &train, &dev, &plan)?;
+    let mut journal = Journal::start(&args.out.join("runs"))?;
+    let fitted = fit(&network, &train, &dev, &plan, &mut |points| journal.note(points))?;
+    journal.finish()?;
     let speed = fitted.tokens as f64 / fitted.seconds;
     report.say(format!(
         "trained {} steps in {:.0} s, {speed:.0} tokens/s; best dev accuracy {:.2}",
