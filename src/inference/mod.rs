@@ -12,6 +12,7 @@ pub mod causal;
 pub mod checkpoint;
 mod contents;
 mod described;
+mod dots;
 mod encoder;
 pub mod generate;
 mod handle;

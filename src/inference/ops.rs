@@ -3,6 +3,7 @@
 
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
+use super::dots::add_products;
 use gemm::{Parallelism, gemm};
 
 /// A matrix seen through strides: element `(r, c)` is `data[offset + r * row + c * col]`.
@@ -215,25 +216,39 @@ const SIDE: usize = 64;
 /// `out[rows, outputs] = x[rows, inputs] · tableᵀ + bias`, with a `table` `[outputs, inputs]` that belongs to somebody else; each row with
 /// the same bits however many there are. `out` is resized.
 pub fn project(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
+    let inputs = table.len() / bias.len().max(1);
+    biases(x.len() / inputs.max(1), bias, out);
+    if !add_products(x, table, inputs, out) {
+        project_by_gemm(x, table, bias, out);
+    }
+}
+
+/// The same where [`add_products`] does not run.
+fn project_by_gemm(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
     let (n, inputs) = (bias.len(), table.len() / bias.len().max(1));
-    if x.len() == inputs {
-        project(&[x, x].concat(), table, bias, out);
+    if inputs > 0 && x.len() == inputs {
+        project_by_gemm(&[x, x].concat(), table, bias, out);
         return out.truncate(n);
     }
     biases(x.len() / inputs.max(1), bias, out);
-    // Turned piece by piece: with a table as it lies, gemm goes another way for few rows than for many.
-    let mut turned = vec![0.0; inputs * SIDE.min(n)];
+    if n > FEW {
+        let (a, turned) = (row_major(0, inputs), View { offset: 0, row: 1, col: inputs });
+        return multiply((x.len() / inputs, n, inputs), out, row_major(0, n), true, x, a, table, turned, 1.0);
+    }
     for first in (0..n).step_by(SIDE) {
         let columns = first..(first + SIDE).min(n);
         let width = columns.len();
+        let mut turned = vec![0.0; inputs * width];
         for (column, row) in table[first * inputs..columns.end * inputs].chunks_exact(inputs).enumerate() {
-            for (i, value) in row.iter().enumerate() {
-                turned[i * width + column] = *value;
-            }
+            row.iter().enumerate().for_each(|(i, value)| turned[i * width + column] = *value);
         }
         add_columns(x, inputs, columns, (&turned, row_major(0, width)), (out, n));
     }
 }
+
+/// Two rows and so many columns make 256 numbers. Up to those gemm goes another way where both operands lie as a table does, with sums
+/// in another order; a table of so few columns is turned first.
+const FEW: usize = 128;
 
 pub(super) fn row_major(offset: usize, row: usize) -> View {
     View { offset, row, col: 1 }
@@ -509,6 +524,36 @@ mod tests {
             for count in [2, 3, 7, 8, 9, 16, 31, 64, 65, 130, 300] {
                 linear.forward(&rows[..count * inputs], &mut together);
                 assert_eq!(together[..outputs], alone, "{count} rows of {inputs} by {outputs}");
+            }
+        }
+    }
+
+    /// The same for products with a table, whatever its size, and on processors of either kind.
+    #[test]
+    fn projected_rows_have_the_same_bits_however_many_there_are() {
+        let numbers = |count: usize| (0..count).map(|i| ((i * 7919 % 1009) as f32 - 504.0) * 1e-3).collect::<Vec<f32>>();
+        for (inputs, outputs) in [(700, 20), (40, 96), (3, 7), (32, 128), (37, 130), (600, 301), (64, 1000), (2100, 200)] {
+            let (table, bias, rows) = (numbers(inputs * outputs), numbers(outputs), numbers(130 * inputs));
+            for project in [project, project_by_gemm] {
+                let (mut alone, mut together) = (Vec::new(), Vec::new());
+                project(&rows[..inputs], &table, &bias, &mut alone);
+                project(&[], &table, &bias, &mut together);
+                assert!(together.is_empty());
+                project(&rows, &table, &bias, &mut together);
+                for (row, found) in rows.chunks_exact(inputs).zip(together.chunks_exact(outputs)) {
+                    for ((found, weights), bias) in found.iter().zip(table.chunks_exact(inputs)).zip(&bias) {
+                        let exact: f64 = weights.iter().zip(row).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                        assert!((f64::from(*found) - exact - f64::from(*bias)).abs() < 1e-4, "{inputs} by {outputs}");
+                    }
+                }
+                for count in [2, 3, 5, 8, 16, 47, 48, 49, 64, 65, 130] {
+                    project(&rows[(130 - count) * inputs..], &table, &bias, &mut together);
+                    let mut last = Vec::new();
+                    project(&rows[129 * inputs..], &table, &bias, &mut last);
+                    assert_eq!(together[(count - 1) * outputs..], last, "{count} rows of {inputs} by {outputs}");
+                    project(&rows[..count * inputs], &table, &bias, &mut together);
+                    assert_eq!(together[..outputs], alone, "{count} rows of {inputs} by {outputs}");
+                }
             }
         }
     }
