@@ -3,6 +3,7 @@
 mod explain;
 mod hub;
 mod kafka;
+mod models;
 mod overlay;
 mod pipeline;
 mod postgres;
@@ -15,9 +16,10 @@ mod validate;
 pub use explain::explain;
 pub use hub::Hub;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
+pub use models::{Model, Models};
 pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
-pub use service::{Admin, Limits, LogFormat, Memory, Model, Telemetry};
+pub use service::{Admin, Limits, LogFormat, Memory, Telemetry};
 pub use span::Span;
 pub use validate::{FUNCTIONS, http_url, nearest};
 
@@ -37,7 +39,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub memory: Memory,
     pub limits: Limits,
-    pub models: BTreeMap<String, Model>,
+    pub models: Models,
     pub pipeline: Vec<Pipeline>,
     /// Signals of the function `recommend`, and of `millrace eval recommend`.
     pub recommend: Option<recommend::Recommend>,

@@ -1,6 +1,7 @@
 //! `MILLRACE_SECTION__FIELD` over the file's tables. `MILLRACE_PIPELINE__NAME__FIELD` is a pipeline's (by name or number), and
 //! `MILLRACE_KAFKA__PROPERTIES__CLIENT_ID` is `client.id` under [kafka.properties].
 
+use super::models::SETTINGS;
 use super::nearest;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
@@ -64,6 +65,7 @@ fn set(table: &mut Table, path: &[String], text: &str) -> Result<(), String> {
             Some(Value::Array(all)) => set_in(element(all, which)?, rest, text),
             _ => Err("the file has no [[pipeline]]".to_owned()),
         },
+        [models, setting] if models == "models" && SETTINGS.contains(&setting.as_str()) => set_in(table, path, text),
         [models, which, rest @ ..] if models == "models" => {
             let models = inner(table, models)?;
             // A name written with `-` or `.` in the file is reached with `_`.

@@ -1,8 +1,7 @@
-//! `[admin]`, `[telemetry]`, `[memory]`, `[limits]` and `[models.NAME]`.
+//! `[admin]`, `[telemetry]`, `[memory]` and `[limits]`.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// `[admin]`: HTTP for health, metrics, status and the functions.
 #[derive(Debug, Clone, Deserialize)]
@@ -80,14 +79,4 @@ impl Default for Limits {
     fn default() -> Self {
         Self { body_bytes: 1 << 20, depth: 32, string_bytes: 256 << 10 }
     }
-}
-
-/// `[models.NAME]`: a folder with `model.safetensors`, `config.json` and `tokenizer.json`; for `risk` the file of a scoring model.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    /// The folder, or the file; relative paths start at the config file's folder.
-    pub path: PathBuf,
-    /// SHA-256 of `model.safetensors`, or of the file, in hex; checked when set.
-    pub digest: Option<String>,
 }

@@ -191,3 +191,22 @@ fn every_variable_of_a_section_leads_somewhere() {
     assert_eq!(text("MILLRACE_PIPELINE__0__OUTPUT_TOPIC", "12").pipeline[0].output_topic.as_deref(), Some("12"));
     assert_eq!(text("MILLRACE_PIPELINE__A__TOPIC", "[\"x\", \"y\"]").pipeline[0].topic, ["x", "y"]);
 }
+
+/// Would catch: a setting that is taken for a model, a model that is taken for a setting, a typo that turns nothing on.
+#[test]
+fn settings_of_models_stand_beside_them() {
+    let config = parse("[models]\nresult_cache_mb = 16\n[models.pinned-one]\npath = \"m\"\n").unwrap();
+    assert_eq!((config.models.result_cache_mb, config.models.len()), (16, 1));
+    assert_eq!(parse("[models.m]\npath = \"m\"\n").unwrap().models.result_cache_mb, 0);
+    for (text, part) in [
+        ("result_cache = 16", "did you mean `result_cache_mb`?"),
+        ("starter = \"models/x\"", "a model is a table [models.NAME]"),
+        ("result_cache_mb = -1", "line 2"),
+        ("starter = { pth = \"m\" }", "unknown field `pth`"),
+    ] {
+        let said = parse(&format!("[models]\n{text}\n")).unwrap_err().to_string();
+        assert!(said.contains(part), "{text}: {said}");
+    }
+    let config = Config::parse("", "t", &env(&[("MILLRACE_MODELS__RESULT_CACHE_MB", "3")])).unwrap();
+    assert_eq!(config.models.result_cache_mb, 3);
+}

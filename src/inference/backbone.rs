@@ -3,9 +3,10 @@
 
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
+use super::contents::contents;
 use super::network::{self, Network};
 use super::tokenizer::{TextTokenizer, max_tokens};
-use super::weights::Weights;
+use super::weights::{Digest, Weights};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -27,10 +28,12 @@ pub struct Backbone {
     pub pooling: Pooling,
     /// Tensors of the file that the network has not read.
     pub unread: Vec<String>,
+    /// The digest of what the encoder's answers depend on.
+    pub contents: Digest,
 }
 
 impl Backbone {
-    fn load(folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<Self, InferenceError> {
+    fn load(folder: &Path, config: &ModelConfig, weights: &Weights, contents: Digest) -> Result<Self, InferenceError> {
         let tensors = weights.tensors()?;
         let network = network::load(config, &tensors)?;
         let tokenizer = TextTokenizer::open(folder, max_tokens(folder, network.max_tokens())?)?;
@@ -39,16 +42,17 @@ impl Backbone {
             return Err(InferenceError::Unsupported { path: tokenizer.path().to_owned(), cause });
         }
         let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
-        Ok(Self { network, tokenizer, mask_token, pooling: pooling(folder)?, unread: tensors.unread() })
+        Ok(Self { network, tokenizer, mask_token, pooling: pooling(folder)?, unread: tensors.unread(), contents })
     }
 }
 
-/// The encoders of this process that are in use, by folder and digest: what stands beside the weights (pooling, tokeniser) counts too.
+/// The encoders of this process that are in use, by the digest of their contents: what stands beside the weights (configuration,
+/// tokeniser, pooling) counts too, the place does not.
 #[derive(Clone, Default)]
 pub struct Backbones(Arc<Mutex<Open>>);
 
-/// By folder and digest.
-type Open = HashMap<(PathBuf, String), Weak<Backbone>>;
+/// By contents. Each has a lock of its own, so that one that is being loaded keeps nobody from another.
+type Open = HashMap<String, Arc<Mutex<Weak<Backbone>>>>;
 
 impl std::fmt::Debug for Backbones {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,19 +70,27 @@ impl Backbones {
         self.get_or_load(folder, &config, &Weights::open(folder, Some(sha256))?)
     }
 
-    /// The encoder of an open folder; loaded when nobody uses it yet. Others who want one meanwhile wait.
+    /// The encoder of an open folder; loaded when nobody uses it yet. Others who want the same meanwhile wait.
     pub fn get_or_load(&self, folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<Arc<Backbone>, InferenceError> {
-        let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        let key = (place, weights.digest().as_str().to_owned());
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(backbone) = open.get(&key).and_then(Weak::upgrade) {
+        let contents = contents(folder, weights.digest())?;
+        let slot = {
+            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // A slot that somebody is loading into, or waits for, is held by him too.
+            open.retain(|_, slot| Arc::strong_count(slot) > 1 || is_used(slot));
+            Arc::clone(open.entry(contents.as_str().to_owned()).or_default())
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backbone) = slot.upgrade() {
             return Ok(backbone);
         }
-        let backbone = Arc::new(Backbone::load(folder, config, weights)?);
-        open.retain(|_, backbone| backbone.strong_count() > 0);
-        open.insert(key, Arc::downgrade(&backbone));
+        let backbone = Arc::new(Backbone::load(folder, config, weights, contents)?);
+        *slot = Arc::downgrade(&backbone);
         Ok(backbone)
     }
+}
+
+fn is_used(slot: &Mutex<Weak<Backbone>>) -> bool {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
 }
 
 /// The encoder that a head's folder names.

@@ -7,6 +7,16 @@ use std::ops::Range;
 pub fn by_token_budget(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| lengths[i]);
+    filled(order, lengths, budget)
+}
+
+/// The same in the order of arrival, without sorting: for those who want to see what sorting brings.
+pub fn as_they_come(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
+    filled((0..lengths.len()).collect(), lengths, budget)
+}
+
+/// Batches in this order.
+fn filled(order: Vec<usize>, lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut tokens = 0;
     for index in order {
@@ -71,13 +81,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_text_comes_once_and_budgets_hold(lengths in prop::collection::vec(1usize..300, 0..200), budget in 1usize..2000) {
-            let batches = by_token_budget(&lengths, budget);
+            for batches in [by_token_budget(&lengths, budget), as_they_come(&lengths, budget)] {
             for batch in &batches {
                 prop_assert!(batch.len() == 1 || batch.iter().map(|&i| lengths[i]).sum::<usize>() <= budget);
             }
             let mut seen: Vec<usize> = batches.into_iter().flatten().collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+            }
         }
 
         #[test]

@@ -1,21 +1,27 @@
 //! A model folder brought to life: texts in, vectors or logits out.
 
+mod ask;
+mod engine;
+mod once;
+#[cfg(test)]
+mod tests;
 mod together;
 
 pub use together::Together;
 
 use super::InferenceError;
-use super::backbone::{self, Backbone, Backbones, Pooling};
-use super::batch;
+use super::backbone::{self, Backbones};
 use super::checkpoint::{ModelConfig, Problem};
+use super::contents::contents;
 use super::described::Described;
-use super::handle::{Handle, Model, Threads};
-use super::heads::{Heads, Labelled, Rows, mean};
-use super::network::{Scratch, Sequence};
+use super::handle::{Handle, Threads};
+use super::heads::Heads;
+use super::network::Scratch;
 use super::ops::softmax;
-use super::tokenizer::{Cut, Text, TextTokenizer, Tokens};
+use super::results::Results;
+use super::tokenizer::TextTokenizer;
 use super::weights::{Digest, Weights};
-use futures_util::future::try_join_all;
+use engine::{Engine, Shared};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,11 +36,25 @@ pub struct Options {
     pub token_budget: usize,
     /// Encoders that are open: models that stand on the same one share its weights.
     pub backbones: Backbones,
+    /// Answers that are kept. Off by default: whoever measures a model asks it the same texts again.
+    pub results: Results,
+    /// Whether equal texts of one call are computed once.
+    pub merge: bool,
+    /// Whether texts that go through the network together are of similar length.
+    pub sort: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: Threads::default(), queue: 64, token_budget: 512, backbones: Backbones::default() }
+        Self {
+            threads: Threads::default(),
+            queue: 64,
+            token_budget: 512,
+            backbones: Backbones::default(),
+            results: Results::default(),
+            merge: true,
+            sort: true,
+        }
     }
 }
 
@@ -66,16 +86,11 @@ pub struct Answer {
     pub truncated: bool,
 }
 
-struct Shared {
-    backbone: Arc<Backbone>,
-    heads: Heads,
-    token_budget: usize,
-}
-
 /// A loaded model with its threads.
 pub struct Encoder {
     id: String,
     digest: Digest,
+    contents: Digest,
     described: Described,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
@@ -101,12 +116,23 @@ impl Encoder {
             }
         };
         let described = Described::new(&config, &weights, &tensors, &heads, &backbone);
-        let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget });
+        // A head's answers depend on the encoder under it too; a whole model is its own.
+        let own = contents(folder, weights.digest())?;
+        let contents = Digest::of(format!("{} {}", own.as_str(), backbone.contents.as_str()).as_bytes());
+        let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget, sorted: options.sort });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, described, shared, handle, options: options.clone() })
+        Ok(Self {
+            id: format!("{name}@{}", digest.short()),
+            digest,
+            contents,
+            described,
+            shared,
+            handle,
+            options: options.clone(),
+        })
     }
 
     /// Opens another model as this one was opened; if it stands on the same encoder, they share it.
@@ -119,8 +145,14 @@ impl Encoder {
         &self.id
     }
 
+    /// Of the weights alone.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Of everything that the answers depend on: weights, configuration and tokeniser, of the encoder under a head too.
+    pub fn contents(&self) -> &Digest {
+        &self.contents
     }
 
     /// Whether two models stand on the same encoder, held once.
@@ -176,182 +208,6 @@ impl Encoder {
 
     pub fn tokenizer(&self) -> &TextTokenizer {
         &self.shared.backbone.tokenizer
-    }
-
-    pub fn tokenize(&self, text: &str) -> Result<Tokens, InferenceError> {
-        self.shared.backbone.tokenizer.encode(text)
-    }
-
-    /// One answer a text, in the same order. The texts are shared out among the model threads.
-    pub async fn answer(&self, head: Head, texts: Vec<String>) -> Result<Vec<Answer>, InferenceError> {
-        self.answer_texts(head, texts.into_iter().map(Text::from).collect(), Cut::default()).await
-    }
-
-    /// The same for callers outside a Tokio runtime. Panics inside one.
-    pub fn answer_blocking(&self, head: Head, texts: Vec<String>) -> Result<Vec<Answer>, InferenceError> {
-        let requests = self.requests(head, texts.into_iter().map(Text::from).collect(), Cut::default());
-        Ok(self.handle.infer_blocking(requests)?.into_iter().flat_map(|reply| reply.answers).collect())
-    }
-
-    /// One answer a text or pair, in the same order; what is too long is cut, never slid over.
-    pub async fn answer_texts(&self, head: Head, texts: Vec<Text>, cut: Cut) -> Result<Vec<Answer>, InferenceError> {
-        let replies = self.infer(self.requests(head, texts, Cut { stride: None, ..cut })).await?;
-        Ok(replies.into_iter().flat_map(|reply| reply.answers).collect())
-    }
-
-    /// The windows of each text, tokenised on the model threads.
-    pub async fn windows(&self, texts: Vec<Text>, cut: Cut) -> Result<Vec<Vec<Tokens>>, InferenceError> {
-        let weights: Vec<usize> = texts.iter().map(|text| text_weight(text, usize::MAX)).collect();
-        let mut texts = texts.into_iter();
-        let ranges = batch::shares(&weights, self.handle.threads());
-        let requests =
-            ranges.into_iter().map(|range| Request::Windows(texts.by_ref().take(range.len()).collect(), cut)).collect();
-        Ok(self.infer(requests).await?.into_iter().flat_map(|reply| reply.windows).collect())
-    }
-
-    /// One answer a window, in the same order.
-    pub async fn answer_windows(&self, head: Head, windows: Vec<Tokens>) -> Result<Vec<Answer>, InferenceError> {
-        let weights: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
-        let mut windows = windows.into_iter();
-        let ranges = batch::shares(&weights, self.handle.threads());
-        let requests =
-            ranges.into_iter().map(|range| Request::Tokens(head, windows.by_ref().take(range.len()).collect())).collect();
-        Ok(self.infer(requests).await?.into_iter().flat_map(|reply| reply.answers).collect())
-    }
-
-    async fn infer(&self, requests: Vec<Request>) -> Result<Vec<Reply>, InferenceError> {
-        try_join_all(requests.into_iter().map(|request| self.handle.infer(request))).await
-    }
-
-    fn requests(&self, head: Head, texts: Vec<Text>, cut: Cut) -> Vec<Request> {
-        let longest = self.max_tokens();
-        let weights: Vec<usize> = texts.iter().map(|text| text_weight(text, longest)).collect();
-        let mut texts = texts.into_iter();
-        let ranges = batch::shares(&weights, self.handle.threads());
-        ranges.into_iter().map(|range| Request::Texts(head, texts.by_ref().take(range.len()).collect(), cut)).collect()
-    }
-}
-
-/// About how many tokens a text costs. A token has about five bytes, and every text costs its special tokens.
-fn text_weight(text: &Text, longest: usize) -> usize {
-    let bytes = text.first.len() + text.second.as_ref().map_or(0, String::len);
-    (2 + bytes / 5).min(longest)
-}
-
-enum Request {
-    Texts(Head, Vec<Text>, Cut),
-    Tokens(Head, Vec<Tokens>),
-    Windows(Vec<Text>, Cut),
-    /// The vectors, and the scores of heads that stand on the same encoder.
-    Together(Vec<Arc<Shared>>, Vec<Text>),
-}
-
-/// All but one are empty.
-#[derive(Default)]
-struct Reply {
-    answers: Vec<Answer>,
-    windows: Vec<Vec<Tokens>>,
-    together: Vec<Together>,
-}
-
-struct Engine {
-    shared: Arc<Shared>,
-    scratch: Scratch,
-}
-
-impl Model for Engine {
-    type Input = Request;
-    type Output = Reply;
-
-    fn infer(&mut self, request: Request) -> Result<Reply, InferenceError> {
-        let (head, tokens) = match request {
-            Request::Together(heads, texts) => return self.together(&heads, &texts),
-            Request::Windows(texts, cut) => {
-                let tokenizer = &self.shared.backbone.tokenizer;
-                let windows = texts.iter().map(|text| tokenizer.windows(text, &cut)).collect::<Result<_, _>>()?;
-                return Ok(Reply { windows, ..Reply::default() });
-            }
-            Request::Tokens(head, tokens) => (head, tokens),
-            Request::Texts(head, texts, cut) => (head, self.shared.tokens(&texts, &cut)?),
-        };
-        let lengths: Vec<usize> = tokens.iter().map(|t| t.ids.len()).collect();
-        let mut answers: Vec<Answer> =
-            tokens.iter().map(|t| Answer { values: Vec::new(), tokens: t.ids.len(), truncated: t.truncated }).collect();
-        for batch in batch::by_token_budget(&lengths, self.shared.token_budget) {
-            let texts: Vec<Sequence<'_>> =
-                batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
-            let values = self.shared.values(head, &texts, &mut self.scratch)?;
-            for (index, values) in batch.into_iter().zip(values) {
-                answers[index].values = values;
-            }
-        }
-        match answers.iter().any(|a| a.values.iter().any(|v| !v.is_finite())) {
-            true => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
-            false => Ok(Reply { answers, ..Reply::default() }),
-        }
-    }
-}
-
-impl Shared {
-    /// What the network sees of each text: its first window.
-    fn tokens(&self, texts: &[Text], cut: &Cut) -> Result<Vec<Tokens>, InferenceError> {
-        texts.iter().map(|text| Ok(self.backbone.tokenizer.windows(text, cut)?.swap_remove(0))).collect()
-    }
-
-    /// One vector a text.
-    fn values(&self, head: Head, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>, InferenceError> {
-        self.backbone.network.encode(texts, scratch)?;
-        self.read(head, texts, &scratch.x)
-    }
-
-    /// The same from what the network left, `[total_tokens, hidden]`.
-    fn read(&self, head: Head, texts: &[Sequence<'_>], x: &[f32]) -> Result<Vec<Vec<f32>>, InferenceError> {
-        let network = &*self.backbone.network;
-        let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
-        let logits = |labelled: &Labelled| match labelled.head.rows {
-            Rows::Embedding => {
-                let rows = self.embeddings(texts, x).concat();
-                labelled.head.finish(network, rows, &vec![1; texts.len()])
-            }
-            _ => labelled.head.logits(network, x, texts, None),
-        };
-        let heads = &self.heads;
-        match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
-            (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
-            (Head::Logits, Some(of), ..) => Ok(logits(of)),
-            (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
-            (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
-            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, x, texts, None)),
-            (Head::Mask, .., Some(of)) => {
-                let masks = |text: &Sequence<'_>| {
-                    (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()
-                };
-                let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
-                Ok(of.logits(network, x, texts, Some(&only)))
-            }
-            (Head::Classify | Head::Logits, ..) => none("labels of a text"),
-            (Head::Tokens, ..) => none("labels of tokens"),
-            (Head::Spans, ..) => none("answers in a text"),
-            (Head::Mask, ..) => none("words behind a mask"),
-        }
-    }
-
-    /// Pooled vectors of length 1.
-    fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
-        let hidden = self.backbone.network.hidden();
-        let mut rest = x;
-        let one = |text: &Sequence<'_>| {
-            let (rows, after) = rest.split_at(text.ids.len() * hidden);
-            rest = after;
-            let mut vector = match self.backbone.pooling {
-                Pooling::Mean => mean(rows, hidden),
-                Pooling::FirstToken => rows[..hidden].to_vec(),
-            };
-            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
-            vector.iter_mut().for_each(|v| *v /= norm);
-            vector
-        };
-        texts.iter().map(one).collect()
     }
 }
 

@@ -30,6 +30,9 @@ pub enum Metric {
     Partitions,
     BudgetBytes,
     Skew,
+    CacheHits,
+    CacheMisses,
+    CacheBytes,
 }
 
 impl Metric {
@@ -51,6 +54,9 @@ impl Metric {
             Metric::Partitions => "millrace_partitions",
             Metric::BudgetBytes => "millrace_budget_used_bytes",
             Metric::Skew => "millrace_event_time_skew_seconds",
+            Metric::CacheHits => "millrace_result_cache_hits_total",
+            Metric::CacheMisses => "millrace_result_cache_misses_total",
+            Metric::CacheBytes => "millrace_result_cache_bytes",
         }
     }
 }
@@ -73,6 +79,16 @@ pub struct PartitionGauges {
 
 /// Reads what is held, by pipeline.
 type Held = dyn Fn() -> BTreeMap<String, Vec<PartitionGauges>> + Send + Sync;
+
+/// What the models of this worker hold, and how often they were spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ModelGauges {
+    /// Answers that were kept, and those that had to be computed.
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    /// Memory of the answers that are kept now.
+    pub cache_bytes: u64,
+}
 
 /// The instruments; share it in an `Arc`.
 pub struct Metrics {
@@ -236,6 +252,25 @@ impl Metrics {
         self.meter.i64_observable_gauge(metric.name()).with_callback(observe).build();
     }
 
+    /// Read when somebody looks.
+    pub fn follow_models(&self, now: Arc<dyn Fn() -> ModelGauges + Send + Sync>) {
+        self.observed_total(Metric::CacheHits, &now, |of| of.cache_hits);
+        self.observed_total(Metric::CacheMisses, &now, |of| of.cache_misses);
+        self.observed(Metric::CacheBytes, &now, |of| of.cache_bytes);
+    }
+
+    fn observed(&self, metric: Metric, now: &Arc<dyn Fn() -> ModelGauges + Send + Sync>, of: fn(&ModelGauges) -> u64) {
+        let now = now.clone();
+        let observe = move |observer: &dyn AsyncInstrument<u64>| observer.observe(of(&now()), &[]);
+        self.meter.u64_observable_gauge(metric.name()).with_callback(observe).build();
+    }
+
+    fn observed_total(&self, metric: Metric, now: &Arc<dyn Fn() -> ModelGauges + Send + Sync>, of: fn(&ModelGauges) -> u64) {
+        let now = now.clone();
+        let observe = move |observer: &dyn AsyncInstrument<u64>| observer.observe(of(&now()), &[]);
+        self.meter.u64_observable_counter(metric.name().trim_end_matches("_total")).with_callback(observe).build();
+    }
+
     /// Of a pipeline that is aligned: event time between the partition furthest ahead and the slowest one.
     pub fn skew(&self, pipeline: &str, seconds: f64) {
         self.skew.record(seconds, &[label("pipeline", pipeline)]);
@@ -304,6 +339,18 @@ mod tests {
         assert!(!text.contains(&of(0)) && text.contains(&of(1)), "{text}");
         assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"running\"} 0"), "{text}");
         assert!(!text.contains("unpublished"), "{text}");
+    }
+
+    #[test]
+    fn models_are_looked_at_when_somebody_reads() {
+        let metrics = Metrics::new().unwrap();
+        metrics.follow_models(Arc::new(|| ModelGauges { cache_hits: 3, cache_misses: 2, cache_bytes: 1000 }));
+        let text = metrics.render().unwrap();
+        for line in
+            ["millrace_result_cache_hits_total 3", "millrace_result_cache_misses_total 2", "millrace_result_cache_bytes 1000"]
+        {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     /// Would catch: a renamed series, a suffix twice or not at all, a label of the SDK's own.

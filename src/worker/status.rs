@@ -1,8 +1,9 @@
 //! From what a pipeline tells of a partition to the status page and the gauges.
 
 use crate::admin::{PartitionStatus, StatusBoard};
+use crate::inference::Results;
 use crate::pipeline::PartitionView;
-use crate::telemetry::PartitionGauges;
+use crate::telemetry::{ModelGauges, PartitionGauges};
 use std::collections::BTreeMap;
 
 /// `end` is the end of the log as Kafka last told it; `before` is what was last said of this partition.
@@ -41,6 +42,12 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
         })
     };
     board.snapshot().into_iter().map(|(pipeline, all)| (pipeline, all.into_iter().filter_map(of).collect())).collect()
+}
+
+/// What the models hold now.
+pub fn models(results: &Results) -> ModelGauges {
+    let counts = results.counts();
+    ModelGauges { cache_hits: counts.hits, cache_misses: counts.misses, cache_bytes: counts.bytes as u64 }
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! A text's vector and what several heads say of it, from one pass through the encoder that they stand on.
 
-use super::{Answer, Encoder, Engine, Head, Reply, Request, Shared, text_weight};
+use super::ask::text_weight;
+use super::engine::{Engine, Reply, Request, Shared};
+use super::once::Once;
+use super::{Answer, Encoder, Head};
 use crate::inference::InferenceError;
-use crate::inference::batch;
 use crate::inference::network::Sequence;
+use crate::inference::results::{Key, Question};
 use crate::inference::tokenizer::{Cut, Text, Tokens};
 use std::sync::Arc;
 
@@ -31,8 +34,7 @@ impl Encoder {
             };
             apart.push(answers);
         }
-        let near: Vec<Arc<Shared>> =
-            heads.iter().filter(|head| self.shares_backbone(head)).map(|head| Arc::clone(&head.shared)).collect();
+        let near: Vec<&Encoder> = heads.iter().filter(|head| self.shares_backbone(head)).copied().collect();
         let mut all = self.in_one_pass(&near, texts.into_iter().map(Text::from).collect()).await?;
         for one in &mut all {
             let mut near = std::mem::take(&mut one.scores).into_iter();
@@ -46,14 +48,39 @@ impl Encoder {
         Ok(all)
     }
 
-    async fn in_one_pass(&self, heads: &[Arc<Shared>], texts: Vec<Text>) -> Result<Vec<Together>, InferenceError> {
-        let longest = self.max_tokens();
-        let weights: Vec<usize> = texts.iter().map(|text| text_weight(text, longest)).collect();
-        let mut texts = texts.into_iter();
-        let ranges = batch::shares(&weights, self.handle.threads());
-        let request = |count| Request::Together(heads.to_vec(), texts.by_ref().take(count).collect());
-        let requests = ranges.into_iter().map(|range| range.len()).map(request).collect();
-        Ok(self.infer(requests).await?.into_iter().flat_map(|reply| reply.together).collect())
+    async fn in_one_pass(&self, heads: &[&Encoder], texts: Vec<Text>) -> Result<Vec<Together>, InferenceError> {
+        let (longest, results) = (self.max_tokens(), &self.options.results);
+        let models = std::iter::once(self).chain(heads.iter().copied()).map(Encoder::contents);
+        let question = Question::new(models, "together").cut(&Cut::default());
+        let mut once = Once::new(texts, results, self.options.merge, |text| Key::of_text(question, text));
+        let shared: Vec<Arc<Shared>> = heads.iter().map(|head| Arc::clone(&head.shared)).collect();
+        let new = std::mem::take(&mut once.new);
+        let weight = |text: &Text| text_weight(text, longest);
+        let requests = self.shared_out(new, weight, |texts| Request::Together(shared.clone(), texts));
+        let replies = self.infer(requests).await?;
+        let answers = replies.into_iter().flat_map(|reply| reply.together).map(Together::joined).collect();
+        let counts: Vec<usize> = heads.iter().map(|head| head.labels().map_or(0, <[String]>::len)).collect();
+        let answers = once.answers(answers, results)?.into_iter();
+        Ok(answers.map(|answer| Together::parted(answer, self.dimensions(), &counts)).collect())
+    }
+}
+
+impl Together {
+    /// All numbers one after the other, as they are kept.
+    fn joined(mut self) -> Answer {
+        self.scores.iter().for_each(|scores| self.embedding.values.extend_from_slice(scores));
+        self.embedding
+    }
+
+    /// The other way, for heads of so many labels each.
+    fn parted(mut joined: Answer, dimensions: usize, counts: &[usize]) -> Self {
+        let mut rest = joined.values.split_off(dimensions.min(joined.values.len()));
+        let take = |count: &usize| {
+            let after = rest.split_off((*count).min(rest.len()));
+            std::mem::replace(&mut rest, after)
+        };
+        let scores = counts.iter().map(take).collect();
+        Self { embedding: joined, scores }
     }
 }
 
@@ -61,13 +88,12 @@ impl Engine {
     /// The heads stand on this engine's encoder.
     pub(super) fn together(&mut self, heads: &[Arc<Shared>], texts: &[Text]) -> Result<Reply, InferenceError> {
         let tokens = self.shared.tokens(texts, &Cut::default())?;
-        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
         let empty = |tokens: &Tokens| Together {
             embedding: Answer { values: Vec::new(), tokens: tokens.ids.len(), truncated: tokens.truncated },
             scores: Vec::with_capacity(heads.len()),
         };
         let mut together: Vec<Together> = tokens.iter().map(empty).collect();
-        for batch in batch::by_token_budget(&lengths, self.shared.token_budget) {
+        for batch in self.shared.batches(&tokens) {
             let texts: Vec<Sequence<'_>> =
                 batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
             self.shared.backbone.network.encode(&texts, &mut self.scratch)?;
@@ -140,8 +166,15 @@ mod tests {
         let tokenizer = TextTokenizer::open(&folder, network.max_tokens()).unwrap();
         let heads = [(); 2].map(|()| Heads::load(&config, &tensors, &*network).unwrap());
         let network = Box::new(Counting(network, passes.clone()));
-        let backbone = Arc::new(Backbone { network, tokenizer, mask_token: None, pooling: Pooling::Mean, unread: Vec::new() });
-        let heads = heads.map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512 }));
+        let backbone = Arc::new(Backbone {
+            network,
+            tokenizer,
+            mask_token: None,
+            pooling: Pooling::Mean,
+            unread: Vec::new(),
+            contents: weights.digest().clone(),
+        });
+        let heads = heads.map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512, sorted: true }));
         let mut engine = Engine { shared: heads[0].clone(), scratch: Scratch::default() };
         let texts: Vec<Text> = ["good film", "a bad, bad film", "good"].map(|text| Text::from(text.to_owned())).into();
         let together = engine.infer(Request::Together(heads.to_vec(), texts.clone())).unwrap().together;

@@ -61,7 +61,7 @@ fn compare(name: &str, head: &str, version: &str) -> [f32; 2] {
     let network = load(&config, &tensors).unwrap();
     let heads = Heads::load(&config, &tensors, &*network).unwrap();
     let mut scratch = Scratch::default();
-    let mut found = [0.0, 0.0];
+    let (mut found, mut alone) = ([0.0, 0.0], Vec::new());
     let mut check = |numbers: &[usize]| {
         let batch: Vec<Sequence<'_>> = numbers.iter().map(|&n| texts[n]).collect();
         network.encode(&batch, &mut scratch).unwrap();
@@ -70,6 +70,16 @@ fn compare(name: &str, head: &str, version: &str) -> [f32; 2] {
         let logits = head_of(&heads, head).logits(&*network, &scratch.x, &batch, None).concat();
         let wanted: Vec<f32> = numbers.iter().flat_map(|n| values(&expected, &format!("{head}.{n}"))).collect();
         found[1] = worst(&logits, &wanted).max(found[1]);
+        let mut bits = (scratch.x.clone(), logits);
+        if let &[_] = numbers {
+            alone.push(bits.clone());
+        }
+        for number in numbers {
+            let (hidden, logits): &(Vec<f32>, Vec<f32>) = &alone[*number];
+            let (rest, after) = (bits.0.split_off(hidden.len()), bits.1.split_off(logits.len()));
+            assert!(bits.0 == *hidden && bits.1 == *logits, "{name} {head}: a text depends on its batch mates");
+            bits = (rest, after);
+        }
     };
     (0..texts.len()).for_each(|n| check(&[n]));
     check(&(0..texts.len()).collect::<Vec<_>>());

@@ -164,13 +164,8 @@ impl Decoder {
             last.apply(&mut x, self.epsilon);
         }
         x.iter_mut().for_each(|v| *v *= self.logit_scale);
-        if rows.len() == 1 {
-            // As in `forward`.
-            x.extend_from_within(..);
-        }
         let mut logits = Vec::new();
         project(&x, self.head.as_ref().unwrap_or(&self.words), &self.head_bias, &mut logits);
-        logits.truncate(rows.len() * self.vocabulary());
         logits
     }
 

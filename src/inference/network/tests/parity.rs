@@ -61,6 +61,7 @@ fn every_family_and_head_answers_as_transformers_does() {
                 let reversed: Vec<&Input> = inputs.iter().rev().copied().collect();
                 let mut backwards = answers(&opened, &case.head, &reversed, &mut scratch);
                 backwards.reverse();
+                assert!(together == alone && together == backwards, "{folder}, {}: a text depends on its batch mates", case.name);
                 let off = [&together, &alone, &backwards].map(|ours| worst(ours, &expected)).into_iter().fold(0.0, f32::max);
                 assert!(off < 1e-4, "{folder}, {}: {off}", case.name);
                 let seen = table.entry(format!("{folder}: {}", case.name)).or_default();

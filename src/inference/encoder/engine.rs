@@ -1,0 +1,147 @@
+//! What a model thread does with a request: tokens, batches, one pass of the network each, and what a head reads from it.
+
+use super::together::Together;
+use super::{Answer, Head, scores};
+use crate::inference::InferenceError;
+use crate::inference::backbone::{Backbone, Pooling};
+use crate::inference::batch;
+use crate::inference::handle::Model;
+use crate::inference::heads::{Heads, Labelled, Rows, mean};
+use crate::inference::network::{Scratch, Sequence};
+use crate::inference::tokenizer::{Cut, Text, Tokens};
+use std::sync::Arc;
+
+/// A network with a model's heads, shared by its threads.
+pub struct Shared {
+    pub backbone: Arc<Backbone>,
+    pub heads: Heads,
+    pub token_budget: usize,
+    /// Whether a batch holds texts of similar length.
+    pub sorted: bool,
+}
+
+pub enum Request {
+    Texts(Head, Vec<Text>, Cut),
+    Tokens(Head, Vec<Tokens>),
+    Windows(Vec<Text>, Cut),
+    /// The vectors, and the scores of heads that stand on the same encoder.
+    Together(Vec<Arc<Shared>>, Vec<Text>),
+}
+
+/// All but one are empty.
+#[derive(Default)]
+pub struct Reply {
+    pub answers: Vec<Answer>,
+    pub windows: Vec<Vec<Tokens>>,
+    pub together: Vec<Together>,
+}
+
+/// A model thread.
+pub struct Engine {
+    pub shared: Arc<Shared>,
+    pub scratch: Scratch,
+}
+
+impl Model for Engine {
+    type Input = Request;
+    type Output = Reply;
+
+    fn infer(&mut self, request: Request) -> Result<Reply, InferenceError> {
+        let (head, tokens) = match request {
+            Request::Together(heads, texts) => return self.together(&heads, &texts),
+            Request::Windows(texts, cut) => {
+                let tokenizer = &self.shared.backbone.tokenizer;
+                let windows = texts.iter().map(|text| tokenizer.windows(text, &cut)).collect::<Result<_, _>>()?;
+                return Ok(Reply { windows, ..Reply::default() });
+            }
+            Request::Tokens(head, tokens) => (head, tokens),
+            Request::Texts(head, texts, cut) => (head, self.shared.tokens(&texts, &cut)?),
+        };
+        let mut answers: Vec<Answer> =
+            tokens.iter().map(|t| Answer { values: Vec::new(), tokens: t.ids.len(), truncated: t.truncated }).collect();
+        for batch in self.shared.batches(&tokens) {
+            let texts: Vec<Sequence<'_>> =
+                batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
+            let values = self.shared.values(head, &texts, &mut self.scratch)?;
+            for (index, values) in batch.into_iter().zip(values) {
+                answers[index].values = values;
+            }
+        }
+        match answers.iter().any(|a| a.values.iter().any(|v| !v.is_finite())) {
+            true => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
+            false => Ok(Reply { answers, ..Reply::default() }),
+        }
+    }
+}
+
+impl Shared {
+    /// What the network sees of each text: its first window.
+    pub fn tokens(&self, texts: &[Text], cut: &Cut) -> Result<Vec<Tokens>, InferenceError> {
+        texts.iter().map(|text| Ok(self.backbone.tokenizer.windows(text, cut)?.swap_remove(0))).collect()
+    }
+
+    /// Which texts go through the network together.
+    pub fn batches(&self, tokens: &[Tokens]) -> Vec<Vec<usize>> {
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
+        match self.sorted {
+            true => batch::by_token_budget(&lengths, self.token_budget),
+            false => batch::as_they_come(&lengths, self.token_budget),
+        }
+    }
+
+    /// One vector a text.
+    fn values(&self, head: Head, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>, InferenceError> {
+        self.backbone.network.encode(texts, scratch)?;
+        self.read(head, texts, &scratch.x)
+    }
+
+    /// The same from what the network left, `[total_tokens, hidden]`.
+    pub fn read(&self, head: Head, texts: &[Sequence<'_>], x: &[f32]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let network = &*self.backbone.network;
+        let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
+        let logits = |labelled: &Labelled| match labelled.head.rows {
+            Rows::Embedding => {
+                let rows = self.embeddings(texts, x).concat();
+                labelled.head.finish(network, rows, &vec![1; texts.len()])
+            }
+            _ => labelled.head.logits(network, x, texts, None),
+        };
+        let heads = &self.heads;
+        match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
+            (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
+            (Head::Logits, Some(of), ..) => Ok(logits(of)),
+            (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
+            (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
+            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, x, texts, None)),
+            (Head::Mask, .., Some(of)) => {
+                let masks = |text: &Sequence<'_>| {
+                    (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()
+                };
+                let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
+                Ok(of.logits(network, x, texts, Some(&only)))
+            }
+            (Head::Classify | Head::Logits, ..) => none("labels of a text"),
+            (Head::Tokens, ..) => none("labels of tokens"),
+            (Head::Spans, ..) => none("answers in a text"),
+            (Head::Mask, ..) => none("words behind a mask"),
+        }
+    }
+
+    /// Pooled vectors of length 1.
+    fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
+        let hidden = self.backbone.network.hidden();
+        let mut rest = x;
+        let one = |text: &Sequence<'_>| {
+            let (rows, after) = rest.split_at(text.ids.len() * hidden);
+            rest = after;
+            let mut vector = match self.backbone.pooling {
+                Pooling::Mean => mean(rows, hidden),
+                Pooling::FirstToken => rows[..hidden].to_vec(),
+            };
+            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            vector.iter_mut().for_each(|v| *v /= norm);
+            vector
+        };
+        texts.iter().map(one).collect()
+    }
+}
