@@ -9,6 +9,10 @@
 
 #[path = "../tests/fuzz/mod.rs"]
 mod fuzz;
+#[path = "../tests/fuzz/mutate.rs"]
+mod mutate;
+#[path = "../tests/fuzz/outcome.rs"]
+mod outcome;
 
 use clap::Parser;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
             let ended = fuzz::run(target, file, &good);
             println!("{} {file}: {}", target.name, ended.outcome.chars().take(100).collect::<String>());
             assert!(ended.panics.is_empty(), "{:?}", ended.panics);
-            kinds.insert((number, fuzz::outcome::kind(&ended.outcome)));
+            kinds.insert((number, outcome::kind(&ended.outcome)));
             pool.insert((number, file.to_owned()), vec![good]);
         }
     }
@@ -73,7 +77,7 @@ fn main() -> ExitCode {
         let file = files[rng.random_range(0..files.len())];
         let Some(seeds) = pool.get_mut(&(number, file.to_owned())) else { continue };
         let seed = &seeds[if rng.random_ratio(1, 2) { 0 } else { rng.random_range(0..seeds.len()) }];
-        let bytes = fuzz::mutate::mutated(file, seed, seeds, &mut rng);
+        let bytes = mutate::mutated(file, seed, seeds, &mut rng);
         keep_now(&args.keep, &target.name, file, &bytes);
         let began = Instant::now();
         let ended = fuzz::run(target, file, &bytes);
@@ -81,11 +85,11 @@ fn main() -> ExitCode {
         let slow = began.elapsed() > SLOW;
         if slow || !ended.panics.is_empty() {
             let why = if slow { format!("{:.0} s", began.elapsed().as_secs_f64()) } else { ended.panics.join("; ") };
-            if findings.insert((target.name.clone(), fuzz::outcome::kind(&why))) {
+            if findings.insert((target.name.clone(), outcome::kind(&why))) {
                 println!("FINDING {} {file}: {why}", target.name);
                 keep(&args.keep, &target.name, file, &bytes);
             }
-        } else if kinds.insert((number, fuzz::outcome::kind(&ended.outcome))) && seeds.len() < 200 {
+        } else if kinds.insert((number, outcome::kind(&ended.outcome))) && seeds.len() < 200 {
             keep(&args.keep.join("kinds"), &target.name, file, &bytes);
             seeds.push(bytes);
         }

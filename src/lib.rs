@@ -10,6 +10,7 @@
 //! - [`state`]: folds over the events of a log: windows, counters, histories.
 //! - [`scoring`]: models over rows of features: trees, linear models, small nets, rules; their explanations.
 //! - [`source`], [`store`], [`publisher`]: Kafka in, Postgres, Kafka out; the seams to the outside.
+//! - [`hub`]: from the name of a model to its folder; a hub's cache, downloads.
 //! - [`inference`]: tokeniser, weights, networks, the model threads.
 //! - [`function`]: one file a task function.
 //! - [`train`]: fine-tuning of the networks that `inference` runs.
@@ -23,6 +24,7 @@ pub mod config;
 pub mod event;
 pub mod flow;
 pub mod function;
+pub mod hub;
 pub mod inference;
 pub mod lifecycle;
 pub mod pipeline;

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod folds;
 mod functions;
 mod hindrance;
+pub(crate) mod models;
 mod neighbours;
 mod status;
 mod watch;

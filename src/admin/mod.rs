@@ -1,10 +1,14 @@
 //! HTTP: health, metrics, status, functions.
 
+mod api;
+mod forms;
 mod health;
+mod openapi;
 mod server;
 
+pub use api::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
 pub use health::{Liveness, Readiness};
-pub use server::{AdminState, ApiError, Events, FunctionApi, Said, Shape, serve};
+pub use server::{AdminState, serve};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use crate::function::generate::Generate;
 use crate::function::offline::{self, Offline, Plain, Sitting};
 use crate::function::sentiment::Sentiment;
 use crate::function::{Function, Outcome, TEXT_FUNCTIONS, text_function};
+use crate::hub::Found;
 use crate::inference::{Encoder, Options, Registry};
 use crate::worker::{build, folds};
 use anyhow::Context;
@@ -47,10 +48,14 @@ pub struct Args {
     /// Answers to each input at most.
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
-    /// Folder of the model, for functions that need one. Default: models/sentiment-en for `sentiment` and `classify`, models/minilm-en for
-    /// the functions that embed, and `classify` with --labels.
+    /// The model, for functions that need one: a folder, a name in $MILLRACE_MODELS, models here or beside the program, or
+    /// org/name@revision of a hub. Default: sentiment-en for `sentiment` and `classify`, minilm-en for the functions that embed, and
+    /// `classify` with --labels.
     #[arg(long)]
     model: Option<PathBuf>,
+    /// A model of a hub that is not in its cache may be fetched.
+    #[arg(long)]
+    allow_download: bool,
     /// Options of the function, as JSON, for example '{"fields": ["amount"]}'.
     #[arg(long, default_value = "{}")]
     options: String,
@@ -64,16 +69,15 @@ pub struct Args {
 
 impl Args {
     /// The model that is named, or the starter of the function.
-    fn model(&self) -> Result<PathBuf, Usage> {
-        if let Some(model) = &self.model {
-            return Ok(model.clone());
-        }
-        match self.function.as_str() {
-            "classify" if self.labels.is_some() => Ok("models/minilm-en".into()),
-            "sentiment" | "classify" => Ok("models/sentiment-en".into()),
-            "embed" | "similar" | "rerank" | "summarize" | "reply" => Ok("models/minilm-en".into()),
-            other => Err(Usage(format!("there is no starter model for `{other}`; name a folder with --model"))),
-        }
+    fn model(&self) -> anyhow::Result<Found> {
+        let starter = match self.function.as_str() {
+            _ if self.model.is_some() => "",
+            "classify" if self.labels.is_some() => "minilm-en",
+            "sentiment" | "classify" => "sentiment-en",
+            "embed" | "similar" | "rerank" | "summarize" | "reply" => "minilm-en",
+            other => return Err(Usage(format!("there is no starter model for `{other}`; name a folder with --model")).into()),
+        };
+        common::model(self.model.as_deref().unwrap_or(Path::new(starter)), self.allow_download)
     }
 }
 
@@ -143,7 +147,7 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
         "sentiment" => Arc::new(Sentiment::new(encoder(&args.model()?)?)?.with(&options).map_err(Usage)?),
         "embed" => Arc::new(Embed::new(encoder(&args.model()?)?).with(&options).map_err(Usage)?),
         "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
-        "generate" => Arc::new(Generate::new(Generate::open(&args.model()?)?, &options).map_err(Usage)?),
+        "generate" => Arc::new(Generate::new(Generate::open(&args.model()?.folder)?, &options).map_err(Usage)?),
         text if TEXT_FUNCTIONS.contains(&text) => text_function(text, encoder(&args.model()?)?, &options).map_err(Usage)?,
         "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
         other => {
@@ -155,7 +159,6 @@ fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
     })
 }
 
-fn encoder(folder: &Path) -> anyhow::Result<Arc<Encoder>> {
-    let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
-    Ok(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
+fn encoder(model: &Found) -> anyhow::Result<Arc<Encoder>> {
+    Ok(Arc::new(Encoder::open(&model.name, &model.folder, None, &Options::default())?))
 }

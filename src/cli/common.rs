@@ -2,9 +2,11 @@
 
 use super::kafka::Kafka;
 use crate::config::{Config, Pipeline, nearest};
+use crate::hub::{Found, Places};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::worker::build::client_properties;
 use secrecy::{ExposeSecret, SecretString};
+use std::path::Path;
 
 /// Wrong usage: the command ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,11 @@ pub async fn store(config: &Config, statement_timeout_ms: u64) -> anyhow::Result
 /// Clients for a pipeline's group.
 pub fn kafka(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Kafka> {
     Kafka::new(client_properties(config), &pipeline.name)
+}
+
+/// The folder of a model that is named on the command line. Blocks while it looks.
+pub fn model(name: &Path, allow_download: bool) -> anyhow::Result<Found> {
+    Ok(Places::of_process().allowing(allow_download).find(&name.to_string_lossy())?)
 }
 
 /// One JSON document to standard output.

@@ -55,7 +55,7 @@ enum Command {
     Explain(explain::Args),
     /// Replay a file through the risk fold, and compare its features with a reference.
     Parity(parity::Args),
-    /// Look at the file of a model, or import one.
+    /// List models, look at one, fetch or import one.
     Models(models::Args),
     /// Make a classifier of texts out of an encoder and labelled texts.
     Train(Box<train::Args>),
@@ -69,13 +69,16 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Demo(args) => demo::run(args, &env).await,
         Command::Check(args) => check::run(args, &env).await,
         Command::Call(args) => call::run(args, &env).await.map(|()| Exit::Done),
-        Command::Train(args) => tokio::task::block_in_place(|| train::run(&args)).map(|()| Exit::Done),
+        Command::Train(mut args) => tokio::task::block_in_place(|| {
+            args.from = common::model(&args.from, false)?.folder;
+            train::run(&args).map(|()| Exit::Done)
+        }),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Explain(args) => explain::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
-        Command::Models(args) => models::run(args),
+        Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),
     };

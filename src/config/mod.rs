@@ -1,6 +1,7 @@
 //! One section a file; defaults, units, validation. Reads a file and an environment that it is given, nothing else.
 
 mod explain;
+mod hub;
 mod kafka;
 mod overlay;
 mod pipeline;
@@ -12,6 +13,7 @@ mod span;
 mod validate;
 
 pub use explain::explain;
+pub use hub::Hub;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
@@ -31,6 +33,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub postgres: Postgres,
     pub admin: Admin,
+    pub hub: Hub,
     pub telemetry: Telemetry,
     pub memory: Memory,
     pub limits: Limits,

@@ -83,7 +83,7 @@ fn what_cannot_run_is_named() {
         (SMALL.replace("\"a\"", "\"A b\""), "rename it"),
         (SMALL.replace("copy", "copi"), "did you mean \"copy\"?"),
         (SMALL.replace("copy", "sentiment"), "needs a model"),
-        (format!("{SMALL}model = \"m\"\n"), "[models.m]"),
+        (format!("[models.mm]\npath = \"x\"\n{SMALL}model = \"m\"\n"), "has no [models.m]; did you mean"),
         (format!("{SMALL}output_topic = \"in\"\n"), "feed itself"),
         (format!("{SMALL}max_dead_share = 2.0\n"), "no share"),
         (format!("[telemetry]\notlp_endpoint = \"collector:4318\"\n{SMALL}"), "otlp_endpoint"),

@@ -112,12 +112,16 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
             say(format!("function {:?} is not known{}", pipeline.function, hint(&pipeline.function, &names)));
         }
         Some((name, true)) if pipeline.model.is_none() => {
-            say(format!("function {name:?} needs a model; add model = \"NAME\" and [models.NAME]"));
+            say(format!(
+                "function {name:?} needs a model; add model = \"NAME\": a section [models.NAME], a folder, a starter such as sentiment-en, or org/name@revision of a hub"
+            ));
         }
         Some(_) => {}
     }
+    // A name without a section may be a folder, a starter or a model of a hub; one that is nearly a section's name is meant as such.
     if let Some(model) = &pipeline.model
         && !config.models.contains_key(model)
+        && (pipeline.function == "risk" || nearest(model, config.models.keys().map(String::as_str)).is_some())
     {
         let names: Vec<&str> = config.models.keys().map(String::as_str).collect();
         say(format!("model {model:?} has no [models.{model}]{}", hint(model, &names)));

@@ -28,8 +28,8 @@ use super::texts::TextOptions;
 use super::windows::embeddings;
 use super::{CallError, Function, halve};
 use crate::event::Rejection;
+use crate::hub::Missing;
 use crate::inference::{Encoder, InferenceError};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use build::Builder;
@@ -37,12 +37,9 @@ pub use build::Builder;
 /// Why a function did not load or answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// No model folder of that name.
-    #[error(
-        "there is no model `{asked}`: looked for {}; name a folder with config.json, model.safetensors and tokenizer.json",
-        places(looked)
-    )]
-    NotFound { asked: String, looked: Vec<PathBuf> },
+    /// No model of that name; the places that were looked at, and what helps.
+    #[error(transparent)]
+    NotFound(Box<Missing>),
     #[error(transparent)]
     Model(#[from] InferenceError),
     /// An option is wrong, or the model cannot do this.
@@ -55,10 +52,6 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
-fn places(looked: &[PathBuf]) -> String {
-    looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
 fn field(rejection: &Rejection) -> String {
     rejection.field.as_deref().map_or_else(String::new, |field| format!(", field `{field}`"))
 }
@@ -68,7 +61,8 @@ pub fn sentiment() -> Result<Sentiment, Error> {
     classify("sentiment-en")?.load().map(Sentiment)
 }
 
-/// Labels for texts. `model` is a folder, or the name of one in `$MILLRACE_MODELS`, `models` here, or beside the program.
+/// Labels for texts. `model` is a folder, the name of one in `$MILLRACE_MODELS`, `models` here, or beside the program, or `org/name@revision`
+/// of a hub, in its cache (`millrace models fetch`).
 pub fn classify(model: &str) -> Result<Builder<Classify>, Error> {
     Builder::find(model)
 }
@@ -111,7 +105,7 @@ pub fn summarize(model: &str) -> Result<Builder<Summarize>, Error> {
 
 /// Vectors of texts. See [`classify`] for `model`.
 pub fn embed(model: &str) -> Result<Embedder, Error> {
-    Ok(Embedder(build::open(&find::folder(model)?)?))
+    Ok(Embedder(build::open(&find::find(model)?)?))
 }
 
 /// A loaded function.

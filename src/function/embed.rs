@@ -77,7 +77,7 @@ impl Function for Embed {
 
 impl Requests for Embed {
     fn about(&self) -> About {
-        About { fields: &["text"], parameters: &[], options: json!({}), example: json!("I love it.") }
+        About { fields: &["text"], parameters: &[], options: self.options.shown(), example: json!("I love it.") }
     }
 
     fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {

@@ -16,7 +16,7 @@ use super::fields::Places;
 use super::options::{Common, read, shown};
 use super::requests::{About, BadParameter, Pieces, Requests};
 use super::texts::call_error;
-use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
 use crate::event::Rejection;
 use crate::inference::causal;
 use crate::inference::generate::{Finish, Sampler, Sink, Writer, seed_of};
@@ -163,6 +163,11 @@ impl Requests for Generate {
         }
         bare
     }
+
+    fn types(&self) -> Map<String, Value> {
+        schema::types::<Options>()
+    }
+
     fn pieces(&self) -> Option<&dyn Pieces> {
         Some(self)
     }

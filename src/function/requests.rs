@@ -14,6 +14,10 @@ pub trait Requests: Send + Sync {
     fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter>;
     /// The answer alone, as the task's Hugging Face specification shapes it, out of the fields of a prediction.
     fn bare(&self, fields: &Value) -> Value;
+    /// JSON schemas of the options by name, as [`schema::types`](super::schema::types) finds them; none where there are no parameters.
+    fn types(&self) -> Map<String, Value> {
+        Map::new()
+    }
     /// The same answers while they are written; `None` for functions that give theirs at once.
     fn pieces(&self) -> Option<&dyn Pieces> {
         None

@@ -5,7 +5,7 @@ use super::fields::{Fields, Places};
 use super::options::{self, Common};
 use super::requests::{About, BadParameter, Requests};
 use super::texts::TextOptions;
-use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed};
+use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
 use crate::event::Rejection;
 use crate::inference::Encoder;
 use futures_util::future::BoxFuture;
@@ -217,6 +217,10 @@ impl<T: Task> Requests for TextFunction<T> {
 
     fn bare(&self, fields: &Value) -> Value {
         T::bare(fields)
+    }
+
+    fn types(&self) -> Map<String, Value> {
+        schema::types::<T::Options>()
     }
 }
 

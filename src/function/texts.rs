@@ -44,6 +44,18 @@ impl TextOptions {
         }
     }
 
+    /// Those that say how events look, where they are not the usual ones.
+    pub fn shown(&self) -> Value {
+        let mut shown = Map::new();
+        if self.pass_event {
+            shown.insert("pass_event".into(), true.into());
+        }
+        if !self.output_key.0.is_empty() {
+            shown.insert("output_key".into(), self.output_key.0.clone().into());
+        }
+        Value::Object(shown)
+    }
+
     /// Why a text is refused, if it is.
     pub fn check(&self, text: &str) -> Option<Rejection> {
         let (max, bytes) = (self.max_text_tokens, self.max_text_tokens.saturating_mul(BYTES_A_TOKEN));

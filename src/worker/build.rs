@@ -1,6 +1,7 @@
 //! From one section of the config to the parts of a pipeline.
 
 use super::folds::folding;
+use super::models::locate;
 use crate::config::recommend::warning_of;
 use crate::config::{Config, Delivery, Keep, Pipeline};
 use crate::event::Decoder;
@@ -14,6 +15,7 @@ use crate::function::reply;
 use crate::function::risk::Risk;
 use crate::function::sentiment::Sentiment;
 use crate::function::{TEXT_FUNCTIONS, text_function};
+use crate::hub::Places;
 use crate::inference::Registry;
 use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
@@ -27,10 +29,12 @@ use std::time::Duration;
 
 /// Builds the function of a pipeline; a model is loaded and warm when this returns.
 pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Arc<dyn Function>> {
+    let places = Places::of_process();
+    let located = pipeline.model.as_deref().filter(|_| pipeline.function != "risk").map(|model| locate(config, model, &places));
     let model = || {
-        let name = pipeline.model.as_deref().context("it needs a `model`")?;
-        let model = config.models.get(name).with_context(|| format!("there is no section [models.{name}]"))?;
-        Ok::<_, anyhow::Error>((name, model.path.as_path(), model.digest.as_deref()))
+        let Some(located) = &located else { return Err(anyhow!("it needs a `model`")) };
+        let model = located.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        Ok((model.name.as_str(), model.folder.as_path(), model.digest.as_deref()))
     };
     let encoder = || {
         let (name, path, digest) = model()?;
@@ -54,14 +58,10 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
             Arc::new(Recommend::new(signals, options).map_err(|error| anyhow!(error))?)
         }
         "reply" => {
-            // A name of a section, or a folder.
+            // A name of a section, or of a place for models.
             let named = |name: &str| {
-                let (path, digest) = match config.models.get(name) {
-                    Some(model) => (model.path.clone(), model.digest.as_deref()),
-                    None => (config.base.join(name), None),
-                };
-                let hint = if path.exists() { "" } else { "; name a section [models.NAME] or a folder" };
-                registry.encoder(name, &path, digest).map_err(|error| format!("{error}{hint}"))
+                let model = locate(config, name, &places).map_err(|error| format!("{error:#}"))?;
+                registry.encoder(name, &model.folder, model.digest.as_deref()).map_err(|error| error.to_string())
             };
             Arc::new(reply::load(encoder()?, options, &config.base, &named).map_err(|error| anyhow!(error))?)
         }
@@ -216,6 +216,6 @@ mod tests {
         let mut wrong = config.pipeline[0].clone();
         wrong.options.insert("intent_model".to_owned(), "intent".into());
         let error = function(&config, &wrong, &registry).err().unwrap().to_string();
-        assert!(error.contains("`intent_model`") && error.contains("[models.NAME]"), "{error}");
+        assert!(error.contains("`intent_model`") && error.contains("[models.intent]") && error.contains("Looked for"), "{error}");
     }
 }

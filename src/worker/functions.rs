@@ -2,13 +2,15 @@
 
 mod call;
 mod chat;
+mod documented;
 mod embeddings;
 mod pieces;
 #[cfg(test)]
 mod tests;
 
-use crate::admin::{ApiError, Events, FunctionApi, Said, Shape};
+use crate::admin::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
 use crate::function::Function;
+use crate::function::example;
 use crate::function::offline::Offline;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -26,11 +28,13 @@ pub struct Functions {
     /// Pipelines that will be added, with the names of their functions.
     expected: RwLock<Vec<(String, String)>>,
     room: Arc<Semaphore>,
+    documents: documented::Documents,
 }
 
 impl Default for Functions {
     fn default() -> Self {
-        Self { by_pipeline: RwLock::default(), expected: RwLock::default(), room: Arc::new(Semaphore::new(IN_WORK)) }
+        let room = Arc::new(Semaphore::new(IN_WORK));
+        Self { by_pipeline: RwLock::default(), expected: RwLock::default(), room, documents: documented::Documents::default() }
     }
 }
 
@@ -104,12 +108,19 @@ impl FunctionApi for Functions {
                 let about = requests.about();
                 one["fields"] = about.fields.iter().copied().collect();
                 one["parameters"] = about.parameters.iter().copied().collect();
+                let options = about.options.as_object().cloned().unwrap_or_default();
+                let example = example::event(about.example, about.fields, &options);
                 one["options"] = about.options;
-                one["example"] = json!({ "inputs": about.example, "parameters": {} });
+                one["example"] = json!({ "inputs": example, "parameters": {} });
             }
             one
         };
         all.iter().map(one).collect()
+    }
+
+    fn documented(&self) -> Vec<Arc<FunctionDoc>> {
+        let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner).clone();
+        all.iter().map(|(pipeline, known)| self.documents.of(pipeline, &known.function)).collect()
     }
 
     fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {

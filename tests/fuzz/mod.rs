@@ -3,8 +3,6 @@
 //!
 //! `cargo test --bench fuzz -- --minutes 60` looks for cases, `tests/it/corpus.rs` holds those that were kept.
 
-pub mod mutate;
-pub mod outcome;
 pub mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +11,9 @@ use std::sync::{Mutex, Once, PoisonError};
 
 /// Where this project's code has panicked since the last look, in any thread.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Where a library panicked last.
+static LIBRARY: Mutex<String> = Mutex::new(String::new());
 
 /// Whether a case is under way.
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -28,7 +29,9 @@ fn listen() {
             let other_test = std::thread::current().name().is_some_and(|name| name.contains("::") && !name.contains("corpus"));
             if other_test || !RUNNING.load(Ordering::SeqCst) {
                 before(info);
-            } else if !place.contains("/.cargo/") {
+            } else if place.contains("/.cargo/") {
+                *LIBRARY.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
+            } else {
                 PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(info.to_string());
             }
         }));
@@ -51,7 +54,8 @@ pub fn run(target: &targets::Target, file: &str, bytes: &[u8]) -> Ended {
     let outcome = outcome.unwrap_or_else(|_| {
         // A panic that was noted by nobody came through a library.
         if panics.is_empty() {
-            panics.push("a library panicked, and nothing contained it".into());
+            let library = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+            panics.push(format!("a library panicked, and nothing contained it: {library}"));
         }
         "panicked".into()
     });

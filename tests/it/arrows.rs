@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "event",
     "record",
     "config",
     "flow",
     "state",
     "scoring",
+    "hub",
     "source",
     "store",
     "publisher",
@@ -39,7 +40,8 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "store" => &["event", "record", "config", "state", "twin"],
         "publisher" => &["event", "record", "source", "twin"],
         "inference" => &["config"],
-        "function" => &["event", "record", "inference", "config", "state", "scoring"],
+        "hub" => &[],
+        "function" => &["event", "record", "inference", "config", "state", "scoring", "hub"],
         "train" => &["inference"],
         "pipeline" => {
             &["config", "event", "record", "flow", "state", "function", "source", "store", "publisher", "telemetry", "twin"]
@@ -59,7 +61,7 @@ const LIBRARIES: [(&str, &[&str]); 8] = [
     ("gemm", &["inference", "train"]),
     ("axum", &["admin"]),
     ("opentelemetry", &["telemetry"]),
-    ("reqwest", &["telemetry"]),
+    ("reqwest", &["telemetry", "hub"]),
 ];
 
 /// The text without `//` comments and string literals, as words and single signs.

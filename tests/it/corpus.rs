@@ -19,6 +19,7 @@ fn every_kept_input_has_an_outcome() {
         for case in folder.path().read_dir().unwrap().map(|entry| entry.unwrap()) {
             let full = case.file_name().into_string().unwrap();
             let (file, _hash) = full.rsplit_once('.').unwrap();
+            assert!(target.damaged().contains(&file), "{name} reads no {file}");
             let ended = fuzz::run(target, file, &std::fs::read(case.path()).unwrap());
             assert!(ended.panics.is_empty(), "{name}/{full}: {:?}", ended.panics);
             assert!(!ended.outcome.trim().is_empty(), "{name}/{full} ends without a word");

@@ -2,12 +2,11 @@
 
 use super::{Findings, Level};
 use crate::config::{Config, FUNCTIONS, Pipeline};
-use crate::event::at;
-use crate::function::{Function, offline};
+use crate::function::{Function, example, offline};
 use crate::inference::{Options, Registry};
 use crate::worker::{build, folds};
 use anyhow::Context;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 pub async fn check(config: &Config, findings: &mut Findings) {
@@ -28,7 +27,7 @@ async fn canary(config: &Config, pipeline: &Pipeline, function: &Arc<dyn Functio
     let spec = function.spec();
     let mut sitting = folds::offline(config, pipeline).sitting();
     let canary = [match function.requests().map(|requests| requests.about()) {
-        Some(about) => event(about.example, about.fields, &pipeline.options),
+        Some(about) => example::event(about.example, about.fields, &pipeline.options),
         None => json!("This is a canary."),
     }];
     let outputs = offline::call(&**function, &mut *sitting, 0, &canary).await.context("the function failed on a canary")?;
@@ -40,50 +39,6 @@ async fn canary(config: &Config, pipeline: &Pipeline, function: &Arc<dyn Functio
         "" => format!("function {} answers", spec.name),
         model => format!("function {} answers with model {model}", spec.name),
     })
-}
-
-/// An example as an event of the pipeline, where the options say how its events look: the fields stand at their paths, and there is a
-/// key.
-fn event(example: Value, fields: &[&str], options: &Map<String, Value>) -> Value {
-    if !["fields", "pass_event", "output_key"].iter().any(|name| options.contains_key(*name)) {
-        return example;
-    }
-    let mut event = match example {
-        Value::Object(event) => event,
-        text => Map::from_iter([(fields.first().copied().unwrap_or("text").to_owned(), text)]),
-    };
-    let paths = options.get("fields").and_then(Value::as_object).into_iter().flatten();
-    let paths: Vec<(&String, &str)> = paths.filter_map(|(name, path)| Some((name, path.as_str()?))).collect();
-    let values: Vec<Option<Value>> = paths.iter().map(|(name, _)| event.remove(*name)).collect();
-    for ((_, path), value) in paths.into_iter().zip(values) {
-        if let Some(value) = value {
-            put(&mut event, path, value);
-        }
-    }
-    let key = match options.get("output_key") {
-        Some(Value::Array(paths)) => paths.first().and_then(Value::as_str),
-        path => path.and_then(Value::as_str),
-    };
-    let mut event = Value::Object(event);
-    if let (Some(key), Value::Object(members)) = (key.filter(|key| at(&event, key).is_none()), &mut event) {
-        put(members, key, json!("canary"));
-    }
-    event
-}
-
-/// Sets what stands at a dotted path.
-fn put(members: &mut Map<String, Value>, path: &str, value: Value) {
-    let Some((first, rest)) = path.split_once('.') else {
-        members.insert(path.to_owned(), value);
-        return;
-    };
-    let inner = members.entry(first).or_insert_with(|| json!({}));
-    if !inner.is_object() {
-        *inner = json!({});
-    }
-    if let Value::Object(inner) = inner {
-        put(inner, rest, value);
-    }
 }
 
 #[cfg(test)]

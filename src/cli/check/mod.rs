@@ -8,6 +8,7 @@ use super::common;
 use super::kafka::is_outage;
 use crate::config::recommend::warning_of;
 use crate::config::{Config, ConfigError};
+use crate::hub::Places;
 use crate::lifecycle::Exit;
 use crate::store::StoreError;
 use rdkafka::error::KafkaError;
@@ -106,6 +107,13 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
                 findings.add(Level::Good, &about, text);
                 if let Some(text) = warning_of(&config, pipeline, None).filter(|_| !args.connect) {
                     findings.add(Level::Warning, &about, text);
+                }
+                // With --connect the model is loaded, and fetched where that is allowed.
+                let named = pipeline.model.as_deref().filter(|name| !args.connect && !config.models.contains_key(*name));
+                let places = Places::of_process().from(&config.base);
+                if let Some(missing) = named.and_then(|name| places.find(name).err()) {
+                    let level = if config.hub.allow_download { Level::Warning } else { Level::Wrong };
+                    findings.add(level, &about, missing.to_string());
                 }
             }
             if args.connect {

@@ -1,7 +1,7 @@
 //! `millrace models check`: what a model is; of a scoring model also whether it fits the features that are declared.
 
 use super::folder;
-use crate::cli::common::Usage;
+use crate::cli::common::{self, Usage};
 use crate::lifecycle::Exit;
 use crate::scoring::{Body, Model};
 use serde_json::json;
@@ -15,8 +15,11 @@ use std::path::PathBuf;
                   2 wrong usage."
 )]
 pub struct Check {
-    /// The model's file or folder.
+    /// The model's file or folder, or a name in one of the places for models, such as org/name@revision.
     file: PathBuf,
+    /// A model of a hub that is not in its cache may be fetched.
+    #[arg(long)]
+    allow_download: bool,
     /// The declared features in their order; the model's must be the same.
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
@@ -28,7 +31,10 @@ pub struct Check {
     json: bool,
 }
 
-pub fn run(args: Check) -> anyhow::Result<Exit> {
+pub fn run(mut args: Check) -> anyhow::Result<Exit> {
+    if !args.file.exists() {
+        args.file = common::model(&args.file, args.allow_download)?.folder;
+    }
     if args.file.is_dir() {
         if !args.features.is_empty() || !args.row.is_empty() {
             return Err(Usage("--features and --row are for the file of a scoring model".into()).into());

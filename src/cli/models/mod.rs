@@ -1,31 +1,48 @@
 //! `millrace models`: looks at the files of models, and writes model folders out of others.
 
 mod check;
+mod fetch;
 mod folder;
 mod import;
+mod list;
 mod quantize;
 
 use crate::lifecycle::Exit;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// Looks at the files of models, imports those of other programs, and makes smaller copies.
+/// Lists the models that can be named; looks at the files of models, fetches and imports them, and makes smaller copies.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// The models of this config too.
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Tell what a model is; a scoring model scores one row.
     Check(check::Check),
+    /// Fetch a model from a hub into its cache.
+    Fetch(fetch::Args),
     /// Turn a GGUF or llama2.c file into a model folder.
     Import(import::Import),
     /// Write a smaller copy of a language model, and compare the two.
     Quantize(quantize::Args),
 }
 
-pub fn run(args: Args) -> anyhow::Result<Exit> {
-    match args.command {
+pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    let Some(command) = args.command else {
+        return tokio::task::block_in_place(|| list::run(args.config.as_deref(), args.json, env));
+    };
+    match command {
+        Command::Fetch(args) => tokio::task::block_in_place(|| fetch::run(&args)),
         Command::Check(args) => tokio::task::block_in_place(|| check::run(args)),
         Command::Import(args) => tokio::task::block_in_place(|| import::run(args)),
         Command::Quantize(args) => tokio::task::block_in_place(|| quantize::run(&args)),

@@ -11,22 +11,23 @@ use crate::function::rerank::Rerank;
 use crate::function::summarize::Summarize;
 use crate::function::tag::{Strategy, Tag};
 use crate::function::task::{Task, TextFunction};
+use crate::hub::Found;
 use crate::inference::{Encoder, Options};
 use serde_json::{Map, Value};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A function that is not loaded yet.
 pub struct Builder<T> {
-    folder: PathBuf,
+    model: Found,
     options: Map<String, Value>,
     task: PhantomData<fn() -> T>,
 }
 
 impl<T: Task> Builder<T> {
     pub(super) fn find(model: &str) -> Result<Self, Error> {
-        Ok(Self { folder: find::folder(model)?, options: Map::new(), task: PhantomData })
+        Ok(Self { model: find::find(model)?, options: Map::new(), task: PhantomData })
     }
 
     /// Any option by its name in the configuration.
@@ -37,14 +38,13 @@ impl<T: Task> Builder<T> {
 
     /// Reads the model; blocks while it does.
     pub fn load(self) -> Result<Handle<T>, Error> {
-        let function = TextFunction::new(open(&self.folder)?, &self.options).map_err(Error::Options)?;
+        let function = TextFunction::new(open(&self.model)?, &self.options).map_err(Error::Options)?;
         Ok(Handle(Arc::new(function)))
     }
 }
 
-pub fn open(folder: &Path) -> Result<Arc<Encoder>, Error> {
-    let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
-    Ok(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
+pub fn open(model: &Found) -> Result<Arc<Encoder>, Error> {
+    Ok(Arc::new(Encoder::open(&model.name, &model.folder, None, &Options::default())?))
 }
 
 fn list<S: Into<String>>(items: impl IntoIterator<Item = S>) -> Value {

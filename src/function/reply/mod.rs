@@ -146,9 +146,8 @@ impl Task for Reply {
     /// Paths are relative to the working folder; models of the options are folders, or names that [`api::classify`] finds.
     fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
         let beside = |name: &str| {
-            let folder = api::find::folder(name).map_err(|error| error.to_string())?;
-            let name = folder.file_name().map_or(name.into(), |name| name.to_string_lossy());
-            encoder.open_beside(&name, &folder).map(Arc::new).map_err(|error| error.to_string())
+            let model = api::find::find(name).map_err(|error| error.to_string())?;
+            encoder.open_beside(&model.name, &model.folder).map(Arc::new).map_err(|error| error.to_string())
         };
         Self::build(encoder.clone(), options, Path::new(""), &beside)
     }

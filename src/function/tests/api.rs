@@ -56,7 +56,7 @@ fn one_line_is_enough() {
 #[test]
 fn what_is_wrong_is_told() {
     let missing = api::classify("no-such-model").err().unwrap();
-    assert!(matches!(&missing, Error::NotFound { looked, .. } if looked.len() >= 2), "{missing}");
+    assert!(matches!(&missing, Error::NotFound(missing) if missing.looked.len() >= 2), "{missing}");
     let wrong = api::classify(&path("one")).unwrap().option("topk", 1).load().err().unwrap();
     assert!(wrong.to_string().contains("known: "), "{wrong}");
     assert!(api::tag(&path("one")).unwrap().load().err().unwrap().to_string().contains("labels of tokens"));

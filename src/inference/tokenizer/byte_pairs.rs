@@ -1,6 +1,6 @@
 //! `vocab.json` and `merges.txt`: pairs of bytes that grow together, in the order of the merges.
 
-use super::forms::{malformed, read, read_text, unknown};
+use super::forms::{contained, malformed, read, read_text, unknown};
 use super::frame::{FIRST, SECOND, frame, id, part};
 use super::kind::Kind;
 use super::settings::Settings;
@@ -23,7 +23,7 @@ pub fn open(path: &Path, merges: &Path, settings: &Settings, kind: Kind) -> Resu
     let vocabulary: BTreeMap<String, u32> = serde_json::from_slice(&read(path)?).map_err(|e| malformed(path, e))?;
     let vocabulary: AHashMap<String, u32> = vocabulary.into_iter().collect();
     let pairs = pairs(merges)?;
-    let model = BPE::builder().vocab_and_merges(vocabulary, pairs).build().map_err(|e| malformed(merges, e))?;
+    let model = contained(|| BPE::builder().vocab_and_merges(vocabulary, pairs).build()).map_err(|e| malformed(merges, e))?;
     let mut tokenizer = Tokenizer::new(model);
     let prefix = settings.flag("add_prefix_space")?.unwrap_or(false);
     let bytes = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex});

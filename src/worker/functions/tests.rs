@@ -164,3 +164,18 @@ async fn vectors_come_in_the_shape_of_openai() {
         assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
     }
 }
+
+/// Would catch: a function that is loaded and not in the document, an example in it that is refused.
+#[tokio::test]
+async fn what_is_documented_is_answered() {
+    let functions = tiny();
+    let documented = functions.documented();
+    let names: Vec<&str> = documented.iter().map(|one| one.pipeline.as_str()).collect();
+    assert_eq!(names, ["faq", "intent", "mood", "vectors"]);
+    for one in &documented {
+        let answer = functions.call(&one.pipeline, json!({ "inputs": one.example }), Shape::Whole).await.unwrap();
+        let fields = answer["outputs"][0].as_object().unwrap();
+        assert!(fields.keys().all(|name| one.output["properties"].get(name).is_some()), "{answer}");
+    }
+    assert!(Arc::ptr_eq(&documented[0], &functions.documented()[0]), "it is found once");
+}

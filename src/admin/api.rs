@@ -1,0 +1,108 @@
+//! What the routes share: the functions as HTTP sees them, shapes of answers, errors.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The functions as the API sees them.
+pub trait FunctionApi: Send + Sync {
+    /// Names and descriptions, as `/v1/functions` shows them.
+    fn list(&self) -> Value;
+    /// What each takes and answers, by the name of its pipeline. May block for a moment when it is first asked.
+    fn documented(&self) -> Vec<Arc<FunctionDoc>>;
+    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>>;
+    /// A request and an answer in the shape of OpenAI's embeddings.
+    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>>;
+    /// The same of OpenAI's chat completions; events when the request wants a stream.
+    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>>;
+    /// The answer to one input while it is written.
+    fn stream<'a>(&'a self, name: &'a str, input: Value) -> BoxFuture<'a, Result<Events, ApiError>>;
+}
+
+/// A function as documents and forms show it.
+#[derive(Debug, Clone)]
+pub struct FunctionDoc {
+    /// The pipeline that runs it; its name in paths.
+    pub pipeline: String,
+    pub function: String,
+    /// Empty for functions without one.
+    pub model: String,
+    pub version: u32,
+    /// Inputs of a request at most.
+    pub most: usize,
+    /// JSON schema of one input.
+    pub input: Value,
+    /// JSON schema of the object `parameters`.
+    pub parameters: Value,
+    /// JSON schema of one output.
+    pub output: Value,
+    /// JSON schema of the bare answer to one input.
+    pub bare: Value,
+    /// An input that is answered.
+    pub example: Value,
+    /// Whether it answers in pieces.
+    pub pieces: bool,
+}
+
+/// The data of server-sent events, in order. Whoever drops it gives the answer up.
+pub type Events = BoxStream<'static, String>;
+
+/// An answer as a whole, or in events.
+pub enum Said {
+    Whole(Value),
+    Events(Events),
+}
+
+impl IntoResponse for Said {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Whole(answer) => Json(answer).into_response(),
+            Self::Events(events) => sent(events),
+        }
+    }
+}
+
+pub(super) fn sent(events: Events) -> Response {
+    let event = |data: String| Ok::<_, std::convert::Infallible>(Event::default().data(data));
+    Sse::new(events.map(event)).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// What an answer looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"outputs": [...], "model": ..., "usage": ...}`.
+    Whole,
+    /// What the task's Hugging Face specification says, and nothing around it.
+    Bare,
+}
+
+/// An error of the API: `{"error": {"type", "message", "param"}}`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: u16,
+    /// For example `invalid_request`, `not_found`, `overloaded`, `internal`.
+    pub kind: &'static str,
+    pub message: String,
+    pub param: Option<String>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = Json(json!({"error": {"type": self.kind, "message": self.message, "param": self.param}}));
+        match status {
+            // Both pass by themselves.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                (status, [(header::RETRY_AFTER, "1")], body).into_response()
+            }
+            _ => (status, body).into_response(),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A form for each function, for the browser: made here, without scripts and without anything from elsewhere. Nothing that is typed in is
+//! stored or logged.
+
+mod answer;
+mod controls;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use super::api::{ApiError, FunctionDoc, Shape};
+use super::server::{AdminState, Body, documented, read};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use controls::{Controls, Given};
+use page::{escaped, page};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The list.
+pub async fn index(State(state): State<AdminState>) -> Response {
+    let mut body = "<h1>Functions</h1>".to_owned();
+    let all = documented(&state).await;
+    if all.is_empty() {
+        body += "<p>None is loaded yet.</p>";
+    }
+    body += "<ul class=\"list\">";
+    for function in all {
+        let (name, task) = (escaped(&function.pipeline), escaped(&function.function));
+        let model = if function.model.is_empty() { String::new() } else { format!(", model {}", escaped(&function.model)) };
+        body += &format!("<li><a href=\"/functions/{}\">{name}</a><br>{task}{model}</li>", encoded(&function.pipeline));
+    }
+    body += "</ul><p>The same over HTTP: <a href=\"/openapi.json\">openapi.json</a>.</p>";
+    sent(StatusCode::OK, page("Functions", &body))
+}
+
+/// The form with the function's example in it.
+pub async fn show(State(state): State<AdminState>, Path(name): Path<String>) -> Response {
+    let Some(function) = find(&state, &name).await else { return unknown(&name) };
+    let controls = Controls::new(&function);
+    let form = form(&function, &controls, &controls.example(&function.example), None);
+    sent(StatusCode::OK, page(&function.pipeline, &form))
+}
+
+/// The form as it was sent, and the answer.
+pub async fn answer(State(state): State<AdminState>, Path(name): Path<String>, head: HeaderMap, body: Body) -> Response {
+    let Some(function) = find(&state, &name).await else { return unknown(&name) };
+    let controls = Controls::new(&function);
+    let given = read(body, &state).map(|bytes| Given::read(&bytes));
+    let asked = given.as_ref().map_err(Clone::clone).and_then(|given| controls.request(given));
+    let answered = match &asked {
+        Ok(request) => state.functions.call(&function.pipeline, request.clone(), Shape::Whole).await,
+        Err(error) => Err(error.clone()),
+    };
+    let given = given.unwrap_or_default();
+    let (status, wrong) = match &answered {
+        Ok(_) => (StatusCode::OK, None),
+        Err(error) => (StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Some(error)),
+    };
+    let mut body = form(&function, &controls, &given, wrong);
+    body += "<section id=\"answer\" aria-labelledby=\"answer-title\"><h2 id=\"answer-title\">Answer</h2>";
+    match &answered {
+        Ok(whole) => body += &answer::told(whole),
+        Err(error) => body += &format!("<p role=\"alert\" class=\"wrong\">{}</p>", escaped(&error.message)),
+    }
+    if let Ok(request) = &asked {
+        body += &answer::command(&encoded(&function.pipeline), request, &head);
+    }
+    sent(status, page(&function.pipeline, &(body + "</section>")))
+}
+
+async fn find(state: &AdminState, name: &str) -> Option<Arc<FunctionDoc>> {
+    documented(state).await.into_iter().find(|function| function.pipeline == name)
+}
+
+fn form(function: &FunctionDoc, controls: &Controls, given: &Given, wrong: Option<&ApiError>) -> String {
+    let (name, path) = (escaped(&function.pipeline), encoded(&function.pipeline));
+    let model =
+        if function.model.is_empty() { String::new() } else { format!(", model <code>{}</code>", escaped(&function.model)) };
+    let wrong = wrong.and_then(|error| error.param.as_deref()).unwrap_or_default();
+    format!(
+        "<h1>{name}</h1><p>{}{model}</p><form method=\"post\" action=\"/functions/{path}#answer\" accept-charset=\"utf-8\">{}\
+         <p><button type=\"submit\">Call</button></p></form>",
+        escaped(&function.function),
+        controls.html(given, wrong)
+    )
+}
+
+fn unknown(name: &str) -> Response {
+    let body = format!(
+        "<h1>Not found</h1><p role=\"alert\">There is no function <code>{}</code> here, or it is being loaded. \
+         <a href=\"/functions\">All functions</a></p>",
+        escaped(name)
+    );
+    sent(StatusCode::NOT_FOUND, page("Not found", &body))
+}
+
+/// A name as part of a path.
+fn encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// A page that may load nothing, run nothing, and be framed by nobody.
+fn sent(status: StatusCode, html: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    (status, headers, html).into_response()
+}
+
+/// A request's body of these inputs and parameters.
+fn request(inputs: Value, parameters: Value) -> Value {
+    match parameters.as_object().is_some_and(|all| all.is_empty()) {
+        true => json!({ "inputs": inputs }),
+        false => json!({ "inputs": inputs, "parameters": parameters }),
+    }
+}

@@ -1,0 +1,86 @@
+//! Pieces that the operations share.
+
+use serde_json::{Value, json};
+
+/// Statuses of errors, with what they mean.
+const ERRORS: [(&str, &str, &str); 9] = [
+    ("400", "BadRequest", "The request has another shape than is asked for, or a parameter that is not taken."),
+    ("404", "NotFound", "There is no pipeline, function or model of that name; the message lists those that there are."),
+    ("409", "Ambiguous", "Several pipelines run the function; the message lists them."),
+    ("413", "TooLarge", "The body, the number of inputs or a text is over its limit, which the message tells."),
+    ("422", "Unprocessable", "An input cannot be answered, such as an empty text; `param` tells which."),
+    ("429", "Overloaded", "As many requests are in work as may be. Ask again after `Retry-After` seconds."),
+    ("500", "Internal", "The function failed."),
+    ("503", "Loading", "The function's model is being loaded. Ask again after `Retry-After` seconds."),
+    ("504", "Late", "No answer within the function's time."),
+];
+
+/// What all operations refer to.
+pub fn schemas() -> Value {
+    let text = json!({ "type": "string" });
+    let maybe = json!({ "type": ["string", "null"] });
+    json!({
+        "Error": {
+            "type": "object", "required": ["error"],
+            "properties": { "error": {
+                "type": "object", "required": ["type", "message", "param"],
+                "properties": {
+                    "type": text, "message": text,
+                    "param": { "type": ["string", "null"], "description": "What is meant, for example `inputs.3.text`." },
+                },
+            } },
+        },
+        "Rejected": {
+            "type": "object", "required": ["rejected"],
+            "properties": { "rejected": {
+                "type": "object", "required": ["code", "field", "detail"],
+                "properties": { "code": text, "field": maybe, "detail": text },
+            } },
+        },
+    })
+}
+
+pub fn responses() -> Value {
+    let mut all = json!({});
+    for (status, name, description) in ERRORS {
+        all[name] = reply(description, &json!({ "$ref": "#/components/schemas/Error" }));
+        if matches!(status, "429" | "503") {
+            all[name]["headers"] = json!({ "Retry-After": { "schema": { "type": "integer" } } });
+        }
+    }
+    all
+}
+
+/// An answer of JSON.
+pub fn reply(description: &str, schema: &Value) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+/// A body of JSON, with an example that is answered.
+pub fn json_body(schema: &Value, example: Option<Value>) -> Value {
+    let mut content = json!({ "schema": schema });
+    if let Some(example) = example {
+        content["example"] = example;
+    }
+    json!({ "required": true, "content": { "application/json": content } })
+}
+
+/// The good answer beside the errors.
+pub fn errors(good: Value) -> Value {
+    let mut all = json!({ "200": good });
+    for (status, name, _) in ERRORS {
+        all[status] = json!({ "$ref": format!("#/components/responses/{name}") });
+    }
+    all
+}
+
+/// One operation; `body` is null for those without one.
+pub fn operation(tag: &str, id: &str, summary: &str, body: Value, responses: Value) -> Value {
+    // Client generators make names of functions out of it.
+    let id: String = id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let mut operation = json!({ "tags": [tag], "operationId": id, "summary": summary, "responses": responses });
+    if !body.is_null() {
+        operation["requestBody"] = body;
+    }
+    operation
+}

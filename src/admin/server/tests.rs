@@ -1,0 +1,131 @@
+//! The routes over a socket.
+
+use super::*;
+use crate::admin::{Events, Said};
+use futures_util::future::BoxFuture;
+use futures_util::stream::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Answers with what it is asked.
+pub struct Echo;
+impl FunctionApi for Echo {
+    fn list(&self) -> Value {
+        json!(["echo"])
+    }
+    fn documented(&self) -> Vec<Arc<FunctionDoc>> {
+        vec![Arc::new(document("echo")), Arc::new(FunctionDoc { pieces: true, ..document("full") })]
+    }
+    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
+        let unknown = ApiError { status: 404, kind: "not_found", message: name.into(), param: Some("name".into()) };
+        Box::pin(async move {
+            match (name, shape) {
+                ("echo", Shape::Whole) => Ok(input),
+                ("echo", Shape::Bare) => Ok(json!({ "bare": input })),
+                ("full", _) => Err(ApiError { status: 429, kind: "overloaded", message: name.into(), param: None }),
+                _ => Err(unknown),
+            }
+        })
+    }
+    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
+        Box::pin(async move { Ok(json!({ "embedded": input })) })
+    }
+    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
+        Box::pin(async move { Ok(Said::Whole(json!({ "said": input }))) })
+    }
+    fn stream<'a>(&'a self, name: &'a str, _: Value) -> BoxFuture<'a, Result<Events, ApiError>> {
+        let events = futures_util::stream::iter([name.to_owned(), "line\nline".to_owned()]).boxed();
+        Box::pin(async move { Ok(events) })
+    }
+}
+
+/// A function of every kind of parameter.
+pub fn document(pipeline: &str) -> FunctionDoc {
+    let text = json!({ "type": "string" });
+    let event = json!({
+        "type": "object", "required": ["text"],
+        "properties": { "text": text, "words": { "type": "array", "items": text }, "messages": { "type": "array", "items": {} } },
+    });
+    let parameters = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "top_k": { "type": ["integer", "null"], "minimum": 1, "maximum": 9, "default": 3, "description": "Answers <b>at most</b>." },
+            "way": { "enum": ["near", "far"], "default": "near" },
+            "whole": { "type": "boolean", "default": false },
+            "stop": { "type": ["string", "array", "null"], "items": text, "default": [] },
+            "schema": { "default": null },
+        },
+    });
+    FunctionDoc {
+        pipeline: pipeline.to_owned(),
+        function: "copy".to_owned(),
+        model: "tiny@<0>".to_owned(),
+        version: 1,
+        most: 8,
+        input: json!({ "anyOf": [text, event] }),
+        parameters,
+        output: json!({ "type": "object" }),
+        bare: json!({ "type": "array", "items": text }),
+        example: json!("I love it."),
+        pieces: false,
+    }
+}
+
+/// A server on a free port; it ends with the token.
+pub async fn started(body_bytes: usize) -> (AdminState, std::net::SocketAddr, CancellationToken) {
+    let state = AdminState {
+        liveness: Arc::default(),
+        readiness: Arc::new(Readiness::new(["model"])),
+        status: Arc::default(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        functions: Arc::new(Echo),
+        body_bytes,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, state.clone(), stop.clone()));
+    (state, address, stop)
+}
+
+/// The whole answer as it comes; `head` are further header lines.
+pub async fn ask(address: std::net::SocketAddr, method: &str, path: &str, head: &str, body: &str) -> String {
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\n{head}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn routes_answer_over_a_socket() {
+    let (state, address, stop) = started(100).await;
+    let ask = async |method: &str, path: &str, body: &str| ask(address, method, path, "host: x\r\n", body).await;
+    assert!(ask("GET", "/livez", "").await.contains(" 200 "));
+    assert!(ask("GET", "/readyz", "").await.contains("waiting for model"));
+    state.readiness.release("model");
+    assert!(ask("GET", "/readyz", "").await.contains(" 200 "));
+    state.readiness.block("postgres", "away");
+    assert!(ask("GET", "/readyz", "").await.contains(" 503 "));
+    assert!(ask("GET", "/status", "").await.contains("pipelines"));
+    assert!(ask("GET", "/metrics", "").await.contains(" 200 "));
+    assert!(ask("POST", "/v1/functions/echo", "[1]").await.ends_with("[1]"));
+    assert!(ask("POST", "/v1/functions/x", "[1]").await.contains("not_found"));
+    for broken in ["{", r#"{"inputs": "\ud800"}"#] {
+        assert!(ask("POST", "/v1/functions/echo", broken).await.contains("invalid_request"), "{broken}");
+    }
+    assert!(ask("POST", "/v1/chat/completions", "[1]").await.ends_with("{\"said\":[1]}"));
+    let events = ask("POST", "/v1/functions/echo", "{\"stream\":true}").await;
+    assert!(events.contains("text/event-stream") && events.contains("data: echo\n\n"), "{events}");
+    assert!(events.contains("data: line\ndata: line\n\n"), "{events}");
+    let large = ask("POST", "/v1/functions/echo", &"1".repeat(200)).await;
+    assert!(large.contains(" 413 ") && large.contains("too_large") && large.contains("more than 100 bytes"), "{large}");
+    assert!(ask("POST", "/hf/echo", "[1]").await.ends_with("{\"bare\":[1]}"));
+    let accepted = "/v1/functions/echo HTTP/1.1\r\naccept: application/vnd.huggingface+json\r\nx: y";
+    assert!(ask("POST", accepted, "[1]").await.ends_with("{\"bare\":[1]}"));
+    assert!(ask("POST", "/v1/embeddings", "[1]").await.contains("embedded"));
+    let full = ask("POST", "/v1/functions/full", "[1]").await;
+    assert!(full.contains(" 429 ") && full.contains("retry-after: 1"), "{full}");
+    stop.cancel();
+}
