@@ -10,11 +10,8 @@ pub mod evaluate;
 pub mod export;
 pub mod fit;
 pub mod head;
-<<<<<<< HEAD
 pub mod held;
-=======
 pub mod journal;
->>>>>>> main
 mod lbfgs;
 pub mod learner;
 pub mod loss;
