@@ -147,16 +147,28 @@ impl Kafka {
     }
 }
 
-/// Asks again while brokers agree on who coordinates the group: they do so when it is asked for first, and after a restart.
+/// Asks again while brokers agree on who coordinates the group or leads a partition: they do so when it is asked for first, and
+/// after a restart.
 fn patiently<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    use RDKafkaErrorCode::{
+        CoordinatorLoadInProgress, CoordinatorNotAvailable, FencedLeaderEpoch, LeaderNotAvailable, NotCoordinator,
+        NotLeaderForPartition, UnknownLeaderEpoch,
+    };
     let deadline = Instant::now() + CALL_TIMEOUT;
     loop {
         match ask() {
             Err(error)
                 if matches!(
                     error.rdkafka_error_code(),
-                    Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
+                    Some(
+                        CoordinatorLoadInProgress
+                            | CoordinatorNotAvailable
+                            | FencedLeaderEpoch
+                            | LeaderNotAvailable
+                            | NotCoordinator
+                            | NotLeaderForPartition
+                            | UnknownLeaderEpoch
+                    )
                 ) && Instant::now() < deadline =>
             {
                 std::thread::sleep(Duration::from_millis(200));
@@ -203,7 +215,8 @@ fn config(client: &[(String, String)]) -> ClientConfig {
 }
 
 fn bounds(reader: &BaseConsumer, partition: &TopicPartition) -> anyhow::Result<LogBounds> {
-    let (low, high) = block_in_place(|| reader.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT))
-        .with_context(|| format!("the bounds of {partition} cannot be read"))?;
+    let (low, high) =
+        block_in_place(|| patiently(|| reader.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)))
+            .with_context(|| format!("the bounds of {partition} cannot be read"))?;
     Ok(LogBounds { low, high })
 }

@@ -102,6 +102,12 @@ impl Places {
         Self { allow_download, ..self }
     }
 
+    /// The folders of models by their name, in the order in which they are looked at, and what each is called.
+    pub fn roots(&self) -> impl Iterator<Item = (&Path, &'static str)> {
+        let all = [(&self.models, "$MILLRACE_MODELS"), (&self.here, "models here"), (&self.beside, "models beside the program")];
+        all.into_iter().filter_map(|(root, what)| Some((root.as_deref()?, what)))
+    }
+
     /// The folder of a model; the first place that has all of it. Blocks while it looks, and while it fetches.
     pub fn find(&self, asked: &str) -> Result<Found, Missing> {
         let repo = Repo::parse(asked);
@@ -116,11 +122,8 @@ impl Places {
             return Ok(own(&path));
         }
         looked.push(Place { path, what: "a folder", state: State::Absent });
-        let roots =
-            [(&self.models, "$MILLRACE_MODELS"), (&self.here, "models here"), (&self.beside, "models beside the program")];
-        for (root, what) in roots {
-            // A path with a root of its own would lead out of these places.
-            let Some(root) = root.as_ref().filter(|_| !Path::new(asked).is_absolute()) else { continue };
+        // A path with a root of its own would lead out of these places.
+        for (root, what) in self.roots().filter(|_| !Path::new(asked).is_absolute()) {
             let path = root.join(asked);
             match look(&path) {
                 State::Found => return Ok(own(&path)),

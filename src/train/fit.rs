@@ -1,11 +1,13 @@
 //! The training loop: halves of a batch on two threads, one optimiser step, the best weights by the measure kept.
 
+use super::keep::{Keep, Progress, State, restored};
 use super::optimiser::{AdamW, rate_at};
+use super::shards::gradients;
 use super::trainable::{Record, Trainable};
 use anyhow::{Context, Result, ensure};
-use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -52,8 +54,8 @@ impl Default for Plan {
     }
 }
 
-/// A run that has ended.
-#[derive(Debug, Clone, PartialEq)]
+/// A run, as far as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fitted {
     pub records: Vec<Record>,
     /// The highest measure, whose weights are kept.
@@ -65,26 +67,34 @@ pub struct Fitted {
     pub last_loss: f64,
 }
 
+type Observer<'a> = &'a mut dyn FnMut(&Record) -> Result<()>;
+
 /// A run to be started. What else it shall do is told before [`Fit::run`].
 pub struct Fit<'a, T> {
     model: &'a T,
     plan: &'a Plan,
-    observe: Option<&'a mut dyn FnMut(&Record)>,
+    observe: Option<Observer<'a>>,
+    keep: Option<&'a Keep>,
 }
 
 impl<'a, T: Trainable> Fit<'a, T> {
     pub fn new(model: &'a T, plan: &'a Plan) -> Self {
-        Self { model, plan, observe: None }
+        Self { model, plan, observe: None, keep: None }
     }
 
-    /// Calls `observe` with each record as it comes.
-    pub fn observed(self, observe: &'a mut dyn FnMut(&Record)) -> Self {
+    /// Calls `observe` with each record as it comes; those of before a break come first, again. Its error ends the run.
+    pub fn observed(self, observe: Observer<'a>) -> Self {
         Self { observe: Some(observe), ..self }
+    }
+
+    /// Writes down in `keep` how far the run is, and goes on with what is there.
+    pub fn kept(self, keep: &'a Keep) -> Self {
+        Self { keep: Some(keep), ..self }
     }
 
     /// Trains the model in place and leaves the weights that measured best in it.
     pub fn run(self) -> Result<Fitted> {
-        let Self { model, plan, observe } = self;
+        let Self { model, plan, observe, keep } = self;
         let epochs: Vec<_> = (0..plan.epochs).map(|epoch| model.batches(plan.batch, epoch)).collect();
         let steps: usize = epochs.iter().map(Vec::len).sum();
         ensure!(steps > 0, "there is nothing to train on");
@@ -94,25 +104,33 @@ impl<'a, T: Trainable> Fit<'a, T> {
             model,
             plan,
             observe,
+            keep,
             steps,
             bar,
             optimiser: AdamW::new(plan.weight_decay, plan.clip),
             best: BTreeMap::new(),
             waited: 0,
+            ended: false,
+            before: 0.0,
             start: Instant::now(),
+            kept: Instant::now(),
             fitted: Fitted { records: vec![], best: f64::MIN, steps: 0, tokens: 0, seconds: 0.0, last_loss: f64::NAN },
         };
-        'all: for epoch in &epochs {
+        run.resume()?;
+        let mut passed = 0;
+        for epoch in &epochs {
             let every = epoch.len().div_ceil(plan.checks.max(1));
             for (i, batch) in epoch.iter().enumerate() {
-                let check = (i + 1) % every == 0 || i + 1 == epoch.len();
-                if run.step(batch, check)? {
-                    break 'all;
+                passed += 1;
+                if run.fitted.steps >= passed || run.ended {
+                    continue;
                 }
+                run.step(batch, (i + 1) % every == 0 || i + 1 == epoch.len())?;
+                run.keep()?;
             }
         }
         run.bar.finish_and_clear();
-        run.fitted.seconds = run.start.elapsed().as_secs_f64();
+        run.fitted.seconds = run.seconds();
         for (name, tensor) in &run.best {
             model.parameters().get(name).context("a parameter is gone")?.set(tensor)?;
         }
@@ -124,7 +142,8 @@ impl<'a, T: Trainable> Fit<'a, T> {
 struct Run<'a, T> {
     model: &'a T,
     plan: &'a Plan,
-    observe: Option<&'a mut dyn FnMut(&Record)>,
+    observe: Option<Observer<'a>>,
+    keep: Option<&'a Keep>,
     /// Of all epochs.
     steps: usize,
     bar: ProgressBar,
@@ -132,13 +151,19 @@ struct Run<'a, T> {
     best: BTreeMap<String, Tensor>,
     /// Measurements since the best one.
     waited: usize,
+    /// By the clock, by patience or by the plan's bound on steps.
+    ended: bool,
+    /// Seconds that the run had taken when it was taken up again.
+    before: f64,
     start: Instant,
+    /// When the run was last written down.
+    kept: Instant,
     fitted: Fitted,
 }
 
 impl<T: Trainable> Run<'_, T> {
-    /// One batch; says whether the run ends here.
-    fn step(&mut self, batch: &[usize], check: bool) -> Result<bool> {
+    /// One batch.
+    fn step(&mut self, batch: &[usize], check: bool) -> Result<()> {
         let (model, plan) = (self.model, self.plan);
         let draw = plan.seed ^ (self.fitted.steps as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let (loss, stores) = gradients(model, batch, draw)?;
@@ -152,20 +177,22 @@ impl<T: Trainable> Run<'_, T> {
         fitted.steps += 1;
         fitted.tokens += batch.iter().map(|&i| model.tokens(i)).sum::<usize>();
         fitted.last_loss = if fitted.last_loss.is_nan() { loss } else { 0.98 * fitted.last_loss + 0.02 * loss };
-        let (step, loss, seconds) = (fitted.steps, fitted.last_loss, self.start.elapsed().as_secs_f64());
-        let tokens_per_second = fitted.tokens as f64 / seconds;
+        let (step, loss, tokens) = (fitted.steps, fitted.last_loss, fitted.tokens);
+        let seconds = self.seconds();
+        let tokens_per_second = tokens as f64 / seconds;
         self.bar.set_message(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
         self.bar.inc(1);
-        let mut end = progress >= 1.0 || step == self.steps || plan.max_steps.is_some_and(|most| step >= most);
-        if end || check || step == 1 || step.is_multiple_of(self.reported()) {
-            self.record(Record::Step { step, loss, rate, norm, tokens_per_second, seconds });
+        self.ended = progress >= 1.0 || plan.max_steps.is_some_and(|most| step >= most);
+        let check = check || self.ended;
+        if check || step == 1 || step.is_multiple_of(self.reported()) {
+            self.record(Record::Step { step, loss, rate, norm, tokens_per_second, seconds })?;
         }
-        if end || check {
-            end |= self.check()?;
+        if check {
+            self.check()?;
         } else if step.is_multiple_of(50) && self.bar.is_hidden() {
             println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s", self.steps);
         }
-        Ok(end)
+        Ok(())
     }
 
     /// Steps from one record to the next: about two hundred records a run.
@@ -173,13 +200,13 @@ impl<T: Trainable> Run<'_, T> {
         self.plan.max_steps.unwrap_or(self.steps).min(self.steps).div_ceil(200)
     }
 
-    /// Measures; says whether it has been long since anything was gained.
-    fn check(&mut self) -> Result<bool> {
+    /// Measures; the run ends where it has been long since anything was gained.
+    fn check(&mut self) -> Result<()> {
         let measure = self.model.measure()?;
         let (step, seconds) = (self.fitted.steps, self.seconds());
         let (loss, steps, said) = (self.fitted.last_loss, self.steps, self.model.said(measure));
         self.bar.suspend(|| println!("step {step}/{steps}: loss {loss:.4}, dev {said}, {seconds:.0} s"));
-        self.record(Record::Check { step, measure, seconds });
+        self.record(Record::Check { step, measure, seconds })?;
         self.waited += 1;
         // A measure that is no number is never the best.
         if measure > self.fitted.best {
@@ -188,44 +215,58 @@ impl<T: Trainable> Run<'_, T> {
             let copy = |(name, var): (&String, &Var)| Ok((name.clone(), var.as_tensor().copy()?));
             self.best = self.model.parameters().iter().map(copy).collect::<Result<_>>()?;
         }
-        Ok(self.plan.patience.is_some_and(|most| self.waited >= most))
+        self.ended |= self.plan.patience.is_some_and(|most| self.waited >= most);
+        Ok(())
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, record: Record) -> Result<()> {
         if let Some(observe) = &mut self.observe {
-            observe(&record);
+            observe(&record)?;
         }
         self.fitted.records.push(record);
+        Ok(())
     }
 
+    /// Of the whole run, breaks left out.
     fn seconds(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
+        self.before + self.start.elapsed().as_secs_f64()
     }
-}
 
-/// Loss (by its share of the batch) and gradients of one half.
-fn shard<T: Trainable>(model: &T, part: &[usize], share: f64, draw: u64) -> Result<(f64, GradStore)> {
-    let loss = model.loss(part, draw)?.affine(share, 0.0)?;
-    Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
-}
-
-/// Loss and gradients of a batch, in two halves side by side.
-fn gradients<T: Trainable>(model: &T, batch: &[usize], draw: u64) -> Result<(f64, Vec<GradStore>)> {
-    let (first, second) = batch.split_at(batch.len().div_ceil(2));
-    let weight = |part: &[usize]| part.iter().map(|&i| model.weight(i)).sum::<f64>();
-    let whole = weight(batch).max(f64::MIN_POSITIVE);
-    let (first_share, second_share) = (weight(first) / whole, weight(second) / whole);
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| match second.is_empty() {
-            true => Ok(None),
-            false => shard(model, second, second_share, !draw).map(Some),
-        });
-        let (mut loss, store) = shard(model, first, first_share, draw)?;
-        let mut stores = vec![store];
-        if let Some((more, store)) = other.join().map_err(|_| anyhow::anyhow!("a training thread panicked"))?? {
-            loss += more;
-            stores.push(store);
+    /// Takes up the run that is kept.
+    fn resume(&mut self) -> Result<()> {
+        let Some(State { progress, weights, moments, best }) = self.keep.map_or(Ok(None), Keep::read)? else { return Ok(()) };
+        let parameters = self.model.parameters();
+        for (name, var) in parameters {
+            var.set(&restored(var, weights.get(name).with_context(|| format!("the kept run has no {name}"))?)?)?;
         }
-        Ok((loss, stores))
-    })
+        for (name, values) in &best {
+            let var = parameters.get(name).with_context(|| format!("the kept run has {name}, which is not trained"))?;
+            self.best.insert(name.clone(), restored(var, values)?);
+        }
+        self.optimiser.restore(progress.fitted.steps, moments, parameters)?;
+        let Progress { waited, ended, fitted, .. } = progress;
+        (self.waited, self.ended, self.before, self.fitted) = (waited, ended, fitted.seconds, fitted);
+        self.bar.set_position(self.fitted.steps as u64);
+        println!("goes on behind step {} of {}", self.fitted.steps, self.steps);
+        match &mut self.observe {
+            Some(observe) => self.fitted.records.iter().try_for_each(observe),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the run down, where it is time to.
+    fn keep(&mut self) -> Result<()> {
+        let Some(keep) = self.keep.filter(|keep| self.kept.elapsed() >= keep.every) else { return Ok(()) };
+        self.fitted.seconds = self.seconds();
+        let values = |tensor: &Tensor| -> Result<Vec<f32>> { Ok(tensor.flatten_all()?.to_vec1::<f32>()?) };
+        let state = State {
+            progress: keep.progress(&self.fitted, self.waited, self.ended),
+            weights: self.model.parameters().iter().map(|(name, var)| Ok((name.clone(), values(var)?))).collect::<Result<_>>()?,
+            moments: self.optimiser.moments().clone(),
+            best: self.best.iter().map(|(name, tensor)| Ok((name.clone(), values(tensor)?))).collect::<Result<_>>()?,
+        };
+        keep.write(&state)?;
+        self.kept = Instant::now();
+        Ok(())
+    }
 }

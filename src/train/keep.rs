@@ -3,8 +3,8 @@
 //! One file holds the weights, the moments and the best weights so far; it is written beside the old one and takes its name. The order
 //! of the batches follows from the seed.
 
+use super::fit::Fitted;
 use super::optimiser::Moments;
-use super::trainable::Record;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor, Var};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -13,27 +13,27 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Where a run is kept, and whether it goes on.
+/// Where a run is kept.
 #[derive(Debug, Clone)]
 pub struct Keep {
     folder: PathBuf,
-    pub resume: bool,
+    /// Of the plan, the data and the weights at the start: what a run must have in common with the one that it goes on with.
+    fingerprint: String,
+    /// From one writing to the next.
+    pub every: Duration,
 }
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Of the plan, the data and the weights at the start.
-    pub fingerprint: String,
-    pub steps: usize,
-    pub tokens: usize,
-    pub seconds: f64,
-    pub last_loss: f64,
-    pub best: f64,
+    fingerprint: String,
     /// Measurements since the best one.
     pub waited: usize,
-    pub records: Vec<Record>,
+    /// Before its last step.
+    pub ended: bool,
+    pub fitted: Fitted,
 }
 
 /// All that a run is.
@@ -45,27 +45,36 @@ pub struct State {
 }
 
 impl Keep {
-    /// In `out/.training`; with `resume` the run that is kept there goes on.
-    pub fn new(out: &Path, resume: bool) -> Self {
-        Self { folder: out.join(".training"), resume }
+    /// In `out/.training`, once a minute.
+    pub fn new(out: &Path, fingerprint: String) -> Self {
+        Self { folder: Self::folder(out), fingerprint, every: Duration::from_secs(60) }
+    }
+
+    /// Where a run that writes `out` is kept while it goes.
+    pub fn folder(out: &Path) -> PathBuf {
+        out.join(".training")
+    }
+
+    pub fn progress(&self, fitted: &Fitted, waited: usize, ended: bool) -> Progress {
+        Progress { fingerprint: self.fingerprint.clone(), waited, ended, fitted: fitted.clone() }
     }
 
     fn file(&self) -> PathBuf {
         self.folder.join("state.safetensors")
     }
 
-    /// Whether there is a run to go on with.
-    pub fn exists(&self) -> bool {
-        self.file().exists()
-    }
-
-    pub fn write(&self, progress: &Progress, tensors: &[(String, Vec<f32>)]) -> Result<()> {
+    pub fn write(&self, state: &State) -> Result<()> {
         let (path, fresh) = (self.file(), self.folder.join("state.new"));
         let said = || format!("cannot keep the run in {}", path.display());
         std::fs::create_dir_all(&self.folder).with_context(said)?;
-        let bytes: Vec<(&str, Vec<u8>)> =
-            tensors.iter().map(|(name, values)| (name.as_str(), values.iter().flat_map(|v| v.to_le_bytes()).collect())).collect();
-        let views = bytes.iter().map(|(name, data)| Ok((*name, TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)));
+        let State { progress, weights, moments, best } = state;
+        let named = |part: &'static str| move |(name, values): (&String, &'_ Vec<f32>)| (format!("{part}/{name}"), bytes(values));
+        let mut held: Vec<(String, Vec<u8>)> = weights.iter().map(named("weights")).collect();
+        held.extend(best.iter().map(named("best")));
+        for (name, Moments { first, second }) in moments {
+            held.extend([(format!("first/{name}"), bytes(first)), (format!("second/{name}"), bytes(second))]);
+        }
+        let views = held.iter().map(|(name, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)));
         let views: Vec<_> = views.collect::<Result<_>>()?;
         let metadata = [("progress".to_owned(), serde_json::to_string(progress)?)].into();
         let all = safetensors::serialize(views, Some(metadata))?;
@@ -79,22 +88,23 @@ impl Keep {
         write().with_context(said)
     }
 
-    /// The run that is kept, if it is the one with this fingerprint.
-    pub fn read(&self, fingerprint: &str) -> Result<State> {
+    /// The run that is kept, where there is one; one of another fingerprint is an error.
+    pub fn read(&self) -> Result<Option<State>> {
         let path = self.file();
+        if !path.exists() {
+            return Ok(None);
+        }
         let said = || format!("cannot go on with the run in {}", path.display());
-        ensure!(path.exists(), "there is no run to go on with: {} is not there. Leave out --resume", path.display());
         let bytes = std::fs::read(&path).with_context(said)?;
         let (_, header) = SafeTensors::read_metadata(&bytes).with_context(said)?;
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get("progress")).with_context(said)?;
         let progress: Progress = serde_json::from_str(text).with_context(said)?;
         ensure!(
-            progress.fingerprint == fingerprint,
-            "the run in {} was started with other options, other data or another base model. Give those, or start anew without --resume",
+            progress.fingerprint == self.fingerprint,
+            "the run that is kept in {} has other options, other data or another base model. Give those, or remove that folder",
             self.folder.display()
         );
-        let mut state =
-            State { progress, weights: BTreeMap::new(), moments: BTreeMap::new(), best: BTreeMap::new() };
+        let mut state = State { progress, weights: BTreeMap::new(), moments: BTreeMap::new(), best: BTreeMap::new() };
         for (name, view) in SafeTensors::deserialize(&bytes).with_context(said)?.tensors() {
             let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
             match name.split_once('/') {
@@ -105,7 +115,7 @@ impl Keep {
                 _ => bail!("{} holds {name}, which no run has", path.display()),
             }
         }
-        Ok(state)
+        Ok(Some(state))
     }
 
     /// Removes the run; it has ended, and its result is written.
@@ -115,6 +125,10 @@ impl Keep {
         }
         std::fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))
     }
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Values for a parameter, of its shape.

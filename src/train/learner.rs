@@ -1,15 +1,16 @@
 //! A network with the examples that it learns from and is measured on.
 
 use super::batches::{Batch, Example, Target, batches};
+use super::fit::Plan;
 use super::held::Held;
 use super::loss::loss;
 use super::measure::{answered, entity_f1, logits, right, threshold};
 use super::network::{Network, Pass};
-
 use super::task::Task;
 use super::trainable::Trainable;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -59,6 +60,38 @@ impl Learner<'_> {
         let count = self.train.count();
         self.train.get(number / count, number % count)
     }
+
+    /// Of all that a run under `plan` follows from, as SHA-256. What is measured on counts by the number of its examples.
+    pub fn fingerprint(&self, plan: &Plan) -> Result<String> {
+        let Network { task, outputs, dropout, .. } = self.network;
+        let dev = self.measured_on();
+        let mut digest = Sha256::new();
+        digest.update(format!("{plan:?} {task:?} {outputs} {dropout} {:?} {} {}", self.labels, self.seed, dev.len()));
+        for (name, tensor) in self.network.state()? {
+            digest.update(format!("{name} {:?}", tensor.dims()));
+            tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| digest.update(value.to_le_bytes()));
+        }
+        for number in 0..self.train.count() {
+            digest.update(format!("{:?}", self.train.get(0, number)));
+        }
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn measured_on(&self) -> &[Example] {
+        match &self.dev {
+            Dev::Examples(examples) => examples,
+            Dev::Questions(held) => &held.windows,
+        }
+    }
+
+    /// What is measured, as a tag of TensorBoard.
+    pub fn tag(&self) -> &'static str {
+        match self.network.task {
+            Task::Label => "dev/accuracy",
+            Task::Labels => "dev/micro_f1",
+            Task::Tag | Task::Answer => "dev/f1",
+        }
+    }
 }
 
 impl Trainable for Learner<'_> {
@@ -95,10 +128,7 @@ impl Trainable for Learner<'_> {
     }
 
     fn measure(&self) -> Result<f64> {
-        let examples = match &self.dev {
-            Dev::Examples(examples) => examples,
-            Dev::Questions(held) => held.windows.as_slice(),
-        };
+        let examples = self.measured_on();
         let logits = logits(self.network, examples)?;
         Ok(match (&self.dev, self.network.task) {
             (Dev::Questions(held), _) => held.f1(&logits),
@@ -122,7 +152,8 @@ impl Trainable for Learner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::fit::{Fit, Plan};
+    use crate::train::fit::Fit;
+    use crate::train::keep::Keep;
     use crate::train::network::Tuning;
     use crate::train::network::tests::{tiny, tiny_with};
     use crate::train::trainable::Record;
@@ -142,7 +173,11 @@ mod tests {
         let before = f64::from(learner.loss(&all, 0).unwrap().to_scalar::<f32>().unwrap());
         let plan = Plan { epochs: 60, rate: 1.5e-2, batch: 24, seed: 1, checks: 1, ..Plan::default() };
         let mut seen = Vec::new();
-        let fitted = Fit::new(&learner, &plan).observed(&mut |record: &Record| seen.push(*record)).run().unwrap();
+        let mut note = |record: &Record| {
+            seen.push(*record);
+            Ok(())
+        };
+        let fitted = Fit::new(&learner, &plan).observed(&mut note).run().unwrap();
         assert!(fitted.last_loss < before - 0.2, "{before} to {}", fitted.last_loss);
         assert_eq!(fitted.best, 1.0);
         assert_eq!(learner.measure().unwrap(), 1.0);
@@ -184,5 +219,54 @@ mod tests {
             assert!(fitted.best > 0.95, "{task:?}: {}", fitted.best);
             assert!((learner.measure().unwrap() - fitted.best).abs() < 1e-9);
         }
+    }
+
+    /// Would catch: a moment, a draw, an order or a best weight that does not outlive the process; a run that goes on with other data.
+    #[test]
+    fn a_run_that_is_cut_off_goes_on_to_the_same_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let examples = set(Task::Tag);
+        let labels = ["O".to_owned(), "B-x".to_owned(), "B-y".to_owned()];
+        let tuning = Tuning { tables: true, dropout: 0.1, ..Tuning::default() };
+        let plan = Plan { epochs: 6, rate: 1e-2, batch: 8, checks: 2, ..Plan::default() };
+        let fresh = || tiny_with(Task::Tag, 3, &tuning);
+        let bits = |network: &Network| -> Vec<Vec<f32>> {
+            network.parameters.values().map(|var| var.flatten_all().unwrap().to_vec1().unwrap()).collect()
+        };
+        let whole = fresh();
+        let want = Fit::new(&learner(&whole, &examples, &labels), &plan).run().unwrap();
+        let of = |learner: &Learner<'_>| {
+            let mut keep = Keep::new(folder.path(), learner.fingerprint(&plan).unwrap());
+            keep.every = std::time::Duration::ZERO;
+            keep
+        };
+        for cut in [want.steps / 3, want.steps / 2, want.steps - 1] {
+            let network = fresh();
+            let learner = learner(&network, &examples, &labels);
+            let mut die = |record: &Record| match record {
+                Record::Step { step, .. } if *step > cut => anyhow::bail!("cut off"),
+                _ => Ok(()),
+            };
+            let died = Fit::new(&learner, &plan).kept(&of(&learner)).observed(&mut die).run();
+            assert_eq!(died.unwrap_err().to_string(), "cut off");
+        }
+        let network = fresh();
+        let learner = learner(&network, &examples, &labels);
+        let mut seen = Vec::new();
+        let mut note = |record: &Record| {
+            seen.push(*record);
+            Ok(())
+        };
+        let keep = of(&learner);
+        let got = Fit::new(&learner, &plan).kept(&keep).observed(&mut note).run().unwrap();
+        assert_eq!(bits(&network), bits(&whole));
+        assert_eq!((got.steps, got.tokens, got.last_loss, got.best), (want.steps, want.tokens, want.last_loss, want.best));
+        assert_eq!((&seen, seen.len()), (&got.records, want.records.len()));
+        let others = &examples[1..].to_vec();
+        let other = Learner { train: others, ..learner };
+        let refused = Fit::new(&other, &plan).kept(&of(&other)).run().unwrap_err().to_string();
+        assert!(refused.contains("other data"), "{refused}");
+        keep.remove().unwrap();
+        assert!(!Keep::folder(folder.path()).exists());
     }
 }

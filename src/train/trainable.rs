@@ -1,5 +1,6 @@
 //! What the training loop needs of a network and its data.
 
+use super::journal::Point;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
@@ -51,4 +52,18 @@ pub enum Record {
     },
     /// A measurement.
     Check { step: usize, measure: f64, seconds: f64 },
+}
+
+impl Record {
+    /// As a journal takes it down; `measured` names the measure.
+    pub fn points(&self, measured: &'static str) -> Vec<Point> {
+        match *self {
+            Self::Step { step, loss, rate, norm, .. } => vec![
+                Point::new(step, "train/loss", loss),
+                Point::new(step, "train/learning_rate", rate),
+                Point::new(step, "train/gradient_norm", norm),
+            ],
+            Self::Check { step, measure, .. } => vec![Point::new(step, measured, measure)],
+        }
+    }
 }

@@ -57,10 +57,16 @@ fn text(name: &str, kind: Kind, seeds: &[&str]) -> Target {
 
 /// A folder whose weights are in two files.
 fn in_parts(name: String, config: Vec<u8>, parts: [PathBuf; 2]) -> Target {
-    let mut files = BTreeMap::from([("config.json".to_owned(), config)]);
-    let mut index = Map::new();
+    let mut files = saved_in_parts(&parts.map(|part| part.with_extension("safetensors")));
+    files.insert("config.json".into(), config);
+    Target { name, kind: Kind::Network, files }
+}
+
+/// Files of weights and the index of what is in which, as `save_pretrained` leaves them.
+pub fn saved_in_parts(parts: &[PathBuf]) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut index) = (BTreeMap::new(), Map::new());
     for part in parts {
-        let (file, bytes) = (format!("{}.safetensors", last(&part)), std::fs::read(part.with_extension("safetensors")).unwrap());
+        let (file, bytes) = (last(part), std::fs::read(part).unwrap());
         for name in safetensors::SafeTensors::deserialize(&bytes).unwrap().names() {
             index.insert(name.to_owned(), file.as_str().into());
         }
@@ -68,7 +74,7 @@ fn in_parts(name: String, config: Vec<u8>, parts: [PathBuf; 2]) -> Target {
     }
     let index = serde_json::json!({ "metadata": {}, "weight_map": index });
     files.insert("model.safetensors.index.json".into(), index.to_string().into_bytes());
-    Target { name, kind: Kind::Network, files }
+    files
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

@@ -1,7 +1,7 @@
 //! Inputs that once did harm, or that end in a way of their own, kept by `benches/fuzz.rs`.
 
 #[path = "../fuzz/mod.rs"]
-mod fuzz;
+pub mod fuzz;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Every function on every family that has a head for it: tiny networks whose logits are held to transformers elsewhere, here with a
 //! tokenizer of letters, so that the whole function runs. README's table says no more and no less.
 
+use crate::corpus::fuzz::targets::saved_in_parts;
 use millrace::function::{Function, offline, text_function};
 use millrace::inference::{Encoder, Options, Threads};
 use serde_json::{Map, Value, json};
@@ -61,17 +62,9 @@ fn tokenizer() -> Value {
 
 /// Writes a model folder: a backbone and a head in files of their own, as a checkpoint in parts.
 fn write(into: &Path, config: &Value, parts: &[PathBuf]) {
-    let mut index = Map::new();
-    for part in parts {
-        let file = part.file_name().unwrap().to_str().unwrap();
-        let bytes = std::fs::read(part).unwrap();
-        for name in safetensors::SafeTensors::deserialize(&bytes).unwrap().names() {
-            index.insert(name.to_owned(), file.into());
-        }
+    for (file, bytes) in saved_in_parts(parts) {
         std::fs::write(into.join(file), bytes).unwrap();
     }
-    let index = json!({ "metadata": {}, "weight_map": index });
-    std::fs::write(into.join("model.safetensors.index.json"), index.to_string()).unwrap();
     std::fs::write(into.join("config.json"), config.to_string()).unwrap();
     std::fs::write(into.join("tokenizer.json"), tokenizer().to_string()).unwrap();
     let marks =

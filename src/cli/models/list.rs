@@ -58,16 +58,14 @@ pub fn run(config: Option<&Path>, json: bool, env: &BTreeMap<String, String>) ->
 
 /// In the order in which names are looked up; a name that an earlier place has is not found in a later one.
 fn of_places(places: &Places) -> Vec<Listed> {
-    let roots =
-        [(&places.models, "$MILLRACE_MODELS"), (&places.here, "models here"), (&places.beside, "models beside the program")];
     let mut all: Vec<Listed> = Vec::new();
-    for (root, place) in roots {
-        for folder in root.iter().flat_map(|root| folders(root)) {
+    for (root, place) in places.roots() {
+        for folder in folders(root) {
             // A folder of a scoring model, or of models: neither is a language model.
             if folder.join("config.json").is_file() {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 all.push(listed(name, place, folder));
-            } else if let Some(root) = root {
+            } else {
                 for folder in folders(&folder).into_iter().filter(|folder| folder.join("config.json").is_file()) {
                     let name = folder.strip_prefix(root).unwrap_or(&folder).to_string_lossy().into_owned();
                     all.push(listed(name, place, folder));
@@ -122,7 +120,7 @@ impl Listed {
         let config = ModelConfig::open(&self.folder)?;
         let class = config.architecture().unwrap_or_default();
         self.family = config.family().ok().map(str::to_owned).or_else(|| config.get("backbone").map(|_| "a head".to_owned()));
-        self.task = Some(task(class));
+        self.task = task(class);
         let names = config.get("id2label").and_then(serde_json::Value::as_object);
         let mut labels: Vec<(usize, String)> =
             names.into_iter().flatten().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned()))).collect();
@@ -142,13 +140,13 @@ impl Listed {
         if let Some(wrong) = &self.wrong {
             println!("  CANNOT BE USED: {wrong}");
         }
-        if let (Some(task), Some(family)) = (self.task, &self.family) {
+        if let Some(family) = &self.family {
             let labels = match &self.labels[..] {
                 [] => String::new(),
                 few @ ([_] | [_, _] | [_, _, _] | [_, _, _, _]) => format!(", labels {}", few.join(", ")),
                 many => format!(", {} labels", many.len()),
             };
-            println!("  {task}, {family}{labels}");
+            println!("  {}, {family}{labels}", self.task.unwrap_or("no function"));
         }
         if let (Some(bytes), Some(in_memory), Some(digest)) = (self.bytes, self.bytes_in_memory, &self.digest) {
             let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -157,8 +155,8 @@ impl Listed {
     }
 }
 
-/// The function that runs such a class.
-fn task(class: &str) -> &'static str {
+/// The function that runs such a class; none runs those from text to text.
+fn task(class: &str) -> Option<&'static str> {
     let heads = [
         ("ForSequenceClassification", "classify"),
         ("ForTokenClassification", "tag"),
@@ -166,8 +164,9 @@ fn task(class: &str) -> &'static str {
         ("ForMaskedLM", "fill"),
         ("ForCausalLM", "generate"),
         ("LMHeadModel", "generate"),
-        ("ForConditionalGeneration", "summarize, translate"),
-        ("MarianMTModel", "translate"),
     ];
-    heads.iter().find(|(end, _)| class.ends_with(end)).map_or("embed", |(_, task)| task)
+    if ["ForConditionalGeneration", "MarianMTModel"].iter().any(|end| class.ends_with(end)) {
+        return None;
+    }
+    Some(heads.iter().find(|(end, _)| class.ends_with(end)).map_or("embed", |(_, task)| task))
 }

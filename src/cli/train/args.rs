@@ -95,6 +95,12 @@ pub struct Args {
     /// Stop after N steps, to measure speed
     #[arg(long, help_heading = "Training of weights (full)")]
     pub max_steps: Option<usize>,
+    /// Go on with a run of the same command that was cut off, to the same result; begin where there is none
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub resume: bool,
+    /// Write down every N seconds how far the run is. Default 60
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub keep_seconds: Option<u64>,
     /// Drop tokens of non-Latin scripts and unused ones that neither file needs
     #[arg(long, help_heading = "Training of weights (full)")]
     pub prune_vocabulary: bool,
@@ -137,6 +143,8 @@ impl Args {
             ("patience", self.patience.is_some()),
             ("minutes", self.minutes.is_some()),
             ("max-steps", self.max_steps.is_some()),
+            ("resume", self.resume),
+            ("keep-seconds", self.keep_seconds.is_some()),
             ("layers", self.layers.is_some()),
             ("tune-layers", self.tune_layers.is_some()),
             ("train-tables", self.train_tables),

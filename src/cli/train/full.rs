@@ -8,13 +8,16 @@ use super::{Report, name};
 use crate::train::checkpoint::Folder;
 use crate::train::export::{self, Described};
 use crate::train::fit::{Fit, Plan};
+use crate::train::journal::Journal;
+use crate::train::keep::Keep;
 use crate::train::learner::{Dev, Learner};
 use crate::train::measure::{logits, threshold};
 use crate::train::network::{Network, Tuning};
 use crate::train::task::Task;
-use crate::train::trainable::Trainable;
+use crate::train::trainable::{Record, Trainable};
 use crate::train::vocabulary;
 use anyhow::{Context, Result, ensure};
+use std::time::Duration;
 
 /// Points of the measure that int8 may cost, as a share.
 const INT8_LOSS: f64 = 0.005;
@@ -47,7 +50,12 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     describe(&network, &base, &loaded, &mut report);
 
     let learner = Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, seed: plan.seed };
-    let fitted = Fit::new(&learner, &plan).run()?;
+    let mut keep = Keep::new(&args.out, learner.fingerprint(&plan)?);
+    keep.every = args.keep_seconds.map_or(keep.every, Duration::from_secs);
+    let mut journal = Journal::start(&args.out.join("runs"))?;
+    let mut note = |record: &Record| journal.note(&record.points(learner.tag()));
+    let fitted = Fit::new(&learner, &plan).kept(&keep).observed(&mut note).run()?;
+    journal.finish()?;
     report.say(format!(
         "trained {} steps in {:.0} s, {:.0} tokens/s; best dev {}",
         fitted.steps,
@@ -64,6 +72,7 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
         max_tokens: (task == Task::Answer).then_some(most),
     };
     let (size, digest) = write(args, &learner, &described, fitted.best, &mut report)?;
+    keep.remove()?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     measured(args, task, &rows, &described, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())

@@ -12,6 +12,7 @@ mod shown;
 pub use args::Args;
 
 use crate::cli::common::Usage;
+use crate::train::keep::Keep;
 use anyhow::Result;
 use args::Recipe;
 use std::path::Path;
@@ -25,6 +26,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(wrong) = args.wrong() {
         return Err(Usage(wrong).into());
+    }
+    let kept = Keep::folder(&args.out);
+    if kept.exists() && !args.resume {
+        let said =
+            format!("a run that was cut off is kept in {}; go on with it by --resume, or remove that folder", kept.display());
+        return Err(Usage(said).into());
     }
     let mut report = Report::default();
     let task = guess::task(args, &mut report)?;

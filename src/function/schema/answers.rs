@@ -36,10 +36,6 @@ pub fn output(function: &str) -> Value {
         "similar" => (json!({ "scores": list(number()) }), json!({})),
         "summarize" => (json!({ "summary_text": text(), "sentences": list(sentence()) }), json!({})),
         "tag" => (json!({ "entities": list(entity()), "windows": count() }), json!({})),
-        "translate" => (
-            json!({ "translation_text": text(), "generated_tokens": count(), "finish_reason": text(), "windows": count() }),
-            json!({}),
-        ),
         _ => return json!({ "type": "object" }),
     };
     if function != "generate" {
@@ -67,7 +63,6 @@ pub fn bare(function: &str) -> Value {
         "similar" => part("scores"),
         "summarize" => object(&json!({ "summary_text": text() }), &json!({})),
         "tag" => part("entities"),
-        "translate" => object(&json!({ "translation_text": text() }), &json!({})),
         _ => output(function),
     }
 }

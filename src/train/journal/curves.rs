@@ -14,8 +14,8 @@ const BOTTOM: f64 = 24.0;
 pub fn svg(points: &[Point]) -> String {
     let mut tags: Vec<&str> = Vec::new();
     for point in points {
-        if !tags.contains(&point.tag.as_str()) {
-            tags.push(&point.tag);
+        if !tags.contains(&point.tag) {
+            tags.push(point.tag);
         }
     }
     let height = HEIGHT * tags.len().max(1) as f64;

@@ -10,18 +10,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// One measured number of a run.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// Optimiser steps done.
     pub step: usize,
     /// As TensorBoard groups it: `train/loss`, `dev/accuracy`.
-    pub tag: String,
+    pub tag: &'static str,
     pub value: f64,
 }
 
 impl Point {
-    pub fn new(step: usize, tag: &str, value: f64) -> Self {
-        Self { step, tag: tag.to_owned(), value }
+    pub fn new(step: usize, tag: &'static str, value: f64) -> Self {
+        Self { step, tag, value }
     }
 }
 
@@ -42,19 +42,10 @@ impl Journal {
     /// Takes numbers down; the event file has them at once.
     pub fn note(&mut self, points: &[Point]) -> Result<()> {
         for point in points {
-            self.events.scalar(&point.tag, point.step, point.value)?;
+            self.events.scalar(point.tag, point.step, point.value)?;
         }
         self.points.extend_from_slice(points);
         self.events.flush()
-    }
-
-    /// What was noted so far, of a run that goes on after a stop.
-    pub fn restore(&mut self, points: Vec<Point>) {
-        self.points = points;
-    }
-
-    pub fn points(&self) -> &[Point] {
-        &self.points
     }
 
     /// Writes `curves.svg` and `curves.csv`.
@@ -86,9 +77,8 @@ mod tests {
     fn a_run_leaves_events_a_table_and_a_picture() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::start(folder.path()).unwrap();
-        journal.restore(vec![Point::new(1, "train/loss", 2.5)]);
+        journal.note(&[Point::new(1, "train/loss", 2.5)]).unwrap();
         journal.note(&[Point::new(2, "train/loss", 1.25)]).unwrap();
-        assert_eq!(journal.points().len(), 2);
         journal.finish().unwrap();
         let table = std::fs::read_to_string(folder.path().join("curves.csv")).unwrap();
         assert_eq!(table, "step,tag,value\n1,train/loss,2.5\n2,train/loss,1.25\n");

@@ -78,6 +78,41 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
 }
 
+/// Central differences of the loss of a padded batch, for some numbers of each parameter. Would catch: a gradient of the wrong size or sign
+/// anywhere on the way, a padded place or one that nothing is asked about that pulls at the weights.
+#[test]
+fn gradients_of_every_head_equal_finite_differences() {
+    for task in [Task::Label, Task::Labels, Task::Tag, Task::Answer] {
+        let network = tiny_with(task, 2, &Tuning { tables: true, ..Tuning::default() });
+        let examples = examples(task);
+        let examples: Vec<&Example> = examples.iter().collect();
+        let batch = Batch::of(&examples);
+        let cost = || loss(task, &network.logits(&batch, &Pass::training(1)).unwrap(), &batch, &examples).unwrap();
+        let gradients = cost().backward().unwrap();
+        for (name, var) in &network.parameters {
+            let (start, got) = (values(var), values(gradients.get(var).unwrap()));
+            let slope = |place: usize| {
+                let at = |step: f32| {
+                    let mut moved = start.clone();
+                    moved[place] += step;
+                    var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+                    cost().to_scalar::<f32>().unwrap()
+                };
+                (at(1e-2) - at(-1e-2)) / 2e-2
+            };
+            for place in (0..start.len()).step_by(start.len().div_ceil(24)) {
+                let want = slope(place);
+                assert!(
+                    (got[place] - want).abs() < 1e-3 + want.abs() * 2e-2,
+                    "{task:?} {name}[{place}]: {} for {want}",
+                    got[place]
+                );
+            }
+            var.set(&Tensor::from_vec(start, var.shape(), &Device::Cpu).unwrap()).unwrap();
+        }
+    }
+}
+
 /// Would catch: attention that sees padding, or positions that shift with it.
 #[test]
 fn a_padded_text_has_the_logits_it_has_alone() {
