@@ -100,7 +100,7 @@ impl Encoder {
                 (backbone, heads)
             }
         };
-        let described = Described::new(&config, &weights, &tensors, &heads, &backbone);
+        let described = Described::new(&config, &weights, &tensors, &heads, &backbone)?;
         let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };

@@ -155,7 +155,7 @@ mod tests {
     use crate::train::fit::Fit;
     use crate::train::keep::Keep;
     use crate::train::network::Tuning;
-    use crate::train::network::tests::{tiny, tiny_with};
+    use crate::train::network::tests::{drawn_with, tiny};
     use crate::train::trainable::Record;
 
     fn learner<'a>(network: &'a Network, examples: &'a Vec<Example>, labels: &'a [String]) -> Learner<'a> {
@@ -211,10 +211,10 @@ mod tests {
     fn a_tiny_set_of_each_kind_is_learnt() {
         let labels = ["O".to_owned(), "B-x".to_owned(), "B-y".to_owned()];
         for (task, outputs) in [(Task::Labels, 2), (Task::Tag, 3), (Task::Answer, 2)] {
-            let network = tiny_with(task, outputs, &Tuning { tables: true, ..Tuning::default() });
+            let network = drawn_with(task, outputs, &Tuning { tables: true, ..Tuning::default() });
             let examples = set(task);
             let learner = learner(&network, &examples, &labels);
-            let plan = Plan { epochs: 80, rate: 1.5e-2, batch: 24, checks: 1, ..Plan::default() };
+            let plan = Plan { epochs: 70, rate: 1.5e-2, batch: 24, checks: 1, ..Plan::default() };
             let fitted = Fit::new(&learner, &plan).run().unwrap();
             assert!(fitted.best > 0.95, "{task:?}: {}", fitted.best);
             assert!((learner.measure().unwrap() - fitted.best).abs() < 1e-9);
@@ -229,7 +229,7 @@ mod tests {
         let labels = ["O".to_owned(), "B-x".to_owned(), "B-y".to_owned()];
         let tuning = Tuning { tables: true, dropout: 0.1, ..Tuning::default() };
         let plan = Plan { epochs: 6, rate: 1e-2, batch: 8, checks: 2, ..Plan::default() };
-        let fresh = || tiny_with(Task::Tag, 3, &tuning);
+        let fresh = || drawn_with(Task::Tag, 3, &tuning);
         let bits = |network: &Network| -> Vec<Vec<f32>> {
             network.parameters.values().map(|var| var.flatten_all().unwrap().to_vec1().unwrap()).collect()
         };

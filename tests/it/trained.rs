@@ -201,5 +201,47 @@ fn every_head_is_trained_from_nothing_and_answers_through_its_function() {
         let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("tokenizer_config.json")).unwrap()).unwrap();
         assert_eq!(config["model_max_length"], if task == "answer" { 192 } else { 512 });
         assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("--seed 3"));
+        if task == "labels" {
+            let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+            let encoder = Encoder::open("x", &out, None, &Options::default()).unwrap();
+            let threshold = config["threshold"].as_f64().unwrap() as f32;
+            assert_eq!(encoder.described().threshold, Some(threshold));
+        }
     }
+}
+
+/// Would catch: a run that begins anew in silence, or goes on to other weights, after the process was killed.
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, rows) = (drawn(folder.path()), intents(folder.path()));
+    let more = ["--epochs", "6", "--lr", "5e-3", "--batch", "4", "--dropout", "0.1", "--keep-seconds", "0"];
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    let done = train(&base, &rows, &whole, &more);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(!whole.join(".training").exists() && whole.join("runs/curves.svg").exists());
+
+    let paths = ["train", "--from", base.to_str().unwrap(), "--train", rows.to_str().unwrap(), "--out", cut.to_str().unwrap()];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .args([&paths[..], &["--prune-vocabulary", "--checks", "1", "--seed", "3"], &more].concat())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let state = cut.join(".training/state.safetensors");
+    while !state.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(state.exists() && !cut.join("model.safetensors").exists());
+    let refused = train(&base, &rows, &cut, &more);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--resume"), "{}", text(&refused.stderr));
+    let other = train(&base, &rows, &cut, &[&more[..], &["--weight-decay", "0.1", "--resume"]].concat());
+    assert!(!other.status.success() && text(&other.stderr).contains("other options"), "{}", text(&other.stderr));
+    let done = train(&base, &rows, &cut, &[&more[..], &["--resume"]].concat());
+    assert!(done.status.success() && text(&done.stdout).contains("goes on behind step"), "{}", text(&done.stderr));
+    let weights = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&cut), "the weights differ");
+    assert!(!cut.join(".training").exists());
 }

@@ -148,7 +148,7 @@ impl Classify {
                 let share = window.answer.tokens as f32 / seen.tokens.max(1) as f32;
                 mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score * share);
             }
-            Ok(self.classified(&labels, &mean, false, None, seen))
+            Ok(self.classified(&labels, &mean, None, None, seen))
         };
         Ok(asked.into_iter().zip(labels).map(one).collect())
     }
@@ -231,8 +231,8 @@ impl Classify {
                 None => {
                     let each = self.options.multi_label || labels.len() == 1;
                     let scores = if each { each_by_itself(&logits) } else { one_of_them(&logits) };
-                    let many = self.options.multi_label && self.options.threshold.is_some();
-                    Ok(self.classified(&labels, &scores, many, None, seen))
+                    let holds_from = self.options.threshold.filter(|_| self.options.multi_label);
+                    Ok(self.classified(&labels, &scores, holds_from, None, seen))
                 }
             }
         };

@@ -111,12 +111,19 @@ impl Classify {
         Ok(Self { encoder, options, head, way, cache: Arc::default() })
     }
 
-    /// The answer out of all labels' scores.
-    fn classified(&self, names: &[String], scores: &[f32], many: bool, default_k: Option<usize>, seen: Seen) -> Classified {
+    /// The answer out of all labels' scores. Where several may hold, those do that score `holds_from` or more.
+    fn classified(
+        &self,
+        names: &[String],
+        scores: &[f32],
+        holds_from: Option<f32>,
+        default_k: Option<usize>,
+        seen: Seen,
+    ) -> Classified {
         let label = |place: usize| Label { name: names[place].clone(), score: rounded(scores[place]) };
         let order = ranked(scores);
-        let threshold = self.options.threshold.unwrap_or(0.5);
-        let kept = |place: &usize| !many || scores[*place] >= threshold;
+        let many = holds_from.is_some();
+        let kept = |place: &usize| holds_from.is_none_or(|least| scores[*place] >= least);
         let k = self.options.top_k.or(if many { None } else { default_k });
         let labels: Vec<Label> = order.iter().copied().filter(kept).take(k).map(label).collect();
         let sure = many || self.options.min_score.is_none_or(|least| order.first().is_some_and(|best| scores[*best] >= least));

@@ -32,6 +32,11 @@ pub(crate) fn tiny_with(task: Task, outputs: usize, tuning: &Tuning) -> Network 
     Network::new(SHAPE, task, outputs, &encoder(&SHAPE), tuning).unwrap()
 }
 
+/// As a network begins that has no weights to start from.
+pub(crate) fn drawn_with(task: Task, outputs: usize, tuning: &Tuning) -> Network {
+    Network::new(SHAPE, task, outputs, &HashMap::new(), tuning).unwrap()
+}
+
 pub(crate) fn tiny() -> Network {
     tiny_with(Task::Label, 2, &Tuning::default())
 }
