@@ -157,6 +157,13 @@ impl ModelConfig {
         }
     }
 
+    /// The score from which a label holds where several may, as training writes it down.
+    pub fn threshold(&self) -> Result<Option<f32>, InferenceError> {
+        let Some(value) = self.get("threshold") else { return Ok(None) };
+        let score = value.as_f64().filter(|score| (0.0..=1.0).contains(score));
+        score.map(|score| Some(score as f32)).ok_or_else(|| self.wrong("threshold", "a score from 0 to 1"))
+    }
+
     /// How a sequence head's logits become scores.
     pub fn problem(&self, labels: usize) -> Result<Problem, InferenceError> {
         match self.text_or("problem_type", "")? {

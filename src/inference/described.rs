@@ -1,5 +1,6 @@
 //! What a model folder turned out to be, for those who look at it before they use it.
 
+use super::InferenceError;
 use super::backbone::Backbone;
 use super::checkpoint::ModelConfig;
 use super::heads::Heads;
@@ -7,7 +8,7 @@ use super::weights::{Tensors, Weights};
 use std::path::PathBuf;
 
 /// A model in numbers and names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Described {
     /// `model_type`.
     pub family: String,
@@ -15,6 +16,8 @@ pub struct Described {
     pub head: Option<&'static str>,
     /// Of a head of texts or of tokens, in the order of its scores.
     pub labels: Vec<String>,
+    /// The score from which a label holds where several may; `None` where the folder does not say.
+    pub threshold: Option<f32>,
     pub layers: usize,
     /// Numbers in a token's vector.
     pub hidden: usize,
@@ -41,7 +44,7 @@ impl Described {
         tensors: &Tensors<'_>,
         heads: &Heads,
         backbone: &Backbone,
-    ) -> Self {
+    ) -> Result<Self, InferenceError> {
         let unread: Vec<String> = match config.get("backbone") {
             Some(_) => tensors.unread(),
             // The network has read its tensors through a view of its own.
@@ -58,7 +61,7 @@ impl Described {
         let labels = sequence.as_ref().or(tokens.as_ref()).map(|labelled| labelled.labels.clone()).unwrap_or_default();
         let number = |key: &str| config.count_or(key, 0).unwrap_or_default();
         let (network, tokenizer) = (&backbone.network, &backbone.tokenizer);
-        Self {
+        Ok(Self {
             family: config.family().unwrap_or_default().to_owned(),
             head,
             layers: number("num_hidden_layers").max(number("n_layers")).max(number("n_layer")),
@@ -71,7 +74,8 @@ impl Described {
             notes: notes(config, head, &labels, &unread),
             unread,
             labels,
-        }
+            threshold: config.threshold()?,
+        })
     }
 }
 

@@ -115,7 +115,7 @@ impl Encoder {
                 (backbone, heads)
             }
         };
-        let described = Described::new(&config, &weights, &tensors, &heads, &backbone);
+        let described = Described::new(&config, &weights, &tensors, &heads, &backbone)?;
         // A head's answers depend on the encoder under it too; a whole model is its own.
         let own = contents(folder, weights.digest())?;
         let contents = Digest::of(format!("{} {}", own.as_str(), backbone.contents.as_str()).as_bytes());

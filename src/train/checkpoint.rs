@@ -1,10 +1,10 @@
 //! A model folder: config.json, tokenizer.json, model.safetensors (f32, f16 or int8 per row).
 
-use super::batches::{Example, batches};
-use super::network::Network;
+use super::network::{Network, Tuning};
 use super::quantise::rows_from_int8;
-use anyhow::{Context, Result};
-use candle_core::{D, DType, Device, Tensor};
+use super::task::Task;
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -29,9 +29,33 @@ impl Folder {
         Ok(Self { config: json(&folder.join("config.json"))?, tokenizer: json(&folder.join("tokenizer.json"))?, weights })
     }
 
-    pub fn network(&self, labels: usize, seed: u64) -> Result<Network> {
+    /// The same for a folder that may have no weights at all: a network to be drawn. Weights in another form are an error.
+    pub fn read_or_draw(folder: &Path) -> Result<Self> {
+        let others = ["model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"];
+        if folder.join("model.safetensors").exists() {
+            return Self::read(folder);
+        }
+        if let Some(other) = others.iter().find(|other| folder.join(other).exists()) {
+            anyhow::bail!("{} has {other}; save its weights as one model.safetensors", folder.display());
+        }
+        let (config, tokenizer) = (json(&folder.join("config.json"))?, json(&folder.join("tokenizer.json"))?);
+        Ok(Self { config, tokenizer, weights: HashMap::new() })
+    }
+
+    /// Whether there are weights to start from.
+    pub fn has_weights(&self) -> bool {
+        !self.weights.is_empty()
+    }
+
+    pub fn network(&self, task: Task, outputs: usize, tuning: &Tuning) -> Result<Network> {
+        for (key, known, default) in
+            [("model_type", "bert", "bert"), ("hidden_act", "gelu", "gelu"), ("position_embedding_type", "absolute", "absolute")]
+        {
+            let found = self.config.get(key).and_then(Value::as_str).unwrap_or(default);
+            ensure!(found == known, "config.json: {key} is {found:?}; only networks with {known:?} are trained here");
+        }
         let shape = serde_json::from_value(self.config.clone()).context("config.json lacks what a BERT needs")?;
-        Network::new(shape, labels, &self.weights, seed)
+        Network::new(shape, task, outputs, &self.weights, tuning)
     }
 }
 
@@ -58,24 +82,4 @@ fn tensors(bytes: &[u8]) -> Result<HashMap<String, Tensor>> {
     }
     found.retain(|name, _| !name.ends_with(".scale"));
     Ok(found)
-}
-
-/// Share of `examples` whose highest logit is their label; both cores work.
-pub fn accuracy(network: &Network, examples: &[Example]) -> Result<f64> {
-    let work = batches(examples, 32, 0);
-    let right = |part: &[Vec<usize>]| -> Result<usize> {
-        let mut right = 0;
-        for batch in part {
-            let ids: Vec<u32> = batch.iter().flat_map(|&i| examples[i].ids.iter().copied()).collect();
-            let best = network.logits(&ids, batch.len())?.argmax(D::Minus1)?.to_vec1::<u32>()?;
-            right += batch.iter().zip(best).filter(|(i, best)| examples[**i].label == *best).count();
-        }
-        Ok(right)
-    };
-    let (first, second) = work.split_at(work.len() / 2);
-    let right = std::thread::scope(|scope| -> Result<usize> {
-        let other = scope.spawn(|| right(second));
-        Ok(right(first)? + other.join().map_err(|_| anyhow::anyhow!("a scoring thread panicked"))??)
-    })?;
-    Ok(right as f64 / examples.len().max(1) as f64)
 }

@@ -2,31 +2,35 @@
 
 use super::network::Network;
 use super::quantise::rows_to_int8;
-use anyhow::Result;
+use super::task::Task;
+use anyhow::{Context, Result};
 use safetensors::{Dtype, tensor::TensorView};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Writes config.json, tokenizer.json and model.safetensors; returns the weights' size and SHA-256.
-pub fn write(
-    folder: &Path,
-    network: &Network,
-    base: &Value,
-    tokenizer: &Value,
-    labels: &[String],
-    int8: bool,
-) -> Result<(usize, String)> {
-    std::fs::create_dir_all(folder)?;
+/// What a folder tells beside the weights.
+#[derive(Debug, Clone)]
+pub struct Described<'a> {
+    /// The configuration of the base model.
+    pub base: &'a Value,
+    pub tokenizer: &'a Value,
+    /// Names of the head's outputs; none for a head of answers.
+    pub labels: &'a [String],
+    /// From which probability a label holds, where several may.
+    pub threshold: Option<f64>,
+    /// Tokens of a text at most, where fewer were trained than the network has positions.
+    pub max_tokens: Option<usize>,
+}
+
+/// Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors; returns the weights' size and SHA-256.
+pub fn write(folder: &Path, network: &Network, described: &Described<'_>, int8: bool) -> Result<(usize, String)> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut held: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-    let mut vocabulary = 0;
     for (name, tensor) in network.state()? {
         let dims = tensor.dims().to_vec();
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-        if name.ends_with("word_embeddings.weight") {
-            vocabulary = dims[0];
-        }
         if int8 && dims.len() == 2 {
             let (quantised, scales) = rows_to_int8(&values, dims[1]);
             held.push((format!("{name}.scale"), Dtype::F32, vec![dims[0]], bytes(&scales)));
@@ -38,27 +42,71 @@ pub fn write(
     let views = held.iter().map(|(name, dtype, dims, data)| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), data)?)));
     let views: Vec<_> = views.collect::<Result<_>>()?;
     let weights = safetensors::serialize(views, Some([("format".to_string(), "pt".to_string())].into()))?;
-    std::fs::write(folder.join("model.safetensors"), &weights)?;
-    std::fs::write(folder.join("tokenizer.json"), serde_json::to_vec(tokenizer)?)?;
-    let config = config(network, base, labels, vocabulary);
-    std::fs::write(folder.join("config.json"), format!("{}\n", serde_json::to_string_pretty(&config)?))?;
+    let write = |file: &str, bytes: &[u8]| {
+        let path = folder.join(file);
+        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    };
+    let pretty = |value: &Value| Ok::<_, anyhow::Error>(format!("{}\n", serde_json::to_string_pretty(value)?));
+    write("model.safetensors", &weights)?;
+    write("tokenizer.json", &serde_json::to_vec(described.tokenizer)?)?;
+    write("tokenizer_config.json", pretty(&tokenizer_config(network, described))?.as_bytes())?;
+    write("config.json", pretty(&config(network, described))?.as_bytes())?;
     Ok((weights.len(), Sha256::digest(&weights).iter().map(|b| format!("{b:02x}")).collect()))
 }
 
-fn config(network: &Network, base: &Value, labels: &[String], vocabulary: usize) -> Value {
-    let mut config = base.clone();
+fn config(network: &Network, described: &Described<'_>) -> Value {
+    let (mut config, labels) = (described.base.clone(), described.labels);
     if let Some(keys) = config.as_object_mut() {
-        keys.retain(|key, _| {
-            !matches!(key.as_str(), "_name_or_path" | "gradient_checkpointing" | "transformers_version" | "use_cache")
-        });
+        let old = [
+            "_name_or_path",
+            "gradient_checkpointing",
+            "transformers_version",
+            "use_cache",
+            "problem_type",
+            "id2label",
+            "label2id",
+            "threshold",
+        ];
+        keys.retain(|key, _| !old.contains(&key.as_str()));
     }
-    config["architectures"] = json!(["BertForSequenceClassification"]);
+    config["architectures"] = json!([network.task.class()]);
+    config["model_type"] = json!("bert");
     config["num_hidden_layers"] = json!(network.shape.num_hidden_layers);
-    config["vocab_size"] = json!(vocabulary);
-    config["id2label"] =
-        labels.iter().enumerate().map(|(i, l)| (i.to_string(), json!(l))).collect::<serde_json::Map<_, _>>().into();
-    config["label2id"] = labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect::<serde_json::Map<_, _>>().into();
-    config["problem_type"] = json!("single_label_classification");
+    config["vocab_size"] = json!(network.shape.vocab_size);
+    if network.task != Task::Answer {
+        let named = |(i, label): (usize, &String)| (i.to_string(), json!(label));
+        config["id2label"] = labels.iter().enumerate().map(named).collect::<Map<_, _>>().into();
+        config["label2id"] = labels.iter().enumerate().map(|(i, label)| (label.clone(), json!(i))).collect::<Map<_, _>>().into();
+    }
+    match network.task {
+        Task::Label => config["problem_type"] = json!("single_label_classification"),
+        Task::Labels => config["problem_type"] = json!("multi_label_classification"),
+        Task::Tag | Task::Answer => {}
+    }
+    if let Some(threshold) = described.threshold {
+        config["threshold"] = json!(threshold);
+    }
+    config
+}
+
+/// What transformers reads beside tokenizer.json: its class, the longest text, and which special token is which.
+fn tokenizer_config(network: &Network, described: &Described<'_>) -> Value {
+    let most = network.shape.max_position_embeddings;
+    let mut config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": described.max_tokens.map_or(most, |tokens| tokens.min(most)),
+    });
+    let known: Vec<&str> = match described.tokenizer["added_tokens"].as_array() {
+        Some(tokens) => tokens.iter().filter_map(|token| token["content"].as_str()).collect(),
+        None => Vec::new(),
+    };
+    for (key, token) in
+        [("cls_token", "[CLS]"), ("mask_token", "[MASK]"), ("pad_token", "[PAD]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")]
+    {
+        if known.contains(&token) {
+            config[key] = json!(token);
+        }
+    }
     config
 }
 
@@ -75,24 +123,46 @@ pub fn card(folder: &Path, title: &str, command: &str, report: &[String]) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::batches::{Batch, Example, Target};
     use crate::train::checkpoint::Folder;
-    use crate::train::network::tests::tiny;
+    use crate::train::network::tests::{SHAPE, tiny_with};
+    use crate::train::network::{Pass, Tuning};
 
     #[test]
     fn a_written_folder_reads_back_as_the_same_network() {
-        let (network, folder) = (tiny(), tempfile::tempdir().unwrap());
+        let folder = tempfile::tempdir().unwrap();
         let base = json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12,
-            "max_position_embeddings": 16, "_name_or_path": "/somewhere"});
-        let logits =
-            |n: &Network| n.logits(&[1, 5, 9, 2, 1, 7, 3, 2], 2).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let want = logits(&network);
-        for (int8, bound) in [(false, 0.0), (true, 2e-3)] {
-            write(folder.path(), &network, &base, &json!({}), &["no".into(), "yes".into()], int8).unwrap();
-            let read = Folder::read(folder.path()).unwrap();
-            assert_eq!((&read.config["vocab_size"], &read.config["id2label"]["1"]), (&json!(20), &json!("yes")));
-            assert_eq!(read.config.get("_name_or_path"), None);
-            let got = logits(&read.network(2, 0).unwrap());
-            assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() <= bound), "{want:?} {got:?}");
+            "max_position_embeddings": 16, "_name_or_path": "/somewhere", "id2label": {"0": "old"}});
+        let example = Example { ids: vec![1, 5, 9, 2], types: vec![0, 0, 1, 1], target: Target::Label(0) };
+        let batch = Batch::of(&[&example]);
+        let logits = |n: &Network| n.logits(&batch, &Pass::measuring()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let labels = ["no".to_owned(), "yes".to_owned()];
+        for task in [Task::Label, Task::Labels, Task::Tag, Task::Answer] {
+            let network = tiny_with(task, 2, &Tuning { layers: Some(1), ..Tuning::default() });
+            let want = logits(&network);
+            for (int8, bound) in [(false, 0.0), (true, 4e-3)] {
+                let labels = if task == Task::Answer { &[][..] } else { &labels };
+                let described =
+                    Described { base: &base, tokenizer: &json!({}), labels, threshold: Some(0.3), max_tokens: Some(12) };
+                write(folder.path(), &network, &described, int8).unwrap();
+                let read = Folder::read(folder.path()).unwrap();
+                assert_eq!((&read.config["vocab_size"], &read.config["threshold"]), (&json!(SHAPE.vocab_size), &json!(0.3)));
+                assert_eq!(read.config.get("_name_or_path"), None);
+                assert_eq!(read.config["id2label"]["1"], if task == Task::Answer { Value::Null } else { json!("yes") });
+                let got = logits(&read.network(task, 2, &Tuning::default()).unwrap());
+                assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() <= bound), "{task:?} {want:?} {got:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_folder_without_weights_is_drawn_and_other_forms_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "tokenizer.json"] {
+            std::fs::write(folder.path().join(file), "{\"model_type\": \"bert\"}").unwrap();
+        }
+        assert!(!Folder::read_or_draw(folder.path()).unwrap().has_weights());
+        std::fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
+        assert!(Folder::read_or_draw(folder.path()).err().unwrap().to_string().contains("pytorch_model.bin"));
     }
 }

@@ -1,172 +1,272 @@
-//! The training loop: halves of a batch on two threads, one optimiser step, the best weights by dev accuracy kept.
+//! The training loop: halves of a batch on two threads, one optimiser step, the best weights by the measure kept.
 
-use super::batches::{Example, batches};
-use super::checkpoint::accuracy;
-use super::journal::Point;
-use super::network::Network;
+use super::keep::{Keep, Progress, State, restored};
 use super::optimiser::{AdamW, rate_at};
-use anyhow::{Context, Result};
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use super::shards::gradients;
+use super::trainable::{Record, Trainable};
+use anyhow::{Context, Result, ensure};
+use candle_core::{Tensor, Var};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-#[derive(Debug, Clone)]
+/// How long and how fast.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// Passes over the data.
     pub epochs: usize,
+    /// Learning rate at its highest.
     pub rate: f64,
+    /// Examples of a batch.
     pub batch: usize,
     pub weight_decay: f64,
+    /// Share of the way on which the rate rises.
+    pub warm_up: f64,
+    /// Norm to which a longer gradient is shortened.
+    pub clip: f64,
     pub seed: u64,
-    /// Measurements on dev an epoch.
+    /// Measurements an epoch.
     pub checks: usize,
     /// Falls to rate zero and ends by then, even where steps are left.
     pub minutes: Option<f64>,
     /// Ends early after so many steps; for measuring speed.
     pub max_steps: Option<usize>,
+    /// Ends early after so many measurements without a better one.
+    pub patience: Option<usize>,
 }
 
-#[derive(Debug, Clone)]
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            epochs: 1,
+            rate: 7e-5,
+            batch: 32,
+            weight_decay: 0.01,
+            warm_up: 0.1,
+            clip: 1.0,
+            seed: 42,
+            checks: 4,
+            minutes: None,
+            max_steps: None,
+            patience: None,
+        }
+    }
+}
+
+/// A run, as far as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fitted {
-    /// (step, dev accuracy), in order.
-    pub dev: Vec<(usize, f64)>,
+    pub records: Vec<Record>,
+    /// The highest measure, whose weights are kept.
     pub best: f64,
     pub steps: usize,
     pub tokens: usize,
     pub seconds: f64,
+    /// Smoothed over about fifty steps.
     pub last_loss: f64,
 }
 
-/// Loss (weighted by its share of `whole` texts) and gradients of one shard.
-fn shard(network: &Network, examples: &[Example], part: &[usize], whole: usize) -> Result<(f64, GradStore)> {
-    let ids: Vec<u32> = part.iter().flat_map(|&i| examples[i].ids.iter().copied()).collect();
-    let labels: Vec<u32> = part.iter().map(|&i| examples[i].label).collect();
-    let logits = network.logits(&ids, part.len())?;
-    let loss = candle_nn::loss::cross_entropy(&logits, &Tensor::from_vec(labels, part.len(), &Device::Cpu)?)?;
-    let loss = loss.affine(part.len() as f64 / whole as f64, 0.0)?;
-    Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
+type Observer<'a> = &'a mut dyn FnMut(&Record) -> Result<()>;
+
+/// A run to be started. What else it shall do is told before [`Fit::run`].
+pub struct Fit<'a, T> {
+    model: &'a T,
+    plan: &'a Plan,
+    observe: Option<Observer<'a>>,
+    keep: Option<&'a Keep>,
 }
 
-/// Loss and gradients of a batch, in two halves side by side.
-fn gradients(network: &Network, examples: &[Example], batch: &[usize]) -> Result<(f64, Vec<GradStore>)> {
-    let (first, second) = batch.split_at(batch.len().div_ceil(2));
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| match second.is_empty() {
-            true => Ok(None),
-            false => shard(network, examples, second, batch.len()).map(Some),
-        });
-        let (mut loss, store) = shard(network, examples, first, batch.len())?;
-        let mut stores = vec![store];
-        if let Some((more, store)) = other.join().map_err(|_| anyhow::anyhow!("a training thread panicked"))?? {
-            loss += more;
-            stores.push(store);
-        }
-        Ok((loss, stores))
-    })
-}
-
-/// Trains `network` in place and leaves the weights that did best on `dev` in it. `note` is told the loss and the rate of every
-/// fiftieth step and of those that are measured, and what was measured.
-pub fn fit(
-    network: &Network,
-    train: &[Example],
-    dev: &[Example],
-    plan: &Plan,
-    note: &mut dyn FnMut(&[Point]) -> Result<()>,
-) -> Result<Fitted> {
-    let epochs: Vec<_> = (0..plan.epochs).map(|e| batches(train, plan.batch, plan.seed.wrapping_add(e as u64))).collect();
-    let steps: usize = epochs.iter().map(Vec::len).sum();
-    let bar = ProgressBar::new(steps as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?);
-    let mut optimiser = AdamW::new(plan.weight_decay, 1.0);
-    let mut fitted = Fitted { dev: vec![], best: f64::MIN, steps: 0, tokens: 0, seconds: 0.0, last_loss: f64::NAN };
-    let mut best: BTreeMap<String, Tensor> = BTreeMap::new();
-    let (start, mut recent) = (Instant::now(), None::<f64>);
-    'all: for epoch in &epochs {
-        let every = epoch.len().div_ceil(plan.checks.max(1));
-        for (i, batch) in epoch.iter().enumerate() {
-            let (loss, stores) = gradients(network, train, batch)?;
-            anyhow::ensure!(loss.is_finite(), "the loss is no longer finite at step {}; try a lower --lr", fitted.steps);
-            let by_steps = (fitted.steps + 1) as f64 / (steps + 1) as f64;
-            let by_clock = plan.minutes.map_or(0.0, |minutes| start.elapsed().as_secs_f64() / (60.0 * minutes));
-            let progress = by_steps.max(by_clock);
-            let rate = rate_at(progress, plan.rate);
-            optimiser.step(&network.parameters, &stores, rate)?;
-            fitted.steps += 1;
-            fitted.tokens += batch.iter().map(|&i| train[i].ids.len()).sum::<usize>();
-            let smooth = recent.map_or(loss, |r| 0.98 * r + 0.02 * loss);
-            recent = Some(smooth);
-            fitted.last_loss = smooth;
-            let speed = fitted.tokens as f64 / start.elapsed().as_secs_f64();
-            bar.set_message(format!("loss {smooth:.3}, {speed:.0} tokens/s"));
-            bar.inc(1);
-            let of_step = [Point::new(fitted.steps, "train/loss", smooth), Point::new(fitted.steps, "train/learning_rate", rate)];
-            if (i + 1) % every == 0 || i + 1 == epoch.len() || progress >= 1.0 {
-                let reached = accuracy(network, dev)?;
-                bar.suspend(|| {
-                    let (step, seconds) = (fitted.steps, start.elapsed().as_secs_f64());
-                    println!(
-                        "step {step}/{steps}: loss {smooth:.4}, dev {:.2}, {speed:.0} tokens/s, {seconds:.0} s",
-                        100.0 * reached
-                    );
-                });
-                note(&of_step)?;
-                note(&[Point::new(fitted.steps, "dev/accuracy", reached)])?;
-                fitted.dev.push((fitted.steps, reached));
-                if reached > fitted.best {
-                    fitted.best = reached;
-                    let copy = |(name, var): (&String, &candle_core::Var)| Ok((name.clone(), var.as_tensor().copy()?));
-                    best = network.parameters.iter().map(copy).collect::<Result<_>>()?;
-                }
-            } else if fitted.steps.is_multiple_of(50) {
-                note(&of_step)?;
-                if bar.is_hidden() {
-                    println!("step {}/{steps}: loss {smooth:.4}, {speed:.0} tokens/s", fitted.steps);
-                }
-            }
-            if progress >= 1.0 || plan.max_steps.is_some_and(|most| fitted.steps >= most) {
-                break 'all;
-            }
-        }
+impl<'a, T: Trainable> Fit<'a, T> {
+    pub fn new(model: &'a T, plan: &'a Plan) -> Self {
+        Self { model, plan, observe: None, keep: None }
     }
-    bar.finish_and_clear();
-    fitted.seconds = start.elapsed().as_secs_f64();
-    for (name, tensor) in &best {
-        network.parameters.get(name).context("a parameter is gone")?.set(tensor)?;
+
+    /// Calls `observe` with each record as it comes; those of before a break come first, again. Its error ends the run.
+    pub fn observed(self, observe: Observer<'a>) -> Self {
+        Self { observe: Some(observe), ..self }
     }
-    Ok(fitted)
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::train::network::tests::tiny;
+    /// Writes down in `keep` how far the run is, and goes on with what is there.
+    pub fn kept(self, keep: &'a Keep) -> Self {
+        Self { keep: Some(keep), ..self }
+    }
 
-    #[test]
-    fn loss_falls_and_a_tiny_set_is_learnt() {
-        let network = tiny();
-        let examples: Vec<Example> =
-            (0..24u32).map(|i| Example { ids: vec![1, 3 + i % 8, if i % 2 == 0 { 12 } else { 13 }, 2], label: i % 2 }).collect();
-        let all: Vec<usize> = (0..24).collect();
-        let before = gradients(&network, &examples, &all).unwrap().0;
-        let plan =
-            Plan { epochs: 60, rate: 1.5e-2, batch: 24, weight_decay: 0.01, seed: 1, checks: 1, minutes: None, max_steps: None };
-        let mut points = Vec::new();
-        let mut note = |new: &[Point]| {
-            points.extend_from_slice(new);
-            Ok(())
+    /// Trains the model in place and leaves the weights that measured best in it.
+    pub fn run(self) -> Result<Fitted> {
+        let Self { model, plan, observe, keep } = self;
+        let epochs: Vec<_> = (0..plan.epochs).map(|epoch| model.batches(plan.batch, epoch)).collect();
+        let steps: usize = epochs.iter().map(Vec::len).sum();
+        ensure!(steps > 0, "there is nothing to train on");
+        let bar = ProgressBar::new(steps as u64);
+        bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?);
+        let mut run = Run {
+            model,
+            plan,
+            observe,
+            keep,
+            steps,
+            bar,
+            optimiser: AdamW::new(plan.weight_decay, plan.clip),
+            best: BTreeMap::new(),
+            waited: 0,
+            ended: false,
+            before: 0.0,
+            start: Instant::now(),
+            kept: Instant::now(),
+            fitted: Fitted { records: vec![], best: f64::MIN, steps: 0, tokens: 0, seconds: 0.0, last_loss: f64::NAN },
         };
-        let fitted = fit(&network, &examples, &examples, &plan, &mut note).unwrap();
-        let of = |tag| points.iter().filter(|point| point.tag == tag).map(|point| (point.step, point.value)).collect::<Vec<_>>();
-        assert_eq!(of("dev/accuracy"), fitted.dev);
-        // One batch an epoch, each measured.
-        assert_eq!(of("train/loss").len(), 60);
-        assert_eq!(of("train/loss").last(), Some(&(60, fitted.last_loss)));
-        let rates = of("train/learning_rate");
-        assert!(rates.iter().all(|(_, rate)| (0.0..=plan.rate).contains(rate)) && rates[0].1 < rates[8].1, "{rates:?}");
-        assert!(fitted.last_loss < before - 0.2, "{before} to {}", fitted.last_loss);
-        assert_eq!(fitted.best, 1.0);
-        assert_eq!(accuracy(&network, &examples).unwrap(), 1.0);
+        run.resume()?;
+        let mut passed = 0;
+        for epoch in &epochs {
+            let every = epoch.len().div_ceil(plan.checks.max(1));
+            for (i, batch) in epoch.iter().enumerate() {
+                passed += 1;
+                if run.fitted.steps >= passed || run.ended {
+                    continue;
+                }
+                run.step(batch, (i + 1) % every == 0 || i + 1 == epoch.len())?;
+                run.keep()?;
+            }
+        }
+        run.bar.finish_and_clear();
+        run.fitted.seconds = run.seconds();
+        for (name, tensor) in &run.best {
+            model.parameters().get(name).context("a parameter is gone")?.set(tensor)?;
+        }
+        Ok(run.fitted)
+    }
+}
+
+/// A run under way.
+struct Run<'a, T> {
+    model: &'a T,
+    plan: &'a Plan,
+    observe: Option<Observer<'a>>,
+    keep: Option<&'a Keep>,
+    /// Of all epochs.
+    steps: usize,
+    bar: ProgressBar,
+    optimiser: AdamW,
+    best: BTreeMap<String, Tensor>,
+    /// Measurements since the best one.
+    waited: usize,
+    /// By the clock, by patience or by the plan's bound on steps.
+    ended: bool,
+    /// Seconds that the run had taken when it was taken up again.
+    before: f64,
+    start: Instant,
+    /// When the run was last written down.
+    kept: Instant,
+    fitted: Fitted,
+}
+
+impl<T: Trainable> Run<'_, T> {
+    /// One batch.
+    fn step(&mut self, batch: &[usize], check: bool) -> Result<()> {
+        let (model, plan) = (self.model, self.plan);
+        let draw = plan.seed ^ (self.fitted.steps as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let (loss, stores) = gradients(model, batch, draw)?;
+        ensure!(loss.is_finite(), "the loss is no longer finite at step {}; try a lower learning rate", self.fitted.steps);
+        let by_steps = (self.fitted.steps + 1) as f64 / (self.steps + 1) as f64;
+        let by_clock = plan.minutes.map_or(0.0, |minutes| self.seconds() / (60.0 * minutes));
+        let progress = by_steps.max(by_clock);
+        let rate = rate_at(progress, plan.rate, plan.warm_up);
+        let norm = f64::from(self.optimiser.step(model.parameters(), &stores, rate)?);
+        let fitted = &mut self.fitted;
+        fitted.steps += 1;
+        fitted.tokens += batch.iter().map(|&i| model.tokens(i)).sum::<usize>();
+        fitted.last_loss = if fitted.last_loss.is_nan() { loss } else { 0.98 * fitted.last_loss + 0.02 * loss };
+        let (step, loss, tokens) = (fitted.steps, fitted.last_loss, fitted.tokens);
+        let seconds = self.seconds();
+        let tokens_per_second = tokens as f64 / seconds;
+        self.bar.set_message(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
+        self.bar.inc(1);
+        self.ended = progress >= 1.0 || plan.max_steps.is_some_and(|most| step >= most);
+        let check = check || self.ended;
+        if check || step == 1 || step.is_multiple_of(self.reported()) {
+            self.record(Record::Step { step, loss, rate, norm, tokens_per_second, seconds })?;
+        }
+        if check {
+            self.check()?;
+        } else if step.is_multiple_of(50) && self.bar.is_hidden() {
+            println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s", self.steps);
+        }
+        Ok(())
+    }
+
+    /// Steps from one record to the next: about two hundred records a run.
+    fn reported(&self) -> usize {
+        self.plan.max_steps.unwrap_or(self.steps).min(self.steps).div_ceil(200)
+    }
+
+    /// Measures; the run ends where it has been long since anything was gained.
+    fn check(&mut self) -> Result<()> {
+        let measure = self.model.measure()?;
+        let (step, seconds) = (self.fitted.steps, self.seconds());
+        let (loss, steps, said) = (self.fitted.last_loss, self.steps, self.model.said(measure));
+        self.bar.suspend(|| println!("step {step}/{steps}: loss {loss:.4}, dev {said}, {seconds:.0} s"));
+        self.record(Record::Check { step, measure, seconds })?;
+        self.waited += 1;
+        // A measure that is no number is never the best.
+        if measure > self.fitted.best {
+            self.fitted.best = measure;
+            self.waited = 0;
+            let copy = |(name, var): (&String, &Var)| Ok((name.clone(), var.as_tensor().copy()?));
+            self.best = self.model.parameters().iter().map(copy).collect::<Result<_>>()?;
+        }
+        self.ended |= self.plan.patience.is_some_and(|most| self.waited >= most);
+        Ok(())
+    }
+
+    fn record(&mut self, record: Record) -> Result<()> {
+        if let Some(observe) = &mut self.observe {
+            observe(&record)?;
+        }
+        self.fitted.records.push(record);
+        Ok(())
+    }
+
+    /// Of the whole run, breaks left out.
+    fn seconds(&self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+
+    /// Takes up the run that is kept.
+    fn resume(&mut self) -> Result<()> {
+        let Some(State { progress, weights, moments, best }) = self.keep.map_or(Ok(None), Keep::read)? else { return Ok(()) };
+        let parameters = self.model.parameters();
+        for (name, var) in parameters {
+            var.set(&restored(var, weights.get(name).with_context(|| format!("the kept run has no {name}"))?)?)?;
+        }
+        for (name, values) in &best {
+            let var = parameters.get(name).with_context(|| format!("the kept run has {name}, which is not trained"))?;
+            self.best.insert(name.clone(), restored(var, values)?);
+        }
+        self.optimiser.restore(progress.fitted.steps, moments, parameters)?;
+        let Progress { waited, ended, fitted, .. } = progress;
+        (self.waited, self.ended, self.before, self.fitted) = (waited, ended, fitted.seconds, fitted);
+        self.bar.set_position(self.fitted.steps as u64);
+        println!("goes on behind step {} of {}", self.fitted.steps, self.steps);
+        match &mut self.observe {
+            Some(observe) => self.fitted.records.iter().try_for_each(observe),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the run down, where it is time to.
+    fn keep(&mut self) -> Result<()> {
+        let Some(keep) = self.keep.filter(|keep| self.kept.elapsed() >= keep.every) else { return Ok(()) };
+        self.fitted.seconds = self.seconds();
+        let values = |tensor: &Tensor| -> Result<Vec<f32>> { Ok(tensor.flatten_all()?.to_vec1::<f32>()?) };
+        let state = State {
+            progress: keep.progress(&self.fitted, self.waited, self.ended),
+            weights: self.model.parameters().iter().map(|(name, var)| Ok((name.clone(), values(var)?))).collect::<Result<_>>()?,
+            moments: self.optimiser.moments().clone(),
+            best: self.best.iter().map(|(name, tensor)| Ok((name.clone(), values(tensor)?))).collect::<Result<_>>()?,
+        };
+        keep.write(&state)?;
+        self.kept = Instant::now();
+        Ok(())
     }
 }

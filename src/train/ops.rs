@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let CpuStorage::F32(values) = storage else { bail!("training runs in f32") };
     let Some((start, end)) = layout.contiguous_offsets() else { bail!("a row operation needs contiguous input") };
     Ok(&values[start..end])
@@ -20,7 +20,7 @@ fn column_sums(gradient: &Tensor) -> Result<Tensor> {
 }
 
 /// e^x for x <= 0, to about 1e-7 of its value; plain enough for the compiler to vectorise.
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
     let x = x.max(-87.0);
     let shifted = x * std::f32::consts::LOG2_E + SHIFT;
@@ -87,7 +87,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 }
 
 struct Softmax(f32);
-struct SoftmaxBackward(f32);
+pub(super) struct SoftmaxBackward(pub f32);
 
 impl CustomOp1 for Softmax {
     fn name(&self) -> &'static str {
@@ -236,28 +236,35 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use candle_core::{Device, Var};
 
-    /// Central differences of sum(f(x)·w) against the gradient that backward gives.
-    fn check(f: impl Fn(&Tensor) -> Tensor) {
+    /// Central differences of sum(f(x)·w) against the gradient that backward gives; x has 12 values.
+    pub(crate) fn check_shape(dims: &[usize], f: impl Fn(&Tensor) -> Tensor) {
         let values: Vec<f32> = (0..12).map(|i| ((i * 37 % 23) as f32 - 11.0) / 6.0).collect();
-        let weights =
-            Tensor::from_vec((0..12).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>(), (3, 4), &Device::Cpu).unwrap();
-        let loss = |x: &Tensor| f(x).mul(&weights).unwrap().sum_all().unwrap();
-        let x = Var::from_vec(values.clone(), (3, 4), &Device::Cpu).unwrap();
+        let weights: Vec<f32> = (0..12).map(|i| (i as f32 * 0.7).sin()).collect();
+        let loss = |x: &Tensor| {
+            let out = f(x);
+            let weights = Tensor::from_slice(&weights, out.shape(), &Device::Cpu).unwrap();
+            out.mul(&weights).unwrap().sum_all().unwrap()
+        };
+        let x = Var::from_vec(values.clone(), dims, &Device::Cpu).unwrap();
         let gradients = loss(&x).backward().unwrap();
         let got = gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for i in 0..12 {
             let at = |step: f32| {
                 let mut v = values.clone();
                 v[i] += step;
-                loss(&Tensor::from_vec(v, (3, 4), &Device::Cpu).unwrap()).to_scalar::<f32>().unwrap()
+                loss(&Tensor::from_vec(v, dims, &Device::Cpu).unwrap()).to_scalar::<f32>().unwrap()
             };
             let want = (at(1e-2) - at(-1e-2)) / 2e-2;
             assert!((got[i] - want).abs() < 2e-3 + want.abs() * 2e-2, "{i}: {} against {want}", got[i]);
         }
+    }
+
+    fn check(f: impl Fn(&Tensor) -> Tensor) {
+        check_shape(&[3, 4], f);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! AdamW in one pass over each parameter, with clipping; gradients of several shards are averaged on the way.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Var, bail};
 use std::collections::BTreeMap;
@@ -10,10 +10,11 @@ const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
 const EPS: f32 = 1e-8;
 
-#[derive(Default)]
-struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
+/// Of one parameter: the running means of its gradient, and of that squared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Moments {
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
 }
 
 pub struct AdamW {
@@ -55,6 +56,28 @@ impl InplaceOp1 for Update<'_> {
 impl AdamW {
     pub fn new(weight_decay: f64, clip: f64) -> Self {
         Self { moments: BTreeMap::new(), steps: 0, weight_decay: weight_decay as f32, clip: clip as f32 }
+    }
+
+    pub fn moments(&self) -> &BTreeMap<String, Moments> {
+        &self.moments
+    }
+
+    /// Goes on where another run was behind `steps` steps.
+    pub fn restore(
+        &mut self,
+        steps: usize,
+        moments: BTreeMap<String, Moments>,
+        parameters: &BTreeMap<String, Var>,
+    ) -> Result<()> {
+        for (name, var) in parameters {
+            let of = moments.get(name).with_context(|| format!("the kept run has no moments of {name}"))?;
+            let n = var.elem_count();
+            ensure!(of.first.len() == n && of.second.len() == n, "the kept moments of {name} are not {n} numbers each");
+        }
+        ensure!(moments.len() == parameters.len(), "the kept run has moments of parameters that are not trained");
+        self.steps = i32::try_from(steps)?;
+        self.moments = moments;
+        Ok(())
     }
 
     /// One step with `shards`' gradients, each already weighted by its share of the batch.
@@ -107,7 +130,7 @@ impl AdamW {
     }
 }
 
-/// Rises over the first tenth of the way, then falls to zero; `progress` is 0 to 1.
-pub fn rate_at(progress: f64, peak: f64) -> f64 {
-    peak * if progress < 0.1 { progress / 0.1 } else { (1.0 - progress).max(0.0) / 0.9 }
+/// Rises over the first part of the way, then falls to zero; `progress` is 0 to 1.
+pub fn rate_at(progress: f64, peak: f64, warm_up: f64) -> f64 {
+    peak * if progress < warm_up { progress / warm_up } else { (1.0 - progress).max(0.0) / (1.0 - warm_up).max(f64::EPSILON) }
 }

@@ -11,6 +11,11 @@ fn place(text: &str) -> f64 {
     u64::from_be_bytes(first) as f64 / u64::MAX as f64
 }
 
+/// Whether a text is among the `share` of all texts to measure on.
+pub fn is_measured(text: &str, share: f64) -> bool {
+    place(text) < share
+}
+
 /// (rows to train on, rows to measure on): about `share` of each label is measured on, at least one row where a label has five texts.
 /// Equal texts are always in the same part.
 pub fn by_text(rows: Vec<Row>, share: f64) -> (Vec<Row>, Vec<Row>) {
@@ -35,7 +40,7 @@ mod tests {
     use super::*;
 
     fn row(i: usize, label: &str) -> Row {
-        Row { text: format!("text {i}"), label: label.into() }
+        Row { text: format!("text {i}"), label: label.into(), line: i + 1 }
     }
 
     #[test]

@@ -140,3 +140,108 @@ fn a_copy_that_lost_too_much_is_not_kept() {
     let again = copy("f16").0;
     assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
 }
+
+/// A folder with a network to be drawn: two layers of 32, and the tokenizer of the shipped encoder.
+fn drawn(folder: &Path) -> PathBuf {
+    let base = folder.join("drawn");
+    fs::create_dir_all(&base).unwrap();
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&fs::read(shipped("minilm-en").join("config.json")).unwrap()).unwrap();
+    for (key, value) in [("hidden_size", 32), ("num_hidden_layers", 2), ("num_attention_heads", 2), ("intermediate_size", 64)] {
+        config[key] = value.into();
+    }
+    fs::write(base.join("config.json"), config.to_string()).unwrap();
+    fs::copy(shipped("minilm-en").join("tokenizer.json"), base.join("tokenizer.json")).unwrap();
+    base
+}
+
+fn train(base: &Path, file: &Path, out: &Path, more: &[&str]) -> Output {
+    let paths = ["train", "--from", base.to_str().unwrap(), "--train", file.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    millrace(&[&paths[..], &["--prune-vocabulary", "--checks", "1", "--seed", "3"], more].concat())
+}
+
+/// Would catch: a head that the functions read otherwise than it was trained, a threshold that nobody reads, a folder without a limit.
+#[test]
+fn every_head_is_trained_from_nothing_and_answers_through_its_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, out) = (drawn(folder.path()), folder.path().join("out"));
+    let things = ["card", "parcel", "order", "phone", "shoes", "ticket", "book", "lamp", "coat", "chair", "watch", "bag"];
+    let places = ["Paris", "London", "Berlin", "Rome", "Madrid", "Vienna"];
+    let (mut lists, mut spans, mut questions) = (String::new(), String::new(), String::new());
+    for (i, thing) in things.iter().cycle().take(120).enumerate() {
+        let place = places[i % places.len()];
+        let labels = match i % 3 {
+            0 => "[\"late\", \"angry\"]",
+            1 => "[\"late\"]",
+            _ => "[]",
+        };
+        let words = ["my {} is late and i am angry", "my {} is late", "my {} is here"][i % 3].replace("{}", thing);
+        lists += &format!("{{\"text\": \"{words} {i}\", \"labels\": {labels}}}\n");
+        spans += &format!("the\tO\n{thing}\tB-thing\nis\tO\nin\tO\n{place}\tB-place\n\n");
+        let context = format!("The {thing} number {i} is in {place} today.");
+        let start = context.find(place).unwrap();
+        questions += &format!(
+            "{{\"question\": \"Where is it?\", \"context\": \"{context}\", \"answers\": {{\"text\": [\"{place}\"], \"answer_start\": [{start}]}}}}\n"
+        );
+    }
+    for (file, content, task, said) in [
+        ("lists.jsonl", lists, "labels", "micro-F1"),
+        ("spans.conll", spans, "tag", "dev F1"),
+        ("questions.jsonl", questions, "answer", "exact match"),
+    ] {
+        let path = folder.path().join(file);
+        fs::write(&path, content).unwrap();
+        let done = train(&base, &path, &out, &["--epochs", "12", "--lr", "5e-3", "--batch", "16"]);
+        let lines = text(&done.stdout);
+        assert!(done.status.success(), "{lines}{}", text(&done.stderr));
+        assert!(lines.contains(&format!("task {task}, since")) && lines.contains("all weights are drawn"), "{lines}");
+        let last = lines.lines().rfind(|line| line.contains(said) && !line.starts_with("step")).unwrap_or_default();
+        let figure = last.split("F1 ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<f64>().ok()).unwrap_or_default();
+        assert!(figure > 90.0, "{task}: {last}\n{lines}");
+        let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("tokenizer_config.json")).unwrap()).unwrap();
+        assert_eq!(config["model_max_length"], if task == "answer" { 192 } else { 512 });
+        assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("--seed 3"));
+        if task == "labels" {
+            let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+            let encoder = Encoder::open("x", &out, None, &Options::default()).unwrap();
+            let threshold = config["threshold"].as_f64().unwrap() as f32;
+            assert_eq!(encoder.described().threshold, Some(threshold));
+        }
+    }
+}
+
+/// Would catch: a run that begins anew in silence, or goes on to other weights, after the process was killed.
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, rows) = (drawn(folder.path()), intents(folder.path()));
+    let more = ["--epochs", "6", "--lr", "5e-3", "--batch", "4", "--dropout", "0.1", "--keep-seconds", "0"];
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    let done = train(&base, &rows, &whole, &more);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(!whole.join(".training").exists() && whole.join("runs/curves.svg").exists());
+
+    let paths = ["train", "--from", base.to_str().unwrap(), "--train", rows.to_str().unwrap(), "--out", cut.to_str().unwrap()];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .args([&paths[..], &["--prune-vocabulary", "--checks", "1", "--seed", "3"], &more].concat())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let state = cut.join(".training/state.safetensors");
+    while !state.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(state.exists() && !cut.join("model.safetensors").exists());
+    let refused = train(&base, &rows, &cut, &more);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--resume"), "{}", text(&refused.stderr));
+    let other = train(&base, &rows, &cut, &[&more[..], &["--weight-decay", "0.1", "--resume"]].concat());
+    assert!(!other.status.success() && text(&other.stderr).contains("other options"), "{}", text(&other.stderr));
+    let done = train(&base, &rows, &cut, &[&more[..], &["--resume"]].concat());
+    assert!(done.status.success() && text(&done.stdout).contains("goes on behind step"), "{}", text(&done.stderr));
+    let weights = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&cut), "the weights differ");
+    assert!(!cut.join(".training").exists());
+}

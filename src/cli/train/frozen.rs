@@ -1,12 +1,17 @@
 //! The recipes `probe` and `centroid`: a head on an encoder that stays as it is.
 
-use super::{Args, Data, Recipe, Report, measured, name, shown};
+use super::args::{Args, Recipe};
+use super::measured::of_labels;
+use super::rows::Data;
+use super::shown::shown;
+use super::{Report, name};
 use crate::inference::{Encoder, Head, Options, best};
 use crate::train::data::Row;
 use crate::train::export;
 use crate::train::head::{self, Backbone};
 use crate::train::metrics::Confusion;
 use crate::train::probe::{Labelled, Linear, centroids, regression, temperature};
+use crate::train::task::Task;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +19,8 @@ use std::time::Instant;
 /// Rows from which a temperature is learnt at least.
 const FEW: usize = 100;
 
-pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
+pub fn run(args: &Args, mut report: Report) -> Result<()> {
+    let data = Data::read(args, &mut report)?;
     let encoder = Encoder::open(&name(&args.from), &args.from, None, &Options::default())?;
     let start = Instant::now();
     let (train, dev) = (embedded(&encoder, &data, &data.train)?, embedded(&encoder, &data, &data.dev)?);
@@ -29,8 +35,8 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
     let backbone = Backbone { folder: seen_from(&args.out, &args.from)?, sha256: encoder.digest().as_str().to_owned() };
     let (size, digest) = head::write(&args.out, &backbone, &head.tempered(temperature), &data.names)?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {} {}", name(&args.from), backbone.sha256));
-    measured(&args.out, &data, &mut report)?;
-    export::card(&args.out, &name(&args.out), &shown(args), report.lines())
+    of_labels(&args.out, &data, &mut report)?;
+    export::card(&args.out, &name(&args.out), &shown(args, Task::Label), report.lines())
 }
 
 /// A temperature for the head's logits, and where it is from. A few rows, or rows that are all answered rightly, say nothing of how sure

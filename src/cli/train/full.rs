@@ -1,108 +1,162 @@
-//! The recipe `full`: all weights of a BERT encoder are fine-tuned into a sequence classifier.
+//! The recipe `full`: the weights of a BERT encoder are fine-tuned, all of them or those of the last layers.
 
-use super::{Args, Data, Report, measured, name, shown};
-use crate::train::batches::Example;
-use crate::train::checkpoint::{Folder, accuracy};
-use crate::train::data::{Columns, Row, texts};
-use crate::train::fit::{Plan, fit};
+use super::args::Args;
+use super::load::{Loaded, Rows};
+use super::measured::measured;
+use super::shown::shown;
+use super::{Report, name};
+use crate::train::checkpoint::Folder;
+use crate::train::export::{self, Described};
+use crate::train::fit::{Fit, Plan};
 use crate::train::journal::Journal;
-use crate::train::{export, vocabulary};
+use crate::train::keep::Keep;
+use crate::train::learner::{Dev, Learner};
+use crate::train::measure::{logits, threshold};
+use crate::train::network::{Network, Tuning};
+use crate::train::task::Task;
+use crate::train::trainable::{Record, Trainable};
+use crate::train::vocabulary;
 use anyhow::{Context, Result, ensure};
-use std::collections::HashSet;
+use std::time::Duration;
 
-pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
-    let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
-    let mut base = Folder::read(&args.from)?;
-    let mut train = encode(&base, &data, &data.train, max_tokens(args))?;
-    let mut dev = encode(&base, &data, &data.dev, max_tokens(args))?;
+/// Points of the measure that int8 may cost, as a share.
+const INT8_LOSS: f64 = 0.005;
+
+pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
+    let mut base = Folder::read_or_draw(&args.from)?;
+    let plan = plan(args);
+    let most = max_tokens(args, task);
+    let tokenizer = vocabulary::tokenizer(&base.tokenizer)?;
+    let rows = Rows::read(args, task, &tokenizer, &mut report)?;
+    let mut loaded = rows.examples(args, task, &tokenizer, most, plan.seed)?;
     if args.prune_vocabulary {
-        prune(args, &columns, &mut base, (&mut train, &mut dev), &mut report)?;
+        prune(args, &rows, &mut base, &mut loaded, &mut report)?;
     }
     if let Some(layers) = args.layers {
         let whole = base.config["num_hidden_layers"].as_u64().context("config.json has no num_hidden_layers")?;
         ensure!((1..=whole as usize).contains(&layers), "--layers is 1 to {whole}");
         base.config["num_hidden_layers"] = layers.into();
     }
-    let network = base.network(data.found.len(), plan(args).seed)?;
-    let trained: usize = network.parameters.values().map(|p| p.elem_count()).sum();
-    let tokens: usize = train.iter().map(|example| example.ids.len()).sum();
-    report.say(format!(
-        "{} layers, {trained} trained parameters, {} texts, {tokens} tokens",
-        network.shape.num_hidden_layers,
-        train.len()
-    ));
+    let (labels, outputs) = rows.labels();
+    let tuning = Tuning {
+        layers: args.tune_layers,
+        tables: args.train_tables || !base.has_weights(),
+        dropout: args.dropout.unwrap_or(0.0),
+        seed: plan.seed,
+    };
+    let network = base.network(task, outputs, &tuning)?;
+    let positions = network.shape.max_position_embeddings;
+    ensure!(most <= positions, "--max-tokens is {most}, but the network has {positions} positions");
+    describe(&network, &base, &loaded, &mut report);
 
-    let plan = plan(args);
+    let learner = Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, seed: plan.seed };
+    let mut keep = Keep::new(&args.out, learner.fingerprint(&plan)?);
+    keep.every = args.keep_seconds.map_or(keep.every, Duration::from_secs);
     let mut journal = Journal::start(&args.out.join("runs"))?;
-    let fitted = fit(&network, &train, &dev, &plan, &mut |points| journal.note(points))?;
+    let mut note = |record: &Record| journal.note(&record.points(learner.tag()));
+    let fitted = Fit::new(&learner, &plan).kept(&keep).observed(&mut note).run()?;
     journal.finish()?;
-    let speed = fitted.tokens as f64 / fitted.seconds;
     report.say(format!(
-        "trained {} steps in {:.0} s, {speed:.0} tokens/s; best dev accuracy {:.2}",
+        "trained {} steps in {:.0} s, {:.0} tokens/s; best dev {}",
         fitted.steps,
         fitted.seconds,
-        100.0 * fitted.best
+        fitted.tokens as f64 / fitted.seconds,
+        learner.said(fitted.best)
     ));
-
-    let (size, digest) = export::write(&args.out, &network, &base.config, &base.tokenizer, &data.names, args.int8)?;
+    let described = Described {
+        base: &base.config,
+        tokenizer: &base.tokenizer,
+        labels,
+        threshold: chosen(&learner)?,
+        // Spans of positions that were not trained mean nothing.
+        max_tokens: (task == Task::Answer).then_some(most),
+    };
+    let (size, digest) = write(args, &learner, &described, fitted.best, &mut report)?;
+    keep.remove()?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
-    let before = accuracy(&network, &dev)?;
-    report.say(format!("dev accuracy before export {:.2}; of the written folder:", 100.0 * before));
-    measured(&args.out, &data, &mut report)?;
-    export::card(&args.out, &name(&args.out), &shown(args), report.lines())
+    measured(args, task, &rows, &described, &mut report)?;
+    export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())
 }
 
 /// How long and how fast, with the defaults filled in.
 pub fn plan(args: &Args) -> Plan {
+    let usual = Plan::default();
     Plan {
-        epochs: args.epochs.unwrap_or(1),
-        rate: args.lr.unwrap_or(7e-5),
-        batch: args.batch.unwrap_or(32),
-        weight_decay: args.weight_decay.unwrap_or(0.01),
-        seed: args.seed.unwrap_or(42),
-        checks: args.checks.unwrap_or(4),
+        epochs: args.epochs.unwrap_or(usual.epochs),
+        rate: args.lr.unwrap_or(usual.rate),
+        batch: args.batch.unwrap_or(usual.batch),
+        weight_decay: args.weight_decay.unwrap_or(usual.weight_decay),
+        seed: args.seed.unwrap_or(usual.seed),
+        checks: args.checks.unwrap_or(usual.checks),
         minutes: args.minutes,
         max_steps: args.max_steps,
+        patience: args.patience,
+        ..usual
     }
 }
 
 /// Tokens of a text at most.
-pub fn max_tokens(args: &Args) -> usize {
-    args.max_tokens.unwrap_or(128)
+pub fn max_tokens(args: &Args, task: Task) -> usize {
+    args.max_tokens.unwrap_or(if task == Task::Answer { 192 } else { 128 })
 }
 
-fn encode(folder: &Folder, data: &Data, rows: &[Row], most: usize) -> Result<Vec<Example>> {
-    let tokenizer = vocabulary::tokenizer(&folder.tokenizer)?;
-    let mut examples = Vec::with_capacity(rows.len());
-    for row in rows {
-        let encoding = tokenizer.encode_fast(row.text.as_str(), true).map_err(anyhow::Error::msg)?;
-        let mut ids = encoding.get_ids().to_vec();
-        if ids.len() > most {
-            let end = ids[ids.len() - 1];
-            ids.truncate(most);
-            ids[most - 1] = end;
-        }
-        examples.push(Example { ids, label: data.label(row) });
+fn describe(network: &Network, base: &Folder, loaded: &Loaded, report: &mut Report) {
+    if !base.has_weights() {
+        report.say("no model.safetensors: all weights are drawn".to_owned());
     }
-    Ok(examples)
+    if let Some(note) = loaded.notes() {
+        report.say(note);
+    }
+    let trained: usize = network.parameters.values().map(|p| p.elem_count()).sum();
+    let train = loaded.train();
+    let tokens: usize = (0..train.count()).map(|example| train.length(0, example)).sum();
+    let (layers, texts) = (network.shape.num_hidden_layers, train.count());
+    report.say(format!("{layers} layers, {trained} trained parameters, {texts} examples, {tokens} tokens"));
+}
+
+/// From which probability a label holds, where several may.
+fn chosen(learner: &Learner<'_>) -> Result<Option<f64>> {
+    match (&learner.dev, learner.network.task) {
+        (Dev::Examples(dev), Task::Labels) => Ok(Some(threshold(&logits(learner.network, dev)?, dev).0)),
+        _ => Ok(None),
+    }
+}
+
+/// With int8 the folder is read again and measured: one that lost too much is written as it was trained.
+fn write(
+    args: &Args,
+    learner: &Learner<'_>,
+    described: &Described<'_>,
+    best: f64,
+    report: &mut Report,
+) -> Result<(usize, String)> {
+    let network = learner.network;
+    let written = export::write(&args.out, network, described, args.int8)?;
+    if !args.int8 {
+        return Ok(written);
+    }
+    let read = Folder::read(&args.out)?.network(network.task, network.outputs, &Tuning::default())?;
+    let dev = match &learner.dev {
+        Dev::Examples(dev) => Dev::Examples(dev),
+        Dev::Questions(held) => Dev::Questions(held.clone()),
+    };
+    let small = Learner { network: &read, dev, ..*learner };
+    let after = small.measure()?;
+    report.say(format!("dev {} before int8, {} after", learner.said(best), learner.said(after)));
+    if best - after <= INT8_LOSS {
+        return Ok(written);
+    }
+    report.say(format!("int8 costs more than {} points: the weights stay as they were trained", 100.0 * INT8_LOSS));
+    export::write(&args.out, network, described, false)
 }
 
 /// Smaller tables, smaller ids; says how many texts are cut into other pieces than before.
-fn prune(
-    args: &Args,
-    columns: &Columns,
-    base: &mut Folder,
-    (train, dev): (&mut [Example], &mut [Example]),
-    report: &mut Report,
-) -> Result<()> {
-    let used: HashSet<u32> = train.iter().chain(dev.iter()).flat_map(|example| example.ids.iter().copied()).collect();
+fn prune(args: &Args, rows: &Rows, base: &mut Folder, loaded: &mut Loaded, report: &mut Report) -> Result<()> {
     let before = vocabulary::tokenizer(&base.tokenizer)?;
-    let pruned = vocabulary::prune(&base.tokenizer, &used)?;
+    let pruned = vocabulary::prune(&base.tokenizer, &loaded.used())?;
     report.say(format!("vocabulary: {} of {} tokens stay", pruned.kept.len(), before.get_vocab_size(false)));
-    for path in std::iter::once(&args.train).chain(&args.dev).chain(&args.prove_on) {
-        let texts = texts(path, columns)?;
+    for (name, texts) in rows.texts(args)? {
         let (count, first) = vocabulary::differing(&before, &pruned, &texts)?;
-        let name = name(path);
         report.say(format!("{name}: {count} of {} texts tokenise differently {first:?}", texts.len()));
     }
     for (name, tensor) in &mut base.weights {
@@ -110,9 +164,8 @@ fn prune(
             *tensor = pruned.keep_rows(tensor)?;
         }
     }
-    for id in train.iter_mut().chain(dev).flat_map(|example| example.ids.iter_mut()) {
-        *id = pruned.kept.binary_search(id).ok().context("a used token is gone")? as u32;
-    }
+    loaded.renumber(&pruned.kept)?;
+    base.config["vocab_size"] = pruned.kept.len().into();
     base.tokenizer = pruned.json;
     Ok(())
 }

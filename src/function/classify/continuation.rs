@@ -213,7 +213,7 @@ impl Continuing {
         let temperature = self.options.temperature.unwrap_or(1.0);
         scores.iter_mut().for_each(|score| *score /= temperature);
         softmax(&mut scores);
-        Ok(Ok(classified(&self.options, &labels, &scores, false, None, seen)))
+        Ok(Ok(classified(&self.options, &labels, &scores, None, None, seen)))
     }
 
     /// What the labels score behind a text.

@@ -6,12 +6,15 @@ use crate::function::CallError;
 use crate::function::windows::{self, Seen, Window, answers, in_place, softmax};
 use crate::inference::{Encoder, Head as Asked, Problem};
 
+/// The score from which a label holds where neither the options nor the model say.
+const HOLDS_FROM: f32 = 0.5;
+
 /// The model's sequence head.
 pub struct Head {
     labels: Vec<String>,
     apply: Apply,
-    /// Whether several labels may hold.
-    many: bool,
+    /// Where several labels may hold: the score from which one does.
+    holds_from: Option<f32>,
 }
 
 impl Head {
@@ -44,7 +47,10 @@ impl Head {
             Problem::OneLabel if labels.len() > 1 => Apply::Softmax,
             Problem::OneLabel | Problem::ManyLabels => Apply::Sigmoid,
         });
-        Ok(Some(Self { labels, apply, many }))
+        // The model's own threshold is one of sigmoids.
+        let own = encoder.described().threshold.filter(|_| apply == Apply::Sigmoid);
+        let holds_from = many.then(|| options.threshold.or(own).unwrap_or(HOLDS_FROM));
+        Ok(Some(Self { labels, apply, holds_from }))
     }
 
     /// Whether a label is called by a number, as in a model that was saved without names.
@@ -76,7 +82,7 @@ impl Reading {
         let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
         let answered = answers(encoder, Asked::Logits, tokens).await?;
         let one = |windows: Vec<Window>| {
-            classified(&self.options, &head.labels, &head.scores(&windows), head.many, Some(1), Seen::of(&windows))
+            classified(&self.options, &head.labels, &head.scores(&windows), head.holds_from, Some(1), Seen::of(&windows))
         };
         Ok(in_place(asked, answered.into_iter().map(one)))
     }

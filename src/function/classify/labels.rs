@@ -154,7 +154,7 @@ impl Reading {
                 let share = window.answer.tokens as f32 / seen.tokens.max(1) as f32;
                 mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score * share);
             }
-            Ok(classified(&self.options, &labels, &mean, false, None, seen))
+            Ok(classified(&self.options, &labels, &mean, None, None, seen))
         };
         Ok(asked.into_iter().zip(labels).map(one).collect())
     }
@@ -237,8 +237,8 @@ impl Reading {
                 None => {
                     let each = self.options.multi_label || labels.len() == 1;
                     let scores = if each { each_by_itself(&logits) } else { one_of_them(&logits) };
-                    let many = self.options.multi_label && self.options.threshold.is_some();
-                    Ok(classified(&self.options, &labels, &scores, many, None, seen))
+                    let holds_from = self.options.threshold.filter(|_| self.options.multi_label);
+                    Ok(classified(&self.options, &labels, &scores, holds_from, None, seen))
                 }
             }
         };

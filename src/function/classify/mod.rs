@@ -105,19 +105,19 @@ impl Classify {
     }
 }
 
-/// The answer out of all labels' scores.
+/// The answer out of all labels' scores. Where several may hold, those do that score `holds_from` or more.
 fn classified(
     options: &Options,
     names: &[String],
     scores: &[f32],
-    many: bool,
+    holds_from: Option<f32>,
     default_k: Option<usize>,
     seen: Seen,
 ) -> Classified {
     let label = |place: usize| Label { name: names[place].clone(), score: rounded(scores[place]) };
     let order = ranked(scores);
-    let threshold = options.threshold.unwrap_or(0.5);
-    let kept = |place: &usize| !many || scores[*place] >= threshold;
+    let many = holds_from.is_some();
+    let kept = |place: &usize| holds_from.is_none_or(|least| scores[*place] >= least);
     let k = options.top_k.or(if many { None } else { default_k });
     let labels: Vec<Label> = order.iter().copied().filter(kept).take(k).map(label).collect();
     let sure = many || options.min_score.is_none_or(|least| order.first().is_some_and(|best| scores[*best] >= least));

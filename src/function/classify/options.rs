@@ -44,7 +44,8 @@ pub struct Options {
     pub top_k: TopK,
     /// Default: regression none; many labels, or a single one, sigmoid; else softmax.
     pub function_to_apply: Option<Apply>,
-    /// Where several labels may hold: all with this score or more are the answer, which may be empty. Default 0.5.
+    /// Where several labels may hold: all with this score or more are the answer, which may be empty. Default: what the model
+    /// was trained with, else 0.5.
     pub threshold: Option<f32>,
     /// Where one label holds: below this score the answer is no label, with the reason `below_threshold`.
     pub min_score: Option<f32>,

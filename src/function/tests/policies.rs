@@ -1,6 +1,7 @@
 //! Long texts, thresholds, windows on one scale, words that are split already.
 
 use super::{ask, bare, code, cut, fixture, function};
+use crate::inference::{Encoder, Options};
 use serde_json::{Value, json};
 
 fn long() -> String {
@@ -44,6 +45,24 @@ async fn thresholds_decide_what_is_said() {
     let between = (scores[0] + scores[1]) / 2.0;
     let above = bare(&*many, &text, json!({ "threshold": between })).await;
     assert_eq!(above.as_array().unwrap().len(), 1);
+    // Training writes the threshold beside the weights; what is asked for goes first.
+    let trained = tempfile::tempdir().unwrap();
+    for file in ["model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(fixture("many").join(file), trained.path().join(file)).unwrap();
+    }
+    let config = std::fs::read(fixture("many").join("config.json")).unwrap();
+    let written = |threshold: Value| {
+        let mut config: Value = serde_json::from_slice(&config).unwrap();
+        config["threshold"] = threshold;
+        std::fs::write(trained.path().join("config.json"), config.to_string()).unwrap();
+    };
+    written(json!(between));
+    let own = function("classify", trained.path(), json!({}));
+    assert_eq!(bare(&*own, &text, json!({})).await, above);
+    assert_eq!(bare(&*own, &text, json!({ "threshold": 0.0 })).await, all);
+    written(json!(1.5));
+    let refused = Encoder::open("x", trained.path(), None, &Options::default()).err().unwrap().to_string();
+    assert!(refused.contains("`threshold` is 1.5"), "{refused}");
     let none = function("classify", &fixture("many"), json!({ "threshold": 1.5 }));
     let none = ask(&*none, std::slice::from_ref(&text)).await.remove(0);
     assert_eq!((&none["label"], &none["labels"], &none["reason"]), (&Value::Null, &json!([]), &json!("below_threshold")));

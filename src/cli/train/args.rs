@@ -1,0 +1,187 @@
+//! What `millrace train` can be told.
+
+use crate::train::task::Task;
+use std::path::PathBuf;
+
+/// Makes a model out of an encoder and examples: labels for texts, any number of labels, labels of words, or answers to questions.
+///
+/// `full` tunes all weights, or the last layers; `probe` learns a small head on the encoder as it is, in seconds, and several such
+/// heads share one encoder; `centroid` is for one to four examples a label.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  millrace train --recipe probe --from models/minilm-en --train intents.csv --out models/my-intents
+  millrace train --from MINILM --train train.tsv --dev dev.tsv --out my-sentiment --epochs 3
+  millrace train --from MINILM --train squad.json.gz --out my-reader --lr 1e-4 --max-tokens 192
+  millrace train --from MINILM --train places.conll --out my-tagger --epochs 5
+
+Files, each also .gz:
+  one label        .tsv or .csv with a header, or .jsonl: {\"text\": \"...\", \"label\": \"a\"}
+  many labels      the same with a|b or [\"a\", \"b\"] for a label
+  labels of words  a word and its label a line and a blank line behind each text, or .jsonl: {\"text\": \"...\", \"spans\": [[0, 4, \"city\"]]}
+  answers          SQuAD's .json, or .jsonl: {\"question\": \"...\", \"context\": \"...\", \"answers\": {\"text\": [\"...\"], \"answer_start\": [0]}}")]
+pub struct Args {
+    /// Folder of the base model: config.json, tokenizer.json, model.safetensors. Without the last the network is drawn
+    #[arg(long)]
+    pub from: PathBuf,
+    /// Examples to learn from
+    #[arg(long)]
+    pub train: PathBuf,
+    /// Examples to measure on. Default: about a tenth of the training file, chosen by the texts themselves
+    #[arg(long)]
+    pub dev: Option<PathBuf>,
+    /// Folder to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// What it is trained to say. Default: what the training file holds
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
+    /// How it is trained
+    #[arg(long, value_enum, default_value_t = Recipe::Full)]
+    pub recipe: Recipe,
+
+    /// Use the first N rows, texts or questions of the training file
+    #[arg(long, help_heading = "Data")]
+    pub max_rows: Option<usize>,
+    /// Measure on N examples while training. Default: 1000 questions, else all
+    #[arg(long, help_heading = "Data")]
+    pub dev_rows: Option<usize>,
+    /// Tokens of a text, or of a question and a window, at most. Default 128, for answers 192
+    #[arg(long, help_heading = "Data")]
+    pub max_tokens: Option<usize>,
+    #[arg(long, help_heading = "Data")]
+    pub text_column: Option<String>,
+    #[arg(long, help_heading = "Data")]
+    pub label_column: Option<String>,
+    /// Names for the sorted labels, e.g. negative,positive
+    #[arg(long, value_delimiter = ',', help_heading = "Data")]
+    pub label_names: Vec<String>,
+
+    /// Passes over the data. Default 1
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub epochs: Option<usize>,
+    /// Peak learning rate. Default 7e-5
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub lr: Option<f64>,
+    /// Examples of a step. Default 32
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub batch: Option<usize>,
+    /// Default 0.01
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub weight_decay: Option<f64>,
+    /// Share of values that each pass leaves out. Default 0
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub dropout: Option<f32>,
+    /// Keep the first N layers of the base model
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub layers: Option<usize>,
+    /// Train the last N layers and the head alone; the others stay as they are
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub tune_layers: Option<usize>,
+    /// Train the word, position and type tables too; a network that is drawn always does
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub train_tables: bool,
+    /// Of everything that is drawn. Default 42
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub seed: Option<u64>,
+    /// Measurements an epoch. Default 4
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub checks: Option<usize>,
+    /// End after N measurements without a better one
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub patience: Option<usize>,
+    /// End within so many minutes: the learning rate then falls by the clock
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub minutes: Option<f64>,
+    /// Stop after N steps, to measure speed
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub max_steps: Option<usize>,
+    /// Go on with a run of the same command that was cut off, to the same result; begin where there is none
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub resume: bool,
+    /// Write down every N seconds how far the run is. Default 60
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub keep_seconds: Option<u64>,
+    /// Drop tokens of non-Latin scripts and unused ones that neither file needs
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub prune_vocabulary: bool,
+    /// Further texts (.tsv, .csv, .jsonl or lines) on which to count changed tokenisation
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub prove_on: Vec<PathBuf>,
+    /// Store matrices as int8, one scale a row, unless that costs more than half a point on dev
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub int8: bool,
+
+    /// Inverse strength of the regularisation; of several the best on dev is taken. Default 1,10,100
+    #[arg(long, value_delimiter = ',', help_heading = "Training of a head alone (probe)")]
+    pub c: Vec<f64>,
+}
+
+/// Ways from an encoder to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Recipe {
+    /// All weights, or those of the last layers.
+    Full,
+    /// Logistic regression on the encoder's embeddings.
+    Probe,
+    /// The nearest mean embedding.
+    Centroid,
+}
+
+impl Args {
+    /// An option that is given and belongs to another recipe.
+    pub fn stray(&self) -> Option<&'static str> {
+        let of_full = [
+            ("epochs", self.epochs.is_some()),
+            ("lr", self.lr.is_some()),
+            ("batch", self.batch.is_some()),
+            ("weight-decay", self.weight_decay.is_some()),
+            ("dropout", self.dropout.is_some()),
+            ("seed", self.seed.is_some()),
+            ("max-tokens", self.max_tokens.is_some()),
+            ("dev-rows", self.dev_rows.is_some()),
+            ("checks", self.checks.is_some()),
+            ("patience", self.patience.is_some()),
+            ("minutes", self.minutes.is_some()),
+            ("max-steps", self.max_steps.is_some()),
+            ("resume", self.resume),
+            ("keep-seconds", self.keep_seconds.is_some()),
+            ("layers", self.layers.is_some()),
+            ("tune-layers", self.tune_layers.is_some()),
+            ("train-tables", self.train_tables),
+            ("int8", self.int8),
+            ("prune-vocabulary", self.prune_vocabulary),
+            ("prove-on", !self.prove_on.is_empty()),
+        ];
+        let given = of_full.iter().find(|(_, given)| *given).map(|(option, _)| *option);
+        match self.recipe {
+            Recipe::Full if !self.c.is_empty() => Some("c"),
+            Recipe::Full => None,
+            Recipe::Centroid if !self.c.is_empty() => Some("c"),
+            Recipe::Probe | Recipe::Centroid => given,
+        }
+    }
+
+    /// An option whose number makes no sense, with what it must be.
+    pub fn wrong(&self) -> Option<String> {
+        let above_zero = |value: Option<f64>| value.is_some_and(|value| !(value.is_finite() && value > 0.0));
+        let zero = |value: Option<usize>| value == Some(0);
+        let checks = [
+            (above_zero(self.lr), "--lr must be above 0"),
+            (above_zero(self.minutes), "--minutes must be above 0"),
+            (self.weight_decay.is_some_and(|value| !(0.0..1.0).contains(&value)), "--weight-decay must be from 0 to below 1"),
+            (self.dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--dropout must be from 0 to below 1"),
+            (zero(self.epochs), "--epochs must be 1 or more"),
+            (zero(self.batch), "--batch must be 1 or more"),
+            (zero(self.max_rows), "--max-rows must be 1 or more"),
+            (zero(self.dev_rows), "--dev-rows must be 1 or more"),
+            (zero(self.max_steps), "--max-steps must be 1 or more"),
+            (zero(self.patience), "--patience must be 1 or more"),
+            (self.max_tokens.is_some_and(|tokens| tokens < 4), "--max-tokens must be 4 or more"),
+            (
+                self.tune_layers.is_some() && self.train_tables,
+                "--tune-layers leaves the tables as they are; take out --train-tables",
+            ),
+        ];
+        checks.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what.to_owned())
+    }
+}

@@ -1,0 +1,151 @@
+//! The written folder on what it was not trained on, by the code that runs on a stream.
+
+use super::args::Args;
+use super::load::Rows;
+use super::rows::Data;
+use super::{Report, name};
+use crate::function::answer::Question;
+use crate::function::api;
+use crate::function::tag::Sentence;
+use crate::inference::{Encoder, Head, Options};
+use crate::train::confusion;
+use crate::train::evaluate::evaluate;
+use crate::train::export::Described;
+use crate::train::measure::{f1, pieces};
+use crate::train::metrics::{SquadScore, squad};
+use crate::train::squad::Squad;
+use crate::train::tagged;
+use crate::train::task::Task;
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// Questions that are measured on at most: more tell little more, and take minutes.
+const QUESTIONS: usize = 2_000;
+
+pub fn measured(args: &Args, task: Task, rows: &Rows, described: &Described<'_>, report: &mut Report) -> Result<()> {
+    match (rows, task) {
+        (Rows::Labelled(data), Task::Labels) => of_lists(args, data, described.threshold.unwrap_or(0.5), report),
+        (Rows::Labelled(data), _) => of_labels(&args.out, data, report),
+        (Rows::Tagged { dev, .. }, _) => of_words(&args.out, dev, report),
+        (Rows::Asked { dev, .. }, _) => of_answers(&args.out, dev, report),
+    }
+}
+
+/// One label a text; writes the confusion matrix beside the model.
+pub fn of_labels(folder: &Path, data: &Data, report: &mut Report) -> Result<()> {
+    let encoder = Encoder::open(&name(folder), folder, None, &Options::default())?;
+    let texts = data.dev.iter().map(|row| row.text.clone()).collect();
+    let truth: Vec<usize> = data.dev.iter().map(|row| data.label(row) as usize).collect();
+    let found = evaluate(&encoder, texts, &truth)?;
+    let confusion = &found.confusion;
+    report.say(format!(
+        "dev accuracy {:.2}, macro-F1 {:.2}, calibration error {:.2} points, {} rows",
+        100.0 * confusion.accuracy(),
+        100.0 * confusion.macro_f1(),
+        100.0 * found.calibration_error,
+        confusion.total()
+    ));
+    for (label, name) in data.names.iter().enumerate() {
+        let of = confusion.of_label(label);
+        report.say(format!(
+            "  {name}: precision {:.3}, recall {:.3}, F1 {:.3}, {} rows",
+            of.precision, of.recall, of.f1, of.support
+        ));
+    }
+    std::fs::write(folder.join("confusion.svg"), confusion::svg(confusion, &data.names))?;
+    std::fs::write(folder.join("confusion.csv"), confusion::csv(confusion, &data.names)?)?;
+    Ok(())
+}
+
+/// Any number of labels a text.
+fn of_lists(args: &Args, data: &Data, threshold: f64, report: &mut Report) -> Result<()> {
+    let encoder = Encoder::open(&name(&args.out), &args.out, None, &Options::default())?;
+    let path = args.dev.as_ref().unwrap_or(&args.train);
+    let truth: Vec<Vec<u32>> = data.dev.iter().map(|row| data.numbers(path, row)).collect::<Result<_>>()?;
+    let scores = encoder.answer_blocking(Head::Classify, data.dev.iter().map(|row| row.text.clone()).collect())?;
+    let counts = |label: usize| {
+        let mut counts = (0, 0, 0);
+        for (answer, truth) in scores.iter().zip(&truth) {
+            let (said, holds) = (f64::from(answer.values[label]) >= threshold, truth.contains(&(label as u32)));
+            counts.0 += usize::from(said && holds);
+            counts.1 += usize::from(said);
+            counts.2 += usize::from(holds);
+        }
+        counts
+    };
+    let all: Vec<(usize, usize, usize)> = (0..data.names.len()).map(counts).collect();
+    let sum = all.iter().fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
+    let seen: Vec<f64> = all.iter().filter(|of| of.1 + of.2 > 0).map(|of| f1(of.0, of.1, of.2)).collect();
+    let macro_f1 = seen.iter().sum::<f64>() / seen.len().max(1) as f64;
+    let (micro, rows) = (100.0 * f1(sum.0, sum.1, sum.2), truth.len());
+    report.say(format!("threshold {threshold:.2}: dev micro-F1 {micro:.2}, macro-F1 {:.2}, {rows} rows", 100.0 * macro_f1));
+    for (name, of) in data.names.iter().zip(&all) {
+        let share = |of: usize, all: usize| of as f64 / all.max(1) as f64;
+        let (precision, recall, f1) = (share(of.0, of.1), share(of.0, of.2), f1(of.0, of.1, of.2));
+        report.say(format!("  {name}: precision {precision:.3}, recall {recall:.3}, F1 {f1:.3}, {} rows", of.2));
+    }
+    Ok(())
+}
+
+/// Labels of words, as pieces of the text.
+fn of_words(folder: &Path, dev: &[tagged::Sentence], report: &mut Report) -> Result<()> {
+    let model = folder.to_str().context("the name of the folder is no text")?;
+    let tag = api::tag(model)?.option("aggregation_strategy", "first").load()?;
+    let words = |sentence: &tagged::Sentence| {
+        Sentence::Words(sentence.words.iter().map(|word| sentence.text[word.clone()].to_owned()).collect())
+    };
+    let (mut right, mut answered, mut wanted) = (0, 0, 0);
+    for part in dev.chunks(256) {
+        for (sentence, found) in part.iter().zip(tag.call_each(part.iter().map(words))?) {
+            // The words joined by blanks: where each begins and ends, in characters.
+            let mut end = 0;
+            let place = |word: &std::ops::Range<usize>| {
+                let start = end;
+                let length = sentence.text[word.clone()].chars().count();
+                end = start + length + 1;
+                (start, start + length)
+            };
+            let places: Vec<(usize, usize)> = sentence.words.iter().map(place).collect();
+            let tags: Vec<&str> = sentence.tags.iter().map(String::as_str).collect();
+            let truth: Vec<(usize, usize, &str)> =
+                pieces(&tags).into_iter().map(|(first, last, label)| (places[first].0, places[last].1, label)).collect();
+            let found = found.map(|tags| tags.entities).unwrap_or_default();
+            right += found.iter().filter(|of| truth.contains(&(of.start, of.end, of.entity.as_str()))).count();
+            answered += found.len();
+            wanted += truth.len();
+        }
+    }
+    let share = |of: usize| right as f64 / of.max(1) as f64;
+    report.say(format!(
+        "dev F1 {:.2}, precision {:.3}, recall {:.3}, {wanted} pieces in {} texts",
+        100.0 * f1(right, answered, wanted),
+        share(answered),
+        share(wanted),
+        dev.len()
+    ));
+    Ok(())
+}
+
+/// Answers to questions.
+fn of_answers(folder: &Path, dev: &Squad, report: &mut Report) -> Result<()> {
+    let model = folder.to_str().context("the name of the folder is no text")?;
+    let some = dev.sample(QUESTIONS);
+    let impossible = some.asked.iter().any(|asked| asked.answers.is_empty());
+    let answer = api::answer(model)?.option("handle_impossible_answer", impossible).load()?;
+    let (mut exact, mut sum) = (0, 0.0);
+    for part in some.asked.chunks(256) {
+        let questions = part.iter().map(|asked| Question::from((&asked.question, &some.contexts[asked.context].text)));
+        for (asked, found) in part.iter().zip(answer.call_each(questions)?) {
+            let found = found.ok().and_then(|found| found.answers.into_iter().next());
+            let given: Vec<&str> = asked.answers.iter().map(|given| given.text.as_str()).collect();
+            let SquadScore { exact: is_exact, f1 } = squad(&found.map(|found| found.answer).unwrap_or_default(), &given);
+            exact += usize::from(is_exact);
+            sum += f1;
+        }
+    }
+    let count = some.asked.len();
+    let of = if count < dev.asked.len() { format!(" of {}", dev.asked.len()) } else { String::new() };
+    let (exact, f1) = (100.0 * exact as f64 / count as f64, 100.0 * sum / count as f64);
+    report.say(format!("dev exact match {exact:.2}, F1 {f1:.2}, {count}{of} questions"));
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The command as it stands in the card: without the places where files lay.
+
+use super::args::{Args, Recipe};
+use super::{frozen, full, name};
+use crate::train::task::Task;
+
+/// With the defaults filled in.
+pub fn shown(args: &Args, task: Task) -> String {
+    let mut line = format!("millrace train --from {} --train {} --out {}", name(&args.from), name(&args.train), name(&args.out));
+    if let Some(dev) = &args.dev {
+        line += &format!(" --dev {}", name(dev));
+    }
+    if task != Task::Label {
+        line += &format!(" --task {}", task.name());
+    }
+    match args.recipe {
+        Recipe::Full => {
+            let plan = full::plan(args);
+            line += &format!(" --epochs {} --lr {} --batch {}", plan.epochs, plan.rate, plan.batch);
+            line += &format!(" --weight-decay {} --seed {}", plan.weight_decay, plan.seed);
+            line += &format!(" --max-tokens {}", full::max_tokens(args, task));
+        }
+        Recipe::Probe => {
+            let all: Vec<String> = frozen::strengths(args).iter().map(f64::to_string).collect();
+            line += &format!(" --recipe probe --c {}", all.join(","));
+        }
+        Recipe::Centroid => line += " --recipe centroid",
+    }
+    let mut add = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            line += &format!(" --{option} {value}");
+        }
+    };
+    add("dropout", args.dropout.map(|n| n.to_string()));
+    add("layers", args.layers.map(|n| n.to_string()));
+    add("tune-layers", args.tune_layers.map(|n| n.to_string()));
+    add("max-rows", args.max_rows.map(|n| n.to_string()));
+    add("dev-rows", args.dev_rows.map(|n| n.to_string()));
+    add("checks", args.checks.map(|n| n.to_string()));
+    add("patience", args.patience.map(|n| n.to_string()));
+    add("minutes", args.minutes.map(|n| n.to_string()));
+    add("max-steps", args.max_steps.map(|n| n.to_string()));
+    args.prove_on.iter().for_each(|path| add("prove-on", Some(name(path))));
+    add("text-column", args.text_column.clone());
+    add("label-column", args.label_column.clone());
+    add("label-names", (!args.label_names.is_empty()).then(|| args.label_names.join(",")));
+    let flags = [(args.train_tables, " --train-tables"), (args.prune_vocabulary, " --prune-vocabulary"), (args.int8, " --int8")];
+    for (on, flag) in flags {
+        line += if on { flag } else { "" };
+    }
+    line
+}

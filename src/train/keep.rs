@@ -1,0 +1,138 @@
+//! A run on disk: what it takes to go on after the process ended, at any moment, with the same result.
+//!
+//! One file holds the weights, the moments and the best weights so far; it is written beside the old one and takes its name. The order
+//! of the batches follows from the seed.
+
+use super::fit::Fitted;
+use super::optimiser::Moments;
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{Device, Tensor, Var};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a run is kept.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    folder: PathBuf,
+    /// Of the plan, the data and the weights at the start: what a run must have in common with the one that it goes on with.
+    fingerprint: String,
+    /// From one writing to the next.
+    pub every: Duration,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    fingerprint: String,
+    /// Measurements since the best one.
+    pub waited: usize,
+    /// Before its last step.
+    pub ended: bool,
+    pub fitted: Fitted,
+}
+
+/// All that a run is.
+pub struct State {
+    pub progress: Progress,
+    pub weights: BTreeMap<String, Vec<f32>>,
+    pub moments: BTreeMap<String, Moments>,
+    pub best: BTreeMap<String, Vec<f32>>,
+}
+
+impl Keep {
+    /// In `out/.training`, once a minute.
+    pub fn new(out: &Path, fingerprint: String) -> Self {
+        Self { folder: Self::folder(out), fingerprint, every: Duration::from_secs(60) }
+    }
+
+    /// Where a run that writes `out` is kept while it goes.
+    pub fn folder(out: &Path) -> PathBuf {
+        out.join(".training")
+    }
+
+    pub fn progress(&self, fitted: &Fitted, waited: usize, ended: bool) -> Progress {
+        Progress { fingerprint: self.fingerprint.clone(), waited, ended, fitted: fitted.clone() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join("state.safetensors")
+    }
+
+    pub fn write(&self, state: &State) -> Result<()> {
+        let (path, fresh) = (self.file(), self.folder.join("state.new"));
+        let said = || format!("cannot keep the run in {}", path.display());
+        std::fs::create_dir_all(&self.folder).with_context(said)?;
+        let State { progress, weights, moments, best } = state;
+        let named = |part: &'static str| move |(name, values): (&String, &'_ Vec<f32>)| (format!("{part}/{name}"), bytes(values));
+        let mut held: Vec<(String, Vec<u8>)> = weights.iter().map(named("weights")).collect();
+        held.extend(best.iter().map(named("best")));
+        for (name, Moments { first, second }) in moments {
+            held.extend([(format!("first/{name}"), bytes(first)), (format!("second/{name}"), bytes(second))]);
+        }
+        let views = held.iter().map(|(name, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)));
+        let views: Vec<_> = views.collect::<Result<_>>()?;
+        let metadata = [("progress".to_owned(), serde_json::to_string(progress)?)].into();
+        let all = safetensors::serialize(views, Some(metadata))?;
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&fresh)?;
+            file.write_all(&all)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().with_context(said)
+    }
+
+    /// The run that is kept, where there is one; one of another fingerprint is an error.
+    pub fn read(&self) -> Result<Option<State>> {
+        let path = self.file();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let said = || format!("cannot go on with the run in {}", path.display());
+        let bytes = std::fs::read(&path).with_context(said)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(said)?;
+        let text = header.metadata().as_ref().and_then(|metadata| metadata.get("progress")).with_context(said)?;
+        let progress: Progress = serde_json::from_str(text).with_context(said)?;
+        ensure!(
+            progress.fingerprint == self.fingerprint,
+            "the run that is kept in {} has other options, other data or another base model. Give those, or remove that folder",
+            self.folder.display()
+        );
+        let mut state = State { progress, weights: BTreeMap::new(), moments: BTreeMap::new(), best: BTreeMap::new() };
+        for (name, view) in SafeTensors::deserialize(&bytes).with_context(said)?.tensors() {
+            let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            match name.split_once('/') {
+                Some(("weights", name)) => drop(state.weights.insert(name.to_owned(), values)),
+                Some(("best", name)) => drop(state.best.insert(name.to_owned(), values)),
+                Some(("first", name)) => state.moments.entry(name.to_owned()).or_default().first = values,
+                Some(("second", name)) => state.moments.entry(name.to_owned()).or_default().second = values,
+                _ => bail!("{} holds {name}, which no run has", path.display()),
+            }
+        }
+        Ok(Some(state))
+    }
+
+    /// Removes the run; it has ended, and its result is written.
+    pub fn remove(&self) -> Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))
+    }
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Values for a parameter, of its shape.
+pub fn restored(var: &Var, values: &[f32]) -> Result<Tensor> {
+    ensure!(values.len() == var.elem_count(), "a kept tensor has {} numbers, not {}", values.len(), var.elem_count());
+    Ok(Tensor::from_slice(values, var.shape(), &Device::Cpu)?)
+}

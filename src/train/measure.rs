@@ -1,0 +1,172 @@
+//! How good a network under training is, from its logits.
+
+use super::batches::{Batch, Example, Target, batches};
+use super::network::{Network, Pass};
+use anyhow::Result;
+
+/// The logits of each example, without those of padding; both cores work.
+pub fn logits(network: &Network, examples: &[Example]) -> Result<Vec<Vec<f32>>> {
+    let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
+    let work = batches(&lengths, 32, 0);
+    let of = |part: &[Vec<usize>]| -> Result<Vec<(usize, Vec<f32>)>> {
+        let mut found = Vec::new();
+        for numbers in part {
+            let batch = Batch::of(&numbers.iter().map(|&number| &examples[number]).collect::<Vec<_>>());
+            let logits = network.logits(&batch, &Pass::measuring())?.flatten_all()?.to_vec1::<f32>()?;
+            let width = logits.len() / batch.texts;
+            for (text, (number, row)) in numbers.iter().zip(logits.chunks_exact(width)).enumerate() {
+                let own = if network.task.is_pooled() { width } else { batch.own(text) * network.outputs };
+                found.push((*number, row[..own].to_vec()));
+            }
+        }
+        Ok(found)
+    };
+    let (first, second) = work.split_at(work.len() / 2);
+    let found = std::thread::scope(|scope| -> Result<Vec<(usize, Vec<f32>)>> {
+        let other = scope.spawn(|| of(second));
+        let mut found = of(first)?;
+        found.extend(other.join().map_err(|_| anyhow::anyhow!("a scoring thread panicked"))??);
+        Ok(found)
+    })?;
+    let mut all = vec![Vec::new(); examples.len()];
+    found.into_iter().for_each(|(number, row)| all[number] = row);
+    Ok(all)
+}
+
+/// The place of the greatest; of equals the first.
+fn best(values: impl Iterator<Item = f32>) -> usize {
+    let pick = |best: (usize, f32), (place, value): (usize, f32)| if value > best.1 { (place, value) } else { best };
+    values.enumerate().fold((0, f32::NEG_INFINITY), pick).0
+}
+
+fn share(right: usize, of: usize) -> f64 {
+    right as f64 / of.max(1) as f64
+}
+
+/// Share of examples whose highest logit is their label.
+pub fn right(logits: &[Vec<f32>], examples: &[Example]) -> f64 {
+    let is_right = |(row, example): &(&Vec<f32>, &Example)| matches!(example.target, Target::Label(label) if best(row.iter().copied()) == label as usize);
+    share(logits.iter().zip(examples).filter(is_right).count(), examples.len())
+}
+
+/// Share of examples whose highest start and highest end are the answer's.
+pub fn answered(logits: &[Vec<f32>], examples: &[Example]) -> f64 {
+    let of = |row: &[f32], which: usize| best(row.chunks_exact(2).map(|pair| pair[which])) as u32;
+    let is_right = |(row, example): &(&Vec<f32>, &Example)| example.target == Target::Span(of(row, 0), of(row, 1));
+    share(logits.iter().zip(examples).filter(is_right).count(), examples.len())
+}
+
+/// Harmonic mean of precision and recall; 0 where nothing is right.
+pub fn f1(right: usize, answered: usize, wanted: usize) -> f64 {
+    2.0 * right as f64 / (answered + wanted).max(1) as f64
+}
+
+/// The probability, in steps of a hundredth, from which labels best count as said, and the micro-F1 that it gives. Of equals the one in
+/// the middle: what lies between two rows says nothing of where to cut.
+pub fn threshold(logits: &[Vec<f32>], examples: &[Example]) -> (f64, f64) {
+    let mut pairs: Vec<(f64, bool)> = Vec::new();
+    for (row, example) in logits.iter().zip(examples) {
+        let Target::Labels(labels) = &example.target else { continue };
+        let one = |(label, x): (usize, &f32)| (1.0 / (1.0 + f64::from(-x).exp()), labels.contains(&(label as u32)));
+        pairs.extend(row.iter().enumerate().map(one));
+    }
+    let wanted = pairs.iter().filter(|(_, holds)| *holds).count();
+    let at = |step: usize| {
+        let said = pairs.iter().filter(|(p, _)| *p >= step as f64 / 100.0);
+        let (right, said) = said.fold((0, 0), |(right, said), (_, holds)| (right + usize::from(*holds), said + 1));
+        f1(right, said, wanted)
+    };
+    let all: Vec<f64> = (1..100).map(at).collect();
+    let most = all.iter().copied().fold(0.0, f64::max);
+    let first = all.iter().position(|of| *of == most).unwrap_or(49);
+    let alike = all[first..].iter().take_while(|of| **of == most).count();
+    ((first + 1 + (alike - 1) / 2) as f64 / 100.0, most)
+}
+
+/// F1 over pieces with the right label, beginning and end, as the shared task of CoNLL counts; without `B-` or `I-` in the labels each
+/// word but `O` is a piece.
+pub fn entity_f1(logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> f64 {
+    let (mut right, mut answered, mut wanted) = (0, 0, 0);
+    for (row, example) in logits.iter().zip(examples) {
+        let Target::Tags(tags) = &example.target else { continue };
+        let words = tags.iter().zip(row.chunks_exact(labels.len().max(1))).filter_map(|(tag, row)| Some(((*tag)?, row)));
+        let name = |label: usize| labels.get(label).map_or("O", String::as_str);
+        let (truth, said): (Vec<&str>, Vec<&str>) =
+            words.map(|(tag, row)| (name(tag as usize), name(best(row.iter().copied())))).unzip();
+        let (truth, said) = (pieces(&truth), pieces(&said));
+        right += said.iter().filter(|piece| truth.contains(piece)).count();
+        answered += said.len();
+        wanted += truth.len();
+    }
+    f1(right, answered, wanted)
+}
+
+/// (first word, last word, label)
+pub fn pieces<'a>(tags: &[&'a str]) -> Vec<(usize, usize, &'a str)> {
+    let mut found: Vec<(usize, usize, &str)> = Vec::new();
+    let mut inside = false;
+    for (word, tag) in tags.iter().enumerate() {
+        let (goes_on, name) = match tag.split_once('-') {
+            Some(("I", name)) => (true, name),
+            Some(("B", name)) => (false, name),
+            _ => (false, *tag),
+        };
+        match found.last_mut() {
+            _ if *tag == "O" => inside = false,
+            Some((_, last, of)) if goes_on && inside && *of == name => *last = word,
+            _ => {
+                found.push((word, word, name));
+                inside = true;
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(target: Target) -> Example {
+        Example { ids: vec![1; 3], types: vec![], target }
+    }
+
+    /// By hand, as conlleval and seqeval count.
+    #[test]
+    fn pieces_begin_and_go_on_as_their_tags_say() {
+        let found = pieces(&["B-a", "I-a", "O", "I-a", "B-a", "I-b", "V", "V"]);
+        assert_eq!(found, [(0, 1, "a"), (3, 3, "a"), (4, 4, "a"), (5, 5, "b"), (6, 6, "V"), (7, 7, "V")]);
+    }
+
+    #[test]
+    fn entities_count_where_all_of_them_is_right() {
+        let labels = ["O".to_owned(), "B-a".to_owned(), "I-a".to_owned()];
+        let tags = example(Target::Tags(vec![Some(1), Some(2), None, Some(1)]));
+        let row = |tags: [usize; 4]| tags.iter().flat_map(|&tag| (0..3).map(move |i| f32::from(u8::from(i == tag)))).collect();
+        let of = |said: [usize; 4]| entity_f1(&[row(said)], std::slice::from_ref(&tags), &labels);
+        assert_eq!(of([1, 2, 0, 1]), 1.0);
+        // One of two pieces is right, and the other is too short.
+        assert_eq!(of([1, 0, 2, 1]), 0.5);
+        assert_eq!(of([0, 0, 0, 0]), 0.0);
+    }
+
+    #[test]
+    fn the_threshold_lies_between_what_holds_and_what_does_not() {
+        let logit = |p: f32| (p / (1.0 - p)).ln();
+        let rows = [vec![logit(0.305), logit(0.105)], vec![logit(0.405), logit(0.205)]];
+        let examples = [example(Target::Labels(vec![0])), example(Target::Labels(vec![0]))];
+        let (at, f1) = threshold(&rows, &examples);
+        assert!((at - 0.25).abs() < 0.011 && f1 == 1.0, "{at} {f1}");
+        // Nothing can be right: still a threshold.
+        assert_eq!(threshold(&[], &[]), (0.5, 0.0));
+    }
+
+    #[test]
+    fn labels_and_spans_are_right_or_not() {
+        let labels = [example(Target::Label(1)), example(Target::Label(0))];
+        assert_eq!(right(&[vec![0.0, 1.0], vec![0.0, 1.0]], &labels), 0.5);
+        let spans = [example(Target::Span(1, 2)), example(Target::Span(0, 0))];
+        let row = vec![0.0, 0.0, 5.0, 1.0, 1.0, 9.0];
+        assert_eq!(answered(&[row.clone(), row], &spans), 0.5);
+    }
+}
