@@ -44,7 +44,9 @@ impl Desk {
 
     fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-        PLACES.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in PLACES {
+            command.env_remove(name);
+        }
         command.env("HF_ENDPOINT", self.twin.endpoint()).env("HF_HOME", self.folder.path().join("hf"));
         command.args(arguments).envs(variables.iter().copied()).current_dir(self.folder.path()).stdin(Stdio::null());
         command
