@@ -11,6 +11,12 @@ pub async fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, "GET", path, "").await
 }
 
+/// The same, or nothing where nobody listens.
+pub async fn try_get(address: &str, path: &str) -> Option<(u16, String)> {
+    TcpStream::connect(address).await.ok()?;
+    Some(get(address, path).await)
+}
+
 /// Status and answer of a POST of JSON.
 pub async fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
     let (status, text) = ask(address, "POST", path, &body.to_string()).await;
