@@ -22,6 +22,9 @@ pub const FUNCTIONS: &[(&str, bool)] = &[
     ("translate", true),
 ];
 
+/// A TiB; more is a mistake in the unit.
+const MAX_CACHE_MB: usize = 1 << 20;
+
 /// The known name that is nearest to what was written, when one is near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -52,6 +55,10 @@ pub fn findings(config: &Config) -> Vec<String> {
     }
     if config.kafka.brokers.trim().is_empty() {
         found.push("[kafka] brokers is empty; write host:port, or set MILLRACE_KAFKA__BROKERS".into());
+    }
+    if config.models.result_cache_mb > MAX_CACHE_MB {
+        let found_mb = config.models.result_cache_mb;
+        found.push(format!("[models] result_cache_mb = {found_mb} is more than {MAX_CACHE_MB}; it counts MiB of memory"));
     }
     if config.memory.budget_bytes < 1 << 20 {
         found.push(format!("[memory] budget_bytes = {} is below 1 MiB; raise it", config.memory.budget_bytes));

@@ -6,20 +6,32 @@ use super::weights::Digest;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Endings of the files that a loader may read beside the weights.
-const ENDINGS: [&str; 5] = ["json", "txt", "model", "spm", "jinja"];
+/// The files that a loader of encoders may read beside the weights.
+const NAMES: [&str; 14] = [
+    "added_tokens.json",
+    "config.json",
+    "merges.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
 
 /// The sha256 of a list with one line a file, sorted: its name, a blank, its sha256, a line feed; before them the weights under the name
-/// `weights`. The files are those of the folder with an ending of [`ENDINGS`], and `config.json` of the folders in it, where pooling
-/// stands. A file more changes the digest, whether it is read or not.
+/// `weights`. The files are [`NAMES`], as far as they are there, and `config.json` of the folders in it, where pooling stands.
 pub fn contents(folder: &Path, weights: &Digest) -> Result<Digest, InferenceError> {
-    let mut names: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|cause| unreadable(folder, &cause))?.flatten() {
-        let (path, name) = (entry.path(), PathBuf::from(entry.file_name()));
-        if path.is_dir() && path.join("config.json").is_file() {
-            names.push(name.join("config.json"));
-        } else if path.is_file() && name.extension().is_some_and(|end| ENDINGS.iter().any(|known| end == *known)) {
-            names.push(name);
+    let mut names: Vec<PathBuf> = NAMES.iter().map(PathBuf::from).filter(|name| folder.join(name).is_file()).collect();
+    for entry in std::fs::read_dir(folder).map_err(|cause| unreadable(folder, &cause))? {
+        let inner = PathBuf::from(entry.map_err(|cause| unreadable(folder, &cause))?.file_name()).join("config.json");
+        if folder.join(&inner).is_file() {
+            names.push(inner);
         }
     }
     names.sort();
@@ -61,6 +73,7 @@ mod tests {
         seen.push(now());
         assert!((1..seen.len()).all(|i| !seen[..i].contains(&seen[i])), "{seen:?}");
         write("README.md", "notes");
+        write("predictions.json", "{}");
         assert_eq!(seen.last(), Some(&now()));
         assert!(contents(&folder.path().join("absent"), &weights).unwrap_err().to_string().contains("absent"));
     }

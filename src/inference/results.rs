@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a cached answer costs beside its numbers: its key twice, its counters, and the tables' own space.
-const OVERHEAD: usize = 192;
+/// What a cached answer costs beside its numbers, about: its key twice, its counters, the tables' empty places and the allocator's rounding.
+const OVERHEAD: usize = 320;
 
 /// The answers of this process's encoders, those that were used last, up to a number of bytes. Clones share them. The default keeps
 /// nothing.
@@ -39,11 +39,13 @@ struct Kept {
 /// How a cache did so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
+    /// Inputs that were answered out of it.
     pub hits: u64,
+    /// Inputs that were not kept; equal ones of a call are computed once and count each.
     pub misses: u64,
     /// Answers that are kept now.
     pub answers: usize,
-    /// Their memory, in bytes; never above the capacity.
+    /// Their memory in bytes, about; never above the capacity.
     pub bytes: usize,
 }
 
