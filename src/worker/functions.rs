@@ -57,6 +57,14 @@ impl Known {
         let model = spec.model.as_str();
         name == pipeline || name == spec.name || name == model || model.split('@').next() == Some(name)
     }
+
+    /// What a client of others writes, as an event of this pipeline: its fields where the pipeline's options say, and a key where it needs
+    /// one. Such a client knows the task alone, and could not write it otherwise.
+    fn event(&self, input: &Value) -> Value {
+        let Some(about) = self.function.requests().map(|requests| requests.about()) else { return input.clone() };
+        let options = about.options.as_object().cloned().unwrap_or_default();
+        example::event(input.clone(), about.fields, &options)
+    }
 }
 
 impl Functions {

@@ -214,7 +214,8 @@ class HuggingFace(unittest.TestCase):
     def test_refusals_are_sentences(self):
         for call, status, said in [
             (lambda: client("nobody").text_classification("a"), 404, "there is no pipeline or function `nobody`"),
-            (lambda: client("intent").text_classification(" "), 422, "the text is empty"),
+            (lambda: client("intent").text_classification(" "), 422, "input 0 (model one@"),
+            (lambda: client("intent").text_classification("a " * 30_000), 413, "20000 tokens"),
             (lambda: client("intent").text_classification("a", top_k=-1), 400, "top_k"),
             (lambda: client("likeness").sentence_similarity("a", []), 422, "the list is empty"),
             (lambda: client("digest").summarization("a", generate_parameters={"x": 1}), 400, "generate_parameters"),

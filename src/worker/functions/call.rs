@@ -80,7 +80,13 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
         let message = format!("{count} inputs were given; {name}{of} takes {most} at most");
         return Err(refused(413, "too_large", message, "inputs"));
     }
-    let outputs = outputs(known, &*function, &body.inputs).await?;
+    let outputs = match shape {
+        Shape::Whole => outputs(known, &*function, &body.inputs).await?,
+        Shape::Bare => {
+            let events: Vec<Value> = body.inputs.iter().map(|input| known.event(input)).collect();
+            outputs(known, &*function, &events).await?
+        }
+    };
     let rejections: Vec<(usize, &Value)> =
         outputs.iter().enumerate().filter_map(|(index, output)| Some((index, output.get("rejected")?))).collect();
     // In a batch a refusal has its place beside the answers; alone, or where there is no such place, it is the answer.
@@ -118,7 +124,11 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
         return Err(refused(400, "invalid_request", message, "stream"));
     }
     let model = function.spec().model.clone();
-    let input = known.offline.sitting().input(0, one).map_err(|refused| {
+    let event = match shape {
+        Shape::Whole => one.clone(),
+        Shape::Bare => known.event(one),
+    };
+    let input = known.offline.sitting().input(0, &event).map_err(|refused| {
         let output = offline::output(Outcome::Reject(refused));
         rejection("inputs", 0, &output["rejected"], &model)
     })?;

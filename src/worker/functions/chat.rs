@@ -5,7 +5,7 @@
 use super::pieces::{Piece, begun, pieces};
 use super::{Functions, Known, call};
 use crate::admin::{ApiError, Events, Said};
-use crate::function::{Function, example};
+use crate::function::Function;
 use futures_util::stream::{StreamExt, iter, once};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -129,12 +129,7 @@ impl Functions {
             asked.parameters.insert("seed".into(), seed.into());
         }
         let function = call::tuned(&known.function, &asked.parameters).map_err(at_top)?;
-        let mut input = json!({ "messages": asked.messages });
-        if let Some(about) = known.function.requests().map(|requests| requests.about()) {
-            // Where the pipeline's events have their messages.
-            let options = about.options.as_object().cloned().unwrap_or_default();
-            input = example::event(input, about.fields, &options);
-        }
+        let input = known.event(&json!({ "messages": asked.messages }));
         let head = Head::new(&*function);
         if asked.stream {
             return Ok(Said::Events(stream(&known, function, &input, head, asked.usage, place).await?));

@@ -95,7 +95,8 @@ pub async fn answer(known: &Known, asked: Asked) -> Result<Value, ApiError> {
         let message = format!("{count} texts were given; {}{of} takes {most} at most", spec.name);
         return Err(refused(413, message, "input"));
     }
-    let outputs = call::outputs(known, &*known.function, &asked.texts).await?;
+    let events: Vec<Value> = asked.texts.iter().map(|text| known.event(text)).collect();
+    let outputs = call::outputs(known, &*known.function, &events).await?;
     let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
     for (index, output) in outputs.into_iter().enumerate() {
         if let Some(rejected) = output.get("rejected") {

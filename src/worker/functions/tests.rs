@@ -82,10 +82,16 @@ fn tiny() -> Functions {
         + &pipeline("mood", "sentiment", "many")
         + &pipeline("subject", "classify", "nli")
         + &pipeline("digest", "summarize", "fill");
-    let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
+    let functions = built(&text);
+    functions.expect([("later", "tag")].into_iter());
+    functions
+}
+
+/// The functions of a config's pipelines.
+fn built(text: &str) -> Functions {
+    let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
     let functions = Functions::default();
     let registry = Registry::new(Options::default());
-    functions.expect([("later", "tag")].into_iter());
     for pipeline in &config.pipeline {
         let function = build::function(&config, pipeline, &registry).unwrap();
         functions.add(&pipeline.name, function, folds::offline(&config, pipeline));
@@ -222,6 +228,37 @@ async fn bare_answers_are_as_their_clients_read_them() {
     let error = ask("vectors", long).await.unwrap_err();
     assert_eq!((error.status, error.param.as_deref()), (413, Some("inputs.1")));
     assert_eq!(error.bare(), json!({ "error": error.message, "error_type": "validation", "param": "inputs.1" }));
+}
+
+/// Would catch: pipelines of a chain, whose events have a key and fields of their own, that clients of others cannot ask.
+#[tokio::test]
+async fn events_of_a_pipeline_are_made_for_clients_of_others() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions");
+    let mut text = String::new();
+    for (name, function, model, options) in [
+        ("vectors", "embed", "fill", "output_key = \"meta.id\", pass_event = true"),
+        ("faq", "answer", "answer", "output_key = \"id\", fields = { question = \"ask\", context = \"page.body\" }"),
+    ] {
+        let path = root.join(model).display().to_string();
+        text += &format!(
+            "[models.{model}]\npath = {path:?}\n[[pipeline]]\nname = {name:?}\ntopic = \"t\"\nevent = \"json\"\nfunction = {function:?}\n\
+             model = {model:?}\noptions = {{ {options} }}\n"
+        );
+    }
+    let (functions, usual) = (built(&text), tiny());
+    let request = json!({ "input": ["good film", "bad film"] });
+    let ours = functions.embeddings(request.clone()).await.unwrap();
+    assert_eq!(ours["data"], usual.embeddings(request).await.unwrap()["data"]);
+    let question = json!({ "question": "who?", "context": "Anna lives in Paris." });
+    for (name, input) in [("vectors", json!("good film")), ("vectors", json!(["good film", "bad film"])), ("faq", question)] {
+        let request = json!({ "inputs": input });
+        let ours = functions.call(name, request.clone(), Shape::Bare).await.unwrap();
+        assert_eq!(ours, usual.call(name, request, Shape::Bare).await.unwrap(), "{name}");
+    }
+    let own = json!({ "inputs": { "ask": "who?", "page": { "body": "Anna lives in Paris." } } });
+    assert!(functions.call("faq", own, Shape::Bare).await.unwrap()["answer"].is_string(), "as its own events are");
+    let whole = functions.call("vectors", json!({ "inputs": "good film" }), Shape::Whole).await.unwrap_err();
+    assert_eq!(whole.status, 400, "the worker's own door takes its events alone: {whole}");
 }
 
 /// Would catch: a model that clients cannot find by the names that requests take, one that these paths do not run.
