@@ -70,7 +70,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &env).await,
         Command::Call(args) => call::run(args, &env).await.map(|()| Exit::Done),
         Command::Train(mut args) => tokio::task::block_in_place(|| {
-            args.from = common::model(&args.from, false)?.folder;
+            args.from = args.from.map(|from| common::model(&from, false)).transpose()?.map(|found| found.folder);
             train::run(&args).map(|()| Exit::Done)
         }),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),

@@ -1,6 +1,7 @@
 //! A network with the examples that it learns from and is measured on.
 
 use super::batches::{Batch, Example, Target, batches};
+use super::blank::Blank;
 use super::fit::Plan;
 use super::held::Held;
 use super::loss::loss;
@@ -51,6 +52,7 @@ pub struct Learner<'a> {
     pub dev: Dev<'a>,
     /// Names of the head's outputs; those of words begin with `B-` and `I-`.
     pub labels: &'a [String],
+    pub blank: Option<Blank>,
     pub seed: u64,
 }
 
@@ -66,7 +68,13 @@ impl Learner<'_> {
         let Network { task, outputs, dropout, .. } = self.network;
         let dev = self.measured_on();
         let mut digest = Sha256::new();
-        digest.update(format!("{plan:?} {task:?} {outputs} {dropout} {:?} {} {}", self.labels, self.seed, dev.len()));
+        digest.update(format!(
+            "{plan:?} {task:?} {outputs} {dropout} {:?} {} {} {:?}",
+            self.labels,
+            self.seed,
+            dev.len(),
+            self.blank.as_ref().map(|blank| (blank.share, blank.with))
+        ));
         for (name, tensor) in self.network.state()? {
             digest.update(format!("{name} {:?}", tensor.dims()));
             tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| digest.update(value.to_le_bytes()));
@@ -110,7 +118,10 @@ impl Trainable for Learner<'_> {
     fn loss(&self, part: &[usize], draw: u64) -> Result<Tensor> {
         let examples: Vec<Cow<'_, Example>> = part.iter().map(|&number| self.example(number)).collect();
         let examples: Vec<&Example> = examples.iter().map(AsRef::as_ref).collect();
-        let batch = Batch::of(&examples);
+        let mut batch = Batch::of(&examples);
+        if let Some(blank) = &self.blank {
+            blank.blank(&mut batch, draw);
+        }
         let logits = self.network.logits(&batch, &Pass::training(draw))?;
         loss(self.network.task, &logits, &batch, &examples)
     }
@@ -159,7 +170,7 @@ mod tests {
     use crate::train::trainable::Record;
 
     fn learner<'a>(network: &'a Network, examples: &'a Vec<Example>, labels: &'a [String]) -> Learner<'a> {
-        Learner { network, train: examples, dev: Dev::Examples(examples), labels, seed: 1 }
+        Learner { network, train: examples, dev: Dev::Examples(examples), labels, blank: None, seed: 1 }
     }
 
     #[test]
@@ -263,7 +274,7 @@ mod tests {
         assert_eq!((got.steps, got.tokens, got.last_loss, got.best), (want.steps, want.tokens, want.last_loss, want.best));
         assert_eq!((&seen, seen.len()), (&got.records, want.records.len()));
         let others = &examples[1..].to_vec();
-        let other = Learner { train: others, ..learner };
+        let other = Learner { train: others, blank: None, ..learner };
         let refused = Fit::new(&other, &plan).kept(&of(&other)).run().unwrap_err().to_string();
         assert!(refused.contains("other data"), "{refused}");
         keep.remove().unwrap();

@@ -3,12 +3,14 @@
 //! Both cores work on halves of one batch; the word, position and type tables stay as they are.
 
 pub mod batches;
+pub mod blank;
 pub mod checkpoint;
 pub mod confusion;
 pub mod data;
 pub mod evaluate;
 pub mod export;
 pub mod fit;
+pub mod fresh;
 pub mod head;
 pub mod held;
 pub mod journal;
@@ -22,6 +24,7 @@ pub mod metrics;
 pub mod network;
 pub mod ops;
 pub mod optimiser;
+pub mod pieces;
 pub mod probe;
 pub mod quantise;
 pub mod questions;

@@ -214,19 +214,23 @@ fn every_head_is_trained_from_nothing_and_answers_through_its_function() {
 #[test]
 fn a_run_that_is_killed_goes_on_to_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let (base, rows) = (drawn(folder.path()), intents(folder.path()));
-    let more = ["--epochs", "6", "--lr", "5e-3", "--batch", "4", "--dropout", "0.1", "--keep-seconds", "0"];
-    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
-    let done = train(&base, &rows, &whole, &more);
+    let (rows, whole, cut) = (intents(folder.path()), folder.path().join("whole"), folder.path().join("cut"));
+    let command = |out: &Path, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command
+            .args(["train", "--new", "layers=1,hidden=16", "--tokenizer", "bpe:100", "--train"])
+            .arg(&rows)
+            .arg("--out")
+            .arg(out);
+        command.args(["--epochs", "40", "--batch", "4", "--checks", "1", "--dropout", "0.1", "--word-dropout", "0.1"]).args(more);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    };
+    let done = command(&whole, &[]).output().unwrap();
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(!whole.join(".training").exists() && whole.join("runs/curves.svg").exists());
 
-    let paths = ["train", "--from", base.to_str().unwrap(), "--train", rows.to_str().unwrap(), "--out", cut.to_str().unwrap()];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
-        .args([&paths[..], &["--prune-vocabulary", "--checks", "1", "--seed", "3"], &more].concat())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command(&cut, &["--keep-seconds", "0"]).stdout(std::process::Stdio::null()).spawn().unwrap();
     let state = cut.join(".training/state.safetensors");
     while !state.exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
@@ -235,13 +239,41 @@ fn a_run_that_is_killed_goes_on_to_the_same_weights() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(state.exists() && !cut.join("model.safetensors").exists());
-    let refused = train(&base, &rows, &cut, &more);
-    assert!(!refused.status.success() && text(&refused.stderr).contains("--resume"), "{}", text(&refused.stderr));
-    let other = train(&base, &rows, &cut, &[&more[..], &["--weight-decay", "0.1", "--resume"]].concat());
-    assert!(!other.status.success() && text(&other.stderr).contains("other options"), "{}", text(&other.stderr));
-    let done = train(&base, &rows, &cut, &[&more[..], &["--resume"]].concat());
+    for (more, said) in [(&[][..], "--resume"), (&["--resume", "--weight-decay", "0.1"], "other options")] {
+        let refused = command(&cut, more).output().unwrap();
+        assert!(!refused.status.success() && text(&refused.stderr).contains(said), "{}", text(&refused.stderr));
+    }
+    let done = command(&cut, &["--resume"]).output().unwrap();
     assert!(done.status.success() && text(&done.stdout).contains("goes on behind step"), "{}", text(&done.stderr));
     let weights = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
     assert!(weights(&whole) == weights(&cut), "the weights differ");
     assert!(!cut.join(".training").exists());
+}
+
+/// Would catch: a tokenizer that the reader of models does not know, positions or a vocabulary that do not fit, word dropout while
+/// measuring.
+#[test]
+fn a_network_is_drawn_and_its_tokenizer_learnt_from_chinese_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("reviews.tsv"), folder.path().join("zh"));
+    let things = ["房间", "早餐", "服务", "位置", "网络", "电视", "空调", "前台"];
+    let mut rows = String::from("label\ttext_a\n");
+    for (i, thing) in things.iter().cycle().take(160).enumerate() {
+        let (label, said) = [("0", "很差，不会再来"), ("1", "很好，下次再来")][i / 8 % 2];
+        rows += &format!("{label}\t第{i}次住这家酒店，{thing}{said}。\n");
+    }
+    fs::write(&file, rows).unwrap();
+    let (file, to) = (file.to_str().unwrap(), out.to_str().unwrap());
+    let new = ["train", "--new", "layers=1,hidden=32,heads=1,wide=64", "--tokenizer", "bpe:120", "--train", file, "--out", to];
+    let more = ["--epochs", "6", "--lr", "5e-3", "--batch", "16", "--checks", "1", "--max-tokens", "48", "--word-dropout", "0.1"];
+    let done = millrace(&[&new[..], &more, &["--dropout", "0.1", "--int8"]].concat());
+    let said = text(&done.stdout);
+    assert!(done.status.success(), "{said}{}", text(&done.stderr));
+    assert!(said.contains("tokens learnt from the training file") && said.contains("dev accuracy 100.00"), "{said}");
+    let encoder = Encoder::open("zh", &out, None, &Options::default()).unwrap();
+    assert_eq!((encoder.max_tokens(), encoder.labels().unwrap().len()), (48, 2));
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains("--new layers=1,hidden=32,heads=1,wide=64 --tokenizer bpe:120"), "{card}");
+    let refused = millrace(&["train", "--train", file, "--out", to]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--from"), "{}", text(&refused.stderr));
 }

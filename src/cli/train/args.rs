@@ -1,7 +1,10 @@
 //! What `millrace train` can be told.
 
+use crate::train::fresh::New;
+use crate::train::pieces::Pieces;
 use crate::train::task::Task;
-use std::path::PathBuf;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
 
 /// Makes a model out of an encoder and examples: labels for texts, any number of labels, labels of words, or answers to questions.
 ///
@@ -12,6 +15,7 @@ use std::path::PathBuf;
   millrace train --recipe probe --from models/minilm-en --train intents.csv --out models/my-intents
   millrace train --from MINILM --train train.tsv --dev dev.tsv --out my-sentiment --epochs 3
   millrace train --from MINILM --train squad.json.gz --out my-reader --lr 1e-4 --max-tokens 192
+  millrace train --new layers=1,hidden=96 --tokenizer bpe:8000 --train reviews.tsv --out my-small --epochs 5 --lr 1e-3
   millrace train --from MINILM --train places.conll --out my-tagger --epochs 5
 
 Files, each also .gz:
@@ -21,8 +25,14 @@ Files, each also .gz:
   answers          SQuAD's .json, or .jsonl: {\"question\": \"...\", \"context\": \"...\", \"answers\": {\"text\": [\"...\"], \"answer_start\": [0]}}")]
 pub struct Args {
     /// Folder of the base model: config.json, tokenizer.json, model.safetensors. Without the last the network is drawn
-    #[arg(long)]
-    pub from: PathBuf,
+    #[arg(long, required_unless_present = "new")]
+    pub from: Option<PathBuf>,
+    /// In place of a base model: a BERT encoder that is drawn, as layers=N,hidden=N[,heads=N][,wide=N]
+    #[arg(long, requires = "tokenizer", conflicts_with = "from")]
+    pub new: Option<New>,
+    /// Of such an encoder: bpe:N, learnt from the training file with N tokens at most
+    #[arg(long, requires = "new", conflicts_with = "prune_vocabulary")]
+    pub tokenizer: Option<Pieces>,
     /// Examples to learn from
     #[arg(long)]
     pub train: PathBuf,
@@ -71,6 +81,9 @@ pub struct Args {
     /// Share of values that each pass leaves out. Default 0
     #[arg(long, help_heading = "Training of weights (full)")]
     pub dropout: Option<f32>,
+    /// Share of tokens that each pass takes for unknown ones. Default 0
+    #[arg(long, help_heading = "Training of weights (full)")]
+    pub word_dropout: Option<f32>,
     /// Keep the first N layers of the base model
     #[arg(long, help_heading = "Training of weights (full)")]
     pub layers: Option<usize>,
@@ -128,6 +141,11 @@ pub enum Recipe {
 }
 
 impl Args {
+    /// The folder of the base model.
+    pub fn base(&self) -> Result<&Path> {
+        self.from.as_deref().context("there is no base model; name its folder with --from")
+    }
+
     /// An option that is given and belongs to another recipe.
     pub fn stray(&self) -> Option<&'static str> {
         let of_full = [
@@ -136,6 +154,8 @@ impl Args {
             ("batch", self.batch.is_some()),
             ("weight-decay", self.weight_decay.is_some()),
             ("dropout", self.dropout.is_some()),
+            ("new", self.new.is_some()),
+            ("word-dropout", self.word_dropout.is_some()),
             ("seed", self.seed.is_some()),
             ("max-tokens", self.max_tokens.is_some()),
             ("dev-rows", self.dev_rows.is_some()),
@@ -170,6 +190,7 @@ impl Args {
             (above_zero(self.minutes), "--minutes must be above 0"),
             (self.weight_decay.is_some_and(|value| !(0.0..1.0).contains(&value)), "--weight-decay must be from 0 to below 1"),
             (self.dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--dropout must be from 0 to below 1"),
+            (self.word_dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--word-dropout must be from 0 to below 1"),
             (zero(self.epochs), "--epochs must be 1 or more"),
             (zero(self.batch), "--batch must be 1 or more"),
             (zero(self.max_rows), "--max-rows must be 1 or more"),

@@ -20,8 +20,9 @@ use std::time::Instant;
 const FEW: usize = 100;
 
 pub fn run(args: &Args, mut report: Report) -> Result<()> {
+    let from = args.base()?;
     let data = Data::read(args, &mut report)?;
-    let encoder = Encoder::open(&name(&args.from), &args.from, None, &Options::default())?;
+    let encoder = Encoder::open(&name(from), from, None, &Options::default())?;
     let start = Instant::now();
     let (train, dev) = (embedded(&encoder, &data, &data.train)?, embedded(&encoder, &data, &data.dev)?);
     report.say(format!("{} texts embedded in {:.0} s", train.labels.len() + dev.labels.len(), start.elapsed().as_secs_f64()));
@@ -32,9 +33,9 @@ pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let logits: Vec<Vec<f32>> = dev.vectors.iter().map(|vector| head.logits(vector)).collect();
     let (temperature, why) = tempered(args.recipe, &logits, &dev.labels);
     report.say(format!("temperature {temperature:.4}, {why}"));
-    let backbone = Backbone { folder: seen_from(&args.out, &args.from)?, sha256: encoder.digest().as_str().to_owned() };
+    let backbone = Backbone { folder: seen_from(&args.out, from)?, sha256: encoder.digest().as_str().to_owned() };
     let (size, digest) = head::write(&args.out, &backbone, &head.tempered(temperature), &data.names)?;
-    report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {} {}", name(&args.from), backbone.sha256));
+    report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {} {}", name(from), backbone.sha256));
     of_labels(&args.out, &data, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args, Task::Label), report.lines())
 }

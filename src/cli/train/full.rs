@@ -5,6 +5,7 @@ use super::load::{Loaded, Rows};
 use super::measured::measured;
 use super::shown::shown;
 use super::{Report, name};
+use crate::train::blank::Blank;
 use crate::train::checkpoint::Folder;
 use crate::train::export::{self, Described};
 use crate::train::fit::{Fit, Plan};
@@ -13,21 +14,24 @@ use crate::train::keep::Keep;
 use crate::train::learner::{Dev, Learner};
 use crate::train::measure::{logits, threshold};
 use crate::train::network::{Network, Tuning};
+use crate::train::pieces::words;
 use crate::train::task::Task;
 use crate::train::trainable::{Record, Trainable};
 use crate::train::vocabulary;
 use anyhow::{Context, Result, ensure};
+use std::collections::HashMap;
 use std::time::Duration;
+use tokenizers::Tokenizer;
 
 /// Points of the measure that int8 may cost, as a share.
 const INT8_LOSS: f64 = 0.005;
 
 pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
-    let mut base = Folder::read_or_draw(&args.from)?;
     let plan = plan(args);
     let most = max_tokens(args, task);
+    let (mut base, rows) = begun(args, task, most, &mut report)?;
     let tokenizer = vocabulary::tokenizer(&base.tokenizer)?;
-    let rows = Rows::read(args, task, &tokenizer, &mut report)?;
+    let blank = blank(args, &tokenizer)?;
     let mut loaded = rows.examples(args, task, &tokenizer, most, plan.seed)?;
     if args.prune_vocabulary {
         prune(args, &rows, &mut base, &mut loaded, &mut report)?;
@@ -49,7 +53,7 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     ensure!(most <= positions, "--max-tokens is {most}, but the network has {positions} positions");
     describe(&network, &base, &loaded, &mut report);
 
-    let learner = Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, seed: plan.seed };
+    let learner = Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, blank, seed: plan.seed };
     let mut keep = Keep::new(&args.out, learner.fingerprint(&plan)?);
     keep.every = args.keep_seconds.map_or(keep.every, Duration::from_secs);
     let mut journal = Journal::start(&args.out.join("runs"))?;
@@ -76,6 +80,28 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     measured(args, task, &rows, &described, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())
+}
+
+/// What training starts from, and the rows of the files.
+fn begun(args: &Args, task: Task, most: usize, report: &mut Report) -> Result<(Folder, Rows)> {
+    let Some((new, pieces)) = args.new.zip(args.tokenizer) else {
+        let base = Folder::read_or_draw(args.base()?)?;
+        let rows = Rows::read(args, task, &vocabulary::tokenizer(&base.tokenizer)?, report)?;
+        return Ok((base, rows));
+    };
+    let rows = Rows::read(args, task, &words()?, report)?;
+    let tokenizer = pieces.learnt(&rows.trained())?;
+    let tokens = vocabulary::tokenizer(&tokenizer)?.get_vocab_size(true);
+    report.say(format!("{tokens} tokens learnt from the training file"));
+    Ok((Folder { config: new.config(tokens, most), tokenizer, weights: HashMap::new() }, rows))
+}
+
+/// The tokens that a pass takes for unknown ones.
+fn blank(args: &Args, tokenizer: &Tokenizer) -> Result<Option<Blank>> {
+    let Some(share) = args.word_dropout.filter(|share| *share > 0.0) else { return Ok(None) };
+    let with = tokenizer.token_to_id("[UNK]").context("--word-dropout needs a tokenizer with the token [UNK]")?;
+    let special = tokenizer.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
+    Ok(Some(Blank { share, with, spared: special.map(|(id, _)| id).collect() }))
 }
 
 /// How long and how fast, with the defaults filled in.
@@ -140,7 +166,7 @@ fn write(
         Dev::Examples(dev) => Dev::Examples(dev),
         Dev::Questions(held) => Dev::Questions(held.clone()),
     };
-    let small = Learner { network: &read, dev, ..*learner };
+    let small = Learner { network: &read, dev, blank: None, ..*learner };
     let after = small.measure()?;
     report.say(format!("dev {} before int8, {} after", learner.said(best), learner.said(after)));
     if best - after <= INT8_LOSS {

@@ -13,7 +13,7 @@ use crate::train::squad::{self, Squad};
 use crate::train::tagged::{self, Sentence};
 use crate::train::task::Task;
 use anyhow::{Context, Result, ensure};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -76,6 +76,19 @@ impl Rows {
             Self::Labelled(data) => (&data.names, data.names.len()),
             Self::Tagged { labels, .. } => (labels, labels.len()),
             Self::Asked { .. } => (&[], 2),
+        }
+    }
+
+    /// The texts to learn from, whatever is asked about them.
+    pub fn trained(&self) -> Vec<&str> {
+        match self {
+            Self::Labelled(data) => data.train.iter().map(|row| row.text.as_str()).collect(),
+            Self::Tagged { train, .. } => train.iter().map(|sentence| sentence.text.as_str()).collect(),
+            Self::Asked { train, .. } => {
+                let about: BTreeSet<usize> = train.asked.iter().map(|asked| asked.context).collect();
+                let contexts = about.into_iter().map(|number| train.contexts[number].text.as_str());
+                contexts.chain(train.asked.iter().map(|asked| asked.question.as_str())).collect()
+            }
         }
     }
 

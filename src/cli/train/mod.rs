@@ -15,10 +15,11 @@ use crate::cli::common::Usage;
 use crate::train::keep::Keep;
 use anyhow::Result;
 use args::Recipe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.out.exists() && args.from.canonicalize().ok() == args.out.canonicalize().ok() {
+    let same = |from: &PathBuf| from.canonicalize().ok() == args.out.canonicalize().ok();
+    if args.out.exists() && args.from.as_ref().is_some_and(same) {
         return Err(Usage("--out is the folder of the encoder itself; name another".into()).into());
     }
     if let Some(option) = args.stray() {

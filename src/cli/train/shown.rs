@@ -6,7 +6,15 @@ use crate::train::task::Task;
 
 /// With the defaults filled in.
 pub fn shown(args: &Args, task: Task) -> String {
-    let mut line = format!("millrace train --from {} --train {} --out {}", name(&args.from), name(&args.train), name(&args.out));
+    let mut line = "millrace train".to_owned();
+    for (option, value) in [
+        ("from", args.from.as_deref().map(name)),
+        ("new", args.new.map(|new| new.to_string())),
+        ("tokenizer", args.tokenizer.map(|pieces| pieces.to_string())),
+    ] {
+        line += &value.map(|value| format!(" --{option} {value}")).unwrap_or_default();
+    }
+    line += &format!(" --train {} --out {}", name(&args.train), name(&args.out));
     if let Some(dev) = &args.dev {
         line += &format!(" --dev {}", name(dev));
     }
@@ -32,6 +40,7 @@ pub fn shown(args: &Args, task: Task) -> String {
         }
     };
     add("dropout", args.dropout.map(|n| n.to_string()));
+    add("word-dropout", args.word_dropout.map(|n| n.to_string()));
     add("layers", args.layers.map(|n| n.to_string()));
     add("tune-layers", args.tune_layers.map(|n| n.to_string()));
     add("max-rows", args.max_rows.map(|n| n.to_string()));
