@@ -17,7 +17,7 @@ mod handle;
 mod heads;
 pub mod import;
 pub mod network;
-mod ops;
+pub(crate) mod ops;
 mod registry;
 pub mod seq2seq;
 pub mod template;

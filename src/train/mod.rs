@@ -3,6 +3,7 @@
 //! Both cores work on halves of one batch; the word, position and type tables stay as they are.
 
 pub mod batches;
+pub mod causal;
 pub mod checkpoint;
 pub mod confusion;
 pub mod data;
