@@ -1,61 +1,226 @@
-//! The training loop: halves of a batch on two threads, one optimiser step, the best weights by dev accuracy kept.
+//! The training loop: halves of a batch on two threads, one optimiser step, the best weights by the measure kept.
 
-use super::batches::{Example, batches};
-use super::checkpoint::accuracy;
-use super::network::Network;
 use super::optimiser::{AdamW, rate_at};
-use anyhow::{Context, Result};
+use super::trainable::{Record, Trainable};
+use anyhow::{Context, Result, ensure};
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use candle_core::{Tensor, Var};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-#[derive(Debug, Clone)]
+/// How long and how fast.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// Passes over the data.
     pub epochs: usize,
+    /// Learning rate at its highest.
     pub rate: f64,
+    /// Examples of a batch.
     pub batch: usize,
     pub weight_decay: f64,
+    /// Share of the way on which the rate rises.
+    pub warm_up: f64,
+    /// Norm to which a longer gradient is shortened.
+    pub clip: f64,
     pub seed: u64,
-    /// Measurements on dev an epoch.
+    /// Measurements an epoch.
     pub checks: usize,
     /// Falls to rate zero and ends by then, even where steps are left.
     pub minutes: Option<f64>,
     /// Ends early after so many steps; for measuring speed.
     pub max_steps: Option<usize>,
+    /// Ends early after so many measurements without a better one.
+    pub patience: Option<usize>,
 }
 
-#[derive(Debug, Clone)]
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            epochs: 1,
+            rate: 7e-5,
+            batch: 32,
+            weight_decay: 0.01,
+            warm_up: 0.1,
+            clip: 1.0,
+            seed: 42,
+            checks: 4,
+            minutes: None,
+            max_steps: None,
+            patience: None,
+        }
+    }
+}
+
+/// A run that has ended.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// (step, dev accuracy), in order.
-    pub dev: Vec<(usize, f64)>,
+    pub records: Vec<Record>,
+    /// The highest measure, whose weights are kept.
     pub best: f64,
     pub steps: usize,
     pub tokens: usize,
     pub seconds: f64,
+    /// Smoothed over about fifty steps.
     pub last_loss: f64,
 }
 
-/// Loss (weighted by its share of `whole` texts) and gradients of one shard.
-fn shard(network: &Network, examples: &[Example], part: &[usize], whole: usize) -> Result<(f64, GradStore)> {
-    let ids: Vec<u32> = part.iter().flat_map(|&i| examples[i].ids.iter().copied()).collect();
-    let labels: Vec<u32> = part.iter().map(|&i| examples[i].label).collect();
-    let logits = network.logits(&ids, part.len())?;
-    let loss = candle_nn::loss::cross_entropy(&logits, &Tensor::from_vec(labels, part.len(), &Device::Cpu)?)?;
-    let loss = loss.affine(part.len() as f64 / whole as f64, 0.0)?;
+/// A run to be started. What else it shall do is told before [`Fit::run`].
+pub struct Fit<'a, T> {
+    model: &'a T,
+    plan: &'a Plan,
+    observe: Option<&'a mut dyn FnMut(&Record)>,
+}
+
+impl<'a, T: Trainable> Fit<'a, T> {
+    pub fn new(model: &'a T, plan: &'a Plan) -> Self {
+        Self { model, plan, observe: None }
+    }
+
+    /// Calls `observe` with each record as it comes.
+    pub fn observed(self, observe: &'a mut dyn FnMut(&Record)) -> Self {
+        Self { observe: Some(observe), ..self }
+    }
+
+    /// Trains the model in place and leaves the weights that measured best in it.
+    pub fn run(self) -> Result<Fitted> {
+        let Self { model, plan, observe } = self;
+        let epochs: Vec<_> = (0..plan.epochs).map(|epoch| model.batches(plan.batch, epoch)).collect();
+        let steps: usize = epochs.iter().map(Vec::len).sum();
+        ensure!(steps > 0, "there is nothing to train on");
+        let bar = ProgressBar::new(steps as u64);
+        bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?);
+        let mut run = Run {
+            model,
+            plan,
+            observe,
+            steps,
+            bar,
+            optimiser: AdamW::new(plan.weight_decay, plan.clip),
+            best: BTreeMap::new(),
+            waited: 0,
+            start: Instant::now(),
+            fitted: Fitted { records: vec![], best: f64::MIN, steps: 0, tokens: 0, seconds: 0.0, last_loss: f64::NAN },
+        };
+        'all: for epoch in &epochs {
+            let every = epoch.len().div_ceil(plan.checks.max(1));
+            for (i, batch) in epoch.iter().enumerate() {
+                let check = (i + 1) % every == 0 || i + 1 == epoch.len();
+                if run.step(batch, check)? {
+                    break 'all;
+                }
+            }
+        }
+        run.bar.finish_and_clear();
+        run.fitted.seconds = run.start.elapsed().as_secs_f64();
+        for (name, tensor) in &run.best {
+            model.parameters().get(name).context("a parameter is gone")?.set(tensor)?;
+        }
+        Ok(run.fitted)
+    }
+}
+
+/// A run under way.
+struct Run<'a, T> {
+    model: &'a T,
+    plan: &'a Plan,
+    observe: Option<&'a mut dyn FnMut(&Record)>,
+    /// Of all epochs.
+    steps: usize,
+    bar: ProgressBar,
+    optimiser: AdamW,
+    best: BTreeMap<String, Tensor>,
+    /// Measurements since the best one.
+    waited: usize,
+    start: Instant,
+    fitted: Fitted,
+}
+
+impl<T: Trainable> Run<'_, T> {
+    /// One batch; says whether the run ends here.
+    fn step(&mut self, batch: &[usize], check: bool) -> Result<bool> {
+        let (model, plan) = (self.model, self.plan);
+        let draw = plan.seed ^ (self.fitted.steps as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let (loss, stores) = gradients(model, batch, draw)?;
+        ensure!(loss.is_finite(), "the loss is no longer finite at step {}; try a lower learning rate", self.fitted.steps);
+        let by_steps = (self.fitted.steps + 1) as f64 / (self.steps + 1) as f64;
+        let by_clock = plan.minutes.map_or(0.0, |minutes| self.seconds() / (60.0 * minutes));
+        let progress = by_steps.max(by_clock);
+        let rate = rate_at(progress, plan.rate, plan.warm_up);
+        let norm = f64::from(self.optimiser.step(model.parameters(), &stores, rate)?);
+        let fitted = &mut self.fitted;
+        fitted.steps += 1;
+        fitted.tokens += batch.iter().map(|&i| model.tokens(i)).sum::<usize>();
+        fitted.last_loss = if fitted.last_loss.is_nan() { loss } else { 0.98 * fitted.last_loss + 0.02 * loss };
+        let (step, loss, seconds) = (fitted.steps, fitted.last_loss, self.start.elapsed().as_secs_f64());
+        let tokens_per_second = fitted.tokens as f64 / seconds;
+        self.bar.set_message(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
+        self.bar.inc(1);
+        let mut end = progress >= 1.0 || step == self.steps || plan.max_steps.is_some_and(|most| step >= most);
+        if end || check || step == 1 || step.is_multiple_of(self.reported()) {
+            self.record(Record::Step { step, loss, rate, norm, tokens_per_second, seconds });
+        }
+        if end || check {
+            end |= self.check()?;
+        } else if step.is_multiple_of(50) && self.bar.is_hidden() {
+            println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s", self.steps);
+        }
+        Ok(end)
+    }
+
+    /// Steps from one record to the next: about two hundred records a run.
+    fn reported(&self) -> usize {
+        self.plan.max_steps.unwrap_or(self.steps).min(self.steps).div_ceil(200)
+    }
+
+    /// Measures; says whether it has been long since anything was gained.
+    fn check(&mut self) -> Result<bool> {
+        let measure = self.model.measure()?;
+        let (step, seconds) = (self.fitted.steps, self.seconds());
+        let (loss, steps, said) = (self.fitted.last_loss, self.steps, self.model.said(measure));
+        self.bar.suspend(|| println!("step {step}/{steps}: loss {loss:.4}, dev {said}, {seconds:.0} s"));
+        self.record(Record::Check { step, measure, seconds });
+        self.waited += 1;
+        // A measure that is no number is never the best.
+        if measure > self.fitted.best {
+            self.fitted.best = measure;
+            self.waited = 0;
+            let copy = |(name, var): (&String, &Var)| Ok((name.clone(), var.as_tensor().copy()?));
+            self.best = self.model.parameters().iter().map(copy).collect::<Result<_>>()?;
+        }
+        Ok(self.plan.patience.is_some_and(|most| self.waited >= most))
+    }
+
+    fn record(&mut self, record: Record) {
+        if let Some(observe) = &mut self.observe {
+            observe(&record);
+        }
+        self.fitted.records.push(record);
+    }
+
+    fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+}
+
+/// Loss (by its share of the batch) and gradients of one half.
+fn shard<T: Trainable>(model: &T, part: &[usize], share: f64, draw: u64) -> Result<(f64, GradStore)> {
+    let loss = model.loss(part, draw)?.affine(share, 0.0)?;
     Ok((f64::from(loss.to_scalar::<f32>()?), loss.backward()?))
 }
 
 /// Loss and gradients of a batch, in two halves side by side.
-fn gradients(network: &Network, examples: &[Example], batch: &[usize]) -> Result<(f64, Vec<GradStore>)> {
+fn gradients<T: Trainable>(model: &T, batch: &[usize], draw: u64) -> Result<(f64, Vec<GradStore>)> {
     let (first, second) = batch.split_at(batch.len().div_ceil(2));
+    let weight = |part: &[usize]| part.iter().map(|&i| model.weight(i)).sum::<f64>();
+    let whole = weight(batch).max(f64::MIN_POSITIVE);
+    let (first_share, second_share) = (weight(first) / whole, weight(second) / whole);
     std::thread::scope(|scope| {
         let other = scope.spawn(|| match second.is_empty() {
             true => Ok(None),
-            false => shard(network, examples, second, batch.len()).map(Some),
+            false => shard(model, second, second_share, !draw).map(Some),
         });
-        let (mut loss, store) = shard(network, examples, first, batch.len())?;
+        let (mut loss, store) = shard(model, first, first_share, draw)?;
         let mut stores = vec![store];
         if let Some((more, store)) = other.join().map_err(|_| anyhow::anyhow!("a training thread panicked"))?? {
             loss += more;
@@ -63,83 +228,4 @@ fn gradients(network: &Network, examples: &[Example], batch: &[usize]) -> Result
         }
         Ok((loss, stores))
     })
-}
-
-/// Trains `network` in place and leaves the weights that did best on `dev` in it.
-pub fn fit(network: &Network, train: &[Example], dev: &[Example], plan: &Plan) -> Result<Fitted> {
-    let epochs: Vec<_> = (0..plan.epochs).map(|e| batches(train, plan.batch, plan.seed.wrapping_add(e as u64))).collect();
-    let steps: usize = epochs.iter().map(Vec::len).sum();
-    let bar = ProgressBar::new(steps as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?);
-    let mut optimiser = AdamW::new(plan.weight_decay, 1.0);
-    let mut fitted = Fitted { dev: vec![], best: f64::MIN, steps: 0, tokens: 0, seconds: 0.0, last_loss: f64::NAN };
-    let mut best: BTreeMap<String, Tensor> = BTreeMap::new();
-    let (start, mut recent) = (Instant::now(), None::<f64>);
-    'all: for epoch in &epochs {
-        let every = epoch.len().div_ceil(plan.checks.max(1));
-        for (i, batch) in epoch.iter().enumerate() {
-            let (loss, stores) = gradients(network, train, batch)?;
-            anyhow::ensure!(loss.is_finite(), "the loss is no longer finite at step {}; try a lower --lr", fitted.steps);
-            let by_steps = (fitted.steps + 1) as f64 / (steps + 1) as f64;
-            let by_clock = plan.minutes.map_or(0.0, |minutes| start.elapsed().as_secs_f64() / (60.0 * minutes));
-            let progress = by_steps.max(by_clock);
-            optimiser.step(&network.parameters, &stores, rate_at(progress, plan.rate))?;
-            fitted.steps += 1;
-            fitted.tokens += batch.iter().map(|&i| train[i].ids.len()).sum::<usize>();
-            let smooth = recent.map_or(loss, |r| 0.98 * r + 0.02 * loss);
-            recent = Some(smooth);
-            fitted.last_loss = smooth;
-            let speed = fitted.tokens as f64 / start.elapsed().as_secs_f64();
-            bar.set_message(format!("loss {smooth:.3}, {speed:.0} tokens/s"));
-            bar.inc(1);
-            if (i + 1) % every == 0 || i + 1 == epoch.len() || progress >= 1.0 {
-                let reached = accuracy(network, dev)?;
-                bar.suspend(|| {
-                    let (step, seconds) = (fitted.steps, start.elapsed().as_secs_f64());
-                    println!(
-                        "step {step}/{steps}: loss {smooth:.4}, dev {:.2}, {speed:.0} tokens/s, {seconds:.0} s",
-                        100.0 * reached
-                    );
-                });
-                fitted.dev.push((fitted.steps, reached));
-                if reached > fitted.best {
-                    fitted.best = reached;
-                    let copy = |(name, var): (&String, &candle_core::Var)| Ok((name.clone(), var.as_tensor().copy()?));
-                    best = network.parameters.iter().map(copy).collect::<Result<_>>()?;
-                }
-            } else if fitted.steps.is_multiple_of(50) && bar.is_hidden() {
-                println!("step {}/{steps}: loss {smooth:.4}, {speed:.0} tokens/s", fitted.steps);
-            }
-            if progress >= 1.0 || plan.max_steps.is_some_and(|most| fitted.steps >= most) {
-                break 'all;
-            }
-        }
-    }
-    bar.finish_and_clear();
-    fitted.seconds = start.elapsed().as_secs_f64();
-    for (name, tensor) in &best {
-        network.parameters.get(name).context("a parameter is gone")?.set(tensor)?;
-    }
-    Ok(fitted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::train::network::tests::tiny;
-
-    #[test]
-    fn loss_falls_and_a_tiny_set_is_learnt() {
-        let network = tiny();
-        let examples: Vec<Example> =
-            (0..24u32).map(|i| Example { ids: vec![1, 3 + i % 8, if i % 2 == 0 { 12 } else { 13 }, 2], label: i % 2 }).collect();
-        let all: Vec<usize> = (0..24).collect();
-        let before = gradients(&network, &examples, &all).unwrap().0;
-        let plan =
-            Plan { epochs: 60, rate: 1.5e-2, batch: 24, weight_decay: 0.01, seed: 1, checks: 1, minutes: None, max_steps: None };
-        let fitted = fit(&network, &examples, &examples, &plan).unwrap();
-        assert!(fitted.last_loss < before - 0.2, "{before} to {}", fitted.last_loss);
-        assert_eq!(fitted.best, 1.0);
-        assert_eq!(accuracy(&network, &examples).unwrap(), 1.0);
-    }
 }

@@ -107,7 +107,7 @@ impl AdamW {
     }
 }
 
-/// Rises over the first tenth of the way, then falls to zero; `progress` is 0 to 1.
-pub fn rate_at(progress: f64, peak: f64) -> f64 {
-    peak * if progress < 0.1 { progress / 0.1 } else { (1.0 - progress).max(0.0) / 0.9 }
+/// Rises over the first part of the way, then falls to zero; `progress` is 0 to 1.
+pub fn rate_at(progress: f64, peak: f64, warm_up: f64) -> f64 {
+    peak * if progress < warm_up { progress / warm_up } else { (1.0 - progress).max(0.0) / (1.0 - warm_up).max(f64::EPSILON) }
 }

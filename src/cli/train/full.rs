@@ -4,7 +4,8 @@ use super::{Args, Data, Report, measured, name, shown};
 use crate::train::batches::Example;
 use crate::train::checkpoint::{Folder, accuracy};
 use crate::train::data::{Columns, Row, texts};
-use crate::train::fit::{Plan, fit};
+use crate::train::fit::{Fit, Plan};
+use crate::train::learner::Learner;
 use crate::train::{export, vocabulary};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashSet;
@@ -32,7 +33,8 @@ pub fn run(args: &Args, data: Data, mut report: Report) -> Result<()> {
     ));
 
     let plan = plan(args);
-    let fitted = fit(&network, &train, &dev, &plan)?;
+    let learner = Learner { network: &network, train: &train, dev: &dev, seed: plan.seed };
+    let fitted = Fit::new(&learner, &plan).run()?;
     let speed = fitted.tokens as f64 / fitted.seconds;
     report.say(format!(
         "trained {} steps in {:.0} s, {speed:.0} tokens/s; best dev accuracy {:.2}",
@@ -60,6 +62,7 @@ pub fn plan(args: &Args) -> Plan {
         checks: args.checks.unwrap_or(4),
         minutes: args.minutes,
         max_steps: args.max_steps,
+        ..Plan::default()
     }
 }
 
