@@ -175,7 +175,13 @@ impl Attention {
     }
 
     /// A block of queries on the way back: its part of the gradients of queries, keys and values.
-    fn block_back(&self, (qkv, output, gradient): (&[f32], &[f32], &[f32]), place: Place, (from, to): (usize, usize), s: &mut Scratch) {
+    fn block_back(
+        &self,
+        (qkv, output, gradient): (&[f32], &[f32], &[f32]),
+        place: Place,
+        (from, to): (usize, usize),
+        s: &mut Scratch,
+    ) {
         let Heads { heads, size, .. } = self.heads;
         let (width, count) = (self.heads.width(), to - from);
         self.probabilities(from, to, s);

@@ -2,7 +2,12 @@
 
 pub mod adapter;
 mod attention;
+pub mod characters;
+pub mod data;
+pub mod folder;
 mod kernels;
+pub mod learner;
 mod names;
 pub mod network;
-pub mod ops;
+mod ops;
+pub mod perplexity;

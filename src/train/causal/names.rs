@@ -53,7 +53,8 @@ pub(super) fn all(spec: &Spec) -> Vec<Named> {
     }
     for layer in 0..spec.layers.len() {
         let at = |name: &str, dims: [usize; 2]| stored(format!("model.layers.{layer}.{name}.weight"), &dims);
-        let matrix = |part: Part, stored: Vec<Stored>, deviation: f32| Named { name: part.name(layer), stored, turned: true, deviation };
+        let matrix =
+            |part: Part, stored: Vec<Stored>, deviation: f32| Named { name: part.name(layer), stored, turned: true, deviation };
         let qkv = ["q_proj", "k_proj", "v_proj"].into_iter().zip([queries, keys, keys]);
         let qkv = qkv.map(|(name, out)| at(&format!("self_attn.{name}"), [out, hidden])).collect();
         all.push(matrix(Part::Qkv, qkv, DEVIATION));
@@ -68,6 +69,10 @@ pub(super) fn all(spec: &Spec) -> Vec<Named> {
 }
 
 impl Named {
+    pub fn numbers(&self) -> usize {
+        self.dims().iter().product()
+    }
+
     fn dims(&self) -> Vec<usize> {
         match (self.turned, &self.stored[..]) {
             (true, [first, ..]) => vec![first.dims[1], self.stored.iter().map(|stored| stored.dims[0]).sum()],

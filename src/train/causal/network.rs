@@ -57,6 +57,11 @@ impl Network {
         self.angles.positions()
     }
 
+    /// Numbers in all its tensors, without those of adapters.
+    pub fn numbers(&self) -> usize {
+        super::names::all(&self.spec).iter().map(super::names::Named::numbers).sum()
+    }
+
     pub(super) fn tensor(&self, name: &str) -> Result<&Tensor> {
         let trained = self.parameters.get(name).map(|var| var.as_tensor());
         trained.or_else(|| self.fixed.get(name)).with_context(|| format!("the network has no tensor {name}"))
@@ -111,6 +116,18 @@ impl Network {
         Ok(if self.parameters.contains_key(name) { hidden.matmul(&table)? } else { frozen(hidden, &table)? })
     }
 
+    /// The same network, of which nothing is trained: its answers hold no way back, and so take less memory.
+    pub fn detached(&self) -> Self {
+        let fixed = self.parameters.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor()));
+        Self {
+            spec: self.spec.clone(),
+            parameters: BTreeMap::new(),
+            fixed: self.fixed.clone().into_iter().chain(fixed).collect(),
+            adapters: self.adapters.clone(),
+            angles: Arc::clone(&self.angles),
+        }
+    }
+
     /// Logits `[tokens, vocabulary]` of whole texts.
     pub fn logits(&self, ids: &[u32], lengths: &[usize]) -> Result<Tensor> {
         let batch = Batch { ids: ids.to_vec(), lengths: lengths.to_vec(), targets: Vec::new() };
@@ -150,7 +167,7 @@ fn mixed(seed: u64, count: u64) -> u32 {
 }
 
 /// Refuses what the layers here do not compute.
-fn supported(spec: &Spec) -> Result<()> {
+pub(super) fn supported(spec: &Spec) -> Result<()> {
     let rotary = matches!(&spec.positions, Positions::Rotary(settings) if settings.len() == 1);
     let layers = spec.layers.iter().all(|layer| layer.window.is_none() && layer.divisor == 1);
     let plain = (spec.norm, spec.activation, spec.gated) == (NormKind::Rms, Activation::Silu, true);
