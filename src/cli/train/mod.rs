@@ -1,5 +1,6 @@
 //! `millrace train`: from an encoder and labelled texts to a classifier.
 
+pub mod causal;
 mod frozen;
 mod full;
 
