@@ -2,6 +2,7 @@
 //!
 //! Transaction calls block, so they run on blocking threads; one at a time, behind a mutex.
 
+mod bounded;
 mod round;
 
 use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher, parse_offset_metadata};
@@ -53,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Inner {
     settings: KafkaPublisherSettings,
     /// `None` until the first use, and after an outcome that is not known.
-    producer: Mutex<Option<Client>>,
+    producer: Mutex<Option<Arc<Client>>>,
     /// Reads offsets and bounds; never subscribes.
     reader: BaseConsumer<LastReason>,
 }
@@ -240,7 +241,7 @@ impl Inner {
         Ok(())
     }
 
-    fn new_producer(&self) -> Result<Client, PublishError> {
+    fn new_producer(&self) -> Result<Arc<Client>, PublishError> {
         let settings = &self.settings;
         let mut config = ClientConfig::new();
         config
@@ -279,10 +280,10 @@ impl Inner {
                 }
             })?;
         }
-        Ok(producer)
+        Ok(Arc::new(producer))
     }
 
-    fn publish(&self, lease: &Lease, round: &[Publication]) -> Result<(), PublishError> {
+    fn publish(&self, lease: &Arc<Lease>, round: &[Publication]) -> Result<(), PublishError> {
         let member = member(lease)?;
         let mut slot = lock(&self.producer);
         let producer = match slot.take() {
@@ -290,7 +291,7 @@ impl Inner {
             None => self.new_producer()?,
         };
         let result = match self.settings.guarantee {
-            Guarantee::ExactlyOnce => round::in_transaction(&producer, member, round),
+            Guarantee::ExactlyOnce => round::in_transaction(&producer, lease, round),
             Guarantee::AtLeastOnce => round::plainly(&producer, member, round),
         };
         // After an outcome that is not known the producer is dropped: the next one fences it and ends its transaction.

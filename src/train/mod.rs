@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod export;
 pub mod fit;
 pub mod head;
+pub mod journal;
 mod lbfgs;
 pub mod learner;
 pub mod metrics;

@@ -3,9 +3,11 @@
 mod arrows;
 mod chain;
 mod commands;
+mod corpus;
 mod demo;
 mod examples;
 mod explained;
+mod families;
 mod faults;
 mod generate;
 mod inference;

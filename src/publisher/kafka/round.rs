@@ -1,8 +1,10 @@
 //! One round: what is sent, awaited, committed or aborted, and what an error means for the caller.
 
-use super::{CALL_TIMEOUT, TRANSACTION_TIMEOUT, lock};
+use super::bounded::bounded;
+use super::{CALL_TIMEOUT, TRANSACTION_TIMEOUT, lock, member};
 use crate::publisher::{Publication, PublishError, offset_metadata};
 use crate::record::{ID_HEADER, Record, TRACEPARENT_HEADER, record_id};
+use crate::source::Lease;
 use crate::source::kafka::KafkaLease;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -10,8 +12,8 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A producer that counts its delivery reports.
@@ -53,7 +55,7 @@ impl Deliveries {
 }
 
 /// Records and offsets in one transaction.
-pub fn in_transaction(producer: &Client, member: &KafkaLease, round: &[Publication]) -> Result<(), PublishError> {
+pub fn in_transaction(producer: &Arc<Client>, lease: &Arc<Lease>, round: &[Publication]) -> Result<(), PublishError> {
     producer.context().clear();
     producer.begin_transaction().map_err(|error| PublishError::Indefinite(format!("begin: {error}")))?;
     let sent = send_all(producer, round).and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round));
@@ -61,10 +63,22 @@ pub fn in_transaction(producer: &Client, member: &KafkaLease, round: &[Publicati
         return Err(abort(producer, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
-    let committed = producer
-        .send_offsets_to_transaction(&offsets, &member.metadata, CALL_TIMEOUT)
-        .and_then(|()| producer.commit_transaction(CALL_TIMEOUT));
-    committed.map_err(|error| transaction_error(producer, &error))
+    send_offsets(producer, lease, offsets)?
+        .and_then(|()| producer.commit_transaction(CALL_TIMEOUT))
+        .map_err(|error| transaction_error(producer, &error))
+}
+
+/// Offsets into the open transaction. Ours is the bound that holds: see [`bounded`].
+fn send_offsets(
+    producer: &Arc<Client>,
+    lease: &Arc<Lease>,
+    offsets: TopicPartitionList,
+) -> Result<Result<(), KafkaError>, PublishError> {
+    let (producer, lease) = (producer.clone(), lease.clone());
+    bounded("the offsets", TRANSACTION_TIMEOUT + Duration::from_secs(1), move || {
+        let member = member(&lease)?;
+        Ok(producer.send_offsets_to_transaction(&offsets, &member.metadata, TRANSACTION_TIMEOUT))
+    })?
 }
 
 /// Records, and then the offsets by a plain commit.
