@@ -28,6 +28,16 @@ impl Part {
         };
         format!("layers.{layer}.{part}.weight")
     }
+
+    /// Its rows and columns.
+    pub(super) fn dims(self, spec: &Spec) -> (usize, usize) {
+        match self {
+            Self::Qkv => (spec.hidden, spec.qkv_width()),
+            Self::Out => (spec.heads * spec.head_size, spec.hidden),
+            Self::GateUp => (spec.hidden, 2 * spec.wide),
+            Self::Down => (spec.wide, spec.hidden),
+        }
+    }
 }
 
 /// The matrices of a layer as people know them.

@@ -1,11 +1,8 @@
-//! Causal attention with rotary positions as one operation: no mask, no transposed copies, and no probabilities kept for the way back,
+//! Causal attention with rotary positions and its way back: no mask, no transposed copies, and no probabilities kept for the way back,
 //! where they are computed again.
 
 use super::kernels::{causal_softmax, row_dots, softmax_back, turned, turned_back};
-use super::ops::{floats, with};
 use crate::inference::ops::{View, multiply, row_major};
-use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
-use std::sync::Arc;
 
 /// Queries that are worked on together. They look at no key behind the last of them.
 const BLOCK: usize = 64;
@@ -54,16 +51,18 @@ impl Angles {
     }
 }
 
-struct Attention {
-    heads: Heads,
-    angles: Arc<Angles>,
+/// What each token takes of the values of the tokens up to itself. Texts see nothing of each other.
+pub struct Attention<'a> {
+    pub heads: Heads,
+    /// For at least as many positions as the longest text has.
+    pub angles: &'a Angles,
     /// Tokens of each text; their rows stand one behind the other.
-    lengths: Arc<[usize]>,
+    pub lengths: &'a [usize],
 }
 
 /// Buffers of one text and head, `[tokens, size]` each.
 #[derive(Default)]
-struct Scratch {
+pub struct Scratch {
     query: Vec<f32>,
     key: Vec<f32>,
     of_query: Vec<f32>,
@@ -83,7 +82,7 @@ struct Place {
     head: usize,
 }
 
-impl Attention {
+impl Attention<'_> {
     fn places(&self) -> impl Iterator<Item = Place> {
         let starts = self.lengths.iter().scan(0, |next, len| {
             let first = *next;
@@ -135,29 +134,26 @@ impl Attention {
         causal_softmax(&mut scratch.scores, to, from + 1);
     }
 
-    fn forward(&self, qkv: &[f32]) -> Vec<f32> {
-        let Heads { heads, size, .. } = self.heads;
-        let (width, rows) = (self.heads.width(), self.lengths.iter().sum::<usize>());
-        let (mut out, mut scratch) = (vec![0.0; rows * heads * size], Scratch::default());
+    /// Of rows of queries, keys and values `[tokens, width]`; `out` is `[tokens, heads * size]`.
+    pub fn forward(&self, qkv: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+        let (Heads { heads, size, .. }, width) = (self.heads, self.heads.width());
         for place in self.places() {
-            self.turn(qkv, place, &mut scratch);
+            self.turn(qkv, place, scratch);
             let values = row_major(place.first * width + self.columns(place.head).1, width);
             for from in (0..place.len).step_by(BLOCK) {
                 let to = (from + BLOCK).min(place.len);
-                self.probabilities(from, to, &mut scratch);
+                self.probabilities(from, to, scratch);
                 let target = row_major((place.first + from) * heads * size + place.head * size, heads * size);
-                multiply((to - from, size, to), &mut out, target, false, &scratch.scores, row_major(0, to), qkv, values, 1.0);
+                multiply((to - from, size, to), out, target, false, &scratch.scores, row_major(0, to), qkv, values, 1.0);
             }
         }
-        out
     }
 
-    /// The gradient of `qkv`, given the output and its gradient.
-    fn backward(&self, qkv: &[f32], output: &[f32], gradient: &[f32]) -> Vec<f32> {
+    /// The gradient of `qkv` to `out`, given the output and its gradient.
+    pub fn backward(&self, qkv: &[f32], (output, gradient): (&[f32], &[f32]), out: &mut [f32], scratch: &mut Scratch) {
         let Heads { heads, size, .. } = self.heads;
-        let (mut out, mut scratch) = (vec![0.0; qkv.len()], Scratch::default());
         for place in self.places() {
-            self.turn(qkv, place, &mut scratch);
+            self.turn(qkv, place, scratch);
             scratch.of_query.resize(place.len * size, 0.0);
             if !self.shared(place.head) {
                 for buffer in [&mut scratch.of_key, &mut scratch.of_value] {
@@ -166,12 +162,11 @@ impl Attention {
                 }
             }
             for from in (0..place.len).step_by(BLOCK) {
-                self.block_back((qkv, output, gradient), place, (from, (from + BLOCK).min(place.len)), &mut scratch);
+                self.block_back((qkv, output, gradient), place, (from, (from + BLOCK).min(place.len)), scratch);
             }
             let last = place.head + 1 == heads || !self.shared(place.head + 1);
-            self.write(place, last, &scratch, &mut out);
+            self.write(place, last, scratch, out);
         }
-        out
     }
 
     /// A block of queries on the way back: its part of the gradients of queries, keys and values.
@@ -216,43 +211,13 @@ impl Attention {
     }
 }
 
-impl CustomOp1 for Attention {
-    fn name(&self) -> &'static str {
-        "causal-attention"
-    }
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = self.forward(floats(storage, layout)?);
-        Ok((CpuStorage::F32(out), (layout.dims()[0], self.heads.heads * self.heads.size).into()))
-    }
-    fn bwd(&self, qkv: &Tensor, output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let back = |qkv: &[f32]| with(output, |output| with(&gradient, |gradient| self.backward(qkv, output, gradient)));
-        Tensor::from_vec(with(qkv, back)???, qkv.shape(), &Device::Cpu).map(Some)
-    }
-}
-
-/// What each token takes of the values of the tokens up to itself: `[tokens, heads * size]` of rows of queries, keys and values. Texts of
-/// `lengths` stand one behind the other, and see nothing of each other.
-pub fn attention(qkv: &Tensor, heads: Heads, angles: &Arc<Angles>, lengths: &Arc<[usize]>) -> Result<Tensor> {
-    let (rows, width) = qkv.dims2()?;
-    let longest = lengths.iter().copied().max().unwrap_or(0);
-    if width != heads.width() || rows != lengths.iter().sum::<usize>() || heads.kv_heads == 0 {
-        bail!("{rows} rows of {width} are not those of {lengths:?} tokens with {heads:?}");
-    }
-    if longest > angles.positions() || 2 * angles.pairs > heads.size {
-        bail!("a text of {longest} tokens; there are angles for {} of {} numbers", angles.positions(), 2 * angles.pairs);
-    }
-    qkv.contiguous()?.apply_op1(Attention { heads, angles: Arc::clone(angles), lengths: Arc::clone(lengths) })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::ops::copied;
-    use super::super::ops::tests::{check, wavy};
+    use super::super::kernels::tests::{check, wavy};
     use super::*;
 
-    fn angles(positions: usize) -> Arc<Angles> {
-        Arc::new(Angles::new(positions, &[1.0, 0.3]))
+    fn angles(positions: usize) -> Angles {
+        Angles::new(positions, &[1.0, 0.3])
     }
 
     #[test]
@@ -260,10 +225,19 @@ mod tests {
         for (heads, kv_heads) in [(2, 2), (4, 2), (3, 1)] {
             let heads = Heads { heads, kv_heads, size: 4, scale: 0.5 };
             for lengths in [vec![5], vec![2, 1, 3]] {
-                let rows = lengths.iter().sum();
-                let lengths: Arc<[usize]> = lengths.into();
-                let f = |x: &Tensor| attention(x, heads, &angles(5), &lengths).unwrap();
-                check((rows, heads.width()), &format!("{heads:?}, {lengths:?}"), f);
+                let (rows, angles) = (lengths.iter().sum::<usize>(), angles(5));
+                let attention = Attention { heads, angles: &angles, lengths: &lengths };
+                let there = |x: &[f32]| {
+                    let mut out = vec![0.0; rows * heads.heads * 4];
+                    attention.forward(x, &mut out, &mut Scratch::default());
+                    out
+                };
+                let back = |x: &[f32], gradient: &[f32]| {
+                    let mut out = vec![0.0; x.len()];
+                    attention.backward(x, (&there(x), gradient), &mut out, &mut Scratch::default());
+                    out
+                };
+                check(&wavy(rows * heads.width(), 0.71), &format!("{heads:?}, {lengths:?}"), there, back);
             }
         }
     }
@@ -273,9 +247,9 @@ mod tests {
     fn blocks_are_one_attention() {
         let (heads, len) = (Heads { heads: 2, kv_heads: 1, size: 4, scale: 0.5 }, BLOCK + 9);
         let rows = wavy((len + 3) * heads.width(), 0.37);
-        let x = Tensor::from_vec(rows.clone(), (len + 3, heads.width()), &Device::Cpu).unwrap();
-        let angles = angles(len);
-        let out = copied(&attention(&x, heads, &angles, &vec![3, len].into()).unwrap()).unwrap();
+        let (angles, mut out) = (angles(len), vec![0.0; (len + 3) * 8]);
+        let attention = Attention { heads, angles: &angles, lengths: &[3, len] };
+        attention.forward(&rows, &mut out, &mut Scratch::default());
         let turn = |values: &[f32], position: usize| -> Vec<f64> {
             let (cos, sin) = angles.of(position);
             let one = |i: usize, sign: f32| f64::from(values[i] * cos[i % 2] + sign * values[(i + 2) % 4] * sin[i % 2]);
@@ -292,15 +266,6 @@ mod tests {
                 let got = f64::from(out[(query + 3) * 8 + head * 4 + i]);
                 assert!((got - want).abs() < 1e-5, "query {query}, head {head}: {got}, expected {want}");
             }
-        }
-    }
-
-    #[test]
-    fn rows_that_do_not_fit_are_refused() {
-        let heads = Heads { heads: 2, kv_heads: 1, size: 4, scale: 0.5 };
-        let x = Tensor::zeros((6, 16), candle_core::DType::F32, &Device::Cpu).unwrap();
-        for lengths in [vec![5], vec![6], vec![3, 2]] {
-            assert!(attention(&x, heads, &angles(5), &lengths.into()).is_err());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Texts and conversations to learn from: files, tokens, and which tokens are to be guessed.
 
-use super::ops::IGNORED;
+use super::network::IGNORED;
 use crate::inference::generate::Vocabulary;
 use crate::inference::template::{ChatTemplate, Message, Setting};
 use crate::train::data::open;

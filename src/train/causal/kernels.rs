@@ -2,6 +2,8 @@
 
 use crate::inference::ops::{exp, square_sum, sum, vectorised};
 
+pub use crate::inference::ops::add;
+
 const LANES: usize = 16;
 
 /// `a · b`, in lanes so that the compiler vectorises it.
@@ -164,16 +166,87 @@ vectorised! {
 }
 
 vectorised! {
-    /// Makes a share of the numbers 0 and the others larger by as much. Which ones follows from `seed` and their places: a number stays
-    /// where its hash is at least `threshold`.
-    drop_out(x: &[f32], seed: u32, threshold: u32, scale: f32, out: &mut [f32]) {
-        for (i, (o, v)) in out.iter_mut().zip(x).enumerate() {
+    /// Makes a share of the numbers 0 and the others larger, so that the mean stays. Which ones follows from `seed` and their places.
+    drop_out(x: &mut [f32], seed: u32, share: f32) {
+        let (threshold, scale) = ((f64::from(share) * f64::from(u32::MAX)) as u32, 1.0 / (1.0 - share));
+        for (i, v) in x.iter_mut().enumerate() {
             // An integer hash of few steps with little bias (found by search, C. Wellons, "Prospecting for Hash Functions", 2018).
             let mut hash = (i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(seed);
             hash = (hash ^ (hash >> 16)).wrapping_mul(0x7FEB_352D);
             hash = (hash ^ (hash >> 15)).wrapping_mul(0x846C_A68B);
             hash ^= hash >> 16;
-            *o = if hash >= threshold { v * scale } else { 0.0 };
+            *v = if hash >= threshold { *v * scale } else { 0.0 };
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn wavy(count: usize, turn: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * turn + 0.3).sin()).collect()
+    }
+
+    /// Central differences of `sum(f(x) · w)` against what `back` makes of `x` and `w`.
+    pub fn check(x: &[f32], what: &str, f: impl Fn(&[f32]) -> Vec<f32>, back: impl Fn(&[f32], &[f32]) -> Vec<f32>) {
+        let weights = wavy(f(x).len(), 1.3);
+        let loss = |x: &[f32]| f(x).iter().zip(&weights).map(|(y, w)| f64::from(y * w)).sum::<f64>();
+        let got = back(x, &weights);
+        assert_eq!(got.len(), x.len(), "{what}");
+        for i in 0..x.len() {
+            let at = |step: f32| {
+                let mut moved = x.to_vec();
+                moved[i] += step;
+                loss(&moved)
+            };
+            let want = (at(1e-2) - at(-1e-2)) / 2e-2;
+            assert!((f64::from(got[i]) - want).abs() < 2e-3 + want.abs() * 1e-2, "{what}, {i}: {want} against {}", got[i]);
+        }
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences() {
+        let (x, gain) = (wavy(18, 0.71), wavy(6, 0.4));
+        let norm = |x: &[f32], gain: &[f32]| {
+            let mut out = vec![0.0; x.len()];
+            rms_norm(x, gain, 1e-5, &mut out);
+            out
+        };
+        let norm_back = |x: &[f32], gain: &[f32], gradient: &[f32]| {
+            let (mut of_x, mut of_gain) = (gradient.to_vec(), vec![0.0; gain.len()]);
+            rms_norm_back(x, gain, 1e-5, &mut of_x, &mut of_gain);
+            (of_x, of_gain)
+        };
+        check(&x, "norm of x", |x| norm(x, &gain), |x, gradient| norm_back(x, &gain, gradient).0);
+        check(&gain, "gain of a norm", |gain| norm(&x, gain), |gain, gradient| norm_back(&x, gain, gradient).1);
+        let gates = |x: &[f32]| {
+            let mut out = vec![0.0; x.len() / 2];
+            gated(x, 3, &mut out);
+            out
+        };
+        let gates_back = |x: &[f32], gradient: &[f32]| {
+            let mut out = vec![0.0; x.len()];
+            gated_back(x, 3, gradient, &mut out);
+            out
+        };
+        check(&x, "gated", gates, gates_back);
+    }
+
+    #[test]
+    fn drop_out_leaves_the_mean_and_follows_its_seed() {
+        let dropped = |share: f32, seed: u32| {
+            let mut x = vec![1.0; 20_000];
+            drop_out(&mut x, seed, share);
+            x
+        };
+        for share in [0.1, 0.5] {
+            let first = dropped(share, 3);
+            let gone = first.iter().filter(|v| **v == 0.0).count() as f32 / 20_000.0;
+            assert!((gone - share).abs() < 0.01, "{gone} of {share}");
+            assert!((first.iter().sum::<f32>() / 20_000.0 - 1.0).abs() < 0.02);
+            assert_eq!(first, dropped(share, 3));
+            assert_ne!(first, dropped(share, 4));
         }
     }
 }

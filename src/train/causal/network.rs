@@ -1,13 +1,17 @@
 //! A network of Llama's layout whose every step has a gradient: RMS norms, rotary positions, grouped heads, gated feed-forward parts.
 
-use super::adapter::{Adapter, Part};
-use super::attention::{Angles, Heads, attention};
-use super::ops::{IGNORED, add_columns, cross_entropy, drop_out, frozen, gated, rms_norm};
+use super::adapter::Adapter;
+use super::attention::Angles;
+use super::given::given;
+use super::pass::{self, Workspace};
 use crate::inference::causal::{Activation, Biases, Family, NormKind, Positions, Spec};
 use anyhow::{Context, Result, ensure};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+
+/// No target: nothing is guessed after this token.
+pub const IGNORED: u32 = u32::MAX;
 
 /// Texts one behind the other, and what is to be guessed after each token.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +21,15 @@ pub struct Batch {
     pub lengths: Vec<usize>,
     /// The token that follows each, or [`IGNORED`].
     pub targets: Vec<u32>,
+}
+
+impl Batch {
+    /// Tokens that are guessed.
+    pub(super) fn guessed(&self) -> Result<usize> {
+        let count = self.targets.iter().filter(|target| **target != IGNORED).count();
+        ensure!(count > 0, "there is nothing to guess in this batch");
+        Ok(count)
+    }
 }
 
 /// Parts of what goes through the network are left out while it learns.
@@ -35,7 +48,9 @@ pub struct Network {
     /// What stays as it is.
     pub(super) fixed: BTreeMap<String, Tensor>,
     pub(super) adapters: Vec<Adapter>,
-    angles: Arc<Angles>,
+    pub(super) angles: Angles,
+    /// Buffers, each of a thread at a time.
+    spaces: Mutex<Vec<Workspace>>,
 }
 
 impl Network {
@@ -46,10 +61,10 @@ impl Network {
         ensure!((2..=most).contains(&positions), "texts of {positions} tokens; this network has 2 to {most} positions");
         let Positions::Rotary(rotary) = &spec.positions else { anyhow::bail!("the network has no rotary positions") };
         let frequencies = rotary.first().context("the network has no rotary setting")?.frequencies();
-        let angles = Arc::new(Angles::new(positions, &frequencies));
+        let angles = Angles::new(positions, &frequencies);
         let var = |(name, tensor): (String, Tensor)| Ok((name, Var::from_tensor(&tensor)?));
         let parameters = tensors.into_iter().map(var).collect::<Result<_>>()?;
-        Ok(Self { spec, parameters, fixed: BTreeMap::new(), adapters: Vec::new(), angles })
+        Ok(Self { spec, parameters, fixed: BTreeMap::new(), adapters: Vec::new(), angles, spaces: Mutex::default() })
     }
 
     /// The longest text that it can be trained on, in tokens.
@@ -67,103 +82,52 @@ impl Network {
         trained.or_else(|| self.fixed.get(name)).with_context(|| format!("the network has no tensor {name}"))
     }
 
-    /// `x` times a matrix, with what its adapters add.
-    fn product(&self, x: &Tensor, layer: usize, part: Part) -> Result<Tensor> {
-        let name = part.name(layer);
-        let mut out = match self.parameters.get(&name) {
-            Some(weight) => x.matmul(weight)?,
-            None => frozen(x, self.tensor(&name)?)?,
-        };
-        for adapter in self.adapters.iter().filter(|adapter| (adapter.layer, adapter.matrix.part()) == (layer, part)) {
-            let (first, _) = adapter.matrix.columns(&self.spec);
-            let narrow = x.matmul(self.tensor(&adapter.down())?)?;
-            let more = narrow.matmul(self.tensor(&adapter.up())?)?.affine(adapter.scale, 0.0)?;
-            out = add_columns(&out, &more, first)?;
-        }
-        Ok(out)
-    }
-
-    /// Hidden states `[tokens, hidden]` after the final norm.
-    fn hidden(&self, batch: &Batch, drop: Option<DropOut>) -> Result<Tensor> {
-        let spec = &self.spec;
-        let heads = Heads { heads: spec.heads, kv_heads: spec.kv_heads, size: spec.head_size, scale: spec.scale };
-        let lengths: Arc<[usize]> = batch.lengths.clone().into();
-        let norm = |x: &Tensor, name: String| -> Result<Tensor> { Ok(rms_norm(x, self.tensor(&name)?, spec.epsilon)?) };
-        let mut drawn = 0;
-        let mut dropped = |x: Tensor| -> Result<Tensor> {
-            drawn += 1;
-            Ok(match drop {
-                Some(DropOut { share, seed }) => drop_out(&x, share, mixed(seed, drawn))?,
-                None => x,
-            })
-        };
-        let ids = Tensor::from_slice(&batch.ids, batch.ids.len(), &Device::Cpu)?;
-        let mut x = dropped(self.tensor("embed.weight")?.index_select(&ids, 0)?)?;
-        for layer in 0..spec.layers.len() {
-            let normed = norm(&x, format!("layers.{layer}.attention.gain"))?;
-            let mixed = attention(&self.product(&normed, layer, Part::Qkv)?, heads, &self.angles, &lengths)?;
-            x = (x + dropped(self.product(&mixed, layer, Part::Out)?)?)?;
-            let normed = norm(&x, format!("layers.{layer}.feed.gain"))?;
-            let wide = gated(&self.product(&normed, layer, Part::GateUp)?)?;
-            x = (x + dropped(self.product(&wide, layer, Part::Down)?)?)?;
-        }
-        norm(&x, "norm.gain".into())
-    }
-
-    fn head(&self, hidden: &Tensor) -> Result<Tensor> {
-        let name = if self.spec.tied { "embed.weight" } else { "head.weight" };
-        let table = self.tensor(name)?.t()?;
-        Ok(if self.parameters.contains_key(name) { hidden.matmul(&table)? } else { frozen(hidden, &table)? })
-    }
-
-    /// The same network, of which nothing is trained: its answers hold no way back, and so take less memory.
-    pub fn detached(&self) -> Self {
-        let fixed = self.parameters.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor()));
-        Self {
-            spec: self.spec.clone(),
-            parameters: BTreeMap::new(),
-            fixed: self.fixed.clone().into_iter().chain(fixed).collect(),
-            adapters: self.adapters.clone(),
-            angles: Arc::clone(&self.angles),
-        }
+    /// What `call` makes of buffers that are used again.
+    fn within<T>(&self, call: impl FnOnce(&mut Workspace) -> T) -> T {
+        let spaces = || self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut space = spaces().pop().unwrap_or_default();
+        let out = call(&mut space);
+        spaces().push(space);
+        out
     }
 
     /// Logits `[tokens, vocabulary]` of whole texts.
-    pub fn logits(&self, ids: &[u32], lengths: &[usize]) -> Result<Tensor> {
-        let batch = Batch { ids: ids.to_vec(), lengths: lengths.to_vec(), targets: Vec::new() };
+    pub fn logits(&self, ids: &[u32], lengths: &[usize]) -> Result<Vec<f32>> {
+        let batch = Batch { ids: ids.to_vec(), lengths: lengths.to_vec(), targets: vec![IGNORED; ids.len()] };
         self.check(&batch)?;
-        self.head(&self.hidden(&batch, None)?)
+        self.within(|space| pass::logits(self, &batch, space))
     }
 
-    /// The mean loss over the targets of a batch, in nats. Logits are made of those rows alone that have one.
+    /// The mean loss over the targets of a batch, in nats.
+    pub fn measured(&self, batch: &Batch) -> Result<f64> {
+        self.check(batch)?;
+        self.within(|space| pass::loss(self, batch, space))
+    }
+
+    /// The same as a number with a gradient for all that is trained. Logits are made of those rows alone that have a target.
     pub fn loss(&self, batch: &Batch, drop: Option<DropOut>) -> Result<Tensor> {
         self.check(batch)?;
-        ensure!(batch.targets.len() == batch.ids.len(), "{} targets for {} tokens", batch.targets.len(), batch.ids.len());
-        let hidden = self.hidden(batch, drop)?;
-        let guessed = batch.targets.iter().zip(0u32..).filter(|(target, _)| **target != IGNORED);
-        let (targets, rows): (Vec<u32>, Vec<u32>) = guessed.unzip();
-        ensure!(!targets.is_empty(), "there is nothing to guess in this batch");
-        let hidden = match rows.len() == batch.ids.len() {
-            true => hidden,
-            false => hidden.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?,
-        };
-        Ok(cross_entropy(&self.head(&hidden)?, targets)?)
+        let drop = drop.filter(|drop| drop.share > 0.0);
+        let (loss, gradients) = self.within(|space| pass::gradients(self, batch, drop, space))?;
+        given(loss, &self.parameters, gradients)
     }
 
     fn check(&self, batch: &Batch) -> Result<()> {
-        let vocabulary = self.spec.vocabulary;
+        let (vocabulary, rows, most) = (self.spec.vocabulary, batch.ids.len(), self.positions());
         if let Some(id) = batch.ids.iter().find(|id| **id as usize >= vocabulary) {
             anyhow::bail!("token id {id}; this network has ids below {vocabulary}");
         }
-        ensure!(!batch.ids.is_empty() && !batch.lengths.contains(&0), "a text without tokens");
+        if let Some(id) = batch.targets.iter().find(|id| **id != IGNORED && **id as usize >= vocabulary) {
+            anyhow::bail!("token id {id} to be guessed; this network has ids below {vocabulary}");
+        }
+        ensure!(rows > 0 && !batch.lengths.contains(&0), "a text without tokens");
+        let (targets, tokens) = (batch.targets.len(), batch.lengths.iter().sum::<usize>());
+        ensure!(rows == targets && rows == tokens, "{targets} targets and texts of {tokens} tokens for {rows} tokens");
+        if let Some(longest) = batch.lengths.iter().find(|len| **len > most) {
+            anyhow::bail!("a text of {longest} tokens; this network is trained on texts of up to {most}");
+        }
         Ok(())
     }
-}
-
-/// A seed for the `count`th place of a network.
-fn mixed(seed: u64, count: u64) -> u32 {
-    let turned = (seed ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    (turned >> 32) as u32
 }
 
 /// Refuses what the layers here do not compute.

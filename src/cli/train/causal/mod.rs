@@ -15,7 +15,8 @@ use crate::train::causal::learner::{Examples, Learner};
 use crate::train::causal::network::Network;
 use crate::train::causal::perplexity::{Windows, perplexity};
 use crate::train::fit::Fit;
-use crate::train::trainable::Trainable;
+use crate::train::journal::{Journal, Point};
+use crate::train::trainable::{Record, Trainable};
 use anyhow::{Context, Result};
 use options::{Args, name};
 use serde_json::Value;
@@ -79,7 +80,16 @@ fn run(args: &Args) -> Result<()> {
 
     let plan = args.plan();
     let learner = Learner { network: &network, train: &train, dev: &dev, drop_out: args.drop_out(), seed: args.seed };
-    let fitted = Fit::new(&learner, &plan).run()?;
+    let mut journal = Journal::start(&args.out.join("runs"))?;
+    let mut noted = Ok(());
+    let mut note = |record: &Record| {
+        if noted.is_ok() {
+            noted = journal.note(&points(*record));
+        }
+    };
+    let fitted = Fit::new(&learner, &plan).observed(&mut note).run()?;
+    noted?;
+    journal.finish()?;
     let speed = fitted.tokens as f64 / fitted.seconds.max(1e-9);
     let (steps, seconds, best) = (fitted.steps, fitted.seconds, learner.said(fitted.best));
     report.say(format!(
@@ -91,6 +101,18 @@ fn run(args: &Args) -> Result<()> {
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     measured(&args.out, &dev_tokens, args.context, &mut report)?;
     card(args, &report)
+}
+
+/// What the journal takes down.
+fn points(record: Record) -> Vec<Point> {
+    match record {
+        Record::Step { step, loss, rate, norm, .. } => vec![
+            Point::new(step, "train/loss", loss),
+            Point::new(step, "train/learning_rate", rate),
+            Point::new(step, "train/gradient_norm", norm),
+        ],
+        Record::Check { step, measure, .. } => vec![Point::new(step, "dev/loss", -measure)],
+    }
 }
 
 /// Brings what makes tokens into the folder that is written.

@@ -2,10 +2,11 @@
 
 use super::super::adapter::{Lora, Matrix};
 use super::super::folder::{Sizes, config as config_of, read_config};
-use super::super::ops::copied;
+use super::super::kernels::tests::wavy;
 use super::*;
 use crate::inference::Weights;
 use crate::inference::causal::{Causal, Scratch};
+use candle_core::Device;
 use serde_json::Value;
 use std::path::Path;
 
@@ -52,7 +53,11 @@ fn close(a: &[f32], b: &[f32], bound: f32, what: &str) {
 }
 
 fn logits(network: &Network) -> Vec<f32> {
-    copied(&network.logits(&IDS, &LENGTHS).unwrap()).unwrap()
+    network.logits(&IDS, &LENGTHS).unwrap()
+}
+
+fn copied(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[test]
@@ -74,7 +79,7 @@ fn a_gradient_reaches_every_parameter() {
             let gradients = network.loss(&batch(), drop).unwrap().backward().unwrap();
             for (name, var) in &network.parameters {
                 let gradient = gradients.get(var).unwrap_or_else(|| panic!("no gradient for {name}"));
-                assert!(copied(gradient).unwrap().iter().any(|v| *v != 0.0), "{name} has a zero gradient");
+                assert!(copied(gradient).iter().any(|v| *v != 0.0), "{name} has a zero gradient");
             }
         }
     }
@@ -88,7 +93,7 @@ fn the_whole_networks_gradient_equals_finite_differences() {
     let loss = || f64::from(network.loss(&batch(), drop).unwrap().to_scalar::<f32>().unwrap());
     let gradients = network.loss(&batch(), drop).unwrap().backward().unwrap();
     for (name, var) in &network.parameters {
-        let (values, gradient) = (copied(var).unwrap(), copied(gradients.get(var).unwrap()).unwrap());
+        let (values, gradient) = (copied(var), copied(gradients.get(var).unwrap()));
         for at in [0, values.len() / 2, values.len() - 1] {
             let moved = |step: f32| {
                 let mut moved = values.clone();
@@ -114,6 +119,52 @@ fn what_is_written_is_what_was_trained() {
     assert_eq!(logits(&network), logits(&again));
 }
 
+/// Would catch: a sum over targets that is off where a batch goes through in several parts, or where some tokens have none.
+#[test]
+fn the_loss_is_the_mean_over_targets_and_is_the_same_in_parts() {
+    let network = {
+        let mut config = config();
+        config["max_position_embeddings"] = 400.into();
+        Network::drawn(&config, 400, 3).unwrap()
+    };
+    for (name, var) in &network.parameters {
+        let factor = if name.ends_with(".gain") { 1.2 } else { 15.0 };
+        var.set(&var.affine(factor, 0.01).unwrap()).unwrap();
+    }
+    let text = |len: usize, turn: usize| (0..len).map(|i| ((i * turn) % 19) as u32).collect::<Vec<u32>>();
+    let texts = [text(200, 3), text(150, 5), text(300, 7), text(1, 2)];
+    let (mut nats, mut count, mut batch) = (0.0, 0.0, Batch::default());
+    for text in &texts {
+        let targets: Vec<u32> = text.iter().map(|id| if id % 3 == 0 { IGNORED } else { id + 1 }).collect();
+        let logits = network.logits(text, &[text.len()]).unwrap();
+        for (row, target) in logits.chunks(20).zip(&targets).filter(|(_, target)| **target != IGNORED) {
+            let total: f64 = row.iter().map(|v| f64::from(*v).exp()).sum();
+            nats += total.ln() - f64::from(row[*target as usize]);
+            count += 1.0;
+        }
+        batch.lengths.push(text.len());
+        batch.ids.extend(text);
+        batch.targets.extend(targets);
+    }
+    let want = nats / count;
+    let loss = f64::from(network.loss(&batch, None).unwrap().to_scalar::<f32>().unwrap());
+    assert!((loss - want).abs() < 1e-4 && (network.measured(&batch).unwrap() - want).abs() < 1e-4, "{loss}, expected {want}");
+    let gradients = |batch: &Batch| network.loss(batch, None).unwrap().backward().unwrap();
+    let (whole, mut first) = (gradients(&batch), 0);
+    let (name, var) = network.parameters.iter().find(|(name, _)| name.contains("qkv")).unwrap();
+    let mut sum = vec![0.0; var.elem_count()];
+    for text in &texts {
+        let range = first..first + text.len();
+        first = range.end;
+        let part = Batch { ids: text.clone(), lengths: vec![text.len()], targets: batch.targets[range].to_vec() };
+        if let Ok(guessed) = part.guessed() {
+            let of_part = copied(gradients(&part).get(var).unwrap());
+            sum.iter_mut().zip(of_part).for_each(|(sum, v)| *sum += v * guessed as f32 / count as f32);
+        }
+    }
+    close(&copied(whole.get(var).unwrap()), &sum, 1e-4, name);
+}
+
 /// transformers' own checkpoint, through the layers that learn.
 #[test]
 fn a_folder_of_transformers_has_the_logits_that_it_had_there() {
@@ -126,7 +177,7 @@ fn a_folder_of_transformers_has_the_logits_that_it_had_there() {
     let get = |name: &str| tensors.f32(name, &tensors.shape(name).unwrap()).unwrap();
     for i in 0..3 {
         let ids: Vec<u32> = get(&format!("ids_{i}")).into_iter().map(|id| id as u32).collect();
-        let ours = copied(&network.logits(&ids, &[ids.len()]).unwrap()).unwrap();
+        let ours = network.logits(&ids, &[ids.len()]).unwrap();
         close(&ours, &get(&format!("logits_{i}")), 1e-4, &format!("input {i}"));
     }
 }
@@ -141,7 +192,7 @@ fn adapters_are_merged_into_what_is_written() {
     // It begins at the network as it was.
     assert_eq!(logits(&network), before);
     for (name, var) in network.parameters.iter().filter(|(name, _)| name.contains(".b.")) {
-        let values = super::super::ops::tests::wavy(var.elem_count(), 0.6 + name.len() as f32);
+        let values = wavy(var.elem_count(), 0.6 + name.len() as f32);
         var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap().affine(0.2, 0.0).unwrap()).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -159,7 +210,7 @@ fn adapters_are_merged_into_what_is_written() {
                 want = (want + (more * 2.0).unwrap()).unwrap();
             }
         }
-        let (merged, want) = (copied(&merged).unwrap(), copied(&want).unwrap());
+        let (merged, want) = (copied(&merged), copied(&want));
         assert!(merged.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
     }
 }
@@ -177,7 +228,10 @@ fn what_is_not_computed_here_is_refused() {
     let network = tiny();
     assert!(network.logits(&[20], &[1]).unwrap_err().to_string().contains("below 20"));
     assert!(network.logits(&[1, 2], &[2, 0]).is_err());
-    assert!(network.logits(&[1; 17], &[17]).is_err());
+    assert!(network.logits(&[1; 17], &[17]).unwrap_err().to_string().contains("up to 16"));
+    assert!(network.logits(&[1; 4], &[3]).is_err());
+    let beyond = Batch { targets: vec![20; 9], ..batch() };
+    assert!(network.loss(&beyond, None).unwrap_err().to_string().contains("below 20"));
     assert!(Network::drawn(&config(), 17, 0).is_err());
     let untargeted = Batch { targets: vec![IGNORED; 9], ..batch() };
     assert!(network.loss(&untargeted, None).unwrap_err().to_string().contains("nothing to guess"));
