@@ -115,10 +115,14 @@ fn points(record: Record) -> Vec<Point> {
     }
 }
 
-/// Brings what makes tokens into the folder that is written.
+/// Brings what makes tokens into the folder that is written. What cannot be read is named by its own place.
 fn tokenizer(args: &Args, sources: [&Source; 2]) -> Result<()> {
+    let taken = |from: &Path| {
+        Vocabulary::open(from)?;
+        copy_beside(from, &args.out)
+    };
     match (&args.from, args.tokenizer.as_deref()) {
-        (Some(from), _) => copy_beside(from, &args.out),
+        (Some(from), _) => taken(from),
         (None, Some("characters")) => {
             let texts = sources.into_iter().map(|source| match source {
                 Source::Texts(texts) => Ok(texts.iter().map(String::as_str)),
@@ -127,7 +131,7 @@ fn tokenizer(args: &Args, sources: [&Source; 2]) -> Result<()> {
             let texts = texts.collect::<Result<Vec<_>, _>>()?;
             Characters::of(texts.into_iter().flatten())?.write(&args.out, args.context)
         }
-        (None, folder) => copy_beside(Path::new(folder.unwrap_or_default()), &args.out),
+        (None, folder) => taken(Path::new(folder.unwrap_or_default())),
     }
 }
 
