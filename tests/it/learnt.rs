@@ -49,7 +49,7 @@ fn said(folder: &Path, model: &str, prompt: &str, tokens: usize) -> String {
 }
 
 const NEW: &str =
-    "--tokenizer characters --layers 1 --hidden 32 --heads 2 --context 24 --batch 4 --lr 1e-2 --epochs 3 --drop-out 0";
+    "--tokenizer characters --layers 1 --hidden 32 --heads 2 --context 24 --batch 4 --lr 1e-2 --epochs 8 --drop-out 0";
 
 /// Would catch: a network that is written otherwise than it learnt, tokens that the folder reads otherwise, a run without a card or curves,
 /// adapters that are merged to the wrong side or that change what they should not.
@@ -62,7 +62,7 @@ fn a_text_becomes_a_model_that_goes_on_with_it_and_adapters_teach_it_another() {
     assert!(told.contains("1296 tokens") && told.contains("best on dev: loss"), "{told}");
     // 12 characters, the end of a text and the unknown one.
     let learnt = perplexity(folder, "cat", "cat.txt");
-    assert!(learnt < 2.0, "perplexity {learnt}; 14 is that of guessing blindly");
+    assert!(learnt < 1.5, "perplexity {learnt}; 14 is that of guessing blindly");
     assert!(said(folder, "cat", "the cat", 10).starts_with(" sat on th"), "{}", said(folder, "cat", "the cat", 10));
     let card = std::fs::read_to_string(folder.join("cat/README.md")).unwrap();
     assert!(card.contains("--tokenizer characters") && card.contains("bits a character") && !card.contains("/tmp"), "{card}");
@@ -71,13 +71,12 @@ fn a_text_becomes_a_model_that_goes_on_with_it_and_adapters_teach_it_another() {
 
     write(folder, "mat.txt", &"the mat sat on the cat.\n".repeat(60));
     let before = perplexity(folder, "cat", "mat.txt");
-    let lora = "--lora-rank 4 --lora-matrices q,v,o,gate,up,down --context 24 --batch 4 --lr 1e-2 --epochs 3";
+    let lora = "--lora-rank 4 --lora-matrices q,v,o,gate,up,down --context 24 --batch 4 --lr 1e-2 --epochs 8";
     let told = done(folder, &format!("train generate --from cat --train mat.txt --out mat {lora}"));
     assert!(told.contains("parameters, of which"), "{told}");
     let after = perplexity(folder, "mat", "mat.txt");
-    assert!(after < before * 0.75 && after < 2.0, "{before} to {after}");
-    let more = said(folder, "mat", "the cat.\nthe mat", 10);
-    assert!(more.starts_with(" sat on th"), "{more}");
+    assert!(after < before * 0.75 && after < 1.5, "{before} to {after}");
+    assert!(said(folder, "mat", "the mat", 10).starts_with(" sat on th"), "{}", said(folder, "mat", "the mat", 10));
     let tensors = |model: &str| std::fs::read(folder.join(model).join("model.safetensors")).unwrap();
     let (base, adapted) = (tensors("cat"), tensors("mat"));
     let (base, adapted) =
