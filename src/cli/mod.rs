@@ -57,8 +57,8 @@ enum Command {
     Parity(parity::Args),
     /// List models, look at one, fetch or import one.
     Models(models::Args),
-    /// Make a classifier of texts out of an encoder and labelled texts.
-    Train(Box<train::Args>),
+    /// Make a classifier of texts out of an encoder and labelled texts, or a language model out of texts.
+    Train(Box<train::causal::Command>),
 }
 
 /// Runs a command. The environment is read here, once, and handed down.
@@ -69,10 +69,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Demo(args) => demo::run(args, &env).await,
         Command::Check(args) => check::run(args, &env).await,
         Command::Call(args) => call::run(args, &env).await.map(|()| Exit::Done),
-        Command::Train(mut args) => tokio::task::block_in_place(|| {
-            args.from = args.from.map(|from| common::model(&from, false)).transpose()?.map(|found| found.folder);
-            train::run(&args).map(|()| Exit::Done)
-        }),
+        Command::Train(args) => tokio::task::block_in_place(|| train::causal::dispatch(*args)).map(|()| Exit::Done),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Explain(args) => explain::run(args, &env).await,

@@ -19,7 +19,7 @@ mod handle;
 mod heads;
 pub mod import;
 pub mod network;
-mod ops;
+pub(crate) mod ops;
 mod registry;
 mod results;
 pub mod seq2seq;

@@ -8,10 +8,10 @@ use gemm::{Parallelism, gemm};
 
 /// A matrix seen through strides: element `(r, c)` is `data[offset + r * row + c * col]`.
 #[derive(Clone, Copy)]
-pub(super) struct View {
-    pub(super) offset: usize,
-    pub(super) row: usize,
-    pub(super) col: usize,
+pub(crate) struct View {
+    pub(crate) offset: usize,
+    pub(crate) row: usize,
+    pub(crate) col: usize,
 }
 
 impl View {
@@ -23,7 +23,7 @@ impl View {
 
 /// `out[m, n] = out * keep + scale * a[m, k] · b[k, n]`, with `keep` 0 or 1.
 #[expect(clippy::too_many_arguments, reason = "the operands of a matrix product; a struct would only rename them")]
-pub(super) fn multiply(
+pub(crate) fn multiply(
     (m, n, k): (usize, usize, usize),
     out: &mut [f32],
     o: View,
@@ -250,7 +250,7 @@ fn project_by_gemm(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
 /// in another order; a table of so few columns is turned first.
 const FEW: usize = 128;
 
-pub(super) fn row_major(offset: usize, row: usize) -> View {
+pub(crate) fn row_major(offset: usize, row: usize) -> View {
     View { offset, row, col: 1 }
 }
 
@@ -321,7 +321,7 @@ macro_rules! vectorised {
         }
     };
 }
-pub(super) use vectorised;
+pub(crate) use vectorised;
 
 vectorised! {
     /// GELU with the error function, in place; its error is below 2e-7 relative to |x|.
@@ -433,7 +433,7 @@ fn sigmoid(x: f32) -> f32 {
 const LANES: usize = 16;
 
 #[inline(always)]
-pub(super) fn sum(row: &[f32]) -> f32 {
+pub(crate) fn sum(row: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -445,7 +445,7 @@ pub(super) fn sum(row: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn square_sum(row: &[f32]) -> f32 {
+pub(crate) fn square_sum(row: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -458,7 +458,7 @@ pub(super) fn square_sum(row: &[f32]) -> f32 {
 
 /// `e^x` for `x <= 0`, to two units in the last place; below -87 it is that of -87 (about 1e-38). Without branches and calls.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = if x < -87.0 { -87.0 } else { x };

@@ -1,7 +1,7 @@
 //! The training loop: halves of a batch on two threads, one optimiser step, the best weights by the measure kept.
 
 use super::keep::{Keep, Progress, State, restored};
-use super::optimiser::{AdamW, rate_at};
+use super::optimiser::{AdamW, Fall, rate_at};
 use super::shards::gradients;
 use super::trainable::{Record, Trainable};
 use anyhow::{Context, Result, ensure};
@@ -21,6 +21,10 @@ pub struct Plan {
     /// Examples of a batch.
     pub batch: usize,
     pub weight_decay: f64,
+    /// How slowly the optimiser forgets how large gradients were, below 1.
+    pub beta2: f64,
+    /// How the rate falls after it has risen.
+    pub fall: Fall,
     /// Share of the way on which the rate rises.
     pub warm_up: f64,
     /// Norm to which a longer gradient is shortened.
@@ -43,6 +47,8 @@ impl Default for Plan {
             rate: 7e-5,
             batch: 32,
             weight_decay: 0.01,
+            beta2: 0.999,
+            fall: Fall::Linear,
             warm_up: 0.1,
             clip: 1.0,
             seed: 42,
@@ -107,7 +113,7 @@ impl<'a, T: Trainable> Fit<'a, T> {
             keep,
             steps,
             bar,
-            optimiser: AdamW::new(plan.weight_decay, plan.clip),
+            optimiser: AdamW::new(plan.weight_decay, plan.clip, plan.beta2),
             best: BTreeMap::new(),
             waited: 0,
             ended: false,
@@ -171,7 +177,7 @@ impl<T: Trainable> Run<'_, T> {
         let by_steps = (self.fitted.steps + 1) as f64 / (self.steps + 1) as f64;
         let by_clock = plan.minutes.map_or(0.0, |minutes| self.seconds() / (60.0 * minutes));
         let progress = by_steps.max(by_clock);
-        let rate = rate_at(progress, plan.rate, plan.warm_up);
+        let rate = rate_at(progress, plan.rate, plan.warm_up, plan.fall);
         let norm = f64::from(self.optimiser.step(model.parameters(), &stores, rate)?);
         let fitted = &mut self.fitted;
         fitted.steps += 1;

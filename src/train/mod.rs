@@ -4,6 +4,7 @@
 
 pub mod batches;
 pub mod blank;
+pub mod causal;
 pub mod checkpoint;
 pub mod confusion;
 pub mod data;

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 const BETA1: f32 = 0.9;
-const BETA2: f32 = 0.999;
 const EPS: f32 = 1e-8;
 
 /// Of one parameter: the running means of its gradient, and of that squared.
@@ -22,6 +21,7 @@ pub struct AdamW {
     steps: i32,
     weight_decay: f32,
     clip: f32,
+    beta2: f32,
 }
 
 struct Update<'a> {
@@ -32,6 +32,7 @@ struct Update<'a> {
     root_correction: f32,
     decay: f32,
     factor: f32,
+    beta2: f32,
 }
 
 impl InplaceOp1 for Update<'_> {
@@ -46,7 +47,7 @@ impl InplaceOp1 for Update<'_> {
         for (((w, g), m), v) in values[start..end].iter_mut().zip(&self.gradient).zip(first).zip(second) {
             let g = g * self.factor;
             *m = BETA1 * *m + (1.0 - BETA1) * g;
-            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
             *w -= self.decay * *w + self.rate * *m / (v.sqrt() * self.root_correction + EPS);
         }
         Ok(())
@@ -54,8 +55,9 @@ impl InplaceOp1 for Update<'_> {
 }
 
 impl AdamW {
-    pub fn new(weight_decay: f64, clip: f64) -> Self {
-        Self { moments: BTreeMap::new(), steps: 0, weight_decay: weight_decay as f32, clip: clip as f32 }
+    pub fn new(weight_decay: f64, clip: f64, beta2: f64) -> Self {
+        let (weight_decay, clip, beta2) = (weight_decay as f32, clip as f32, beta2 as f32);
+        Self { moments: BTreeMap::new(), steps: 0, weight_decay, clip, beta2 }
     }
 
     pub fn moments(&self) -> &BTreeMap<String, Moments> {
@@ -105,19 +107,19 @@ impl AdamW {
         let factor = if norm > self.clip { self.clip / norm } else { 1.0 };
         let rate = rate as f32;
         let correction = 1.0 - BETA1.powi(self.steps);
-        let root_correction = 1.0 / (1.0 - BETA2.powi(self.steps)).sqrt();
+        let root_correction = 1.0 / (1.0 - self.beta2.powi(self.steps)).sqrt();
         // Both maps are in name order, so the three lists run side by side.
         let mut work: Vec<_> = parameters.iter().zip(self.moments.values_mut()).zip(gradients).collect();
         let half = work.len() / 2;
         let second_half = work.split_off(half);
-        let weight_decay = self.weight_decay;
+        let (weight_decay, beta2) = (self.weight_decay, self.beta2);
         let apply = |work: Vec<((_, &mut Moments), Vec<f32>)>| -> Result<()> {
             for (((name, var), moments), gradient) in work {
                 let (name, var): (&String, &Var) = (name, var);
                 let decayed = name.ends_with(".weight") && !name.contains("LayerNorm");
                 let decay = if decayed { weight_decay * rate } else { 0.0 };
                 let moments = Mutex::new(moments);
-                var.inplace_op1(&Update { gradient, moments, rate: rate / correction, root_correction, decay, factor })?;
+                var.inplace_op1(&Update { gradient, moments, rate: rate / correction, root_correction, decay, factor, beta2 })?;
             }
             Ok(())
         };
@@ -130,7 +132,39 @@ impl AdamW {
     }
 }
 
+/// How the learning rate falls to zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Fall {
+    /// By the same amount each step.
+    #[default]
+    Linear,
+    /// Along half a wave: slowly at first and at the end.
+    Cosine,
+}
+
 /// Rises over the first part of the way, then falls to zero; `progress` is 0 to 1.
-pub fn rate_at(progress: f64, peak: f64, warm_up: f64) -> f64 {
-    peak * if progress < warm_up { progress / warm_up } else { (1.0 - progress).max(0.0) / (1.0 - warm_up).max(f64::EPSILON) }
+pub fn rate_at(progress: f64, peak: f64, warm_up: f64, fall: Fall) -> f64 {
+    if progress < warm_up {
+        return peak * progress / warm_up;
+    }
+    let left = (1.0 - progress).max(0.0) / (1.0 - warm_up).max(f64::EPSILON);
+    peak * match fall {
+        Fall::Linear => left,
+        Fall::Cosine => 0.5 - 0.5 * (std::f64::consts::PI * left).cos(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_and_falls_to_zero() {
+        for fall in [Fall::Linear, Fall::Cosine] {
+            let at = |progress: f64| rate_at(progress, 2.0, 0.2, fall);
+            assert_eq!((at(0.0), at(0.1), at(0.2), at(1.0)), (0.0, 1.0, 2.0, 0.0));
+            assert!((at(0.6) - 1.0).abs() < 1e-12 && at(0.4) >= 1.5 - 1e-12);
+        }
+        assert!(rate_at(0.4, 2.0, 0.2, Fall::Cosine) > 1.7);
+    }
 }

@@ -13,6 +13,7 @@ mod faults;
 mod generate;
 mod inference;
 mod kafka;
+mod learnt;
 mod process;
 mod recommended;
 mod remembered;

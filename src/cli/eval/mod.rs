@@ -2,6 +2,7 @@
 
 mod answer;
 mod classify;
+mod generate;
 mod input;
 mod metrics;
 mod protocols;
@@ -24,6 +25,8 @@ enum What {
     Answer(answer::Args),
     /// A classifier of texts, against labels.
     Classify(classify::Args),
+    /// Causal language models, by how well they guess texts.
+    Generate(generate::Args),
     /// Embeddings, against people's judgement of pairs.
     Similar(similar::Args),
     /// Recommendation lists, by the protocols of the literature.
@@ -36,6 +39,7 @@ pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     match args.what {
         What::Answer(args) => answer::run(&args),
         What::Classify(args) => classify::run(&args),
+        What::Generate(args) => generate::run(&args),
         What::Similar(args) => similar::run(&args),
         What::Recommend(args) => recommend::run(&args, env),
         What::Risk(args) => risk::run(&args, env),

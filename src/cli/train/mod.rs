@@ -1,6 +1,7 @@
 //! `millrace train`: from an encoder and examples to a model that answers.
 
 mod args;
+pub mod causal;
 mod frozen;
 mod full;
 mod guess;

@@ -107,6 +107,11 @@ impl Vocabulary {
         &self.ends
     }
 
+    /// What the tokeniser puts before a text that has no template.
+    pub fn begin(&self) -> &[u32] {
+        &self.prefix
+    }
+
     /// The texts of the special tokens, which no message may contain as such.
     pub fn controls(&self) -> &[String] {
         &self.controls

@@ -1,0 +1,245 @@
+//! What the training loop sees of a causal network: windows of a stream of tokens, or conversations.
+
+use super::data::Tokens;
+use super::network::{Batch, DropOut, IGNORED, Network};
+use crate::train::trainable::Trainable;
+use anyhow::{Result, ensure};
+use candle_core::{Tensor, Var};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::collections::BTreeMap;
+
+/// Tokens that are measured on while training goes on; the whole is measured at its end.
+const MEASURED: usize = 16_384;
+
+/// Tokens to learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Examples {
+    /// Texts one behind the other; an example is a window that begins anywhere.
+    Stream { ids: Vec<u32>, context: usize },
+    /// An example is a conversation.
+    Chats(Vec<Tokens>),
+}
+
+impl Examples {
+    /// Windows of `context` tokens over all texts; `end` stands behind each of several.
+    pub fn stream(texts: &[Tokens], end: Option<u32>, context: usize) -> Result<Self> {
+        let mut ids = Vec::new();
+        for text in texts {
+            ids.extend(&text.ids);
+            ids.extend(end.filter(|_| texts.len() > 1));
+        }
+        ensure!(ids.len() > context, "{} tokens are too few for windows of {context} and a next one", ids.len());
+        Ok(Self::Stream { ids, context })
+    }
+
+    /// Conversations of at most `most` tokens; of longer ones the end is cut off. Those where nothing is left to guess are not used: the
+    /// second value is their number.
+    pub fn chats(chats: Vec<Tokens>, most: usize) -> Result<(Self, usize)> {
+        let before = chats.len();
+        let cut = |mut chat: Tokens| {
+            chat.ids.truncate(most);
+            chat.guessed.truncate(most);
+            chat
+        };
+        let kept: Vec<Tokens> = chats.into_iter().map(cut).filter(|chat| chat.guessed.contains(&true)).collect();
+        ensure!(!kept.is_empty(), "no conversation has an answer within {most} tokens; raise --context");
+        let lost = before - kept.len();
+        Ok((Self::Chats(kept), lost))
+    }
+
+    /// Tokens, each counted once.
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Stream { ids, .. } => ids.len(),
+            Self::Chats(chats) => chats.iter().map(|chat| chat.ids.len()).sum(),
+        }
+    }
+
+    /// The examples that are measured on: windows side by side, or conversations; evenly chosen where there are many.
+    fn measured(&self) -> Vec<usize> {
+        let (all, each): (Vec<usize>, usize) = match self {
+            Self::Stream { ids, context } => ((0..ids.len() - context).step_by(*context).collect(), *context),
+            Self::Chats(chats) => ((0..chats.len()).collect(), self.tokens() / chats.len().max(1)),
+        };
+        let wanted = (MEASURED / each.max(1)).clamp(1, all.len().max(1));
+        (0..wanted).filter_map(|i| all.get(i * all.len() / wanted).copied()).collect()
+    }
+
+    fn batch(&self, part: &[usize]) -> Batch {
+        let mut batch = Batch::default();
+        for &example in part {
+            let (ids, targets) = match self {
+                Self::Stream { ids, context } => {
+                    (ids[example..example + context].to_vec(), ids[example + 1..=example + context].to_vec())
+                }
+                Self::Chats(chats) => (chats[example].ids.clone(), chats[example].targets()),
+            };
+            batch.lengths.push(ids.len());
+            batch.ids.extend(ids);
+            batch.targets.extend(targets);
+        }
+        batch
+    }
+
+    fn weight(&self, example: usize) -> usize {
+        match self {
+            Self::Stream { context, .. } => *context,
+            Self::Chats(chats) => chats[example].count(),
+        }
+    }
+}
+
+/// A causal network under training.
+pub struct Learner<'a> {
+    pub network: &'a Network,
+    pub train: &'a Examples,
+    pub dev: &'a Examples,
+    /// Share of what goes through the network that is left out while it learns.
+    pub drop_out: f32,
+    pub seed: u64,
+}
+
+impl Learner<'_> {
+    /// The mean loss on what is measured, in nats a token; both cores work.
+    pub fn dev_loss(&self) -> Result<f64> {
+        let all = self.dev.measured();
+        let sum = |part: &[usize]| -> Result<(f64, f64)> {
+            let (mut nats, mut count) = (0.0, 0.0);
+            for few in part.chunks(4) {
+                let batch = self.dev.batch(few);
+                let guessed = batch.targets.iter().filter(|target| **target != IGNORED).count() as f64;
+                nats += guessed * self.network.measured(&batch)?;
+                count += guessed;
+            }
+            Ok((nats, count))
+        };
+        let (first, second) = all.split_at(all.len().div_ceil(2));
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| sum(second));
+            let (nats, count) = sum(first)?;
+            let (more, others) = other.join().map_err(|_| anyhow::anyhow!("a measuring thread panicked"))??;
+            Ok((nats + more) / (count + others))
+        })
+    }
+}
+
+impl Trainable for Learner<'_> {
+    fn parameters(&self) -> &BTreeMap<String, Var> {
+        &self.network.parameters
+    }
+
+    /// Of a stream as many windows as fill it once, each from a place drawn anew.
+    fn batches(&self, size: usize, epoch: usize) -> Vec<Vec<usize>> {
+        let mut rng = StdRng::seed_from_u64(self.seed.wrapping_add(epoch as u64));
+        let size = size.max(1);
+        match self.train {
+            Examples::Stream { ids, context } => {
+                let places = ids.len() - context;
+                let count = (ids.len() / context / size).max(1);
+                (0..count).map(|_| (0..size).map(|_| rng.random_range(0..places)).collect()).collect()
+            }
+            Examples::Chats(chats) => {
+                let mut all: Vec<usize> = (0..chats.len()).collect();
+                all.shuffle(&mut rng);
+                all.chunks(size).map(<[usize]>::to_vec).collect()
+            }
+        }
+    }
+
+    fn loss(&self, part: &[usize], draw: u64) -> Result<Tensor> {
+        let drop = Some(DropOut { share: self.drop_out, seed: draw }).filter(|drop| drop.share > 0.0);
+        self.network.loss(&self.train.batch(part), drop)
+    }
+
+    fn weight(&self, example: usize) -> f64 {
+        self.train.weight(example) as f64
+    }
+
+    fn tokens(&self, example: usize) -> usize {
+        match self.train {
+            Examples::Stream { context, .. } => *context,
+            Examples::Chats(chats) => chats[example].ids.len(),
+        }
+    }
+
+    fn measure(&self) -> Result<f64> {
+        Ok(-self.dev_loss()?)
+    }
+
+    fn said(&self, measure: f64) -> String {
+        format!("loss {:.4} nats a token, perplexity {:.3}", -measure, (-measure).exp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::network::tests::{config, tiny};
+    use super::*;
+    use crate::train::fit::{Fit, Plan};
+
+    fn stream(count: usize) -> Examples {
+        let ids = (0..count as u32).map(|i| [3, 7, 1, 9, 4][i as usize % 5]).collect();
+        let text = Tokens { ids, guessed: vec![true; count], characters: count };
+        Examples::stream(&[text], None, 8).unwrap()
+    }
+
+    #[test]
+    fn loss_falls_to_what_a_text_that_repeats_leaves() {
+        let network = tiny();
+        let (train, dev) = (stream(200), stream(60));
+        let learner = Learner { network: &network, train: &train, dev: &dev, drop_out: 0.0, seed: 1 };
+        let before = learner.dev_loss().unwrap();
+        assert!((before - (20f64).ln()).abs() < 0.5, "{before}");
+        let plan = Plan { epochs: 15, rate: 2e-2, batch: 4, checks: 1, ..Plan::default() };
+        let fitted = Fit::new(&learner, &plan).run().unwrap();
+        assert!(-fitted.best < 0.2, "{before} to {}", -fitted.best);
+        assert!((learner.dev_loss().unwrap() + fitted.best).abs() < 1e-6);
+    }
+
+    /// Would catch: windows that end behind the text, targets that are off by one, a window that is never drawn.
+    #[test]
+    fn windows_lie_in_the_text_and_guess_the_next_token() {
+        let network = tiny();
+        let ids: Vec<u32> = (0..19).collect();
+        let train = Examples::Stream { ids, context: 8 };
+        let learner = Learner { network: &network, train: &train, dev: &train, drop_out: 0.0, seed: 5 };
+        let mut seen = std::collections::BTreeSet::new();
+        for epoch in 0..60 {
+            let batches = learner.batches(2, epoch);
+            assert_eq!(batches, learner.batches(2, epoch));
+            assert_eq!(batches.len(), 1);
+            for place in batches.concat() {
+                let batch = train.batch(&[place]);
+                assert_eq!(batch.lengths, [8]);
+                assert!(batch.ids.iter().zip(&batch.targets).all(|(id, target)| id + 1 == *target));
+                seen.insert(place);
+            }
+        }
+        assert_eq!(seen, (0..=10).collect());
+        assert_eq!(train.measured(), [0, 8]);
+    }
+
+    /// Would catch: a loss over what the user says, and one that counts short answers as much as long ones.
+    #[test]
+    fn of_conversations_the_answers_alone_are_guessed() {
+        let chat = |ids: &[u32], answers: std::ops::Range<usize>| {
+            let mut guessed = vec![false; ids.len()];
+            guessed[answers].fill(true);
+            Tokens { ids: ids.to_vec(), guessed, characters: 1 }
+        };
+        let chats = vec![chat(&[1, 2, 3, 4], 2..4), chat(&[5, 6, 7], 1..2), chat(&[1; 12], 10..12)];
+        let (examples, lost) = Examples::chats(chats, 8).unwrap();
+        assert_eq!((lost, examples.tokens()), (1, 7));
+        let batch = examples.batch(&[1, 0]);
+        assert_eq!((batch.lengths, batch.ids), (vec![3, 4], vec![5, 6, 7, 1, 2, 3, 4]));
+        assert_eq!(batch.targets, [6, IGNORED, IGNORED, IGNORED, 3, 4, IGNORED]);
+        let network = tiny();
+        let learner = Learner { network: &network, train: &examples, dev: &examples, drop_out: 0.0, seed: 5 };
+        let loss = |part: &[usize]| f64::from(learner.loss(part, 0).unwrap().to_scalar::<f32>().unwrap());
+        let whole = (loss(&[0]) * learner.weight(0) + loss(&[1]) * learner.weight(1)) / 3.0;
+        assert!((loss(&[0, 1]) - whole).abs() < 1e-5);
+        assert!((learner.dev_loss().unwrap() - whole).abs() < 1e-5);
+        assert_eq!(config()["vocab_size"], 20);
+    }
+}
