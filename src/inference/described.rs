@@ -2,7 +2,7 @@
 
 use super::InferenceError;
 use super::backbone::Backbone;
-use super::checkpoint::ModelConfig;
+use super::checkpoint::{ModelConfig, Problem};
 use super::heads::Heads;
 use super::weights::{Tensors, Weights};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct Described {
     pub head: Option<&'static str>,
     /// Of a head of texts or of tokens, in the order of its scores.
     pub labels: Vec<String>,
-    /// The score from which a label holds where several may; `None` where the folder does not say.
+    /// The score from which a label holds where several may; `None` where one does, or where the folder does not say.
     pub threshold: Option<f32>,
     pub layers: usize,
     /// Numbers in a token's vector.
@@ -74,7 +74,10 @@ impl Described {
             notes: notes(config, head, &labels, &unread),
             unread,
             labels,
-            threshold: config.threshold()?,
+            threshold: match sequence {
+                Some(labelled) if labelled.problem == Problem::ManyLabels => config.threshold()?,
+                _ => None,
+            },
         })
     }
 }

@@ -153,13 +153,12 @@ pub fn sorted(mut all: Vec<String>) -> Vec<String> {
     all
 }
 
-/// The texts alone: of rows, of the `text` field of jsonl, or of plain lines.
+/// The texts alone: of rows, of jsonl by the field of the text, or of plain lines.
 pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
     let (reader, name) = open(path)?;
     if name.ends_with(".tsv") || name.ends_with(".csv") {
         return Ok(rows(path, columns)?.into_iter().map(|row| row.text).collect());
     }
-    let field = columns.text.as_deref().unwrap_or("text");
     let mut texts = Vec::new();
     for (number, line) in BufReader::new(reader).lines().enumerate() {
         let place = || line_of(path, number + 1);
@@ -168,9 +167,16 @@ pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
             texts.push(line);
             continue;
         }
+        if line.trim().is_empty() {
+            continue;
+        }
         let value: Value = serde_json::from_str(&line).with_context(place)?;
-        let text = value.get(field).and_then(Value::as_str);
-        texts.push(text.with_context(|| format!("{}: no text in the field {field}", place()))?.to_owned());
+        let text = match &columns.text {
+            Some(field) => value.get(field),
+            None => TEXT_NAMES.iter().find_map(|field| value.get(*field)),
+        };
+        let text = text.and_then(Value::as_str);
+        texts.push(text.with_context(|| format!("{}: no field for the text; name it with --text-column", place()))?.to_owned());
     }
     Ok(texts)
 }
@@ -215,6 +221,8 @@ mod tests {
         let found = rows(&path, &Columns::default()).unwrap();
         assert_eq!(found[0], Row { text: "a".into(), label: "3".into(), line: 1 });
         assert_eq!((found[1].line, list(&path, &found[1]).unwrap()), (3, vec!["x".to_owned(), "y".to_owned()]));
+        let plain = || texts(&path, &Columns::default());
+        assert_eq!(plain().unwrap(), ["a", "b"]);
         let of = |label: &str| list(&path, &Row { text: "t".into(), label: label.into(), line: 7 });
         assert_eq!(of("b | a").unwrap(), ["a", "b"]);
         assert_eq!(of("").unwrap(), Vec::<String>::new());

@@ -65,12 +65,17 @@ fn config(network: &Network, described: &Described<'_>) -> Value {
             "problem_type",
             "id2label",
             "label2id",
+            "num_labels",
+            "_num_labels",
+            "torch_dtype",
             "threshold",
         ];
         keys.retain(|key, _| !old.contains(&key.as_str()));
     }
     config["architectures"] = json!([network.task.class()]);
     config["model_type"] = json!("bert");
+    // Whatever the base was stored in; int8 is read as this too.
+    config["dtype"] = json!("float32");
     config["num_hidden_layers"] = json!(network.shape.num_hidden_layers);
     config["vocab_size"] = json!(network.shape.vocab_size);
     if network.task != Task::Answer {
@@ -132,7 +137,8 @@ mod tests {
     fn a_written_folder_reads_back_as_the_same_network() {
         let folder = tempfile::tempdir().unwrap();
         let base = json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12,
-            "max_position_embeddings": 16, "_name_or_path": "/somewhere", "id2label": {"0": "old"}});
+            "max_position_embeddings": 16, "_name_or_path": "/somewhere", "id2label": {"0": "old"}, "torch_dtype": "float16", "dtype": "bfloat16",
+            "num_labels": 5, "_num_labels": 5});
         let example = Example { ids: vec![1, 5, 9, 2], types: vec![0, 0, 1, 1], target: Target::Label(0) };
         let batch = Batch::of(&[&example]);
         let logits = |n: &Network| n.logits(&batch, &Pass::measuring()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -147,7 +153,10 @@ mod tests {
                 write(folder.path(), &network, &described, int8).unwrap();
                 let read = Folder::read(folder.path()).unwrap();
                 assert_eq!((&read.config["vocab_size"], &read.config["threshold"]), (&json!(SHAPE.vocab_size), &json!(0.3)));
-                assert_eq!(read.config.get("_name_or_path"), None);
+                for old in ["_name_or_path", "torch_dtype", "num_labels", "_num_labels"] {
+                    assert_eq!(read.config.get(old), None);
+                }
+                assert_eq!(read.config["dtype"], json!("float32"));
                 assert_eq!(read.config["id2label"]["1"], if task == Task::Answer { Value::Null } else { json!("yes") });
                 let got = logits(&read.network(task, 2, &Tuning::default()).unwrap());
                 assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() <= bound), "{task:?} {want:?} {got:?}");

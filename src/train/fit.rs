@@ -4,7 +4,7 @@ use super::keep::{Keep, Progress, State, restored};
 use super::optimiser::{AdamW, Fall, rate_at};
 use super::shards::gradients;
 use super::trainable::{Record, Trainable};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Tensor, Var};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -81,11 +81,12 @@ pub struct Fit<'a, T> {
     plan: &'a Plan,
     observe: Option<Observer<'a>>,
     keep: Option<&'a Keep>,
+    stop: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a, T: Trainable> Fit<'a, T> {
     pub fn new(model: &'a T, plan: &'a Plan) -> Self {
-        Self { model, plan, observe: None, keep: None }
+        Self { model, plan, observe: None, keep: None, stop: None }
     }
 
     /// Calls `observe` with each record as it comes; those of before a break come first, again. Its error ends the run.
@@ -98,9 +99,14 @@ impl<'a, T: Trainable> Fit<'a, T> {
         Self { keep: Some(keep), ..self }
     }
 
+    /// Ends with an error behind the step in which `stop` is true, once the run is written down.
+    pub fn stopped(self, stop: &'a dyn Fn() -> bool) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
     /// Trains the model in place and leaves the weights that measured best in it.
     pub fn run(self) -> Result<Fitted> {
-        let Self { model, plan, observe, keep } = self;
+        let Self { model, plan, observe, keep, stop } = self;
         let epochs: Vec<_> = (0..plan.epochs).map(|epoch| model.batches(plan.batch, epoch)).collect();
         let steps: usize = epochs.iter().map(Vec::len).sum();
         ensure!(steps > 0, "there is nothing to train on");
@@ -132,9 +138,15 @@ impl<'a, T: Trainable> Fit<'a, T> {
                     continue;
                 }
                 run.step(batch, (i + 1) % every == 0 || i + 1 == epoch.len())?;
-                run.keep()?;
+                let stopped = stop.is_some_and(|stop| stop());
+                run.keep(stopped)?;
+                if stopped {
+                    run.bar.finish_and_clear();
+                    bail!("stopped by a signal behind step {passed} of {steps}; the same command with --resume goes on there");
+                }
             }
         }
+        run.keep(true)?;
         run.bar.finish_and_clear();
         run.fitted.seconds = run.seconds();
         for (name, tensor) in &run.best {
@@ -173,7 +185,8 @@ impl<T: Trainable> Run<'_, T> {
         let (model, plan) = (self.model, self.plan);
         let draw = plan.seed ^ (self.fitted.steps as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let (loss, stores) = gradients(model, batch, draw)?;
-        ensure!(loss.is_finite(), "the loss is no longer finite at step {}; try a lower learning rate", self.fitted.steps);
+        let step = self.fitted.steps + 1;
+        ensure!(loss.is_finite(), "the loss is no longer finite at step {step}; start again with a lower --lr");
         let by_steps = (self.fitted.steps + 1) as f64 / (self.steps + 1) as f64;
         let by_clock = plan.minutes.map_or(0.0, |minutes| self.seconds() / (60.0 * minutes));
         let progress = by_steps.max(by_clock);
@@ -260,9 +273,9 @@ impl<T: Trainable> Run<'_, T> {
         }
     }
 
-    /// Writes the run down, where it is time to.
-    fn keep(&mut self) -> Result<()> {
-        let Some(keep) = self.keep.filter(|keep| self.kept.elapsed() >= keep.every) else { return Ok(()) };
+    /// Writes the run down, `now` or where it is time to.
+    fn keep(&mut self, now: bool) -> Result<()> {
+        let Some(keep) = self.keep.filter(|keep| now || self.kept.elapsed() >= keep.every) else { return Ok(()) };
         self.fitted.seconds = self.seconds();
         let values = |tensor: &Tensor| -> Result<Vec<f32>> { Ok(tensor.flatten_all()?.to_vec1::<f32>()?) };
         let state = State {

@@ -3,7 +3,7 @@
 use super::batches::Example;
 use super::metrics;
 use super::questions::{Prepared, Questions};
-use super::squad::Squad;
+use super::squad::{Given, Squad};
 
 /// Tokens of an answer at most, as the function `answer` has it.
 const ANSWER: usize = 15;
@@ -38,13 +38,22 @@ impl<'a> Held<'a> {
         Self { questions, squad, windows, places }
     }
 
+    /// What was asked, with the answers, as far as [`Held::f1`] follows from it.
+    pub fn asked(&self) -> impl Iterator<Item = (&str, &[Given])> {
+        let squad = self.squad;
+        let asked = self.questions.prepared.iter().map(|of| &squad.asked[of.asked]);
+        asked.map(|asked| (squad.contexts[asked.context].text.as_str(), asked.answers.as_slice()))
+    }
+
     /// The mean F1 over words of the best spans; `logits` are those of the windows, start and end of each token.
     pub fn f1(&self, logits: &[Vec<f32>]) -> f64 {
         let questions = self.questions;
         // Where some questions have no answer, "none" may win.
         let none = self.squad.asked.iter().any(|asked| asked.answers.is_empty());
         let mut best = vec![(f32::NEG_INFINITY, 0, 0); questions.prepared.len()];
+        let mut broken = vec![false; questions.prepared.len()];
         for (logits, &(number, from)) in logits.iter().zip(&self.places) {
+            broken[number] |= !logits.iter().all(|x| x.is_finite());
             let of = &questions.prepared[number];
             let offset = questions.offset(of);
             let end = logits.len() / 2 - questions.frame.after.len();
@@ -66,7 +75,9 @@ impl<'a> Held<'a> {
             let found = if score > 0.0 || !none { piece().unwrap_or_default() } else { "" };
             metrics::squad(found, &given).f1
         };
-        questions.prepared.iter().zip(&best).map(of_question).sum::<f64>() / questions.prepared.len().max(1) as f64
+        // What is no number is wrong.
+        let sound = questions.prepared.iter().zip(&best).zip(broken).filter(|(_, broken)| !broken);
+        sound.map(|(of, _)| of_question(of)).sum::<f64>() / questions.prepared.len().max(1) as f64
     }
 }
 
@@ -92,5 +103,9 @@ mod tests {
         };
         assert_eq!(held.f1(&logits(mark)), 1.0);
         assert_eq!(held.f1(&logits(tokenizer.token_to_id("film").unwrap())), 0.0);
+        let mut broken = logits(mark);
+        broken[0][1] = f32::NAN;
+        let left = held.f1(&broken);
+        assert!((left - (1.0 - 1.0 / held.questions.prepared.len() as f64)).abs() < 1e-9, "{left}");
     }
 }

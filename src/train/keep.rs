@@ -136,3 +136,73 @@ pub fn restored(var: &Var, values: &[f32]) -> Result<Tensor> {
     ensure!(values.len() == var.elem_count(), "a kept tensor has {} numbers, not {}", values.len(), var.elem_count());
     Ok(Tensor::from_slice(values, var.shape(), &Device::Cpu)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::batches::{Example, Target};
+    use crate::train::fit::{Fit, Plan};
+    use crate::train::learner::{Dev, Learner};
+    use crate::train::network::tests::{drawn_with, tiny};
+    use crate::train::network::{Network, Tuning};
+    use crate::train::task::Task;
+    use std::cell::Cell;
+
+    fn examples() -> Vec<Example> {
+        let one = |i: u32| Example { ids: vec![1, 3 + i % 8, 2], types: vec![], target: Target::Label(i % 2) };
+        (0..12).map(one).collect()
+    }
+
+    fn fresh() -> Network {
+        drawn_with(Task::Label, 2, &Tuning { tables: true, ..Tuning::default() })
+    }
+
+    fn with<R>(network: &Network, train: &Vec<Example>, dev: &[Example], then: impl FnOnce(&Learner<'_>) -> R) -> R {
+        then(&Learner { network, train, dev: Dev::Examples(dev), labels: &[], seed: 1 })
+    }
+
+    /// Would catch: a run of an hour that is lost because the process ended while the result was measured, or by a signal.
+    #[test]
+    fn a_run_is_kept_behind_its_last_step_and_where_it_is_stopped() {
+        let (folder, all) = (tempfile::tempdir().unwrap(), examples());
+        let plan = Plan { epochs: 4, rate: 1e-2, batch: 4, checks: 1, ..Plan::default() };
+        // Asked once a step.
+        let (asked, stops_at) = (Cell::new(0), Cell::new(3));
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() == stops_at.get()
+        };
+        let run = || {
+            let network = fresh();
+            let fitted = with(&network, &all, &all, |learner| {
+                let keep = Keep::new(folder.path(), learner.fingerprint(&plan).unwrap());
+                Fit::new(learner, &plan).kept(&keep).stopped(&stop).run()
+            });
+            let weights = network.state().unwrap()["classifier.weight"].to_vec2::<f32>().unwrap();
+            (fitted, weights, asked.take())
+        };
+        let stopped = run().0.unwrap_err().to_string();
+        assert!(stopped.contains("step 3 of 12") && stopped.contains("--resume"), "{stopped}");
+        stops_at.set(0);
+        let (whole, weights, steps) = run();
+        assert_eq!((whole.unwrap().steps, steps), (12, 9));
+        let (again, same, steps) = run();
+        assert_eq!((again.unwrap().steps, steps), (12, 0));
+        assert_eq!(weights, same);
+    }
+
+    /// Would catch: a run that goes on with other answers to measure on, or with a network of another shape.
+    #[test]
+    fn what_is_measured_on_and_the_shape_are_part_of_a_run() {
+        let (all, plan) = (examples(), Plan::default());
+        let of = |network: &Network, dev: &[Example]| with(network, &all, dev, |learner| learner.fingerprint(&plan).unwrap());
+        let mut other = all.clone();
+        other[0].target = Target::Label(1);
+        let (mut heads, mut norms) = (tiny(), tiny());
+        heads.shape.num_attention_heads = 1;
+        norms.shape.layer_norm_eps = 1e-5;
+        let found = [of(&tiny(), &all), of(&tiny(), &other), of(&heads, &all), of(&norms, &all)];
+        assert_eq!(found[0], of(&tiny(), &all));
+        assert!((1..4).all(|i| !found[..i].contains(&found[i])), "{found:?}");
+    }
+}

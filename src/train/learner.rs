@@ -63,7 +63,7 @@ impl Learner<'_> {
         self.train.get(number / count, number % count)
     }
 
-    /// Of all that a run under `plan` follows from, as SHA-256. What is measured on counts by the number of its examples.
+    /// Of all that a run under `plan` follows from, as SHA-256.
     pub fn fingerprint(&self, plan: &Plan) -> Result<String> {
         let Network { task, outputs, dropout, .. } = self.network;
         let dev = self.measured_on();
@@ -81,6 +81,10 @@ impl Learner<'_> {
         }
         for number in 0..self.train.count() {
             digest.update(format!("{:?}", self.train.get(0, number)));
+        }
+        digest.update(format!("{:?} {:?}", self.network.shape, self.measured_on()));
+        if let Dev::Questions(held) = &self.dev {
+            held.asked().for_each(|asked| digest.update(format!("{asked:?}")));
         }
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }

@@ -2,6 +2,7 @@
 
 use super::batches::{Batch, Example, Target, batches};
 use super::network::{Network, Pass};
+use crate::inference::{joins, piece_label};
 use anyhow::Result;
 
 /// The logits of each example, without those of padding; both cores work.
@@ -33,9 +34,13 @@ pub fn logits(network: &Network, examples: &[Example]) -> Result<Vec<Vec<f32>>> 
     Ok(all)
 }
 
-/// The place of the greatest; of equals the first.
+/// The place of the greatest; of equals the first. Where one of them is no number, a place that none of them has: it is wrong.
 fn best(values: impl Iterator<Item = f32>) -> usize {
-    let pick = |best: (usize, f32), (place, value): (usize, f32)| if value > best.1 { (place, value) } else { best };
+    let pick = |best: (usize, f32), (place, value): (usize, f32)| match value {
+        _ if !value.is_finite() => (usize::MAX, f32::INFINITY),
+        _ if value > best.1 => (place, value),
+        _ => best,
+    };
     values.enumerate().fold((0, f32::NEG_INFINITY), pick).0
 }
 
@@ -67,7 +72,11 @@ pub fn threshold(logits: &[Vec<f32>], examples: &[Example]) -> (f64, f64) {
     let mut pairs: Vec<(f64, bool)> = Vec::new();
     for (row, example) in logits.iter().zip(examples) {
         let Target::Labels(labels) = &example.target else { continue };
-        let one = |(label, x): (usize, &f32)| (1.0 / (1.0 + f64::from(-x).exp()), labels.contains(&(label as u32)));
+        let one = |(label, x): (usize, &f32)| match labels.contains(&(label as u32)) {
+            // What is no number is wrong, whatever the threshold.
+            holds if !x.is_finite() => (f64::from(u8::from(!holds)), holds),
+            holds => (1.0 / (1.0 + f64::from(-x).exp()), holds),
+        };
         pairs.extend(row.iter().enumerate().map(one));
     }
     let wanted = pairs.iter().filter(|(_, holds)| *holds).count();
@@ -83,14 +92,15 @@ pub fn threshold(logits: &[Vec<f32>], examples: &[Example]) -> (f64, f64) {
     ((first + 1 + (alike - 1) / 2) as f64 / 100.0, most)
 }
 
-/// F1 over pieces with the right label, beginning and end, as the shared task of CoNLL counts; without `B-` or `I-` in the labels each
-/// word but `O` is a piece.
+/// F1 over pieces with the right label, beginning and end, as the shared task of CoNLL counts; in labels without `B-` or `I-`
+/// neighbours of one label are a piece.
 pub fn entity_f1(logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> f64 {
     let (mut right, mut answered, mut wanted) = (0, 0, 0);
     for (row, example) in logits.iter().zip(examples) {
         let Target::Tags(tags) = &example.target else { continue };
         let words = tags.iter().zip(row.chunks_exact(labels.len().max(1))).filter_map(|(tag, row)| Some(((*tag)?, row)));
-        let name = |label: usize| labels.get(label).map_or("O", String::as_str);
+        // A label that no text has, for logits that are no numbers.
+        let name = |label: usize| labels.get(label).map_or("", String::as_str);
         let (truth, said): (Vec<&str>, Vec<&str>) =
             words.map(|(tag, row)| (name(tag as usize), name(best(row.iter().copied())))).unzip();
         let (truth, said) = (pieces(&truth), pieces(&said));
@@ -101,23 +111,14 @@ pub fn entity_f1(logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -
     f1(right, answered, wanted)
 }
 
-/// (first word, last word, label)
+/// (first word, last word, label), as [`joins`] has it.
 pub fn pieces<'a>(tags: &[&'a str]) -> Vec<(usize, usize, &'a str)> {
     let mut found: Vec<(usize, usize, &str)> = Vec::new();
-    let mut inside = false;
     for (word, tag) in tags.iter().enumerate() {
-        let (goes_on, name) = match tag.split_once('-') {
-            Some(("I", name)) => (true, name),
-            Some(("B", name)) => (false, name),
-            _ => (false, *tag),
-        };
         match found.last_mut() {
-            _ if *tag == "O" => inside = false,
-            Some((_, last, of)) if goes_on && inside && *of == name => *last = word,
-            _ => {
-                found.push((word, word, name));
-                inside = true;
-            }
+            _ if *tag == "O" => {}
+            Some((_, last, _)) if *last + 1 == word && joins(tags[*last], tag) => *last = word,
+            _ => found.push((word, word, piece_label(tag))),
         }
     }
     found
@@ -135,7 +136,8 @@ mod tests {
     #[test]
     fn pieces_begin_and_go_on_as_their_tags_say() {
         let found = pieces(&["B-a", "I-a", "O", "I-a", "B-a", "I-b", "V", "V"]);
-        assert_eq!(found, [(0, 1, "a"), (3, 3, "a"), (4, 4, "a"), (5, 5, "b"), (6, 6, "V"), (7, 7, "V")]);
+        assert_eq!(found, [(0, 1, "a"), (3, 3, "a"), (4, 4, "a"), (5, 5, "b"), (6, 7, "V")]);
+        assert_eq!(pieces(&["NN", "NN", "O", "NN"]), [(0, 1, "NN"), (3, 3, "NN")]);
     }
 
     #[test]
@@ -159,6 +161,21 @@ mod tests {
         assert!((at - 0.25).abs() < 0.011 && f1 == 1.0, "{at} {f1}");
         // Nothing can be right: still a threshold.
         assert_eq!(threshold(&[], &[]), (0.5, 0.0));
+    }
+
+    /// Would catch: a network that is broken and counts as right wherever the first label is.
+    #[test]
+    fn what_is_no_number_is_wrong() {
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (label, span) = (example(Target::Label(0)), example(Target::Span(0, 0)));
+            assert_eq!(right(&[vec![1.0, wrong]], &[label]), 0.0);
+            assert_eq!(answered(&[vec![9.0, 9.0, wrong, 1.0]], &[span]), 0.0);
+            let of = |row: [f32; 2], labels: Vec<u32>| threshold(&[row.to_vec()], &[example(Target::Labels(labels))]).1;
+            assert_eq!((of([wrong, 9.0], vec![0, 1]), of([wrong, 9.0], vec![1])), (2.0 / 3.0, 2.0 / 3.0));
+            let labels = ["O".to_owned(), "B-a".to_owned()];
+            let tags = example(Target::Tags(vec![Some(1), Some(0)]));
+            assert_eq!(entity_f1(&[vec![0.0, 1.0, wrong, 0.0]], &[tags], &labels), 2.0 / 3.0);
+        }
     }
 
     #[test]

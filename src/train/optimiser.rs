@@ -82,9 +82,9 @@ impl AdamW {
         Ok(())
     }
 
-    /// One step with `shards`' gradients, each already weighted by its share of the batch.
+    /// One step with `shards`' gradients, each already weighted by its share of the batch. Returns the norm before it was clipped; one
+    /// that is no number is an error, and nothing is changed.
     pub fn step(&mut self, parameters: &BTreeMap<String, Var>, shards: &[GradStore], rate: f64) -> Result<f32> {
-        self.steps += 1;
         for (name, var) in parameters {
             let n = var.elem_count();
             let moments = || Moments { first: vec![0.0; n], second: vec![0.0; n] };
@@ -104,6 +104,8 @@ impl AdamW {
         let gradients: Vec<Vec<f32>> = parameters.iter().map(sum).collect::<Result<_>>()?;
         let square = |v: &Vec<f32>| v.chunks(256).map(|c| c.iter().map(|x| x * x).sum::<f32>() as f64).sum::<f64>();
         let norm = gradients.iter().map(square).sum::<f64>().sqrt() as f32;
+        ensure!(norm.is_finite(), "the gradient is no longer finite at step {}; start again with a lower --lr", self.steps + 1);
+        self.steps += 1;
         let factor = if norm > self.clip { self.clip / norm } else { 1.0 };
         let rate = rate as f32;
         let correction = 1.0 - BETA1.powi(self.steps);
@@ -166,5 +168,33 @@ mod tests {
             assert!((at(0.6) - 1.0).abs() < 1e-12 && at(0.4) >= 1.5 - 1e-12);
         }
         assert!(rate_at(0.4, 2.0, 0.2, Fall::Cosine) > 1.7);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+
+    /// Would catch: a step that spoils all weights because one gradient was no number.
+    #[test]
+    fn a_gradient_that_is_no_number_changes_nothing() {
+        let var = Var::new(&[1f32, 2.0], &Device::Cpu).unwrap();
+        let parameters = BTreeMap::from([("a.bias".to_owned(), var.clone())]);
+        let mut optimiser = AdamW::new(0.0, 1.0);
+        let step = |optimiser: &mut AdamW, scale: f64| {
+            let loss: Tensor = var.affine(scale, 0.0).unwrap().sum_all().unwrap();
+            optimiser.step(&parameters, &[loss.backward().unwrap()], 0.1)
+        };
+        assert!((step(&mut optimiser, 3.0).unwrap() - 18f32.sqrt()).abs() < 1e-5);
+        let before = var.to_vec1::<f32>().unwrap();
+        assert!(before[0] < 1.0);
+        for wrong in [f64::NAN, f64::INFINITY] {
+            let refused = step(&mut optimiser, wrong).unwrap_err().to_string();
+            assert!(refused.contains("step 2") && refused.contains("--lr"), "{refused}");
+            assert_eq!(var.to_vec1::<f32>().unwrap(), before);
+        }
+        step(&mut optimiser, 3.0).unwrap();
+        assert!(var.to_vec1::<f32>().unwrap()[0] < before[0]);
     }
 }

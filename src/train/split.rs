@@ -1,6 +1,7 @@
 //! A part of the rows to measure on, chosen by their texts: rows that are added later move no other row to the other part.
 
 use super::data::Row;
+use anyhow::Result;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 
@@ -33,6 +34,31 @@ pub fn by_text(rows: Vec<Row>, share: f64) -> (Vec<Row>, Vec<Row>) {
         measured.extend(texts[..count].iter().map(|(_, text)| (*text).to_owned()));
     }
     rows.into_iter().partition(|row| !measured.contains(&row.text))
+}
+
+/// Moves to `train` each text of `dev` with a label that nothing in `train` has, since what is not learnt cannot be measured. Returns
+/// what is left to measure on; equal texts stay in one part.
+pub fn learnable<T>(
+    train: &mut Vec<T>,
+    dev: Vec<T>,
+    text: impl Fn(&T) -> &str,
+    labels: impl Fn(&T) -> Result<Vec<String>>,
+) -> Result<Vec<T>> {
+    let mut known: HashSet<String> = HashSet::new();
+    for one in train.iter() {
+        known.extend(labels(one)?);
+    }
+    let mut moved: HashSet<String> = HashSet::new();
+    for one in &dev {
+        let own = labels(one)?;
+        if own.iter().any(|label| !known.contains(label)) {
+            known.extend(own);
+            moved.insert(text(one).to_owned());
+        }
+    }
+    let (learnt, dev): (Vec<T>, Vec<T>) = dev.into_iter().partition(|one| moved.contains(text(one)));
+    train.extend(learnt);
+    Ok(dev)
 }
 
 #[cfg(test)]
@@ -68,5 +94,28 @@ mod tests {
         let rows: Vec<Row> = (0..200).map(|i| row(i % 100, "one")).collect();
         let (train, dev) = by_text(rows, 0.2);
         assert!(!dev.is_empty() && train.iter().all(|row| !dev.contains(row)));
+    }
+
+    /// Would catch: a run that stops because the only text of a label was chosen to measure on.
+    #[test]
+    fn a_label_that_only_the_measured_part_has_is_trained_on() {
+        let labels = |row: &Row| Ok(row.label.split('|').map(str::to_owned).collect());
+        let mut train = vec![row(0, "a")];
+        let dev = vec![row(1, "a"), row(2, "a|b"), row(3, "b"), row(2, "a"), row(4, "c")];
+        let dev = learnable(&mut train, dev, |row| &row.text, labels).unwrap();
+        assert_eq!(dev, [row(1, "a"), row(3, "b")]);
+        assert_eq!(train, [row(0, "a"), row(2, "a|b"), row(2, "a"), row(4, "c")]);
+    }
+
+    /// Would catch: a text under two labels that is measured on for the sake of one, and was the other's only text.
+    #[test]
+    fn a_text_under_two_labels_takes_no_label_away() {
+        let measured = (0..1_000).find(|i| is_measured(&format!("text {i}"), 0.1)).unwrap();
+        let common = (0..40).map(|i| row(2_000 + i, "common"));
+        let rows: Vec<Row> = common.chain([row(measured, "common"), row(measured, "rare")]).collect();
+        let (mut train, dev) = by_text(rows, 0.1);
+        assert!(dev.contains(&row(measured, "rare")));
+        let dev = learnable(&mut train, dev, |row| &row.text, |row| Ok(vec![row.label.clone()])).unwrap();
+        assert!(train.contains(&row(measured, "rare")) && !dev.iter().any(|row| row.text == format!("text {measured}")));
     }
 }

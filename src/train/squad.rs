@@ -106,11 +106,12 @@ struct Line {
     title: String,
     context: String,
     question: String,
+    answers: Option<Lists>,
     #[serde(default)]
-    answers: Lists,
+    is_impossible: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Lists {
     text: Vec<String>,
     answer_start: Vec<usize>,
@@ -156,7 +157,11 @@ fn lines(path: &Path, reader: impl BufRead) -> Result<Squad> {
         let line: Line = serde_json::from_str(&line).with_context(|| {
             format!("{place}: not {{\"question\", \"context\", \"answers\": {{\"text\", \"answer_start\"}}}}")
         })?;
-        let Lists { text, answer_start } = line.answers;
+        let none = || Lists { text: vec![], answer_start: vec![] };
+        let given = if line.is_impossible { Some(none()) } else { line.answers };
+        let Lists { text, answer_start } = given.with_context(|| {
+            format!("{place}: no `answers`; give {{\"text\": [\"...\"], \"answer_start\": [0]}}, or empty lists where there is no answer")
+        })?;
         ensure!(text.len() == answer_start.len(), "{place}: {} texts, but {} answer_starts", text.len(), answer_start.len());
         let answers = text.into_iter().zip(answer_start).map(|(text, start)| Given { text, start }).collect();
         let context = *known.entry(line.context).or_insert_with_key(|text| {
@@ -219,6 +224,13 @@ mod tests {
         assert!(moved.contains("x.jsonl line 2") && moved.contains("character 1"), "{moved}");
         assert!(refused("x.jsonl", &format!("{good}{{\n")).contains("x.jsonl line 2"));
         assert!(refused("x.jsonl", "").contains("no question"));
+        // An answer under another name is not the same as no answer.
+        for row in ["\"answer\": \"b\"", "\"answers\": null"] {
+            let other = refused("x.jsonl", &format!("{good}{{\"context\": \"a b\", \"question\": \"q\", {row}}}\n"));
+            assert!(other.contains("x.jsonl line 2") && other.contains("no `answers`"), "{other}");
+        }
+        let impossible = "{\"context\": \"a b\", \"question\": \"q\", \"is_impossible\": true}\n";
+        assert_eq!(read_as("x.jsonl", impossible).unwrap().asked[0].answers, []);
         let none = r#"{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "q7", "question": "q", "answers": []}]}]}]}"#;
         let none = refused("x.json", none);
         assert!(none.contains("data[0].paragraphs[0].qas[0] (q7)"), "{none}");

@@ -123,8 +123,13 @@ fn piece(text: &str, span: &Value) -> Result<(Range<usize>, String)> {
     Ok((byte(start)..byte(end), label.trim().to_owned()))
 }
 
-/// A text as examples: more than one where it has more than `most` tokens. The first piece of a word carries its label.
-pub fn examples(sentence: &Sentence, tokenizer: &Tokenizer, number: impl Fn(&str) -> u32, most: usize) -> Result<Vec<Example>> {
+/// A text as examples: more than one where it has more than `most` tokens. The first piece of a word carries its label, by its `number`.
+pub fn examples(
+    sentence: &Sentence,
+    tokenizer: &Tokenizer,
+    number: impl Fn(&str) -> Result<u32>,
+    most: usize,
+) -> Result<Vec<Example>> {
     let framed = tokenizer.encode("a", true).map_err(anyhow::Error::msg)?;
     let own = |i: &usize| framed.get_sequence_ids()[*i].is_some();
     let (first, last) = ((0..framed.len()).find(own), (0..framed.len()).rfind(own));
@@ -137,7 +142,7 @@ pub fn examples(sentence: &Sentence, tokenizer: &Tokenizer, number: impl Fn(&str
         let of = sentence.words.get(word).filter(|of| of.start <= *start)?;
         (known.replace(of.start) != Some(of.start)).then(|| number(&sentence.tags[word]))
     };
-    let tags: Vec<Option<u32>> = encoding.get_offsets().iter().map(tag).collect();
+    let tags: Vec<Option<u32>> = encoding.get_offsets().iter().map(tag).map(Option::transpose).collect::<Result<_>>()?;
     let room = most.saturating_sub(before.len() + after.len()).max(1);
     let none = |count: usize| std::iter::repeat_n(None, count);
     let parts = encoding.get_ids().chunks(room).zip(tags.chunks(room));
@@ -182,7 +187,7 @@ mod tests {
     fn the_first_piece_of_a_word_carries_its_label() {
         let tokenizer = tokenizer(&small()).unwrap();
         let sentence = &read_as("a.conll", "A 0\nfilms! 1\nre 2\n").unwrap()[0];
-        let of = |most: usize| examples(sentence, &tokenizer, |tag| tag.parse().unwrap(), most).unwrap();
+        let of = |most: usize| examples(sentence, &tokenizer, |tag| Ok(tag.parse()?), most).unwrap();
         let whole = of(20);
         // [CLS] a film ##s ! re [SEP]
         assert_eq!(whole[0].target, Target::Tags(vec![None, Some(0), Some(1), None, None, Some(2), None]));

@@ -57,6 +57,7 @@ fn a_probe_learns_intents_and_answers_through_the_same_program() {
     for file in ["confusion.svg", "confusion.csv", "README.md"] {
         assert!(!fs::read_to_string(out.join(file)).unwrap().is_empty(), "{file}");
     }
+    assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("--task label "));
     let measured = millrace(&[
         "eval",
         "classify",
@@ -158,6 +159,43 @@ fn drawn(folder: &Path) -> PathBuf {
 fn train(base: &Path, file: &Path, out: &Path, more: &[&str]) -> Output {
     let paths = ["train", "--from", base.to_str().unwrap(), "--train", file.to_str().unwrap(), "--out", out.to_str().unwrap()];
     millrace(&[&paths[..], &["--prune-vocabulary", "--checks", "1", "--seed", "3"], more].concat())
+}
+
+/// Would catch: a run that stops because of a blank line or of the rows that it chose itself to measure on, layers that stay as they were
+/// drawn, a run that a signal loses.
+#[test]
+fn what_stops_a_run_is_the_fault_of_its_files_or_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, out) = (drawn(folder.path()), folder.path().join("out"));
+    let path = folder.path().join("rows.jsonl");
+    // Half of the texts have a label of their own, those that would be measured on too.
+    let one = |i: usize| format!("{{\"text\": \"text {i}\", \"spans\": [[0, 4, \"of {}\"]]}}\n", i.min(30));
+    fs::write(&path, format!(" \n\n{}", (0..60).map(one).collect::<String>())).unwrap();
+    let refused = train(&base, &path, &out, &["--tune-layers", "1"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--tune-layers"), "{}", text(&refused.stderr));
+    let plan = ["--epochs", "20", "--batch", "4", "--keep-seconds", "3600"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .args(["train", "--prune-vocabulary", "--checks", "1", "--seed", "3", "--from"])
+        .arg(&base)
+        .arg("--train")
+        .arg(&path)
+        .arg("--out")
+        .arg(&out)
+        .args(plan)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !out.join("runs").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the signal");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let stopped = child.wait_with_output().unwrap();
+    assert!(!stopped.status.success() && text(&stopped.stderr).contains("--resume"), "{}", text(&stopped.stderr));
+    let done = train(&base, &path, &out, &[&plan[..], &["--resume"]].concat());
+    assert!(done.status.success() && text(&done.stdout).contains("goes on behind step"), "{}", text(&done.stderr));
+    assert!(!out.join(".training").exists() && out.join("README.md").exists());
 }
 
 /// Would catch: a head that the functions read otherwise than it was trained, a threshold that nobody reads, a folder without a limit.

@@ -62,7 +62,7 @@ pub fn strengths(args: &Args) -> Vec<f64> {
 fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<Labelled> {
     let texts = rows.iter().map(|row| row.text.clone()).collect();
     let vectors = encoder.answer_blocking(Head::Embed, texts)?.into_iter().map(|answer| answer.values).collect();
-    Ok(Labelled { vectors, labels: rows.iter().map(|row| data.label(row)).collect() })
+    Ok(Labelled { vectors, labels: rows.iter().map(|row| data.label(row)).collect::<Result<_>>()? })
 }
 
 /// The regression that does best on dev; of equals the more regularised.

@@ -4,6 +4,7 @@ use super::args::Args;
 use super::load::{Loaded, Rows};
 use super::measured::measured;
 use super::shown::shown;
+use super::signal::Signals;
 use super::{Report, name};
 use crate::train::blank::Blank;
 use crate::train::checkpoint::Folder;
@@ -41,6 +42,10 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
         ensure!((1..=whole as usize).contains(&layers), "--layers is 1 to {whole}");
         base.config["num_hidden_layers"] = layers.into();
     }
+    if args.tune_layers.is_some() && !base.has_weights() {
+        let said = "--tune-layers leaves the first layers as they are, but there is no model.safetensors to take them from";
+        return Err(crate::cli::common::Usage(said.into()).into());
+    }
     let (labels, outputs) = rows.labels();
     let tuning = Tuning {
         layers: args.tune_layers,
@@ -56,9 +61,12 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     let learner = Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, blank, seed: plan.seed };
     let mut keep = Keep::new(&args.out, learner.fingerprint(&plan)?);
     keep.every = args.keep_seconds.map_or(keep.every, Duration::from_secs);
+    let signals = Signals::hear()?;
     let mut journal = Journal::start(&args.out.join("runs"))?;
     let mut note = |record: &Record| journal.note(&record.points(learner.tag()));
-    let fitted = Fit::new(&learner, &plan).kept(&keep).observed(&mut note).run()?;
+    let came = || signals.came();
+    let fitted = Fit::new(&learner, &plan).kept(&keep).stopped(&came).observed(&mut note).run()?;
+    signals.done();
     journal.finish()?;
     report.say(format!(
         "trained {} steps in {:.0} s, {:.0} tokens/s; best dev {}",
@@ -76,10 +84,11 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
         max_tokens: (task == Task::Answer).then_some(most),
     };
     let (size, digest) = write(args, &learner, &described, fitted.best, &mut report)?;
-    keep.remove()?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     measured(args, task, &rows, &described, &mut report)?;
-    export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())
+    export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())?;
+    // Until here the same command goes on from the last step.
+    keep.remove()
 }
 
 /// What training starts from, and the rows of the files.

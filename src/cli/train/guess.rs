@@ -3,7 +3,7 @@
 use super::Report;
 use super::args::{Args, Recipe};
 use crate::cli::common::Usage;
-use crate::train::data::{Columns, is_list, open, rows};
+use crate::train::data::{Columns, is_list, line_of, open, rows};
 use crate::train::task::Task;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
@@ -30,10 +30,12 @@ fn guess(args: &Args) -> Result<(Task, String)> {
     match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
         "json" => Ok((Task::Answer, "the training file is JSON".to_owned())),
         "jsonl" => {
-            let mut first = String::new();
-            BufReader::new(reader).read_line(&mut first)?;
+            let filled = |line: &(usize, std::io::Result<String>)| !matches!(&line.1, Ok(line) if line.trim().is_empty());
+            let first = BufReader::new(reader).lines().enumerate().find(filled);
+            let (number, first) = first.with_context(|| format!("{} has no rows", args.train.display()))?;
+            let place = || line_of(&args.train, number + 1);
             let keys: Map<String, Value> =
-                serde_json::from_str(&first).with_context(|| format!("{} line 1: not a JSON object", args.train.display()))?;
+                serde_json::from_str(&first.with_context(place)?).with_context(|| format!("{}: not a JSON object", place()))?;
             match () {
                 () if keys.contains_key("question") && keys.contains_key("context") => {
                     Ok((Task::Answer, "its rows have a question and a context".to_owned()))

@@ -8,7 +8,7 @@ use crate::train::data::{Columns, Row, line_of, texts};
 use crate::train::held::Held;
 use crate::train::learner::{Dev, Examples};
 use crate::train::questions::Questions;
-use crate::train::split::is_measured;
+use crate::train::split::{is_measured, learnable};
 use crate::train::squad::{self, Squad};
 use crate::train::tagged::{self, Sentence};
 use crate::train::task::Task;
@@ -34,7 +34,12 @@ impl Rows {
                 let train = tagged::read(&args.train, tokenizer, most)?;
                 let (train, dev) = match &args.dev {
                     Some(dev) => (train, tagged::read(dev, tokenizer, usize::MAX)?),
-                    None => train.into_iter().partition(|sentence: &Sentence| !is_measured(&sentence.text, 0.1)),
+                    None => {
+                        let (mut train, dev): (Vec<Sentence>, Vec<Sentence>) =
+                            train.into_iter().partition(|sentence| !is_measured(&sentence.text, 0.1));
+                        let dev = learnable(&mut train, dev, |sentence| &sentence.text, |sentence| Ok(sentence.tags.clone()))?;
+                        (train, dev)
+                    }
                 };
                 ensure!(
                     !dev.is_empty() && !train.is_empty(),
@@ -100,7 +105,7 @@ impl Rows {
                 let of = |path: &Path, row: &Row| -> Result<Example> {
                     let target = match task {
                         Task::Labels => Target::Labels(data.numbers(path, row)?),
-                        _ => Target::Label(data.label(row)),
+                        _ => Target::Label(data.label(row)?),
                     };
                     Ok(Example { ids: ids(tokenizer, &row.text, most)?, types: vec![], target })
                 };
@@ -110,7 +115,10 @@ impl Rows {
                 })
             }
             Self::Tagged { train, dev, labels } => {
-                let number = |tag: &str| labels.iter().position(|label| label == tag).unwrap_or_default() as u32;
+                let number = |tag: &str| -> Result<u32> {
+                    let found = labels.iter().position(|label| label == tag);
+                    found.map(|number| number as u32).with_context(|| format!("label {tag:?} is not in the training file"))
+                };
                 let of = |sentences: &[Sentence]| -> Result<Vec<Example>> {
                     let parts = sentences.iter().map(|sentence| tagged::examples(sentence, tokenizer, number, most));
                     Ok(parts.collect::<Result<Vec<_>>>()?.concat())
@@ -130,10 +138,9 @@ impl Rows {
         let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
         let further = args.prove_on.iter().map(|path| Ok((name(path), texts(path, &columns)?)));
         let own: Vec<(String, Vec<String>)> = match self {
-            Self::Labelled(_) => {
-                let read = std::iter::once(&args.train).chain(&args.dev).map(|path| Ok((name(path), texts(path, &columns)?)));
-                read.collect::<Result<_>>()?
-            }
+            Self::Labelled(data) => [("train", &data.train), ("dev", &data.dev)]
+                .map(|(part, of)| (part.to_owned(), of.iter().map(|row| row.text.clone()).collect()))
+                .into(),
             Self::Tagged { train, dev, .. } => [("train", train), ("dev", dev)]
                 .map(|(part, of)| (part.to_owned(), of.iter().map(|sentence| sentence.text.clone()).collect()))
                 .into(),

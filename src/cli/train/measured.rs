@@ -35,7 +35,7 @@ pub fn measured(args: &Args, task: Task, rows: &Rows, described: &Described<'_>,
 pub fn of_labels(folder: &Path, data: &Data, report: &mut Report) -> Result<()> {
     let encoder = Encoder::open(&name(folder), folder, None, &Options::default())?;
     let texts = data.dev.iter().map(|row| row.text.clone()).collect();
-    let truth: Vec<usize> = data.dev.iter().map(|row| data.label(row) as usize).collect();
+    let truth: Vec<usize> = data.dev.iter().map(|row| Ok(data.label(row)? as usize)).collect::<Result<_>>()?;
     let found = evaluate(&encoder, texts, &truth)?;
     let confusion = &found.confusion;
     report.say(format!(

@@ -9,6 +9,7 @@ mod load;
 mod measured;
 mod rows;
 mod shown;
+mod signal;
 
 pub use args::Args;
 

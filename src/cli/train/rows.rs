@@ -21,7 +21,7 @@ pub struct Data {
 impl Data {
     /// Rows with one label each.
     pub fn read(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args)?;
+        let (train, dev) = both(args, |row| Ok(vec![row.label.clone()]))?;
         let found = labels(&train);
         ensure!(found.len() > 1, "the training file has one label only: {found:?}");
         let data = Self { names: names(args, &found)?, train, dev, found };
@@ -39,7 +39,7 @@ impl Data {
 
     /// Rows with any number of labels.
     pub fn read_lists(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args)?;
+        let (train, dev) = both(args, |row| list(&args.train, row))?;
         let mut all = Vec::new();
         for row in &train {
             all.extend(list(&args.train, row)?);
@@ -63,8 +63,10 @@ impl Data {
     }
 
     /// The number of a row's label.
-    pub fn label(&self, row: &Row) -> u32 {
-        self.found.iter().position(|label| *label == row.label).unwrap_or_default() as u32
+    pub fn label(&self, row: &Row) -> Result<u32> {
+        let found = self.found.iter().position(|label| *label == row.label);
+        let unknown = || format!("line {}: label {:?} is not in the training file", row.line, row.label);
+        found.map(|number| number as u32).with_context(unknown)
     }
 
     /// The numbers of a row's labels.
@@ -84,7 +86,8 @@ impl Data {
     }
 }
 
-fn both(args: &Args) -> Result<(Vec<Row>, Vec<Row>)> {
+/// Rows to train on and to measure on; `labels` are those of a row of the training file.
+fn both(args: &Args, labels: impl Fn(&Row) -> Result<Vec<String>>) -> Result<(Vec<Row>, Vec<Row>)> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let read = |path: &Path| -> Result<Vec<Row>> {
         let rows = rows(path, &columns)?;
@@ -96,7 +99,11 @@ fn both(args: &Args) -> Result<(Vec<Row>, Vec<Row>)> {
     train.truncate(args.max_rows.unwrap_or(usize::MAX));
     let (train, dev) = match &args.dev {
         Some(dev) => (train, read(dev)?),
-        None => split::by_text(train, 0.1),
+        None => {
+            let (mut train, dev) = split::by_text(train, 0.1);
+            let dev = split::learnable(&mut train, dev, |row| &row.text, labels)?;
+            (train, dev)
+        }
     };
     ensure!(!dev.is_empty(), "there is nothing to measure on; name a file with --dev");
     Ok((train, dev))

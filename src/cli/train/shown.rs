@@ -18,9 +18,7 @@ pub fn shown(args: &Args, task: Task) -> String {
     if let Some(dev) = &args.dev {
         line += &format!(" --dev {}", name(dev));
     }
-    if task != Task::Label {
-        line += &format!(" --task {}", task.name());
-    }
+    line += &format!(" --task {}", task.name());
     match args.recipe {
         Recipe::Full => {
             let plan = full::plan(args);

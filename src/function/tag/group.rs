@@ -1,7 +1,7 @@
 //! From tokens with scores to entities.
 
 use super::Strategy;
-use crate::inference::best;
+use crate::inference::{best, joins, piece_label};
 
 /// A token that is not special, with the probability of each label.
 #[derive(Debug, Clone)]
@@ -63,19 +63,14 @@ fn of_word(tokens: &[Token], strategy: Strategy) -> Vec<f32> {
 
 /// Neighbours of one label together; `B-` begins a new one. The score is their mean.
 fn grouped(entities: Vec<Entity>) -> Vec<Entity> {
-    let joins = |before: &Entity, after: &Entity| name(&before.label) == name(&after.label) && !after.label.starts_with("B-");
     let group = |group: &[Entity]| Entity {
-        label: name(&group[0].label).to_owned(),
+        label: piece_label(&group[0].label).to_owned(),
         score: group.iter().map(|one| one.score).sum::<f32>() / group.len() as f32,
         start: group[0].start,
         end: group[group.len() - 1].end,
         index: None,
     };
-    entities.chunk_by(joins).map(group).collect()
-}
-
-fn name(label: &str) -> &str {
-    label.strip_prefix("B-").or_else(|| label.strip_prefix("I-")).unwrap_or(label)
+    entities.chunk_by(|before, after| joins(&before.label, &after.label)).map(group).collect()
 }
 
 /// Of entities that overlap the longer one stays, then the surer.

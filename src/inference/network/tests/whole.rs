@@ -52,6 +52,15 @@ fn what_a_folder_lacks_is_noted() {
     assert_eq!(described.labels, ["LABEL_0", "LABEL_1", "LABEL_2"]);
     assert!(described.notes.iter().any(|note| note.contains("LABEL_0")), "{:?}", described.notes);
 
+    // A score from which labels hold means something only where several may.
+    config["threshold"] = serde_json::json!(0.25);
+    for (problem, threshold) in [("single_label_classification", None), ("multi_label_classification", Some(0.25))] {
+        config["problem_type"] = problem.into();
+        std::fs::write(&path, config.to_string()).unwrap();
+        assert_eq!(open(place.path()).unwrap().described().threshold, threshold, "{problem}");
+    }
+    config["threshold"] = "none".into();
+
     config["architectures"] = serde_json::json!(["BertForMultipleChoice"]);
     std::fs::write(&path, config.to_string()).unwrap();
     let encoder = open(place.path()).unwrap();
