@@ -179,6 +179,13 @@ impl Encoder {
         &self.described
     }
 
+    /// Bytes that a model thread needs beside the weights at most, whatever the texts: its layers' buffers, without what heads and
+    /// answers take. `None` for a family for which that is not known.
+    pub fn activations(&self) -> Result<Option<usize>, InferenceError> {
+        let longest = self.max_tokens();
+        Ok(self.shared.backbone.lease()?.network.activations(self.options.token_budget.max(longest), longest))
+    }
+
     /// Numbers in an embedding.
     pub fn dimensions(&self) -> usize {
         self.shared.backbone.hidden

@@ -24,6 +24,7 @@ mod ops;
 mod registry;
 mod results;
 pub mod seq2seq;
+pub mod stock;
 pub mod template;
 mod tokenizer;
 pub mod weights;

@@ -175,3 +175,20 @@ async fn a_folder_that_has_changed_is_not_read_again() {
     std::fs::write(folder.path().join("config.json"), config).unwrap();
     one.answer_texts(Head::Embed, texts(), Cut::default()).await.unwrap();
 }
+
+/// Would catch: a figure that batches exceed, one that is far above what they take.
+#[tokio::test]
+async fn activations_are_what_was_told_before() {
+    for (name, token_budget) in [("one", 512), ("many", 64), ("one", 1)] {
+        let encoder = open(name, &Options { threads: Threads::Exactly(1), token_budget, ..plain() });
+        let told = encoder.activations().unwrap().unwrap();
+        let long = "good bad film ".repeat(encoder.max_tokens());
+        // Texts of all lengths, batches of all sizes, more than once.
+        let texts: Vec<Text> = (0..200).map(|i| Text::from(long[..long.len() * (i % 20 + 1) / 20].to_owned())).collect();
+        for count in [1, 3, 200, 50] {
+            encoder.answer_texts(Head::Embed, texts[200 - count..].to_vec(), Cut::default()).await.unwrap();
+        }
+        let counted = encoder.shared.backbone.lease().unwrap().scratch().bytes();
+        assert!(counted <= told && counted * 3 > told * 2, "{name}, {token_budget}: told {told}, counted {counted}");
+    }
+}
