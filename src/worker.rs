@@ -12,7 +12,7 @@ mod watch;
 use crate::admin::{self, AdminState, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
 use crate::flow::Budget;
-use crate::inference::{Options, Registry, Results};
+use crate::inference::{Memory, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop};
 use crate::pipeline::{self, Ended, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
@@ -46,8 +46,13 @@ pub async fn run(
         move || status::gauges(&board)
     }));
     let results = Results::new(config.models.result_cache_mb << 20);
-    let registry = Registry::new(Options { results: results.clone(), ..Options::default() });
-    telemetry.metrics.follow_models(Arc::new(move || status::models(&results)));
+    let memory = match config.models.memory_budget_mb {
+        0 => Memory::default(),
+        limit => Memory::limited(limit << 20),
+    };
+    let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
+    let registry = Registry::new(options);
+    telemetry.metrics.follow_models(Arc::new(move || status::models(&results, &memory)));
     let functions = Arc::new(functions::Functions::default());
     functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
     let listener = tokio::net::TcpListener::bind(config.admin.listen)

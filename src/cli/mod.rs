@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod adopt;
+mod bench;
 mod call;
 pub mod check;
 mod common;
@@ -57,6 +58,8 @@ enum Command {
     Parity(parity::Args),
     /// List models, look at one, fetch or import one.
     Models(models::Args),
+    /// Measure what a model costs on this machine.
+    Bench(bench::Args),
     /// Make a classifier of texts out of an encoder and labelled texts, or a language model out of texts.
     Train(Box<train::causal::Command>),
 }
@@ -75,6 +78,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,
         Command::Migrate(args) => migrate::run(args, &env).await.map(|()| Exit::Done),

@@ -13,6 +13,10 @@ pub struct Models {
     /// Memory for answers of encoders that are kept, MB of 2^20 bytes, over all models. Default 0: none. A text that was asked before is
     /// then not computed again, and its answer has the same bits. Worth it where texts repeat.
     pub result_cache_mb: usize,
+    /// Memory for the networks that are loaded at the same time, MB of 2^20 bytes. Default 0: no limit. When another model needs the
+    /// room, the one that was not used for the longest time goes, and is read again at its next call; never one in use, nor one of a
+    /// pipeline with `pin = true`.
+    pub memory_budget_mb: usize,
     by_name: BTreeMap<String, Model>,
 }
 
@@ -41,7 +45,7 @@ impl DerefMut for Models {
 }
 
 /// The settings; no model can have such a name.
-pub(super) const SETTINGS: [&str; 1] = ["result_cache_mb"];
+pub(super) const SETTINGS: [&str; 2] = ["result_cache_mb", "memory_budget_mb"];
 
 /// What stands under a name: a model's table, or a setting that is not known.
 enum Given {
@@ -103,6 +107,7 @@ impl<'de> Deserialize<'de> for Models {
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "result_cache_mb" => models.result_cache_mb = map.next_value()?,
+                        "memory_budget_mb" => models.memory_budget_mb = map.next_value()?,
                         _ => match map.next_value()? {
                             Given::Model(model) => _ = models.by_name.insert(key, model),
                             Given::Else => {

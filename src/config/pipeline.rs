@@ -26,6 +26,10 @@ pub struct Pipeline {
     /// A name of `[models.NAME]`; functions without a model leave it out.
     #[serde(default)]
     pub model: Option<String>,
+    /// Keeps the pipeline's models in memory, whatever others need; see `memory_budget_mb` under `[models]`. Default: false.
+    // It changes no answer, so that it is no part of what records say of their configuration.
+    #[serde(default, skip_serializing)]
+    pub pin: bool,
     /// Where predictions go. Default: `NAME.predictions`.
     #[serde(default)]
     pub output_topic: Option<String>,

@@ -125,6 +125,9 @@ fn the_digest_follows_the_pipeline_and_secrets_stay_hidden() {
     let one = digest(SMALL);
     let two = digest(&SMALL.replace("\"in\"", "\"other\""));
     assert!(one.len() == 12 && one != two);
+    // Where a model is held changes no answer.
+    let pinned = SMALL.replace("topic = \"in\"", "topic = \"in\"\npin = true");
+    assert!(parse(&pinned).unwrap().pipeline[0].pin && digest(&pinned) == one);
     let config = parse("[postgres]\nurl = \"postgres://u:hunter2@h/d\"\n").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
@@ -196,7 +199,8 @@ fn every_variable_of_a_section_leads_somewhere() {
 #[test]
 fn settings_of_models_stand_beside_them() {
     let config = parse("[models]\nresult_cache_mb = 16\n[models.pinned-one]\npath = \"m\"\n").unwrap();
-    assert_eq!((config.models.result_cache_mb, config.models.len()), (16, 1));
+    assert_eq!((config.models.result_cache_mb, config.models.memory_budget_mb, config.models.len()), (16, 0, 1));
+    assert_eq!(parse("[models]\nmemory_budget_mb = 300\n").unwrap().models.memory_budget_mb, 300);
     assert_eq!(parse("[models.m]\npath = \"m\"\n").unwrap().models.result_cache_mb, 0);
     for (text, part) in [
         ("result_cache = 16", "did you mean `result_cache_mb`?"),

@@ -4,9 +4,10 @@
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
 use super::contents::contents;
-use super::network::{self, Network};
+use super::memory::{Lease, Memory, Resident};
+use super::network::{self, Network, Scratch};
 use super::tokenizer::{TextTokenizer, max_tokens};
-use super::weights::{Digest, Weights};
+use super::weights::{Digest, Tensors, Weights};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,34 @@ pub enum Pooling {
     FirstToken,
 }
 
-/// What heads stand on.
-pub struct Backbone {
+/// A network in memory, with the buffers of those who ran it.
+pub struct Loaded {
     pub network: Box<dyn Network>,
+    free: Mutex<Vec<Scratch>>,
+}
+
+impl Loaded {
+    fn new(network: Box<dyn Network>) -> Self {
+        Self { network, free: Mutex::default() }
+    }
+
+    /// Buffers for one thread; to be put back when it has read what is in them.
+    pub fn scratch(&self) -> Scratch {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub fn put_back(&self, scratch: Scratch) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+}
+
+/// What heads stand on. The network may have to go while nobody uses it, and is then read again; the rest stays.
+pub struct Backbone {
+    resident: Resident<Loaded>,
+    /// Numbers in a token's vector.
+    pub hidden: usize,
+    /// Ids that have a vector.
+    pub vocabulary: usize,
     pub tokenizer: TextTokenizer,
     /// The id of the mask token, for tokenisers that have one.
     pub mask_token: Option<u32>,
@@ -33,17 +59,69 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    fn load(folder: &Path, config: &ModelConfig, weights: &Weights, contents: Digest) -> Result<Self, InferenceError> {
+    fn load(
+        name: &str,
+        folder: &Path,
+        config: &ModelConfig,
+        weights: &Weights,
+        contents: Digest,
+        memory: &Memory,
+    ) -> Result<Self, InferenceError> {
         let tensors = weights.tensors()?;
-        let network = network::load(config, &tensors)?;
-        let tokenizer = TextTokenizer::open(folder, max_tokens(folder, network.max_tokens())?)?;
-        if tokenizer.vocabulary() > network.vocabulary() {
-            let cause = format!("it has {} tokens, the model only {}", tokenizer.vocabulary(), network.vocabulary());
+        let again = {
+            let (folder, contents) = (folder.to_owned(), contents.clone());
+            move || reload(&folder, &contents)
+        };
+        let first = || read(config, &tensors);
+        let resident = Resident::open(memory, name, size_of::<f32>() * tensors.elements(&[]), first, again)?;
+        let loaded = resident.lease()?;
+        let (hidden, vocabulary) = (loaded.network.hidden(), loaded.network.vocabulary());
+        let tokenizer = TextTokenizer::open(folder, max_tokens(folder, loaded.network.max_tokens())?)?;
+        if tokenizer.vocabulary() > vocabulary {
+            let cause = format!("it has {} tokens, the model only {vocabulary}", tokenizer.vocabulary());
             return Err(InferenceError::Unsupported { path: tokenizer.path().to_owned(), cause });
         }
         let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
-        Ok(Self { network, tokenizer, mask_token, pooling: pooling(folder)?, unread: tensors.unread(), contents })
+        let (unread, pooling) = (tensors.unread(), pooling(folder)?);
+        drop(loaded);
+        Ok(Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents })
     }
+
+    /// Around a network that somebody else has made.
+    #[cfg(test)]
+    pub fn of(network: Box<dyn Network>, tokenizer: TextTokenizer, contents: Digest) -> Self {
+        let (hidden, vocabulary) = (network.hidden(), network.vocabulary());
+        let resident = Resident::fixed(Loaded::new(network), 0);
+        let (mask_token, pooling, unread) = (None, Pooling::Mean, Vec::new());
+        Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents }
+    }
+
+    /// The network, read again where it had to go; blocks meanwhile.
+    pub fn lease(&self) -> Result<Lease<Loaded>, InferenceError> {
+        self.resident.lease()
+    }
+
+    /// Keeps the network in memory from now on.
+    pub fn pin(&self) -> Result<(), InferenceError> {
+        self.resident.pin()
+    }
+}
+
+/// A network, and the bytes of what it has read: each number takes four in memory, however it is stored.
+fn read(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<(Loaded, usize), InferenceError> {
+    let network = network::load(config, tensors)?;
+    Ok((Loaded::new(network), size_of::<f32>() * tensors.elements(&tensors.unread())))
+}
+
+/// The same once more from a folder that must be as it was.
+fn reload(folder: &Path, wanted: &Digest) -> Result<(Loaded, usize), InferenceError> {
+    let (config, weights) = (ModelConfig::open(folder)?, Weights::open(folder, None)?);
+    if contents(folder, weights.digest())? != *wanted {
+        let cause =
+            "its files are others than when the model was opened; start again, so that answers name the model they are of";
+        return Err(InferenceError::Unsupported { path: folder.to_owned(), cause: cause.to_owned() });
+    }
+    read(&config, &weights.tensors()?)
 }
 
 /// The encoders of this process that are in use, by the digest of their contents: what stands beside the weights (configuration,
@@ -62,16 +140,23 @@ impl std::fmt::Debug for Backbones {
 
 impl Backbones {
     /// The encoder of a folder whose weights must have this sha256.
-    pub fn open(&self, folder: &Path, sha256: &str) -> Result<Arc<Backbone>, InferenceError> {
+    pub fn open(&self, name: &str, folder: &Path, sha256: &str, memory: &Memory) -> Result<Arc<Backbone>, InferenceError> {
         let config = ModelConfig::open(folder)?;
         if config.get("backbone").is_some() {
             return Err(config.unsupported("it is a head itself; a head must name a whole model as its backbone".to_owned()));
         }
-        self.get_or_load(folder, &config, &Weights::open(folder, Some(sha256))?)
+        self.get_or_load(name, folder, &config, &Weights::open(folder, Some(sha256))?, memory)
     }
 
     /// The encoder of an open folder; loaded when nobody uses it yet. Others who want the same meanwhile wait.
-    pub fn get_or_load(&self, folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<Arc<Backbone>, InferenceError> {
+    pub fn get_or_load(
+        &self,
+        name: &str,
+        folder: &Path,
+        config: &ModelConfig,
+        weights: &Weights,
+        memory: &Memory,
+    ) -> Result<Arc<Backbone>, InferenceError> {
         let contents = contents(folder, weights.digest())?;
         let slot = {
             let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +168,7 @@ impl Backbones {
         if let Some(backbone) = slot.upgrade() {
             return Ok(backbone);
         }
-        let backbone = Arc::new(Backbone::load(folder, config, weights, contents)?);
+        let backbone = Arc::new(Backbone::load(name, folder, config, weights, contents, memory)?);
         *slot = Arc::downgrade(&backbone);
         Ok(backbone)
     }

@@ -60,13 +60,13 @@ impl Described {
         };
         let labels = sequence.as_ref().or(tokens.as_ref()).map(|labelled| labelled.labels.clone()).unwrap_or_default();
         let number = |key: &str| config.count_or(key, 0).unwrap_or_default();
-        let (network, tokenizer) = (&backbone.network, &backbone.tokenizer);
+        let tokenizer = &backbone.tokenizer;
         Ok(Self {
             family: config.family().unwrap_or_default().to_owned(),
             head,
             layers: number("num_hidden_layers").max(number("n_layers")).max(number("n_layer")),
-            hidden: network.hidden(),
-            vocabulary: network.vocabulary(),
+            hidden: backbone.hidden,
+            vocabulary: backbone.vocabulary,
             max_tokens: tokenizer.max_tokens(),
             parameters: tensors.elements(&unread),
             bytes: weights.bytes(),

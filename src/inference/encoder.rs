@@ -16,7 +16,7 @@ use super::contents::contents;
 use super::described::Described;
 use super::handle::{Handle, Threads};
 use super::heads::Heads;
-use super::network::Scratch;
+use super::memory::Memory;
 use super::ops::softmax;
 use super::results::Results;
 use super::tokenizer::TextTokenizer;
@@ -36,6 +36,8 @@ pub struct Options {
     pub token_budget: usize,
     /// Encoders that are open: models that stand on the same one share its weights.
     pub backbones: Backbones,
+    /// What the models may take.
+    pub memory: Memory,
     /// Answers that are kept. Off by default: whoever measures a model asks it the same texts again.
     pub results: Results,
     /// Whether equal texts of one call are computed once.
@@ -51,6 +53,7 @@ impl Default for Options {
             queue: 64,
             token_budget: 512,
             backbones: Backbones::default(),
+            memory: Memory::default(),
             results: Results::default(),
             merge: true,
             sort: true,
@@ -105,13 +108,13 @@ impl Encoder {
         let tensors = weights.tensors()?;
         let (backbone, heads) = match backbone::named(&config, folder, &weights)? {
             Some(base) => {
-                let backbone = options.backbones.open(&base.folder, &base.sha256)?;
-                let heads = Heads::on_frozen(&config, &tensors, &*backbone.network)?;
+                let backbone = options.backbones.open(name, &base.folder, &base.sha256, &options.memory)?;
+                let heads = Heads::on_frozen(&config, &tensors, &*backbone.lease()?.network)?;
                 (backbone, heads)
             }
             None => {
-                let backbone = options.backbones.get_or_load(folder, &config, &weights)?;
-                let heads = Heads::load(&config, &tensors, &*backbone.network)?;
+                let backbone = options.backbones.get_or_load(name, folder, &config, &weights, &options.memory)?;
+                let heads = Heads::load(&config, &tensors, &*backbone.lease()?.network)?;
                 (backbone, heads)
             }
         };
@@ -121,7 +124,7 @@ impl Encoder {
         let contents = Digest::of(format!("{} {}", own.as_str(), backbone.contents.as_str()).as_bytes());
         let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget, sorted: options.sort });
         let engine = Arc::clone(&shared);
-        let build = move || Engine { shared: Arc::clone(&engine), scratch: Scratch::default() };
+        let build = move || Engine { shared: Arc::clone(&engine) };
         let handle = Handle::start(name, options.threads, options.queue, build)?;
         let digest = weights.digest().clone();
         Ok(Self {
@@ -138,6 +141,11 @@ impl Encoder {
     /// Opens another model as this one was opened; if it stands on the same encoder, they share it.
     pub fn open_beside(&self, name: &str, folder: &Path) -> Result<Self, InferenceError> {
         Self::open(name, folder, None, &self.options)
+    }
+
+    /// Keeps the network in memory, whatever other models need. An error when it does not fit beside those that are pinned already.
+    pub fn pin(&self) -> Result<(), InferenceError> {
+        self.shared.backbone.pin()
     }
 
     /// `name@digest12`.
@@ -171,9 +179,16 @@ impl Encoder {
         &self.described
     }
 
+    /// Bytes that a model thread needs beside the weights at most, whatever the texts: its layers' buffers, without what heads and
+    /// answers take. `None` for a family for which that is not known.
+    pub fn activations(&self) -> Result<Option<usize>, InferenceError> {
+        let longest = self.max_tokens();
+        Ok(self.shared.backbone.lease()?.network.activations(self.options.token_budget.max(longest), longest))
+    }
+
     /// Numbers in an embedding.
     pub fn dimensions(&self) -> usize {
-        self.shared.backbone.network.hidden()
+        self.shared.backbone.hidden
     }
 
     /// The sequence head's labels in the order of its scores; `None` for a model without that head.

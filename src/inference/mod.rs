@@ -18,12 +18,14 @@ pub mod generate;
 mod handle;
 mod heads;
 pub mod import;
+mod memory;
 pub mod network;
 pub(crate) mod ops;
 mod pieces;
 mod registry;
 mod results;
 pub mod seq2seq;
+pub mod stock;
 pub mod template;
 mod tokenizer;
 pub mod weights;
@@ -33,6 +35,7 @@ pub use checkpoint::Problem;
 pub use described::Described;
 pub use encoder::{Answer, Encoder, Head, Options, Together, best, scores};
 pub use handle::{Handle, Model, Threads};
+pub use memory::{Held, Memory};
 pub use pieces::{joins, piece_label};
 pub use registry::Registry;
 pub use results::{Counts, Results};
@@ -67,9 +70,20 @@ pub enum InferenceError {
     /// An input made the model fail or panic; the model itself goes on.
     #[error("the model failed on its input: {0}")]
     Poison(String),
+    /// A model that cannot be loaded beside what has to stay.
+    #[error(
+        "the model `{name}` needs {bytes} bytes of memory, and models may take {limit} (`memory_budget_mb` under [models]){beside}; raise it, or pin fewer",
+        beside = beside(*pinned)
+    )]
+    NoRoom { name: String, bytes: usize, pinned: usize, limit: usize },
     /// The model threads are gone, or could not be started.
     #[error("the model threads are not running: {0}")]
     Closed(String),
+}
+
+/// What an error says of those that are pinned.
+fn beside(pinned: usize) -> String {
+    if pinned == 0 { String::new() } else { format!(", {pinned} bytes of it for those that are pinned") }
 }
 
 /// Keeps candle and rayon from starting threads of their own: one compute thread a model thread is the fastest arrangement, and

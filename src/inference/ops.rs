@@ -184,6 +184,8 @@ impl Linear {
 /// `rows` times the bias.
 fn biases(rows: usize, bias: &[f32], out: &mut Vec<f32>) {
     out.clear();
+    // Exactly, so that the memory of a batch can be told before it runs.
+    out.reserve_exact(rows * bias.len());
     for _ in 0..rows {
         out.extend_from_slice(bias);
     }
@@ -282,6 +284,7 @@ pub fn attention(
     scores: &mut Vec<f32>,
 ) {
     let size = hidden / heads;
+    scores.reserve_exact((len * len).saturating_sub(scores.len()));
     scores.resize(len * len, 0.0);
     let base = start * 3 * hidden;
     for head in 0..heads {

@@ -33,7 +33,8 @@ impl Registry {
 
     /// The same for a causal network with its vocabulary and its template.
     pub fn writer(&self, name: &str, folder: &Path, expected: Option<&str>) -> Result<Arc<Writer>, InferenceError> {
-        let options = causal::Options { threads: self.options.threads, ..causal::Options::default() };
+        let options =
+            causal::Options { threads: self.options.threads, memory: self.options.memory.clone(), ..causal::Options::default() };
         let open = || Writer::open(name, folder, expected, &options);
         opened(&self.writers, name, folder, expected, open, Writer::digest)
     }

@@ -33,6 +33,8 @@ pub enum Metric {
     CacheHits,
     CacheMisses,
     CacheBytes,
+    ModelBytes,
+    ModelUnloads,
 }
 
 impl Metric {
@@ -57,6 +59,8 @@ impl Metric {
             Metric::CacheHits => "millrace_result_cache_hits_total",
             Metric::CacheMisses => "millrace_result_cache_misses_total",
             Metric::CacheBytes => "millrace_result_cache_bytes",
+            Metric::ModelBytes => "millrace_model_loaded_bytes",
+            Metric::ModelUnloads => "millrace_model_unloads_total",
         }
     }
 }
@@ -81,13 +85,24 @@ pub struct PartitionGauges {
 type Held = dyn Fn() -> BTreeMap<String, Vec<PartitionGauges>> + Send + Sync;
 
 /// What the models of this worker hold, and how often they were spared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelGauges {
     /// Answers that were kept, and those that had to be computed.
     pub cache_hits: u64,
     pub cache_misses: u64,
     /// Memory of the answers that are kept now.
     pub cache_bytes: u64,
+    /// By the name under which a network was opened first.
+    pub loaded: BTreeMap<String, LoadedModel>,
+}
+
+/// A network that is loaded now, or was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadedModel {
+    /// Its memory; 0 when it is not loaded.
+    pub bytes: u64,
+    /// How often it had to make room for another.
+    pub unloads: u64,
 }
 
 /// The instruments; share it in an `Arc`.
@@ -257,6 +272,16 @@ impl Metrics {
         self.observed_total(Metric::CacheHits, &now, |of| of.cache_hits);
         self.observed_total(Metric::CacheMisses, &now, |of| of.cache_misses);
         self.observed(Metric::CacheBytes, &now, |of| of.cache_bytes);
+        let all = now.clone();
+        let observe = move |observer: &dyn AsyncInstrument<u64>| {
+            all().loaded.iter().for_each(|(model, of)| observer.observe(of.bytes, &[label("model", model)]));
+        };
+        self.meter.u64_observable_gauge(Metric::ModelBytes.name()).with_callback(observe).build();
+        let observe = move |observer: &dyn AsyncInstrument<u64>| {
+            now().loaded.iter().for_each(|(model, of)| observer.observe(of.unloads, &[label("model", model)]));
+        };
+        let name = Metric::ModelUnloads.name().trim_end_matches("_total");
+        self.meter.u64_observable_counter(name).with_callback(observe).build();
     }
 
     fn observed(&self, metric: Metric, now: &Arc<dyn Fn() -> ModelGauges + Send + Sync>, of: fn(&ModelGauges) -> u64) {
@@ -344,11 +369,21 @@ mod tests {
     #[test]
     fn models_are_looked_at_when_somebody_reads() {
         let metrics = Metrics::new().unwrap();
-        metrics.follow_models(Arc::new(|| ModelGauges { cache_hits: 3, cache_misses: 2, cache_bytes: 1000 }));
+        metrics.follow_models(Arc::new(|| ModelGauges {
+            cache_hits: 3,
+            cache_misses: 2,
+            cache_bytes: 1000,
+            loaded: [("m".to_owned(), LoadedModel { bytes: 77, unloads: 5 }), ("n".to_owned(), LoadedModel::default())].into(),
+        }));
         let text = metrics.render().unwrap();
-        for line in
-            ["millrace_result_cache_hits_total 3", "millrace_result_cache_misses_total 2", "millrace_result_cache_bytes 1000"]
-        {
+        for line in [
+            "millrace_result_cache_hits_total 3",
+            "millrace_result_cache_misses_total 2",
+            "millrace_result_cache_bytes 1000",
+            "millrace_model_loaded_bytes{model=\"m\"} 77",
+            "millrace_model_loaded_bytes{model=\"n\"} 0",
+            "millrace_model_unloads_total{model=\"m\"} 5",
+        ] {
             assert!(text.contains(line), "{text}");
         }
     }

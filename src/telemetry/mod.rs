@@ -8,7 +8,7 @@ mod otlp;
 mod panics;
 mod spans;
 
-pub use metrics::{Metric, Metrics, ModelGauges, PartitionGauges};
+pub use metrics::{LoadedModel, Metric, Metrics, ModelGauges, PartitionGauges};
 pub use panics::hide_panic_messages;
 pub use spans::{Slice, Span, Spans, traced};
 

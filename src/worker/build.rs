@@ -39,7 +39,11 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
     };
     let encoder = || {
         let (name, path, digest) = model()?;
-        Ok::<_, anyhow::Error>(registry.encoder(name, path, digest)?)
+        let encoder = registry.encoder(name, path, digest)?;
+        if pipeline.pin {
+            encoder.pin()?;
+        }
+        Ok::<_, anyhow::Error>(encoder)
     };
     let options = &pipeline.options;
     Ok(match pipeline.function.as_str() {
@@ -47,7 +51,11 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
         "generate" => {
             let (name, path, digest) = model()?;
-            Arc::new(Generate::new(registry.writer(name, path, digest)?, options).map_err(|error| anyhow!(error))?)
+            let writer = registry.writer(name, path, digest)?;
+            if pipeline.pin {
+                writer.pin()?;
+            }
+            Arc::new(Generate::new(writer, options).map_err(|error| anyhow!(error))?)
         }
         "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
         "risk" => {
@@ -62,7 +70,9 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
             // A name of a section, or of a place for models.
             let named = |name: &str| {
                 let model = locate(config, name, &places).map_err(|error| format!("{error:#}"))?;
-                registry.encoder(name, &model.folder, model.digest.as_deref()).map_err(|error| error.to_string())
+                let encoder = registry.encoder(name, &model.folder, model.digest.as_deref());
+                let pinned = encoder.and_then(|encoder| if pipeline.pin { encoder.pin().map(|()| encoder) } else { Ok(encoder) });
+                pinned.map_err(|error| error.to_string())
             };
             Arc::new(reply::load(encoder()?, options, &config.base, &named).map_err(|error| anyhow!(error))?)
         }

@@ -1,9 +1,9 @@
 //! From what a pipeline tells of a partition to the status page and the gauges.
 
 use crate::admin::{PartitionStatus, StatusBoard};
-use crate::inference::Results;
+use crate::inference::{Memory, Results};
 use crate::pipeline::PartitionView;
-use crate::telemetry::{ModelGauges, PartitionGauges};
+use crate::telemetry::{LoadedModel, ModelGauges, PartitionGauges};
 use std::collections::BTreeMap;
 
 /// `end` is the end of the log as Kafka last told it; `before` is what was last said of this partition.
@@ -45,9 +45,16 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
 }
 
 /// What the models hold now.
-pub fn models(results: &Results) -> ModelGauges {
+pub fn models(results: &Results, memory: &Memory) -> ModelGauges {
     let counts = results.counts();
-    ModelGauges { cache_hits: counts.hits, cache_misses: counts.misses, cache_bytes: counts.bytes as u64 }
+    // Two models of one name in different folders are one line.
+    let mut loaded: BTreeMap<String, LoadedModel> = BTreeMap::new();
+    for held in memory.held() {
+        let of = loaded.entry(held.name).or_default();
+        of.bytes += if held.loaded { held.bytes as u64 } else { 0 };
+        of.unloads += held.unloads;
+    }
+    ModelGauges { cache_hits: counts.hits, cache_misses: counts.misses, cache_bytes: counts.bytes as u64, loaded }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ fn encoder(name: &str, folder: &Path) -> Result<Value> {
     Ok(json!({
         "family": family, "digest": encoder.digest().as_str(), "head": head.unwrap_or("none: vectors of texts"), "labels": labels,
         "layers": layers, "hidden": hidden, "vocabulary": vocabulary, "max_tokens": max_tokens, "parameters": parameters,
-        "bytes_on_disk": bytes, "unused_tensors": unread, "sample": sample, "notes": notes,
+        "bytes_on_disk": bytes, "bytes_of_activations": encoder.activations()?, "unused_tensors": unread, "sample": sample, "notes": notes,
     }))
 }
 

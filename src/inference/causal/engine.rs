@@ -42,6 +42,11 @@ impl Engine {
         Self { lane, running: Vec::new(), searching: Vec::new() }
     }
 
+    /// The cache and the buffers, when nothing is in work.
+    pub(super) fn into_lane(self) -> Lane {
+        self.lane
+    }
+
     /// Texts in work.
     pub(super) fn running(&self) -> usize {
         self.running.len() + self.searching.len()

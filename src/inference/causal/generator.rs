@@ -2,14 +2,16 @@
 //! as if it were alone.
 
 use super::blocks::{BLOCK, Blocks};
-use super::engine::Engine;
 use super::job::Job;
 use super::lane::{Lane, Remembered};
 use super::model::Causal;
-use super::worker::{Queue, work};
+use super::spec::Spec;
+use super::worker::{Loaded, Queue, work};
 use crate::inference::InferenceError;
 use crate::inference::handle::Threads;
-use crate::inference::weights::{Digest, Weights};
+use crate::inference::memory::{Memory, Resident};
+use crate::inference::weights::{Digest, Tensors, Weights};
+use serde_json::Value;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
@@ -29,11 +31,42 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Tokens that go through the network together: all texts that are written, and parts of new prompts.
     pub token_budget: usize,
+    /// What the models may take.
+    pub memory: Memory,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: Threads::default(), queue: 64, cache_bytes: 256 << 20, token_budget: 256 }
+        Self { threads: Threads::default(), queue: 64, cache_bytes: 256 << 20, token_budget: 256, memory: Memory::default() }
+    }
+}
+
+/// How the cache is shared out.
+#[derive(Clone, Copy)]
+struct Shares {
+    threads: usize,
+    /// Blocks of one thread.
+    blocks: usize,
+    /// Blocks that `cache_bytes` holds, whatever the threads.
+    room: usize,
+    /// Bytes of a block.
+    block: usize,
+}
+
+impl Shares {
+    fn new(spec: &Spec, options: &Options) -> Self {
+        let block = Blocks::block_bytes(spec);
+        let room = (options.cache_bytes / block).max(1);
+        let longest = Blocks::needed(spec.max_positions);
+        // What a text may be long does not depend on how many cores a machine has.
+        let threads = options.threads.count().min((room / longest).max(1));
+        // More than 64 of the longest texts a thread would never be used.
+        Self { threads, blocks: (room / threads).clamp(1, 64 * longest), room, block }
+    }
+
+    /// When all blocks are in use.
+    fn bytes(self) -> usize {
+        self.blocks * self.block * self.threads
     }
 }
 
@@ -52,55 +85,74 @@ pub struct Bytes {
 pub struct Generator {
     id: String,
     digest: Digest,
-    model: Arc<Causal>,
+    resident: Arc<Resident<Loaded>>,
+    vocabulary: usize,
+    max_positions: usize,
+    /// Bytes of the weights.
+    weights: usize,
     pub(super) queue: mpsc::Sender<Job>,
     remembered: Remembered,
-    /// Blocks of one thread.
-    blocks: usize,
-    threads: usize,
-    /// Blocks that `cache_bytes` holds, whatever the threads.
-    room: usize,
+    shares: Shares,
 }
 
 impl Generator {
     /// Opens a Hugging Face folder. Blocks while it reads. `expected` is the sha256 of the weights, at least 12 digits of it.
     pub fn open(name: &str, folder: &Path, expected: Option<&str>, options: &Options) -> Result<Self, InferenceError> {
-        let path = folder.join("config.json");
-        let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
-        let config = serde_json::from_slice(&bytes).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() })?;
         let weights = Weights::open(folder, expected)?;
         let tensors = weights.tensors()?;
-        let model = Causal::load(&config, &tensors)?;
-        if let Some(name) = model.missing_head() {
-            return Err(InferenceError::MissingTensor { path: tensors.path().to_owned(), name: name.to_owned() });
-        }
-        Self::start(name, model, weights.digest().clone(), options)
+        let config = config(folder)?;
+        let spec =
+            Spec::read(&config).map_err(|cause| InferenceError::Unsupported { path: folder.join("config.json"), cause })?;
+        let (shares, digest) = (Shares::new(&spec, options), weights.digest().clone());
+        let again = {
+            let (folder, digest, wanted) = (folder.to_owned(), digest.clone(), config.clone());
+            move || reload(&folder, &digest, &wanted, shares)
+        };
+        let bytes = tensors.elements(&[]) * size_of::<f32>() + shares.bytes();
+        let resident = Resident::open(&options.memory, name, bytes, || read(&config, &tensors, shares), again)?;
+        Self::run(name, resident, digest, shares, options)
     }
 
-    /// Starts the threads of a network that is loaded already. `digest` is that of its weights.
+    /// Starts the threads of a network that is loaded already, and stays so. `digest` is that of its weights.
     pub fn start(name: &str, model: Causal, digest: Digest, options: &Options) -> Result<Self, InferenceError> {
         if let Some(tensor) = model.missing_head() {
             return Err(InferenceError::Poison(format!("{name} has no tensor `{tensor}`, so that it cannot write")));
         }
-        let model = Arc::new(model);
-        let room = (options.cache_bytes / Blocks::block_bytes(model.spec())).max(1);
-        let longest = Blocks::needed(model.max_positions());
-        // What a text may be long does not depend on how many cores a machine has.
-        let threads = options.threads.count().min((room / longest).max(1));
-        // More than 64 of the longest texts a thread would never be used.
-        let blocks = (room / threads).clamp(1, 64 * longest);
+        let shares = Shares::new(model.spec(), options);
+        let bytes = model.bytes() + shares.bytes();
+        Self::run(name, Resident::fixed(Loaded::new(model), bytes), digest, shares, options)
+    }
+
+    fn run(
+        name: &str,
+        resident: Resident<Loaded>,
+        digest: Digest,
+        shares: Shares,
+        options: &Options,
+    ) -> Result<Self, InferenceError> {
+        let (vocabulary, max_positions, weights) = {
+            let loaded = resident.lease()?;
+            (loaded.model.vocabulary(), loaded.model.max_positions(), loaded.model.bytes())
+        };
         let (sender, receiver) = mpsc::channel(options.queue.max(1));
-        let queue = Arc::new(Queue::new(receiver, threads));
-        let remembered = Remembered::default();
-        for index in 0..threads {
-            let (queue, model, remembered) = (Arc::clone(&queue), Arc::clone(&model), Arc::clone(&remembered));
+        let queue = Arc::new(Queue::new(receiver, shares.threads));
+        let (remembered, resident) = (Remembered::default(), Arc::new(resident));
+        for index in 0..shares.threads {
+            let (queue, resident, remembered) = (Arc::clone(&queue), Arc::clone(&resident), Arc::clone(&remembered));
             let budget = options.token_budget;
+            let lane = move |model| Lane::new(model, shares.blocks, budget, Arc::clone(&remembered));
             std::thread::Builder::new()
                 .name(format!("{name}-{index}"))
-                .spawn(move || work(&queue, index, Engine::new(Lane::new(model, blocks, budget, remembered))))
+                .spawn(move || work(&queue, index, &resident, lane))
                 .map_err(|e| InferenceError::Closed(e.to_string()))?;
         }
-        Ok(Self { id: format!("{name}@{}", digest.short()), digest, model, queue: sender, remembered, blocks, threads, room })
+        let id = format!("{name}@{}", digest.short());
+        Ok(Self { id, digest, resident, vocabulary, max_positions, weights, queue: sender, remembered, shares })
+    }
+
+    /// Keeps the network in memory, whatever other models need. An error when it does not fit beside those that are pinned already.
+    pub fn pin(&self) -> Result<(), InferenceError> {
+        self.resident.pin()
     }
 
     /// `name@digest12`.
@@ -113,30 +165,29 @@ impl Generator {
     }
 
     pub fn vocabulary(&self) -> usize {
-        self.model.vocabulary()
+        self.vocabulary
     }
 
     /// Tokens of a text at most, prompt and new ones.
     pub fn max_positions(&self) -> usize {
-        self.model.max_positions()
+        self.max_positions
     }
 
     /// Tokens of a text at most for which there are positions and cache. The same for any number of threads.
     pub fn room(&self) -> usize {
-        self.max_positions().min(self.room * BLOCK)
+        self.max_positions.min(self.shares.room * BLOCK)
     }
 
     /// Tokens of a prompt at most, behind which `more` tokens come, and the same again in `others` texts that share it.
     pub fn room_for(&self, more: usize, others: usize) -> usize {
         // Another text takes what it writes, and the block that the prompt has begun.
         let beside = others.saturating_mul(more.next_multiple_of(BLOCK) + BLOCK);
-        let cached = (self.room * BLOCK).saturating_sub(beside);
+        let cached = (self.shares.room * BLOCK).saturating_sub(beside);
         self.max_positions().min(cached).saturating_sub(more)
     }
 
     pub fn bytes(&self) -> Bytes {
-        let block = Blocks::block_bytes(self.model.spec());
-        Bytes { weights: self.model.bytes(), token: block / BLOCK, cache: self.blocks * block * self.threads }
+        Bytes { weights: self.weights, token: self.shares.block / BLOCK, cache: self.shares.bytes() }
     }
 
     /// Keeps the keys and values of these ids, such as the beginning of a template: texts that begin with them do not compute them
@@ -166,7 +217,7 @@ impl Generator {
     /// Whether a text of so many tokens, which begins with `ids`, can ever run.
     pub(super) fn check(&self, ids: &[u32], tokens: usize, blocks: usize) -> Result<(), InferenceError> {
         self.known(ids)?;
-        let (most, room) = (self.max_positions(), self.blocks);
+        let (most, room) = (self.max_positions(), self.shares.blocks);
         if ids.is_empty() {
             return Err(InferenceError::Poison("a text without ids; at least 1 is expected".to_owned()));
         }
@@ -181,4 +232,30 @@ impl Generator {
         }
         Ok(())
     }
+}
+
+fn config(folder: &Path) -> Result<Value, InferenceError> {
+    let path = folder.join("config.json");
+    let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
+    serde_json::from_slice(&bytes).map_err(|e| InferenceError::Malformed { path, cause: e.to_string() })
+}
+
+/// A network that can write, and what it takes with its cache.
+fn read(config: &Value, tensors: &Tensors<'_>, shares: Shares) -> Result<(Loaded, usize), InferenceError> {
+    let model = Causal::load(config, tensors)?;
+    if let Some(name) = model.missing_head() {
+        return Err(InferenceError::MissingTensor { path: tensors.path().to_owned(), name: name.to_owned() });
+    }
+    let bytes = model.bytes() + shares.bytes();
+    Ok((Loaded::new(model), bytes))
+}
+
+/// The same once more from a folder that must be as it was.
+fn reload(folder: &Path, digest: &Digest, wanted: &Value, shares: Shares) -> Result<(Loaded, usize), InferenceError> {
+    let (config, weights) = (config(folder)?, Weights::open(folder, Some(digest.as_str()))?);
+    if config != *wanted {
+        let cause = "it is another than when the model was opened; start again".to_owned();
+        return Err(InferenceError::Unsupported { path: folder.join("config.json"), cause });
+    }
+    read(&config, &weights.tensors()?, shares)
 }

@@ -7,7 +7,7 @@ use crate::inference::backbone::{Backbone, Pooling};
 use crate::inference::batch;
 use crate::inference::handle::Model;
 use crate::inference::heads::{Heads, Labelled, Rows, mean};
-use crate::inference::network::{Scratch, Sequence};
+use crate::inference::network::{Network, Sequence};
 use crate::inference::tokenizer::{Cut, Text, Tokens};
 use std::sync::Arc;
 
@@ -39,7 +39,6 @@ pub struct Reply {
 /// A model thread.
 pub struct Engine {
     pub shared: Arc<Shared>,
-    pub scratch: Scratch,
 }
 
 impl Model for Engine {
@@ -59,14 +58,18 @@ impl Model for Engine {
         };
         let mut answers: Vec<Answer> =
             tokens.iter().map(|t| Answer { values: Vec::new(), tokens: t.ids.len(), truncated: t.truncated }).collect();
+        let loaded = self.shared.backbone.lease()?;
+        let mut scratch = loaded.scratch();
         for batch in self.shared.batches(&tokens) {
             let texts: Vec<Sequence<'_>> =
                 batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
-            let values = self.shared.values(head, &texts, &mut self.scratch)?;
+            loaded.network.encode(&texts, &mut scratch)?;
+            let values = self.shared.read(head, &*loaded.network, &texts, &scratch.x)?;
             for (index, values) in batch.into_iter().zip(values) {
                 answers[index].values = values;
             }
         }
+        loaded.put_back(scratch);
         match answers.iter().any(|a| a.values.iter().any(|v| !v.is_finite())) {
             true => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
             false => Ok(Reply { answers, ..Reply::default() }),
@@ -89,15 +92,14 @@ impl Shared {
         }
     }
 
-    /// One vector a text.
-    fn values(&self, head: Head, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>, InferenceError> {
-        self.backbone.network.encode(texts, scratch)?;
-        self.read(head, texts, &scratch.x)
-    }
-
-    /// The same from what the network left, `[total_tokens, hidden]`.
-    pub fn read(&self, head: Head, texts: &[Sequence<'_>], x: &[f32]) -> Result<Vec<Vec<f32>>, InferenceError> {
-        let network = &*self.backbone.network;
+    /// One vector a text from what the network left, `[total_tokens, hidden]`.
+    pub fn read(
+        &self,
+        head: Head,
+        network: &dyn Network,
+        texts: &[Sequence<'_>],
+        x: &[f32],
+    ) -> Result<Vec<Vec<f32>>, InferenceError> {
         let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
         let logits = |labelled: &Labelled| match labelled.head.rows {
             Rows::Embedding => {
@@ -129,7 +131,7 @@ impl Shared {
 
     /// Pooled vectors of length 1.
     fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
-        let hidden = self.backbone.network.hidden();
+        let hidden = self.backbone.hidden;
         let mut rest = x;
         let one = |text: &Sequence<'_>| {
             let (rows, after) = rest.split_at(text.ids.len() * hidden);

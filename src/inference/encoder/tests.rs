@@ -105,3 +105,90 @@ fn equal_weights_under_another_configuration_are_another_model() {
     assert_ne!(bits(&a), bits(&c));
     assert_eq!((results.counts().hits, results.counts().misses), (1, 2));
 }
+
+fn loaded(memory: &Memory) -> Vec<String> {
+    memory.held().into_iter().filter(|of| of.loaded).map(|of| of.name).collect()
+}
+
+/// Would catch: a budget that is not held, a model that comes back with other numbers, a head that is forgotten with its network.
+#[tokio::test]
+async fn a_model_goes_for_another_and_comes_back_with_the_same_bits() {
+    let free = Options { memory: Memory::default(), ..plain() };
+    let (one, many) = (open("one", &free), open("many", &free));
+    let texts = texts();
+    let reference = bits(&one.answer_texts(Head::Classify, texts.clone(), Cut::default()).await.unwrap());
+    let bytes: Vec<usize> = free.memory.held().iter().map(|of| of.bytes).collect();
+    assert!(bytes.iter().all(|of| *of > 10_000) && loaded(&free.memory) == ["one", "many"]);
+    drop((one, many));
+
+    // Room for either, and not for both; a model is admitted by all tensors of its file, its head's too.
+    let tight = Options { memory: Memory::limited(bytes[0] + bytes[1] - 1), ..plain() };
+    let (one, many) = (open("one", &tight), open("many", &tight));
+    assert_eq!(loaded(&tight.memory), ["many"]);
+    for round in 1..4 {
+        let again = one.answer_texts(Head::Classify, texts.clone(), Cut::default()).await.unwrap();
+        assert_eq!((bits(&again), loaded(&tight.memory)), (reference.clone(), vec!["one".to_owned()]));
+        many.answer_texts(Head::Embed, texts.clone(), Cut::default()).await.unwrap();
+        assert_eq!(loaded(&tight.memory), ["many"]);
+        assert_eq!(tight.memory.held().iter().map(|of| of.unloads).collect::<Vec<_>>(), [round + 1, round]);
+    }
+    assert!(one.labels().is_some() && one.max_tokens() > 0);
+    // Both at once wait for each other, and all are answered.
+    let ask = |model| Encoder::answer_texts(model, Head::Classify, texts.clone(), Cut::default());
+    for answers in futures_util::future::join_all([ask(&one), ask(&many), ask(&one), ask(&many)]).await {
+        answers.unwrap();
+    }
+
+    one.pin().unwrap();
+    let refused = many.answer_texts(Head::Embed, texts, Cut::default()).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("`many`") && refused.contains(&bytes[0].to_string()) && loaded(&tight.memory) == ["one"],
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_is_larger_than_the_budget_is_refused_when_it_is_opened() {
+    let options = Options { memory: Memory::limited(20_000), ..plain() };
+    let error = Encoder::open("one", &fixture("one"), None, &options).err().unwrap().to_string();
+    let parts = ["`one`", "20000", "memory_budget_mb"];
+    assert!(parts.iter().all(|part| error.contains(part)) && options.memory.held().is_empty(), "{error}");
+}
+
+/// Would catch: a model that is read again from files that are not its own any more.
+#[tokio::test]
+async fn a_folder_that_has_changed_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(fixture("one")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let free = Options { memory: Memory::default(), ..plain() };
+    let (_one, _many) = (open("one", &free), open("many", &free));
+    let limit = free.memory.held().iter().map(|of| of.bytes).sum::<usize>() - 1;
+    let tight = Options { memory: Memory::limited(limit), ..plain() };
+    let one = Encoder::open("one", folder.path(), None, &tight).unwrap();
+    let _many = open("many", &tight);
+    let config = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    std::fs::write(folder.path().join("config.json"), format!("{config}\n")).unwrap();
+    let error = one.answer_texts(Head::Embed, texts(), Cut::default()).await.unwrap_err().to_string();
+    assert!(error.contains("others than when the model was opened"), "{error}");
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    one.answer_texts(Head::Embed, texts(), Cut::default()).await.unwrap();
+}
+
+/// Would catch: a figure that batches exceed, one that is far above what they take.
+#[tokio::test]
+async fn activations_are_what_was_told_before() {
+    for (name, token_budget) in [("one", 512), ("many", 64), ("one", 1)] {
+        let encoder = open(name, &Options { threads: Threads::Exactly(1), token_budget, ..plain() });
+        let told = encoder.activations().unwrap().unwrap();
+        let long = "good bad film ".repeat(encoder.max_tokens());
+        // Texts of all lengths, batches of all sizes, more than once.
+        let texts: Vec<Text> = (0..200).map(|i| Text::from(long[..long.len() * (i % 20 + 1) / 20].to_owned())).collect();
+        for count in [1, 3, 200, 50] {
+            encoder.answer_texts(Head::Embed, texts[200 - count..].to_vec(), Cut::default()).await.unwrap();
+        }
+        let counted = encoder.shared.backbone.lease().unwrap().scratch().bytes();
+        assert!(counted <= told && counted * 3 > told * 2, "{name}, {token_budget}: told {told}, counted {counted}");
+    }
+}

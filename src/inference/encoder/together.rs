@@ -93,17 +93,20 @@ impl Engine {
             scores: Vec::with_capacity(heads.len()),
         };
         let mut together: Vec<Together> = tokens.iter().map(empty).collect();
+        let loaded = self.shared.backbone.lease()?;
+        let (network, mut scratch) = (&*loaded.network, loaded.scratch());
         for batch in self.shared.batches(&tokens) {
             let texts: Vec<Sequence<'_>> =
                 batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
-            self.shared.backbone.network.encode(&texts, &mut self.scratch)?;
-            let vectors = self.shared.read(Head::Embed, &texts, &self.scratch.x)?;
+            network.encode(&texts, &mut scratch)?;
+            let vectors = self.shared.read(Head::Embed, network, &texts, &scratch.x)?;
             batch.iter().zip(vectors).for_each(|(&i, vector)| together[i].embedding.values = vector);
             for head in heads {
-                let scores = head.read(Head::Classify, &texts, &self.scratch.x)?;
+                let scores = head.read(Head::Classify, network, &texts, &scratch.x)?;
                 batch.iter().zip(scores).for_each(|(&i, scores)| together[i].scores.push(scores));
             }
         }
+        loaded.put_back(scratch);
         let numbers = |one: &Together| one.embedding.values.iter().chain(one.scores.iter().flatten()).all(|v| v.is_finite());
         match together.iter().all(numbers) {
             true => Ok(Reply { together, ..Reply::default() }),
@@ -115,7 +118,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::backbone::{Backbone, Pooling};
+    use crate::inference::backbone::Backbone;
     use crate::inference::checkpoint::ModelConfig;
     use crate::inference::handle::Model;
     use crate::inference::heads::Heads;
@@ -166,16 +169,9 @@ mod tests {
         let tokenizer = TextTokenizer::open(&folder, network.max_tokens()).unwrap();
         let heads = [(); 2].map(|()| Heads::load(&config, &tensors, &*network).unwrap());
         let network = Box::new(Counting(network, passes.clone()));
-        let backbone = Arc::new(Backbone {
-            network,
-            tokenizer,
-            mask_token: None,
-            pooling: Pooling::Mean,
-            unread: Vec::new(),
-            contents: weights.digest().clone(),
-        });
+        let backbone = Arc::new(Backbone::of(network, tokenizer, weights.digest().clone()));
         let heads = heads.map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512, sorted: true }));
-        let mut engine = Engine { shared: heads[0].clone(), scratch: Scratch::default() };
+        let mut engine = Engine { shared: heads[0].clone() };
         let texts: Vec<Text> = ["good film", "a bad, bad film", "good"].map(|text| Text::from(text.to_owned())).into();
         let together = engine.infer(Request::Together(heads.to_vec(), texts.clone())).unwrap().together;
         assert_eq!((together.len(), passes.swap(0, Ordering::Relaxed)), (3, 1));

@@ -57,6 +57,11 @@ impl Writer {
         Ok(Self { generator, vocabulary: Arc::new(vocabulary), template, room, aside })
     }
 
+    /// Keeps the network in memory, whatever other models need. An error when it does not fit beside those that are pinned already.
+    pub fn pin(&self) -> Result<(), InferenceError> {
+        self.generator.pin()
+    }
+
     /// `name@digest12`.
     pub fn id(&self) -> &str {
         self.generator.id()

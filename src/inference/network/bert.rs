@@ -177,6 +177,10 @@ impl Network for Bert {
         self.embeddings.words()
     }
 
+    fn activations(&self, tokens: usize, longest: usize) -> Option<usize> {
+        Some(self.stack.activations(tokens, longest, self.embeddings.width()))
+    }
+
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         self.embeddings.look_up(texts, scratch)?;
         self.stack.run(texts, scratch);

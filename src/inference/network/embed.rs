@@ -55,6 +55,11 @@ impl Embeddings {
         &self.words
     }
 
+    /// Numbers in a word's vector.
+    pub fn width(&self) -> usize {
+        self.tables.width
+    }
+
     pub fn vocabulary(&self) -> usize {
         self.tables.vocabulary
     }
@@ -72,6 +77,9 @@ impl Embeddings {
         x.clear();
         y.clear();
         let width = self.tables.width;
+        let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
+        x.reserve_exact(tokens * width);
+        y.reserve_exact(tokens * width);
         for text in texts {
             let mut next = self.tables.padding.map_or(0, |padding| padding + 1);
             for (place, &id) in text.ids.iter().enumerate() {

@@ -130,12 +130,20 @@ impl Stack {
         self.sizes.hidden
     }
 
+    /// Bytes of the buffers at most, where words have vectors of `width`: three of them take turns, so that each becomes as wide as the
+    /// widest, and the scores are those of one head of one text.
+    pub fn activations(&self, tokens: usize, longest: usize, width: usize) -> usize {
+        let widest = (3 * self.sizes.hidden).max(self.sizes.wide).max(width);
+        size_of::<f32>() * (3 * tokens * widest + longest * longest)
+    }
+
     /// From `[total_tokens, hidden]` in `scratch.x` to the last layer's output, there too.
     pub fn run(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) {
         let Sizes { hidden, heads, epsilon, activation, .. } = self.sizes;
         let Scratch { x, y, wide, scores } = scratch;
         for layer in self.order.iter().filter_map(|&layer| self.layers.get(layer)) {
             layer.query_key_value.forward(x, wide);
+            y.reserve_exact(x.len().saturating_sub(y.len()));
             y.resize(x.len(), 0.0);
             let mut start = 0;
             for text in texts {

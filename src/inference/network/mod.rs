@@ -44,6 +44,13 @@ pub struct Scratch {
     pub scores: Vec<f32>,
 }
 
+impl Scratch {
+    /// Bytes of the buffers.
+    pub fn bytes(&self) -> usize {
+        [&self.x, &self.y, &self.wide, &self.scores].map(Vec::capacity).iter().sum::<usize>() * size_of::<f32>()
+    }
+}
+
 /// The weights of a loaded network, read only, shared by all model threads.
 pub trait Network: Send + Sync {
     /// Numbers in a token's vector.
@@ -58,6 +65,12 @@ pub trait Network: Send + Sync {
     /// The vectors of the word table, `[vocabulary, width]` row-major, for a head that is tied to it. In some families they are
     /// narrower than [`Network::hidden`].
     fn words(&self) -> &[f32];
+
+    /// Bytes of a thread's [`Scratch`] at most, for batches of `tokens` in which no text is longer than `longest`; `None` for a family
+    /// whose layers take more than that.
+    fn activations(&self, _tokens: usize, _longest: usize) -> Option<usize> {
+        None
+    }
 
     /// Leaves the last layer's output `[total_tokens, hidden]` in `scratch.x`, text after text. No text sees its batch mates. A text
     /// that is empty, too long, or holds an id outside the vocabulary is [`InferenceError::Poison`].

@@ -5,6 +5,7 @@ mod beams;
 mod configs;
 mod engine;
 mod generator;
+mod memory;
 mod parity;
 mod real;
 mod scores;

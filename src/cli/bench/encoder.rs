@@ -1,0 +1,55 @@
+//! An encoder, and each of its savings turned off in turn.
+
+use super::measure::{Peak, Row, in_turns};
+use super::{Model, stock, told};
+use crate::inference::{Encoder, Head, InferenceError, Options, Results, Threads};
+use anyhow::Result;
+use std::path::Path;
+
+/// Texts that candle gets together.
+const BATCH: usize = 32;
+
+pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String> {
+    // One set of weights: all of them stand on the same encoder.
+    let options = Options { threads: Threads::Exactly(1), ..Options::default() };
+    let open = |options: Options| Encoder::open("bench", folder, None, &options);
+    let ask = |encoder: &Encoder| encoder.answer_blocking(Head::Embed, texts.clone()).map(drop);
+    let peak = Peak::begin();
+    let all_on = open(options.clone())?;
+    ask(&all_on)?;
+    let peak = peak.end();
+    let weights = options.memory.held().iter().map(|of| of.bytes).sum();
+    let others = [
+        ("equal texts of a call computed each", Options { merge: false, ..options.clone() }),
+        ("texts as they come, not by length", Options { sort: false, ..options.clone() }),
+        ("one text a pass, not packed", Options { token_budget: 1, ..options.clone() }),
+        ("with a cache of answers (off by default)", Options { results: Results::new(64 << 20), ..options.clone() }),
+    ];
+    let others = others.into_iter().map(|(name, options)| Ok((name, open(options)?)));
+    let others = others.collect::<Result<Vec<_>, InferenceError>>()?;
+
+    let mut ids: Vec<Vec<u32>> =
+        texts.iter().map(|text| Ok(all_on.tokenize(text)?.ids)).collect::<Result<_, InferenceError>>()?;
+    let tokens: usize = ids.iter().map(Vec::len).sum();
+    ids.sort_by_key(Vec::len);
+    let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let encode = |network: &crate::inference::stock::Stock| ids.chunks(BATCH).try_for_each(|batch| network.encode(batch));
+    let (candle, note) = stock(folder, encode);
+
+    let mut rows = vec![Row::new("all on", || Ok(ask(&all_on)?)).with(weights, peak)];
+    for (name, encoder) in &others {
+        rows.push(Row::new(name, || Ok(ask(encoder)?)));
+    }
+    if let Some((network, peak)) = &candle {
+        rows.push(Row::new("candle, sorted, 32 padded, no tokenising", || Ok(encode(network)?)).with(weights, *peak));
+    }
+    in_turns(&mut rows, args.rounds)?;
+    let family = &all_on.described().family;
+    let head = format!(
+        "{}: {family}, {} texts, {tokens} tokens, one thread, median of {} rounds in turns",
+        folder.display(),
+        texts.len(),
+        args.rounds
+    );
+    Ok(told(head, &rows, note))
+}
