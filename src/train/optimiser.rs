@@ -159,6 +159,7 @@ pub fn rate_at(progress: f64, peak: f64, warm_up: f64, fall: Fall) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{Device, Tensor};
 
     #[test]
     fn the_rate_rises_and_falls_to_zero() {
@@ -169,19 +170,13 @@ mod tests {
         }
         assert!(rate_at(0.4, 2.0, 0.2, Fall::Cosine) > 1.7);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::{Device, Tensor};
 
     /// Would catch: a step that spoils all weights because one gradient was no number.
     #[test]
     fn a_gradient_that_is_no_number_changes_nothing() {
         let var = Var::new(&[1f32, 2.0], &Device::Cpu).unwrap();
         let parameters = BTreeMap::from([("a.bias".to_owned(), var.clone())]);
-        let mut optimiser = AdamW::new(0.0, 1.0);
+        let mut optimiser = AdamW::new(0.0, 1.0, 0.999);
         let step = |optimiser: &mut AdamW, scale: f64| {
             let loss: Tensor = var.affine(scale, 0.0).unwrap().sum_all().unwrap();
             optimiser.step(&parameters, &[loss.backward().unwrap()], 0.1)
