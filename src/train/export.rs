@@ -99,6 +99,8 @@ fn tokenizer_config(network: &Network, described: &Described<'_>) -> Value {
     let most = network.shape.max_position_embeddings;
     let mut config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
+        // Without it version 5 gives no segments, which answers need.
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "model_max_length": described.max_tokens.map_or(most, |tokens| tokens.min(most)),
     });
     let known: Vec<&str> = match described.tokenizer["added_tokens"].as_array() {
