@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(tokenizer.token_to_id(token), Some(id as u32));
         }
         let tokens = |text: &str| tokenizer.encode(text, true).unwrap().get_tokens().to_vec();
-        assert_eq!(tokens("酒店 服务,Hotel"), ["[CLS]", "酒店", "服务", "[UNK]", "hotel", "[SEP]"]);
+        assert_eq!(tokens("酒店 服务；Hotel"), ["[CLS]", "酒店", "服务", "[UNK]", "hotel", "[SEP]"]);
         let pair = tokenizer.encode(("很好", "酒店"), true).unwrap();
         assert_eq!((pair.get_ids()[0], pair.get_type_ids().last()), (2, Some(&1)));
         assert_eq!(words().unwrap().encode("服务很好 Hotel!", false).unwrap().len(), 3);

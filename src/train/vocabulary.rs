@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use tokenizers::Tokenizer;
+/// What [`tokenizer`] gives.
+pub use tokenizers::Tokenizer;
 
 /// A pruned tokenizer.json; `kept[new id] = old id`.
 pub struct Pruned {

@@ -18,11 +18,10 @@ use crate::train::network::{Network, Tuning};
 use crate::train::pieces::words;
 use crate::train::task::Task;
 use crate::train::trainable::{Record, Trainable};
-use crate::train::vocabulary;
+use crate::train::vocabulary::{self, Tokenizer};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokenizers::Tokenizer;
 
 /// Points of the measure that int8 may cost, as a share.
 const INT8_LOSS: f64 = 0.005;

@@ -12,10 +12,10 @@ use crate::train::split::{is_measured, learnable};
 use crate::train::squad::{self, Squad};
 use crate::train::tagged::{self, Sentence};
 use crate::train::task::Task;
+use crate::train::vocabulary::Tokenizer;
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
-use tokenizers::Tokenizer;
 
 /// What the files hold, before it is tokens.
 pub enum Rows {

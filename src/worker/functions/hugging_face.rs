@@ -94,7 +94,7 @@ impl Wanted {
             parameters.insert("top_logprobs".into(), top);
         }
         if parameters.get("details") == Some(&true.into()) {
-            parameters.entry("logprobs").or_insert_with(|| true.into());
+            parameters.entry("logprobs").or_insert(Value::Bool(true));
         }
         if let Some(grammar) = parameters.remove("grammar").filter(|grammar| !grammar.is_null()) {
             let schema = match grammar["type"].as_str() {
