@@ -16,7 +16,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time is what two events of [`EVENT_TOKENS`] take together on a model and processor that read some 700 tokens in a second.
+/// The time is what two events of `EVENT_TOKENS` take together on a model and processor that read some 700 tokens in a second.
 pub const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(600) };
 
 /// Tokens of one event at most; one that costs more is refused.

@@ -14,7 +14,7 @@ const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
 /// Characters at most: a text with more has no use for them as tokens.
 const MOST: usize = 20_000;
 
-/// The characters of texts but [`UNKNOWN`], sorted; the first has id 2.
+/// The characters of texts but `UNKNOWN`, sorted; the first has id 2.
 pub struct Characters(BTreeSet<char>);
 
 impl Characters {

@@ -40,7 +40,7 @@ pub struct DropOut {
     pub seed: u64,
 }
 
-/// Parameters under names of their own (see [`super::names`]). Matrices are held as `[in, out]`; queries, keys and values are joined, and so are gate and up.
+/// Parameters under names of their own (see `names`). Matrices are held as `[in, out]`; queries, keys and values are joined, and so are gate and up.
 pub struct Network {
     pub spec: Spec,
     /// What is trained.
