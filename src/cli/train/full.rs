@@ -30,6 +30,9 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     let plan = plan(args);
     let most = max_tokens(args, task);
     let (mut base, rows) = begun(args, task, most, &mut report)?;
+    // What is not asked for is no more than the network sees.
+    let seen = base.config["max_position_embeddings"].as_u64().map_or(most, |seen| most.min(seen as usize));
+    let most = args.max_tokens.unwrap_or(seen);
     let tokenizer = vocabulary::tokenizer(&base.tokenizer)?;
     let blank = blank(args, &tokenizer)?;
     let mut loaded = rows.examples(args, task, &tokenizer, most, plan.seed)?;
@@ -130,7 +133,7 @@ pub fn plan(args: &Args) -> Plan {
 }
 
 /// Tokens of a text at most.
-pub fn max_tokens(args: &Args, task: Task) -> usize {
+fn max_tokens(args: &Args, task: Task) -> usize {
     args.max_tokens.unwrap_or(if task == Task::Answer { 192 } else { 128 })
 }
 

@@ -24,7 +24,9 @@ pub fn shown(args: &Args, task: Task) -> String {
             let plan = full::plan(args);
             line += &format!(" --epochs {} --lr {} --batch {}", plan.epochs, plan.rate, plan.batch);
             line += &format!(" --weight-decay {} --seed {}", plan.weight_decay, plan.seed);
-            line += &format!(" --max-tokens {}", full::max_tokens(args, task));
+            if let Some(tokens) = args.max_tokens {
+                line += &format!(" --max-tokens {tokens}");
+            }
         }
         Recipe::Probe => {
             let all: Vec<String> = frozen::strengths(args).iter().map(f64::to_string).collect();
