@@ -218,7 +218,7 @@ class HuggingFace(unittest.TestCase):
             (lambda: client("intent").text_classification("a " * 30_000), 413, "20000 tokens"),
             (lambda: client("intent").text_classification("a", top_k=-1), 400, "top_k"),
             (lambda: client("likeness").sentence_similarity("a", []), 422, "the list is empty"),
-            (lambda: client("digest").summarization("a", generate_parameters={"x": 1}), 400, "generate_parameters"),
+            (lambda: client("digest").summarization("a", generate_parameters={"x": 1}), 400, "the method `generate`"),
             (lambda: client("chat").text_generation("a", grammar={"type": "regex", "value": "a"}), 400, "grammar"),
         ]:
             with self.assertRaises((HfHubHTTPError, ValidationError)) as caught:
