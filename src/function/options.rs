@@ -1,6 +1,7 @@
 //! Options of the text functions: what all have, what each has, and what one request may change.
 
 use super::texts::TextOptions;
+pub use crate::inference::seq2seq::EarlyStopping;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -115,37 +116,6 @@ pub enum TooLong {
     Window,
     /// It is refused, with its length and the limit.
     Reject,
-}
-
-/// When a search with beams ends: false where what is open can hardly become better, true as soon as there are enough whole outputs,
-/// "never" where nothing can become better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EarlyStopping {
-    #[default]
-    No,
-    Yes,
-    Never,
-}
-
-impl<'de> Deserialize<'de> for EarlyStopping {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        match Value::deserialize(from)? {
-            Value::Bool(false) => Ok(Self::No),
-            Value::Bool(true) => Ok(Self::Yes),
-            Value::String(word) if word == "never" => Ok(Self::Never),
-            _ => Err(D::Error::custom("it must be true, false or \"never\"")),
-        }
-    }
-}
-
-impl Serialize for EarlyStopping {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::No => false.serialize(to),
-            Self::Yes => true.serialize(to),
-            Self::Never => "never".serialize(to),
-        }
-    }
 }
 
 /// A list of texts, or one text with commas between.

@@ -7,7 +7,7 @@ use super::task::tokens;
 use super::texts::call_error;
 use super::{CallError, Limits};
 use crate::event::Rejection;
-use crate::inference::seq2seq::{self, Ask, GenerateOptions, Read, TextToText, most_before};
+use crate::inference::seq2seq::{Ask, GenerateOptions, Read, TextToText, most_before};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -110,11 +110,7 @@ impl Search {
             defaults.repetition_penalty = number("repetition_penalty", penalty, 0.01)?;
         }
         if let Some(stopping) = self.early_stopping {
-            defaults.early_stopping = match stopping {
-                EarlyStopping::No => seq2seq::EarlyStopping::No,
-                EarlyStopping::Yes => seq2seq::EarlyStopping::Yes,
-                EarlyStopping::Never => seq2seq::EarlyStopping::Never,
-            };
+            defaults.early_stopping = stopping;
         }
         if let Some(size) = self.no_repeat_ngram_size {
             defaults.no_repeat_ngram = size;

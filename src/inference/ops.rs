@@ -144,10 +144,6 @@ impl Linear {
         Self { weight, bias, inputs }
     }
 
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
     pub fn outputs(&self) -> usize {
         self.bias.len()
     }

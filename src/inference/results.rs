@@ -176,11 +176,10 @@ impl State {
         Some(kept.answer.clone())
     }
 
-    fn keep(&mut self, key: Key, mut answer: Answer, capacity: usize) {
+    fn keep(&mut self, key: Key, answer: Answer, capacity: usize) {
         if self.kept.contains_key(&key) {
             return;
         }
-        answer.values.shrink_to_fit();
         self.counts.bytes += size(&answer);
         self.clock += 1;
         self.order.insert(self.clock, key);

@@ -19,7 +19,7 @@ mod layer;
 mod load;
 mod model;
 mod names;
-mod ops;
+pub(crate) mod ops;
 mod panels;
 mod request;
 mod rotary;

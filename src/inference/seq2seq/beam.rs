@@ -148,21 +148,7 @@ mod tests {
     /// Would catch: a forbidden word whose share is lost, where the folder says that the others get it (`renormalize_logits`).
     #[test]
     fn what_may_come_is_a_distribution_again() {
-        let options = |renormalize: bool| GenerateOptions {
-            start: 0,
-            ends: vec![1],
-            max_new_tokens: 4,
-            min_new_tokens: 0,
-            beams: 1,
-            length_penalty: 1.0,
-            early_stopping: EarlyStopping::No,
-            repetition_penalty: 1.0,
-            no_repeat_ngram: 0,
-            forced_first: None,
-            forced_last: None,
-            forbidden: vec![vec![3]],
-            renormalize,
-        };
+        let options = |renormalize: bool| GenerateOptions { forbidden: vec![vec![3]], renormalize, ..rules::tests::options() };
         // Probabilities 1/8, 1/8, 1/4 and, forbidden, 1/2.
         let score = |renormalize: bool| {
             let options = options(renormalize);

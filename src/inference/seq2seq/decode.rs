@@ -1,7 +1,7 @@
 //! The decoder: one step writes one token for each of several hypotheses, of one text or of many.
 
 use super::encode::{Encoder, Positions};
-use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, forward, word_table};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, word_table};
 use super::spec::{Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
@@ -116,7 +116,7 @@ impl Decoder {
     pub fn sources(&self, encoded: &[f32], lengths: &[usize]) -> Sources {
         let of_layer = |layer: &Layer| {
             let mut out = Vec::new();
-            forward(&layer.across_key_value, encoded, &mut out);
+            layer.across_key_value.forward(encoded, &mut out);
             out
         };
         let mut start = 0;
@@ -137,17 +137,17 @@ impl Decoder {
         for (index, layer) in self.layers.iter().enumerate() {
             layer.attention.run(&mut x, |input, out| {
                 let (mut joined, mut mixed) = (Vec::new(), vec![0.0; rows.len() * self.inner]);
-                forward(&layer.query_key_value, input, &mut joined);
+                layer.query_key_value.forward(input, &mut joined);
                 let one = joined.chunks_exact(3 * self.inner).zip(mixed.chunks_exact_mut(self.inner));
                 for (row, (new, out)) in rows.iter_mut().zip(one) {
                     row.past.layers[index].extend_from_slice(&new[self.inner..]);
                     self.look_back(new, &row.past.layers[index], out, &mut scores);
                 }
-                forward(&layer.out, &mixed, out);
+                layer.out.forward(&mixed, out);
             });
             layer.across.run(&mut x, |input, out| {
                 let (mut query, mut mixed) = (Vec::new(), vec![0.0; rows.len() * self.inner]);
-                forward(&layer.across_query, input, &mut query);
+                layer.across_query.forward(input, &mut query);
                 let mut first = 0;
                 // Hypotheses of one text stand together and read the same source.
                 for same in rows.chunk_by(|a, b| a.source == b.source) {
@@ -155,7 +155,7 @@ impl Decoder {
                     self.look_across((first, same.len()), place, &query, &sources.layers[index], (&mut mixed, &mut scores));
                     first += same.len();
                 }
-                forward(&layer.across_out, &mixed, out);
+                layer.across_out.forward(&mixed, out);
             });
             layer.after.run(&mut x, |input, out| layer.feed_forward.run(input, out));
         }
@@ -180,17 +180,17 @@ impl Decoder {
         for (layer, source) in self.layers.iter().zip(&sources.layers) {
             layer.attention.run(&mut x, |input, out| {
                 let (mut joined, mut mixed) = (Vec::new(), vec![0.0; rows * self.inner]);
-                forward(&layer.query_key_value, input, &mut joined);
+                layer.query_key_value.forward(input, &mut joined);
                 sources.places.iter().for_each(|&place| self.look_up_to(place, &joined, &mut mixed, &mut scores));
-                forward(&layer.out, &mixed, out);
+                layer.out.forward(&mixed, out);
             });
             layer.across.run(&mut x, |input, out| {
                 let (mut query, mut mixed) = (Vec::new(), vec![0.0; rows * self.inner]);
-                forward(&layer.across_query, input, &mut query);
+                layer.across_query.forward(input, &mut query);
                 for &place in &sources.places {
                     self.look_across(place, place, &query, source, (&mut mixed, &mut scores));
                 }
-                forward(&layer.across_out, &mixed, out);
+                layer.across_out.forward(&mixed, out);
             });
             layer.after.run(&mut x, |input, out| layer.feed_forward.run(input, out));
         }

@@ -1,6 +1,6 @@
 //! The encoder, over packed texts.
 
-use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, forward, word_table};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, word_table};
 use super::spec::{Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
@@ -109,13 +109,13 @@ impl Encoder {
         for layer in &self.layers {
             layer.attention.run(&mut x, |input, out| {
                 let (mut joined, mut mixed) = (Vec::new(), vec![0.0; input.len() / self.hidden * self.inner]);
-                forward(&layer.query_key_value, input, &mut joined);
+                layer.query_key_value.forward(input, &mut joined);
                 let mut start = 0;
                 for &length in lengths {
                     self.attend((start, length), &joined, &mut mixed, &mut scores);
                     start += length;
                 }
-                forward(&layer.out, &mixed, out);
+                layer.out.forward(&mixed, out);
             });
             layer.after.run(&mut x, |input, out| layer.feed_forward.run(input, out));
         }

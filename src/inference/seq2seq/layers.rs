@@ -5,16 +5,6 @@ use crate::inference::InferenceError;
 use crate::inference::network::{Part, Reader};
 use crate::inference::ops::{Activation, Linear, Norm, add};
 
-/// `out[rows, outputs] = x · weight + bias`, each row with the same bits however many there are: gemm makes the product of a single row
-/// another way and rounds otherwise, so that such a row goes twice.
-pub fn forward(linear: &Linear, x: &[f32], out: &mut Vec<f32>) {
-    if x.len() != linear.inputs() {
-        return linear.forward(x, out);
-    }
-    linear.forward(&[x, x].concat(), out);
-    out.truncate(linear.outputs());
-}
-
 /// How a row is normalised.
 pub enum RowNorm {
     Layer(Norm),
@@ -130,11 +120,11 @@ impl FeedForward {
     }
 
     pub fn run(&self, x: &mut Vec<f32>, out: &mut Vec<f32>) {
-        forward(&self.up, x, out);
+        self.up.forward(x, out);
         let Some(wide) = self.gate else {
             self.activation.apply(out);
             std::mem::swap(x, out);
-            return forward(&self.down, x, out);
+            return self.down.forward(x, out);
         };
         x.clear();
         out.chunks_exact(2 * wide).for_each(|row| x.extend_from_slice(&row[..wide]));
@@ -142,7 +132,7 @@ impl FeedForward {
         for (row, both) in x.chunks_exact_mut(wide).zip(out.chunks_exact(2 * wide)) {
             row.iter_mut().zip(&both[wide..]).for_each(|(v, gate)| *v *= gate);
         }
-        forward(&self.down, x, out);
+        self.down.forward(x, out);
     }
 }
 

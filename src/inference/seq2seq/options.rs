@@ -3,6 +3,8 @@
 use super::Seq2Seq;
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -26,6 +28,22 @@ impl EarlyStopping {
             Value::Bool(true) => Some(Self::Yes),
             Value::String(word) if word == "never" => Some(Self::Never),
             _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EarlyStopping {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::of(&Value::deserialize(from)?).ok_or_else(|| D::Error::custom("it must be true, false or \"never\""))
+    }
+}
+
+impl Serialize for EarlyStopping {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::No => false.serialize(to),
+            Self::Yes => true.serialize(to),
+            Self::Never => "never".serialize(to),
         }
     }
 }

@@ -49,11 +49,11 @@ fn repeats(size: usize, written: &[u32], scores: &mut [f32]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::inference::seq2seq::EarlyStopping;
 
-    fn options() -> GenerateOptions {
+    pub fn options() -> GenerateOptions {
         GenerateOptions {
             start: 0,
             ends: vec![1],

@@ -205,7 +205,14 @@ impl Words {
             return Ok(Read::Parts(vec![whole]));
         }
         let room = self.max_tokens() - around.ids.len();
-        let lengths = ask.pieces.iter().map(|piece| self.length(ask, piece.clone())).collect::<Result<Vec<_>, _>>()?;
+        // Of a piece without what stands around it.
+        let bare = Ask { language: ask.language.clone(), ..Ask::default() };
+        let nothing = self.one(&bare, "")?.ids.len();
+        let length = |piece: &Range<usize>| -> Result<usize, InferenceError> {
+            let text = ask.text.get(piece.clone()).unwrap_or_default();
+            Ok(self.one(&bare, text)?.ids.len().saturating_sub(nothing))
+        };
+        let lengths = ask.pieces.iter().map(length).collect::<Result<Vec<_>, _>>()?;
         let (mut parts, mut at) = (Vec::new(), 0);
         while at < ask.pieces.len() {
             // Tokens of pieces that stand side by side are about those of each.
@@ -230,13 +237,6 @@ impl Words {
             at = end;
         }
         Ok(Read::Parts(parts))
-    }
-
-    /// Tokens of a piece without what stands around it; those that the model reads at most where there are more.
-    fn length(&self, ask: &Ask, piece: Range<usize>) -> Result<usize, InferenceError> {
-        let bare = Ask { language: ask.language.clone(), ..Ask::default() };
-        let (with, without) = (self.one(&bare, ask.text.get(piece).unwrap_or_default())?, self.one(&bare, "")?);
-        Ok(with.ids.len().saturating_sub(without.ids.len()))
     }
 
     /// The ids of a part that is not too long.

@@ -2,6 +2,7 @@
 
 use crate::inference::ops::{exp, square_sum, sum, vectorised};
 
+pub use crate::inference::causal::ops::rms_norm;
 pub use crate::inference::ops::add;
 
 const LANES: usize = 16;
@@ -24,19 +25,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn sigmoid(x: f32) -> f32 {
     let small = exp(-x.abs());
     (if x < 0.0 { small } else { 1.0 }) / (1.0 + small)
-}
-
-vectorised! {
-    /// `out = x / rms(x) * weight`, row by row of `weight.len()`.
-    rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-        let width = weight.len();
-        for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            let scale = 1.0 / (square_sum(row) / width as f32 + epsilon).sqrt();
-            for ((o, v), w) in out.iter_mut().zip(row).zip(weight) {
-                *o = v * scale * w;
-            }
-        }
-    }
 }
 
 vectorised! {

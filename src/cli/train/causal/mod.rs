@@ -3,6 +3,7 @@
 mod options;
 
 use crate::cli::common::{Usage, model};
+use crate::cli::train::Report;
 use crate::inference::Weights;
 use crate::inference::causal::Causal;
 use crate::inference::generate::Vocabulary;
@@ -47,17 +48,6 @@ pub fn dispatch(command: Command) -> Result<()> {
             super::run(&args)
         }
         (None, None) => Err(Usage("name --from, --train and --out, or a subcommand".into()).into()),
-    }
-}
-
-/// Lines on the screen that also go into the card.
-#[derive(Default)]
-struct Report(Vec<String>);
-
-impl Report {
-    fn say(&mut self, line: String) {
-        println!("{line}");
-        self.0.push(line);
     }
 }
 
@@ -198,7 +188,7 @@ fn card(args: &Args, report: &Report) -> Result<()> {
         "# {}\n\nA causal language model, trained with `millrace train generate`. The licences of the base model, if there is one, and of the \
          data apply; state them here before you share it.\n\n## Command\n\n```sh\n{command}\n```\n\n## What the run printed\n\n```text\n{}\n```\n",
         name(&args.out),
-        report.0.join("\n")
+        report.lines().join("\n")
     );
     Ok(std::fs::write(args.out.join("README.md"), text)?)
 }
