@@ -3,17 +3,12 @@
 mod given;
 
 use super::common::{self, Usage};
+use super::opened::{self, Named};
 use crate::config::Config;
 use crate::event::Rejection;
-use crate::function::copy::Copy;
-use crate::function::embed::Embed;
-use crate::function::generate::Generate;
-use crate::function::model::{Model, Opened};
 use crate::function::offline::{self, Offline, Plain, Sitting};
-use crate::function::sentiment::Sentiment;
-use crate::function::{Function, Outcome, TEXT_FUNCTIONS, text_function};
-use crate::hub::Found;
-use crate::inference::{Encoder, Options, Registry};
+use crate::function::{Function, Outcome};
+use crate::inference::{Options, Registry};
 use crate::worker::{build, folds};
 use anyhow::Context;
 use given::Given;
@@ -50,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// The model, for functions that need one: a folder, a name in $MILLRACE_MODELS, models here or beside the program, or
-    /// org/name@revision of a hub. Default: sentiment-en for `sentiment` and `classify`, minilm-en for the functions that embed, and
+    /// org/name@revision of a hub. Default: sentiment-en for `sentiment` and `classify` (sentiment-zh is for Chinese), minilm-en for the functions that embed, and
     /// `classify` with --labels.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -66,20 +61,6 @@ pub struct Args {
     /// Which pipeline; needed when several run the function.
     #[arg(long, requires = "config")]
     pipeline: Option<String>,
-}
-
-impl Args {
-    /// The model that is named, or the starter of the function.
-    fn model(&self) -> anyhow::Result<Found> {
-        let starter = match self.function.as_str() {
-            _ if self.model.is_some() => "",
-            "classify" if self.labels.is_some() => "minilm-en",
-            "sentiment" | "classify" => "sentiment-en",
-            "embed" | "similar" | "rerank" | "summarize" | "reply" => "minilm-en",
-            other => return Err(Usage(format!("there is no starter model for `{other}`; name a folder with --model")).into()),
-        };
-        common::model(self.model.as_deref().unwrap_or(Path::new(starter)), self.allow_download)
-    }
 }
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
@@ -144,25 +125,6 @@ fn of_config(args: &Args, path: &Path, env: &BTreeMap<String, String>) -> anyhow
 
 fn function(args: &Args) -> anyhow::Result<Arc<dyn Function>> {
     let options = serde_json::from_str(&args.options).map_err(|error| Usage(format!("--options: {error}")))?;
-    Ok(match args.function.as_str() {
-        "sentiment" => Arc::new(Sentiment::new(encoder(&args.model()?)?)?.with(&options).map_err(Usage)?),
-        "embed" => Arc::new(Embed::new(encoder(&args.model()?)?).with(&options).map_err(Usage)?),
-        "copy" => Arc::new(Copy::new(&options).map_err(Usage)?),
-        "generate" => Arc::new(Generate::new(Generate::open(&args.model()?.folder)?, &options).map_err(Usage)?),
-        text if TEXT_FUNCTIONS.contains(&text) => {
-            let model = args.model()?;
-            text_function(text, Model::open(&model.name, &model.folder, text, &options)?, &options).map_err(Usage)?
-        }
-        "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
-        other => {
-            let known = TEXT_FUNCTIONS.join(", ");
-            return Err(
-                Usage(format!("there is no function `{other}`; known: sentiment, embed, generate, copy, risk, {known}")).into()
-            );
-        }
-    })
-}
-
-fn encoder(model: &Found) -> anyhow::Result<Arc<Encoder>> {
-    Ok(Arc::new(Encoder::open(&model.name, &model.folder, None, &Options::default())?))
+    let (model, labelled) = (args.model.as_deref(), args.labels.is_some());
+    opened::open(&Named { function: &args.function, model, labelled, allow_download: args.allow_download }, &options)
 }

@@ -13,6 +13,7 @@ mod kafka;
 mod log;
 mod migrate;
 mod models;
+mod opened;
 mod parity;
 mod run;
 mod train;

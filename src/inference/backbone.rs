@@ -107,10 +107,11 @@ impl Backbone {
     }
 }
 
-/// A network, and the bytes of what it has read: each number takes four in memory, however it is stored.
+/// A network, and the bytes of what it has read: each number takes four in memory, however it is stored, but in the word table.
 fn read(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<(Loaded, usize), InferenceError> {
     let network = network::load(config, tensors)?;
-    Ok((Loaded::new(network), size_of::<f32>() * tensors.elements(&tensors.unread())))
+    let bytes = (size_of::<f32>() * tensors.elements(&tensors.unread())).saturating_sub(network.words().saved());
+    Ok((Loaded::new(network), bytes))
 }
 
 /// The same once more from a folder that must be as it was.

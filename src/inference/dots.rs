@@ -2,17 +2,18 @@
 //! packed. Each number is one chain of sums over the inputs, eight lanes side by side, whatever else is computed at the same time; so a
 //! row has the same bits in any company.
 
-/// `out[rows, n] += x[rows, inputs] · tableᵀ` with a `table` `[n, inputs]`. Says whether it did so: it needs AVX2 and FMA.
-pub fn add_products(x: &[f32], table: &[f32], inputs: usize, out: &mut [f32]) -> bool {
+/// `out[rows, first..first + n] += x[rows, inputs] · tableᵀ` with a `table` `[n, inputs]` and rows of `out` of `width` numbers. Says whether
+/// it did so: it needs AVX2 and FMA.
+pub fn add_products(x: &[f32], table: &[f32], inputs: usize, (out, first, width): (&mut [f32], usize, usize)) -> bool {
     if inputs == 0 || x.is_empty() {
         return true;
     }
     let (rows, n) = (x.len() / inputs, table.len() / inputs);
-    assert!(out.len() >= rows * n, "an output that is too short");
+    assert!(out.len() >= rows * width && width >= first + n, "an output that is too short");
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         // SAFETY: the processor has AVX2 and FMA, checked on the line above.
-        unsafe { avx2::products(x, table, (rows, n, inputs), out) };
+        unsafe { avx2::products(x, table, (rows, n, inputs), (&mut out[first..], width)) };
         return true;
     }
     false
@@ -30,18 +31,18 @@ mod avx2 {
     const COLUMNS: usize = 3;
 
     #[target_feature(enable = "avx2,fma")]
-    pub fn products(x: &[f32], table: &[f32], (rows, n, inputs): (usize, usize, usize), out: &mut [f32]) {
+    pub fn products(x: &[f32], table: &[f32], (rows, n, inputs): (usize, usize, usize), (out, width): (&mut [f32], usize)) {
         for first in (0..n).step_by(COLUMNS) {
             let (table, out) = (&table[first * inputs..], &mut out[first..]);
             match n - first {
-                1 => down::<1>(x, table, (rows, n, inputs), out),
-                2 => down::<2>(x, table, (rows, n, inputs), out),
-                _ => down::<COLUMNS>(x, table, (rows, n, inputs), out),
+                1 => down::<1>(x, table, (rows, width, inputs), out),
+                2 => down::<2>(x, table, (rows, width, inputs), out),
+                _ => down::<COLUMNS>(x, table, (rows, width, inputs), out),
             }
         }
     }
 
-    /// `C` columns of the output.
+    /// `C` columns of the output, whose rows are `n` apart.
     #[target_feature(enable = "avx2,fma")]
     fn down<const C: usize>(x: &[f32], table: &[f32], (rows, n, inputs): (usize, usize, usize), out: &mut [f32]) {
         for first in (0..rows).step_by(ROWS) {

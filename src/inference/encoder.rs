@@ -44,6 +44,8 @@ pub struct Options {
     pub merge: bool,
     /// Whether texts that go through the network together are of similar length.
     pub sort: bool,
+    /// Whether the last layer works for first tokens alone where a head reads no others. The answers have the same bits.
+    pub firsts: bool,
 }
 
 impl Default for Options {
@@ -57,6 +59,7 @@ impl Default for Options {
             results: Results::default(),
             merge: true,
             sort: true,
+            firsts: true,
         }
     }
 }
@@ -122,7 +125,13 @@ impl Encoder {
         // A head's answers depend on the encoder under it too; a whole model is its own.
         let own = contents(folder, weights.digest())?;
         let contents = Digest::of(format!("{} {}", own.as_str(), backbone.contents.as_str()).as_bytes());
-        let shared = Arc::new(Shared { backbone, heads, token_budget: options.token_budget, sorted: options.sort });
+        let shared = Arc::new(Shared {
+            backbone,
+            heads,
+            token_budget: options.token_budget,
+            sorted: options.sort,
+            firsts: options.firsts,
+        });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine) };
         let handle = Handle::start(name, options.threads, options.queue, build)?;

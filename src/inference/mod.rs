@@ -29,6 +29,7 @@ pub mod stock;
 pub mod template;
 mod tokenizer;
 pub mod weights;
+mod words;
 
 pub use backbone::Backbones;
 pub use checkpoint::Problem;

@@ -216,7 +216,8 @@ const SIDE: usize = 64;
 pub fn project(x: &[f32], table: &[f32], bias: &[f32], out: &mut Vec<f32>) {
     let inputs = table.len() / bias.len().max(1);
     biases(x.len() / inputs.max(1), bias, out);
-    if !add_products(x, table, inputs, out) {
+    let n = bias.len();
+    if !add_products(x, table, inputs, (out, 0, n)) {
         project_by_gemm(x, table, bias, out);
     }
 }
@@ -268,27 +269,35 @@ impl Distances {
     }
 }
 
+/// Where a text stands among packed ones, and how many of its tokens look at all of them, from the first on.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    pub start: usize,
+    pub len: usize,
+    pub queries: usize,
+}
+
 /// Self-attention of one text that stands at rows `start..start + len` of the packed `qkv` `[tokens, 3 * hidden]`, written to
-/// the same rows of `out` `[tokens, hidden]`. The scale is folded into the query weights; `distances` are added to the scaled
+/// the rows of its queries in `out` `[tokens, hidden]`. The scale is folded into the query weights; `distances` are added to the scaled
 /// scores. `scores` is scratch.
 pub fn attention(
     qkv: &[f32],
     out: &mut [f32],
-    (start, len): (usize, usize),
+    Stretch { start, len, queries }: Stretch,
     (hidden, heads): (usize, usize),
     distances: Option<&Distances>,
     scores: &mut Vec<f32>,
 ) {
     let size = hidden / heads;
-    scores.reserve_exact((len * len).saturating_sub(scores.len()));
-    scores.resize(len * len, 0.0);
+    scores.reserve_exact((queries * len).saturating_sub(scores.len()));
+    scores.resize(queries * len, 0.0);
     let base = start * 3 * hidden;
     for head in 0..heads {
         let at = base + head * size;
         let query = row_major(at, 3 * hidden);
         let key_transposed = View { offset: at + hidden, row: 1, col: 3 * hidden };
         let value = row_major(at + 2 * hidden, 3 * hidden);
-        multiply((len, len, size), scores, row_major(0, len), false, qkv, query, qkv, key_transposed, 1.0);
+        multiply((queries, len, size), scores, row_major(0, len), false, qkv, query, qkv, key_transposed, 1.0);
         for (query, row) in scores.chunks_exact_mut(len).enumerate() {
             if let Some(distances) = distances {
                 add(row, distances.row(head, query, len));
@@ -296,7 +305,7 @@ pub fn attention(
             softmax(row);
         }
         let o = row_major(start * hidden + head * size, hidden);
-        multiply((len, size, len), out, o, false, scores, row_major(0, len), qkv, value, 1.0);
+        multiply((queries, size, len), out, o, false, scores, row_major(0, len), qkv, value, 1.0);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::batches::{Example, Target};
 use super::data::{line_of, open};
+use super::measure::pieces;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 use std::io::{BufRead, BufReader};
@@ -19,6 +20,24 @@ pub struct Sentence {
     pub tags: Vec<String>,
     /// Of the file, from 1.
     pub line: usize,
+}
+
+impl Sentence {
+    /// (first character, last one and one more, label) of the pieces that the labels of its words make.
+    pub fn pieces(&self) -> Vec<(usize, usize, String)> {
+        let tags: Vec<&str> = self.tags.iter().map(String::as_str).collect();
+        let characters = |byte: usize| self.text[..byte].chars().count();
+        let piece = |(first, last, label): (usize, usize, &str)| {
+            (characters(self.words[first].start), characters(self.words[last].end), label.to_owned())
+        };
+        pieces(&tags).into_iter().map(piece).collect()
+    }
+}
+
+/// The texts of a file with a word and its label a line.
+pub fn columns_of(path: &Path) -> Result<Vec<Sentence>> {
+    let (reader, _) = open(path)?;
+    columns(path, BufReader::new(reader))
 }
 
 /// The texts of a file: `.jsonl` with `text` and `spans` (`[start, end, label]`, in characters), or else a word and its label a line.

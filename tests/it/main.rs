@@ -6,6 +6,7 @@ mod commands;
 mod corpus;
 mod demo;
 mod doors;
+mod evaluated;
 mod examples;
 mod explained;
 mod families;

@@ -13,15 +13,18 @@ pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String>
     // One set of weights: all of them stand on the same encoder.
     let options = Options { threads: Threads::Exactly(1), ..Options::default() };
     let open = |options: Options| Encoder::open("bench", folder, None, &options);
-    let ask = |encoder: &Encoder| encoder.answer_blocking(Head::Embed, texts.clone()).map(drop);
     let peak = Peak::begin();
     let all_on = open(options.clone())?;
+    // What the model is for: a classifier is asked for labels.
+    let head = if all_on.labels().is_some() { Head::Logits } else { Head::Embed };
+    let ask = |encoder: &Encoder| encoder.answer_blocking(head, texts.clone()).map(drop);
     ask(&all_on)?;
     let peak = peak.end();
     let weights = options.memory.held().iter().map(|of| of.bytes).sum();
     let others = [
         ("equal texts of a call computed each", Options { merge: false, ..options.clone() }),
         ("texts as they come, not by length", Options { sort: false, ..options.clone() }),
+        ("last layer for all tokens", Options { firsts: false, ..options.clone() }),
         ("one text a pass, not packed", Options { token_budget: 1, ..options.clone() }),
         ("with a cache of answers (off by default)", Options { results: Results::new(64 << 20), ..options.clone() }),
     ];

@@ -13,6 +13,23 @@ fn shared<T: Clone + Send + Sync + 'static>(of: &T) -> T {
     of.clone()
 }
 
+/// Would catch: a Chinese model that is shipped with a tokeniser that the program reads otherwise than it was trained with.
+#[test]
+fn the_chinese_starter_tells_good_reviews_from_bad_ones() {
+    let sentiment = api::classify("sentiment-zh").unwrap().load().unwrap();
+    let reviews = [
+        "房间很干净，服务员很热情，下次还会来。",
+        "电池不行，用了两天就坏了，客服也不理人。",
+        "这本书写得非常好，我和孩子都很喜欢。",
+        "酒店又脏又吵，太让人失望了。",
+    ];
+    let answers = sentiment.call_batch(reviews).unwrap();
+    let found: Vec<(&str, bool)> = answers.iter().map(|one| (one.label.name.as_str(), one.truncated)).collect();
+    assert_eq!(found, [("positive", false), ("negative", false), ("positive", false), ("negative", false)]);
+    // 300 characters are more than it sees.
+    assert!(sentiment.call("这本书写得非常好。".repeat(60)).unwrap().truncated);
+}
+
 /// Would catch: a call that panics in a runtime or outside of one, answers out of order, handles that cannot be shared.
 #[test]
 fn one_line_is_enough() {

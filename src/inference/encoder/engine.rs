@@ -18,6 +18,8 @@ pub struct Shared {
     pub token_budget: usize,
     /// Whether a batch holds texts of similar length.
     pub sorted: bool,
+    /// Whether the last layer works for first tokens alone where a head reads no others.
+    pub firsts: bool,
 }
 
 pub enum Request {
@@ -63,8 +65,16 @@ impl Model for Engine {
         for batch in self.shared.batches(&tokens) {
             let texts: Vec<Sequence<'_>> =
                 batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
-            loaded.network.encode(&texts, &mut scratch)?;
-            let values = self.shared.read(head, &*loaded.network, &texts, &scratch.x)?;
+            let values = match self.shared.reads_firsts(head) {
+                Some(of) => {
+                    loaded.network.encode_firsts(&texts, &mut scratch)?;
+                    self.shared.told(head, of, of.head.finish(&*loaded.network, scratch.x.clone(), &vec![1; texts.len()]))
+                }
+                None => {
+                    loaded.network.encode(&texts, &mut scratch)?;
+                    self.shared.read(head, &*loaded.network, &texts, &scratch.x)?
+                }
+            };
             for (index, values) in batch.into_iter().zip(values) {
                 answers[index].values = values;
             }
@@ -92,6 +102,20 @@ impl Shared {
         }
     }
 
+    /// The head that answers, where all that it reads of a text is the first token's vector.
+    fn reads_firsts(&self, head: Head) -> Option<&Labelled> {
+        let asked = self.firsts && matches!(head, Head::Logits | Head::Classify);
+        self.heads.sequence.as_ref().filter(|of| asked && of.head.rows == Rows::First)
+    }
+
+    /// Logits of a head for labels of texts, as they were asked for.
+    fn told(&self, head: Head, of: &Labelled, logits: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+        match head {
+            Head::Classify => logits.into_iter().map(|row| scores(row, of.problem)).collect(),
+            _ => logits,
+        }
+    }
+
     /// One vector a text from what the network left, `[total_tokens, hidden]`.
     pub fn read(
         &self,
@@ -111,8 +135,7 @@ impl Shared {
         let heads = &self.heads;
         match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
             (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
-            (Head::Logits, Some(of), ..) => Ok(logits(of)),
-            (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
+            (Head::Logits | Head::Classify, Some(of), ..) => Ok(self.told(head, of, logits(of))),
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
             (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, x, texts, None)),
             (Head::Mask, .., Some(of)) => {

@@ -39,6 +39,7 @@ async fn merging_keeping_and_sorting_change_no_bit() {
         with(Options { merge: true, ..plain() }),
         with(Options { sort: false, token_budget: 40, ..plain() }),
         with(Options { merge: true, results: results.clone(), threads: Threads::Exactly(1), ..plain() }),
+        with(Options { firsts: false, ..plain() }),
     ];
     let cuts = [Cut::default(), Cut { max_tokens: Some(6), ..Cut::default() }];
     for head in [Head::Embed, Head::Classify, Head::Logits] {

@@ -125,6 +125,7 @@ mod tests {
     use crate::inference::network::{self, Network, Scratch};
     use crate::inference::tokenizer::TextTokenizer;
     use crate::inference::weights::Weights;
+    use crate::inference::words::WordTable;
     use crate::inference::{Options, Threads};
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -145,7 +146,7 @@ mod tests {
             self.0.vocabulary()
         }
 
-        fn words(&self) -> &[f32] {
+        fn words(&self) -> &WordTable {
             self.0.words()
         }
 
@@ -170,7 +171,8 @@ mod tests {
         let heads = [(); 2].map(|()| Heads::load(&config, &tensors, &*network).unwrap());
         let network = Box::new(Counting(network, passes.clone()));
         let backbone = Arc::new(Backbone::of(network, tokenizer, weights.digest().clone()));
-        let heads = heads.map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512, sorted: true }));
+        let heads = heads
+            .map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512, sorted: true, firsts: true }));
         let mut engine = Engine { shared: heads[0].clone() };
         let texts: Vec<Text> = ["good film", "a bad, bad film", "good"].map(|text| Text::from(text.to_owned())).into();
         let together = engine.infer(Request::Together(heads.to_vec(), texts.clone())).unwrap().together;

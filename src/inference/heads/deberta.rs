@@ -20,8 +20,7 @@ pub fn load(kit: &Kit<'_>) -> Result<Heads, InferenceError> {
         Class::Tokens => kit.tokens(Vec::new(), "classifier"),
         Class::Spans => kit.spans(Vec::new(), "qa_outputs"),
         Class::Mask if kit.config.flag_or("legacy", !trained)? => {
-            let words = kit.network.words().len() / kit.network.vocabulary();
-            let dense = transform(kit, "cls.predictions.transform", words)?;
+            let dense = transform(kit, "cls.predictions.transform", kit.network.words().width())?;
             kit.mask(vec![dense], "cls.predictions.decoder", Some("cls.predictions.bias"))
         }
         Class::Mask => {

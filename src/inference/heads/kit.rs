@@ -73,7 +73,7 @@ impl Kit<'_> {
     /// `decoder` is a layer of its own where the file has it, else the word table with the bias `bias`.
     pub fn mask(&self, dense: Vec<Dense>, decoder: &str, bias: Option<&str>) -> Result<Heads, InferenceError> {
         let words = self.network.vocabulary();
-        let inputs = self.network.words().len() / words;
+        let inputs = self.network.words().width();
         let bias = bias.map_or_else(|| Ok(vec![0.0; words]), |name| self.top().f32(name, &[words]))?;
         let own = format!("{decoder}.weight");
         let out = match self.top().has(&own) {

@@ -13,7 +13,7 @@ mod xlnet;
 use super::InferenceError;
 use super::checkpoint::{ModelConfig, Problem};
 use super::network::{Network, Reader, Sequence};
-use super::ops::{Activation, Linear, Norm, add, project};
+use super::ops::{Activation, Linear, Norm, add};
 use super::weights::Tensors;
 
 /// Which token vectors a head reads.
@@ -92,7 +92,7 @@ impl Head {
                 linear.outputs()
             }
             Out::Tied(bias) => {
-                project(&rows, network.words(), bias, &mut next);
+                network.words().project(&rows, bias, &mut next);
                 bias.len()
             }
         };

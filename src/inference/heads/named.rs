@@ -61,7 +61,7 @@ impl<'a> Named<'a> {
     pub fn mask(&self) -> Result<Head, InferenceError> {
         let mask = &self.family.mask;
         let (hidden, vocabulary) = (self.network.hidden(), self.network.vocabulary());
-        let width = self.network.words().len() / vocabulary;
+        let width = self.network.words().width();
         let epsilon = mask.epsilon.map_or(Ok(1e-12), |key| self.config.number_or(key, 1e-12))?;
         let dense = Dense {
             linear: self.top().linear(mask.dense, hidden, width)?,
@@ -86,7 +86,7 @@ impl<'a> Named<'a> {
             };
         }
         let own = self.top().f32(&name, &[bias.len(), width])?;
-        match own == self.network.words() {
+        match self.network.words().equals(&own) {
             true => Ok(Out::Tied(bias)),
             false => Ok(Out::Linear(Linear::join(&[(own, bias)], width))),
         }

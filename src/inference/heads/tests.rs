@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::inference::network::Scratch;
+use crate::inference::words::WordTable;
+use std::sync::LazyLock;
 
 /// Heads with products of their own ask nothing of a network.
 struct NoNetwork;
@@ -19,8 +21,9 @@ impl Network for NoNetwork {
         0
     }
 
-    fn words(&self) -> &[f32] {
-        &[]
+    fn words(&self) -> &WordTable {
+        static NONE: LazyLock<WordTable> = LazyLock::new(|| WordTable::of(Vec::new(), INPUTS));
+        &NONE
     }
 
     fn encode(&self, _: &[Sequence<'_>], _: &mut Scratch) -> Result<(), InferenceError> {

@@ -2,12 +2,13 @@
 //! stands before the first layer.
 
 use super::embed::{Embeddings, Tables};
-use super::layers::{BERT, Names, Sizes, Stack};
+use super::layers::{BERT, Names, Sizes, Stack, Wanted};
 use super::{Network, Reader, Scratch, Sequence, mpnet};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::ops::Activation;
 use crate::inference::weights::Tensors;
+use crate::inference::words::WordTable;
 
 /// An encoder of layers with a norm behind each half.
 pub struct Bert {
@@ -173,7 +174,7 @@ impl Network for Bert {
         self.embeddings.vocabulary()
     }
 
-    fn words(&self) -> &[f32] {
+    fn words(&self) -> &WordTable {
         self.embeddings.words()
     }
 
@@ -183,7 +184,13 @@ impl Network for Bert {
 
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         self.embeddings.look_up(texts, scratch)?;
-        self.stack.run(texts, scratch);
+        self.stack.run(texts, Wanted::All, scratch);
+        Ok(())
+    }
+
+    fn encode_firsts(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
+        self.embeddings.look_up(texts, scratch)?;
+        self.stack.run(texts, Wanted::Firsts, scratch);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::ops::{Activation, Linear, Norm, add};
 use crate::inference::weights::Tensors;
+use crate::inference::words::WordTable;
 
 struct Layer {
     query_key_value: Linear,
@@ -33,7 +34,7 @@ struct Layer {
 /// The weights of one encoder.
 pub struct Deberta {
     /// `[vocabulary, embedding]`
-    words: Vec<f32>,
+    words: WordTable,
     /// `[positions, embedding]`, empty where positions stand in the scores alone.
     positions: Vec<f32>,
     /// `[segments, embedding]`, empty where the network has none.
@@ -70,7 +71,7 @@ impl Deberta {
         let distances = relative.then(|| distances(&reader, config, span)).transpose()?;
         let layers = (0..config.count("num_hidden_layers")?).map(|i| layer(&reader, config, i, distances.as_deref()));
         Ok(Self {
-            words: table("word_embeddings", config.count("vocab_size")?)?,
+            words: reader.words("embeddings.word_embeddings.weight", [config.count("vocab_size")?, embedding])?,
             positions: if biased { table("position_embeddings", longest)? } else { Vec::new() },
             types: types.map_or(Ok(Vec::new()), |rows| table("token_type_embeddings", rows))?,
             widen: widen.transpose()?.map(|part| Linear::join(&[part], embedding)),
@@ -96,7 +97,7 @@ impl Deberta {
         for text in texts {
             for (position, &id) in text.ids.iter().enumerate() {
                 let start = x.len();
-                x.extend_from_slice(&self.words[row(&self.words, id as usize)]);
+                self.words.push(id as usize, x);
                 if !self.positions.is_empty() {
                     add(&mut x[start..], &self.positions[row(&self.positions, position)]);
                 }
@@ -199,10 +200,10 @@ impl Network for Deberta {
     }
 
     fn vocabulary(&self) -> usize {
-        self.words.len() / self.embedding
+        self.words.words()
     }
 
-    fn words(&self) -> &[f32] {
+    fn words(&self) -> &WordTable {
         &self.words
     }
 

@@ -4,6 +4,7 @@
 use super::{Reader, Scratch, Sequence, check};
 use crate::inference::InferenceError;
 use crate::inference::ops::{Linear, Norm, add};
+use crate::inference::words::WordTable;
 
 /// Where a family's tables are, and how it counts.
 pub struct Tables {
@@ -20,8 +21,7 @@ pub struct Tables {
 
 /// The tables of one encoder.
 pub struct Embeddings {
-    /// `[vocabulary, width]`
-    words: Vec<f32>,
+    words: WordTable,
     /// `[positions, width]`
     positions: Vec<f32>,
     /// `[segments, width]`; empty for a family without segments.
@@ -42,7 +42,7 @@ impl Embeddings {
             false => Vec::new(),
         };
         Ok(Self {
-            words: reader.f32(&at("word"), &[tables.vocabulary, width])?,
+            words: reader.words(&at("word"), [tables.vocabulary, width])?,
             positions: reader.f32(&at("position"), &[tables.positions, width])?,
             types,
             norm: reader.norm("embeddings.LayerNorm", width)?,
@@ -51,7 +51,7 @@ impl Embeddings {
         })
     }
 
-    pub fn words(&self) -> &[f32] {
+    pub fn words(&self) -> &WordTable {
         &self.words
     }
 
@@ -83,7 +83,7 @@ impl Embeddings {
         for text in texts {
             let mut next = self.tables.padding.map_or(0, |padding| padding + 1);
             for (place, &id) in text.ids.iter().enumerate() {
-                x.extend_from_slice(row(&self.words, id as usize, width));
+                self.words.push(id as usize, x);
                 // `check` keeps `next` below the number of positions: a text is at most that long.
                 let position = match self.tables.padding {
                     Some(padding) if padding == id as usize => padding,

@@ -1,11 +1,11 @@
 //! A stack of layers as BERT has them: attention, then two products, a norm behind each of the two. Every linear layer sees
 //! `[total_tokens, hidden]`, attention runs text by text, so nothing is padded and nothing masked. Query, key and value are one
-//! product; the attention scale is folded into the query.
+//! product; the attention scale is folded into the query. Where a head reads first tokens alone, the last layer works for those.
 
-use super::{Reader, Scratch, Sequence};
+use super::{Reader, Scratch, Sequence, firsts};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::ops::{Activation, Distances, Linear, Norm, attention};
+use crate::inference::ops::{Activation, Distances, Linear, Norm, Stretch, attention};
 
 /// What a family calls the parts of a layer.
 pub struct Names {
@@ -94,6 +94,14 @@ impl Layer {
     }
 }
 
+/// Whose vectors are read in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    All,
+    /// The first token's of each text.
+    Firsts,
+}
+
 /// The layers of one encoder.
 pub struct Stack {
     layers: Vec<Layer>,
@@ -137,18 +145,25 @@ impl Stack {
         size_of::<f32>() * (3 * tokens * widest + longest * longest)
     }
 
-    /// From `[total_tokens, hidden]` in `scratch.x` to the last layer's output, there too.
-    pub fn run(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) {
+    /// From `[total_tokens, hidden]` in `scratch.x` to the last layer's output for those that are wanted, there too.
+    pub fn run(&self, texts: &[Sequence<'_>], wanted: Wanted, scratch: &mut Scratch) {
         let Sizes { hidden, heads, epsilon, activation, .. } = self.sizes;
         let Scratch { x, y, wide, scores } = scratch;
-        for layer in self.order.iter().filter_map(|&layer| self.layers.get(layer)) {
+        for (place, layer) in self.order.iter().filter_map(|&layer| self.layers.get(layer)).enumerate() {
+            let last = wanted == Wanted::Firsts && place + 1 == self.order.len();
             layer.query_key_value.forward(x, wide);
             y.reserve_exact(x.len().saturating_sub(y.len()));
             y.resize(x.len(), 0.0);
             let mut start = 0;
             for text in texts {
-                attention(wide, y, (start, text.ids.len()), (hidden, heads), self.distances.as_ref(), scores);
-                start += text.ids.len();
+                let len = text.ids.len();
+                let queries = if last { first_queries(len) } else { len };
+                attention(wide, y, Stretch { start, len, queries }, (hidden, heads), self.distances.as_ref(), scores);
+                start += len;
+            }
+            if last {
+                firsts(texts, hidden, x);
+                firsts(texts, hidden, y);
             }
             layer.attended.forward(y, wide);
             layer.attended_norm.add_and_apply(wide, x, epsilon);
@@ -160,4 +175,10 @@ impl Stack {
             std::mem::swap(x, y);
         }
     }
+}
+
+/// How many queries of a text of `len` tokens are worked out where the first alone is wanted. More than one, and more than 256 scores: below
+/// those a product takes its sums in another order, and the first token's vector would have other bits than among all.
+fn first_queries(len: usize) -> usize {
+    (256 / len.max(1) + 1).max(2).min(len)
 }

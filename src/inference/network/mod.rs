@@ -19,6 +19,7 @@ pub use read::{Part, Reader};
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
 use super::weights::Tensors;
+use super::words::WordTable;
 
 /// One text as a network sees it, special tokens included.
 #[derive(Debug, Clone, Copy)]
@@ -62,9 +63,8 @@ pub trait Network: Send + Sync {
     /// Number of ids that have a vector.
     fn vocabulary(&self) -> usize;
 
-    /// The vectors of the word table, `[vocabulary, width]` row-major, for a head that is tied to it. In some families they are
-    /// narrower than [`Network::hidden`].
-    fn words(&self) -> &[f32];
+    /// The word table, for a head that is tied to it. In some families its vectors are narrower than [`Network::hidden`].
+    fn words(&self) -> &WordTable;
 
     /// Bytes of a thread's [`Scratch`] at most, for batches of `tokens` in which no text is longer than `longest`; `None` for a family
     /// whose layers take more than that.
@@ -75,6 +75,25 @@ pub trait Network: Send + Sync {
     /// Leaves the last layer's output `[total_tokens, hidden]` in `scratch.x`, text after text. No text sees its batch mates. A text
     /// that is empty, too long, or holds an id outside the vocabulary is [`InferenceError::Poison`].
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError>;
+
+    /// The same where only the first token's vector of each text is read: leaves `[texts, hidden]`, with the same bits. A family may leave out
+    /// what its last layer would do for the other tokens.
+    fn encode_firsts(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
+        self.encode(texts, scratch)?;
+        let hidden = self.hidden();
+        firsts(texts, hidden, &mut scratch.x);
+        Ok(())
+    }
+}
+
+/// Keeps the first row of each text, of rows of `hidden`.
+fn firsts(texts: &[Sequence<'_>], hidden: usize, x: &mut Vec<f32>) {
+    let mut start = 0;
+    for (number, text) in texts.iter().enumerate() {
+        x.copy_within(start * hidden..(start + 1) * hidden, number * hidden);
+        start += text.ids.len();
+    }
+    x.truncate(texts.len() * hidden);
 }
 
 /// Model types that [`load`] runs.

@@ -7,6 +7,7 @@ use crate::inference::attend::{Rows, attend};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::ops::{Activation, Linear, Norm, add};
 use crate::inference::weights::Tensors;
+use crate::inference::words::WordTable;
 use serde_json::Value;
 
 struct Layer {
@@ -23,8 +24,7 @@ struct Layer {
 
 /// The weights of one encoder.
 pub struct ModernBert {
-    /// `[vocabulary, hidden]`
-    words: Vec<f32>,
+    words: WordTable,
     norm: Norm,
     layers: Vec<Layer>,
     last_norm: Norm,
@@ -56,7 +56,7 @@ impl ModernBert {
         let local = local_layers(config, config.count("num_hidden_layers")?)?;
         let layers = local.into_iter().enumerate().map(|(index, local)| layer(&reader, config, index, local));
         Ok(Self {
-            words: reader.f32("embeddings.tok_embeddings.weight", &[config.count("vocab_size")?, hidden])?,
+            words: reader.words("embeddings.tok_embeddings.weight", [config.count("vocab_size")?, hidden])?,
             norm: norm(&reader, config, "embeddings.norm")?,
             layers: layers.collect::<Result<_, _>>()?,
             last_norm: norm(&reader, config, "final_norm")?,
@@ -206,10 +206,10 @@ impl Network for ModernBert {
     }
 
     fn vocabulary(&self) -> usize {
-        self.words.len() / self.hidden
+        self.words.words()
     }
 
-    fn words(&self) -> &[f32] {
+    fn words(&self) -> &WordTable {
         &self.words
     }
 
@@ -222,7 +222,7 @@ impl Network for ModernBert {
         let Scratch { x, y, wide, scores } = scratch;
         x.clear();
         for &id in texts.iter().flat_map(|text| text.ids) {
-            x.extend_from_slice(&self.words[id as usize * hidden..(id as usize + 1) * hidden]);
+            self.words.push(id as usize, x);
         }
         self.norm.apply(x, self.epsilon);
         for layer in &self.layers {

@@ -3,6 +3,7 @@
 use crate::inference::InferenceError;
 use crate::inference::ops::{Linear, Norm};
 use crate::inference::weights::Tensors;
+use crate::inference::words::WordTable;
 
 /// A layer as it stands in a file: weight `[outputs, inputs]`, bias `[outputs]`.
 pub type Part = (Vec<f32>, Vec<f32>);
@@ -39,6 +40,11 @@ impl<'a> Reader<'a> {
     /// A tensor of exactly this shape.
     pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
         self.tensors.f32(&self.name(name), shape)
+    }
+
+    /// A table `[words, width]` whose rows are looked up.
+    pub fn words(&self, name: &str, shape: [usize; 2]) -> Result<WordTable, InferenceError> {
+        WordTable::read(self.tensors, &self.name(name), shape)
     }
 
     /// How many rows a tensor has.

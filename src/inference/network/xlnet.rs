@@ -12,6 +12,7 @@ use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::ops::{Activation, Linear, Norm};
 use crate::inference::weights::Tensors;
+use crate::inference::words::WordTable;
 
 /// Tokens of a text at most. The network has no bound of its own; this one keeps a text's scores below 70 MB.
 const LONGEST: usize = 4096;
@@ -31,7 +32,7 @@ struct Layer {
 /// The weights of one encoder.
 pub struct XlNet {
     /// `[vocabulary, hidden]`
-    words: Vec<f32>,
+    words: WordTable,
     layers: Vec<Layer>,
     hidden: usize,
     heads: usize,
@@ -58,7 +59,7 @@ impl XlNet {
         let clamped = config.number_or("clamp_len", -1.0)? > 0.0;
         let activation = Activation::named(config, "ff_activation")?;
         Ok(Self {
-            words: reader.f32("word_embedding.weight", &[config.count("vocab_size")?, hidden])?,
+            words: reader.words("word_embedding.weight", [config.count("vocab_size")?, hidden])?,
             layers: (0..config.count("n_layer")?).map(|i| layer(&reader, config, i)).collect::<Result<_, _>>()?,
             hidden,
             heads,
@@ -179,20 +180,19 @@ impl Network for XlNet {
     }
 
     fn vocabulary(&self) -> usize {
-        self.words.len() / self.hidden
+        self.words.words()
     }
 
-    fn words(&self) -> &[f32] {
+    fn words(&self) -> &WordTable {
         &self.words
     }
 
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         check(texts, LONGEST, self.vocabulary())?;
-        let hidden = self.hidden;
         let Scratch { x, y, wide, scores } = scratch;
         x.clear();
         for &id in texts.iter().flat_map(|text| text.ids) {
-            x.extend_from_slice(&self.words[id as usize * hidden..(id as usize + 1) * hidden]);
+            self.words.push(id as usize, x);
         }
         let distances = self.distances(texts.iter().map(|text| text.ids.len()).max().unwrap_or(0));
         let (mut distance, mut near) = (Vec::new(), Vec::new());

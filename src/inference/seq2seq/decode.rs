@@ -1,13 +1,14 @@
 //! The decoder: one step writes one token for each of several hypotheses, of one text or of many.
 
 use super::encode::{Encoder, Positions};
-use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, word_table};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, words};
 use super::spec::{Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::network::Reader;
-use crate::inference::ops::{Linear, project, softmax};
+use crate::inference::ops::{Linear, softmax};
+use crate::inference::words::WordTable;
 use std::sync::Arc;
 
 struct Layer {
@@ -46,9 +47,9 @@ pub struct Row<'a> {
 /// The weights of the decoder and of the product that ends in words.
 pub struct Decoder {
     /// `[target_vocabulary, hidden]`
-    words: Arc<Vec<f32>>,
+    words: Arc<WordTable>,
     /// What outputs meet, where that is not the word table.
-    head: Option<Vec<f32>>,
+    head: Option<WordTable>,
     head_bias: Vec<f32>,
     positions: Positions,
     layers: Vec<Layer>,
@@ -74,11 +75,14 @@ impl Decoder {
         let shape = [spec.target_vocabulary, spec.hidden];
         let words = match spec.shared_words {
             true => Arc::clone(&encoder.words),
-            false => Arc::new(reader.f32(&word_table(reader, spec, "decoder"), &shape)?),
+            false => Arc::new(words(reader, spec, "decoder", spec.target_vocabulary)?),
         };
         // Files of old versions have a head that is the word table once more; it is not held twice.
         let head = match writes && (reader.has("lm_head.weight") || !config.flag_or("tie_word_embeddings", true)?) {
-            true => Some(reader.f32("lm_head.weight", &shape)?).filter(|head| *head != *words),
+            true => {
+                let head = reader.f32("lm_head.weight", &shape)?;
+                (!words.equals(&head)).then(|| WordTable::of(head, spec.hidden))
+            }
             false => None,
         };
         let bias = match reader.has("final_logits_bias") {
@@ -165,7 +169,7 @@ impl Decoder {
         }
         x.iter_mut().for_each(|v| *v *= self.logit_scale);
         let mut logits = Vec::new();
-        project(&x, self.head.as_ref().unwrap_or(&self.words), &self.head_bias, &mut logits);
+        self.head.as_ref().unwrap_or(&self.words).project(&x, &self.head_bias, &mut logits);
         logits
     }
 

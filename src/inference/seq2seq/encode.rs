@@ -1,11 +1,12 @@
 //! The encoder, over packed texts.
 
-use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, word_table};
+use super::layers::{Around, Attention, DistanceBias, FeedForward, RowNorm, words};
 use super::spec::{Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::network::Reader;
 use crate::inference::ops::{Linear, Norm, add};
+use crate::inference::words::WordTable;
 use std::sync::Arc;
 
 /// How a stack begins: word vectors, scaled, with those of positions.
@@ -33,10 +34,10 @@ impl Positions {
     }
 
     /// Appends the vector of a word at a position; both are inside their tables.
-    pub fn push(&self, x: &mut Vec<f32>, words: &[f32], id: u32, position: usize) {
+    pub fn push(&self, x: &mut Vec<f32>, words: &WordTable, id: u32, position: usize) {
         let start = x.len();
-        let row = &words[id as usize * self.hidden..(id as usize + 1) * self.hidden];
-        x.extend(row.iter().map(|v| v * self.scale));
+        words.push(id as usize, x);
+        x[start..].iter_mut().for_each(|v| *v *= self.scale);
         if !self.table.is_empty() {
             add(&mut x[start..], &self.table[position * self.hidden..(position + 1) * self.hidden]);
         }
@@ -69,7 +70,7 @@ struct Layer {
 /// The weights of the encoder.
 pub struct Encoder {
     /// `[vocabulary, hidden]`; the decoder holds the same where they share it.
-    pub words: Arc<Vec<f32>>,
+    pub words: Arc<WordTable>,
     positions: Positions,
     layers: Vec<Layer>,
     last: Option<RowNorm>,
@@ -87,7 +88,7 @@ impl Encoder {
         let own = "encoder.block.0.layer.0.SelfAttention";
         let bias = spec.buckets.map(|buckets| DistanceBias::load(reader, own, buckets, heads, true)).transpose()?;
         Ok(Self {
-            words: Arc::new(reader.f32(&word_table(reader, spec, "encoder"), &[spec.vocabulary, spec.hidden])?),
+            words: Arc::new(words(reader, spec, "encoder", spec.vocabulary)?),
             positions: Positions::load(reader, "encoder", spec)?,
             layers: (0..spec.encoder.layers).map(|index| layer(reader, spec, index)).collect::<Result<_, _>>()?,
             last: t5.then(|| RowNorm::load(reader, "encoder.final_layer_norm", spec)).transpose()?,

@@ -4,6 +4,7 @@ use super::spec::{Buckets, Family, Spec};
 use crate::inference::InferenceError;
 use crate::inference::network::{Part, Reader};
 use crate::inference::ops::{Activation, Linear, Norm, add};
+use crate::inference::words::WordTable;
 
 /// How a row is normalised.
 pub enum RowNorm {
@@ -174,8 +175,13 @@ fn bucket(distance: usize, count: usize, furthest: usize) -> usize {
     (exact + (share * (count - exact) as f32) as usize).min(count - 1)
 }
 
+/// The word table of a side, as `f32`: each word that is written takes a product with all of it.
+pub fn words(reader: &Reader<'_>, spec: &Spec, side: &str, count: usize) -> Result<WordTable, InferenceError> {
+    Ok(WordTable::of(reader.f32(&word_table(reader, spec, side), &[count, spec.hidden])?, spec.hidden))
+}
+
 /// The name under which a file has the word table of a side. Where both sides share it, files hold it under any of three names.
-pub fn word_table(reader: &Reader<'_>, spec: &Spec, side: &str) -> String {
+fn word_table(reader: &Reader<'_>, spec: &Spec, side: &str) -> String {
     let base = if spec.family == Family::T5 { "" } else { "model." };
     let own = format!("{base}{side}.embed_tokens.weight");
     let names = [format!("{base}shared.weight"), own.clone()].into_iter();

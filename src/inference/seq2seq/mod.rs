@@ -57,7 +57,7 @@ impl Seq2Seq {
 
     /// Number of ids that a source may have.
     pub fn vocabulary(&self) -> usize {
-        self.encoder.words.len() / self.spec.hidden
+        self.encoder.words.words()
     }
 
     /// Number of ids that can be written.

@@ -8,6 +8,7 @@ use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::network::{Network, Reader, Scratch, Sequence, check};
 use crate::inference::weights::Tensors;
+use crate::inference::words::WordTable;
 
 /// A network that reads a text once or twice.
 pub struct Rereading {
@@ -61,7 +62,7 @@ impl Network for Rereading {
         self.spec.vocabulary
     }
 
-    fn words(&self) -> &[f32] {
+    fn words(&self) -> &WordTable {
         &self.encoder.words
     }
 

@@ -1,6 +1,6 @@
 use super::files::{Case, FOLDERS, Input, Opened, fixture, open, place, write};
 use crate::inference::heads::{Out, Rows};
-use crate::inference::network::{Scratch, Sequence};
+use crate::inference::network::{Network, Scratch, Sequence};
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -71,6 +71,48 @@ fn every_family_and_head_answers_as_transformers_does() {
     }
     // The greatest differences, for a reader with --nocapture.
     table.iter().for_each(|(name, off)| println!("{name}: {off:.1e}"));
+}
+
+/// The bits of the first row of each text, once out of all rows and once with a last layer that works for them alone.
+fn first_rows(network: &dyn Network, texts: &[Sequence<'_>]) -> [Vec<u32>; 2] {
+    let (mut all, mut firsts) = (Scratch::default(), Scratch::default());
+    network.encode(texts, &mut all).unwrap();
+    network.encode_firsts(texts, &mut firsts).unwrap();
+    let (hidden, mut start, mut wanted) = (network.hidden(), 0, Vec::new());
+    for text in texts {
+        wanted.extend(all.x[start * hidden..][..hidden].iter().map(|v| v.to_bits()));
+        start += text.ids.len();
+    }
+    [wanted, firsts.x.iter().map(|v| v.to_bits()).collect()]
+}
+
+/// Would catch: a last layer that takes its sums in another order for a text of some length, alone or among others; a residual of
+/// another token; rows beside the first.
+#[test]
+fn a_last_layer_for_first_tokens_alone_changes_no_bit() {
+    for folder in FOLDERS {
+        let fixture = fixture(folder);
+        let case = fixture.cases.iter().find(|case| case.head == "hidden").unwrap();
+        let opened = opened(folder, case, &case.config);
+        let texts: Vec<Sequence<'_>> = fixture.inputs.iter().take(case.expected.len()).map(|input| input.sequence()).collect();
+        let [wanted, found] = first_rows(&*opened.network, &texts);
+        assert_eq!(found, wanted, "{folder}");
+    }
+    // A network of usual size: products go other ways by their sizes.
+    let shipped = open(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment-en")).unwrap();
+    let lengths = [
+        1, 2, 3, 5, 8, 15, 16, 17, 18, 25, 31, 32, 33, 64, 65, 85, 86, 127, 128, 129, 130, 200, 255, 256, 257, 300, 384, 511, 512,
+    ];
+    let ids: Vec<Vec<u32>> = lengths.iter().map(|len| (0..*len as u32).map(|i| 1000 + i * 37 % 9000).collect()).collect();
+    let texts: Vec<Sequence<'_>> = ids.iter().map(|ids| Sequence::from(ids.as_slice())).collect();
+    for (text, len) in texts.iter().zip(lengths) {
+        let [wanted, found] = first_rows(&*shipped.network, std::slice::from_ref(text));
+        assert_eq!(found, wanted, "{len} tokens alone");
+    }
+    for few in texts.chunks(7) {
+        let [wanted, found] = first_rows(&*shipped.network, few);
+        assert_eq!(found, wanted, "{} texts", few.len());
+    }
 }
 
 /// A checkpoint of the network alone has its tensors without a prefix; its answer is that of the whole.
