@@ -14,6 +14,8 @@ pub enum Target {
     Tags(Vec<Option<u32>>),
     /// The first and the last token of the answer.
     Span(u32, u32),
+    /// Nobody has said; a teacher is asked.
+    Unknown,
 }
 
 /// A text as tokens, special ones included, and what is right about it.

@@ -55,8 +55,8 @@ fn find(header: &csv::StringRecord, asked: Option<&str>, known: &[&str], what: &
 pub fn rows(path: &Path, columns: &Columns) -> Result<Vec<Row>> {
     let (reader, name) = open(path)?;
     let rows = match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("tsv") => table(path, reader, columns, true)?,
-        Some("csv") => table(path, reader, columns, false)?,
+        Some("tsv") => table(path, reader, columns, true, true)?,
+        Some("csv") => table(path, reader, columns, false, true)?,
         Some("jsonl") => objects(path, reader, columns)?,
         _ => bail!("{}: a file of rows ends in .tsv, .csv or .jsonl, with or without .gz", path.display()),
     };
@@ -64,17 +64,18 @@ pub fn rows(path: &Path, columns: &Columns) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn table(path: &Path, reader: Box<dyn Read>, columns: &Columns, tabs: bool) -> Result<Vec<Row>> {
+/// Without `labelled` no column of labels is looked for.
+fn table(path: &Path, reader: Box<dyn Read>, columns: &Columns, tabs: bool, labelled: bool) -> Result<Vec<Row>> {
     let mut reader = csv::ReaderBuilder::new().delimiter(if tabs { b'\t' } else { b',' }).quoting(!tabs).from_reader(reader);
     let header = reader.headers().with_context(|| format!("cannot read {}", path.display()))?.clone();
     let text = find(&header, columns.text.as_deref(), &TEXT_NAMES, "text")?;
-    let label = find(&header, columns.label.as_deref(), &LABEL_NAMES, "label")?;
+    let label = labelled.then(|| find(&header, columns.label.as_deref(), &LABEL_NAMES, "label")).transpose()?;
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.with_context(|| format!("cannot read {}", path.display()))?;
         let field = |i: usize| record.get(i).unwrap_or_default().trim().to_string();
         let line = record.position().map_or(0, |position| position.line() as usize);
-        rows.push(Row { text: field(text), label: field(label), line });
+        rows.push(Row { text: field(text), label: label.map(field).unwrap_or_default(), line });
     }
     Ok(rows)
 }
@@ -157,7 +158,8 @@ pub fn sorted(mut all: Vec<String>) -> Vec<String> {
 pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
     let (reader, name) = open(path)?;
     if name.ends_with(".tsv") || name.ends_with(".csv") {
-        return Ok(rows(path, columns)?.into_iter().map(|row| row.text).collect());
+        let rows = table(path, reader, columns, name.ends_with(".tsv"), false)?;
+        return Ok(rows.into_iter().map(|row| row.text).collect());
     }
     let mut texts = Vec::new();
     for (number, line) in BufReader::new(reader).lines().enumerate() {
@@ -208,6 +210,11 @@ mod tests {
         let row = |text: &str, label: &str| Row { text: text.into(), label: label.into(), line: 2 };
         assert_eq!(rows(&plain, &Columns::default()).unwrap(), [row("says \"fine", "1")]);
         assert_eq!(rows(&packed, &Columns::default()).unwrap(), [row("a, b", "0")]);
+        // Texts alone need no labels.
+        let bare = folder.path().join("c.csv");
+        std::fs::write(&bare, "text\n\"a, b\"\n").unwrap();
+        assert_eq!(texts(&bare, &Columns::default()).unwrap(), ["a, b"]);
+        assert!(rows(&bare, &Columns::default()).unwrap_err().to_string().contains("--label-column"));
         let wrong = Columns { text: Some("body".into()), label: None };
         assert!(rows(&plain, &wrong).unwrap_err().to_string().contains("--text-column"));
     }

@@ -1,10 +1,10 @@
 //! The trained network as a folder that `inference` and transformers' readers know.
 
 use super::network::Network;
-use super::quantise::rows_to_int8;
+use super::quantise::{Stored, stored};
 use super::task::Task;
 use anyhow::{Context, Result};
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -26,18 +26,11 @@ pub struct Described<'a> {
 /// Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors; returns the weights' size and SHA-256.
 pub fn write(folder: &Path, network: &Network, described: &Described<'_>, int8: bool) -> Result<(usize, String)> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut held: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut held: Vec<Stored> = Vec::new();
     for (name, tensor) in network.state()? {
         let dims = tensor.dims().to_vec();
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-        if int8 && dims.len() == 2 {
-            let (quantised, scales) = rows_to_int8(&values, dims[1]);
-            held.push((format!("{name}.scale"), Dtype::F32, vec![dims[0]], bytes(&scales)));
-            held.push((name, Dtype::I8, dims, quantised.iter().map(|q| *q as u8).collect()));
-        } else {
-            held.push((name, Dtype::F32, dims, bytes(&values)));
-        }
+        held.extend(stored(&name, dims, &values, int8));
     }
     let views = held.iter().map(|(name, dtype, dims, data)| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), data)?)));
     let views: Vec<_> = views.collect::<Result<_>>()?;
@@ -72,13 +65,14 @@ fn config(network: &Network, described: &Described<'_>) -> Value {
         ];
         keys.retain(|key, _| !old.contains(&key.as_str()));
     }
-    config["architectures"] = json!([network.task.class()]);
+    let bare = network.outputs == 0;
+    config["architectures"] = json!([if bare { "BertModel" } else { network.task.class() }]);
     config["model_type"] = json!("bert");
     // Whatever the base was stored in; int8 is read as this too.
     config["dtype"] = json!("float32");
     config["num_hidden_layers"] = json!(network.shape.num_hidden_layers);
     config["vocab_size"] = json!(network.shape.vocab_size);
-    if network.task != Task::Answer {
+    if network.task != Task::Answer && !bare {
         let named = |(i, label): (usize, &String)| (i.to_string(), json!(label));
         config["id2label"] = labels.iter().enumerate().map(named).collect::<Map<_, _>>().into();
         config["label2id"] = labels.iter().enumerate().map(|(i, label)| (label.clone(), json!(i))).collect::<Map<_, _>>().into();
@@ -92,6 +86,22 @@ fn config(network: &Network, described: &Described<'_>) -> Value {
         config["threshold"] = json!(threshold);
     }
     config
+}
+
+/// Writes beside an encoder that its embeddings are the mean of all vectors, of length 1, for sentence-transformers too; the longest text
+/// is that of `base`.
+pub fn pooled(folder: &Path, base: &Path, hidden: usize) -> Result<()> {
+    let module = |idx: usize, path: &str, kind: &str| json!({"idx": idx, "name": idx.to_string(), "path": path, "type": format!("sentence_transformers.models.{kind}")});
+    let modules = json!([module(0, "", "Transformer"), module(1, "1_Pooling", "Pooling"), module(2, "2_Normalize", "Normalize")]);
+    let pooling = json!({"word_embedding_dimension": hidden, "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false});
+    std::fs::create_dir_all(folder.join("1_Pooling"))?;
+    std::fs::write(folder.join("1_Pooling/config.json"), format!("{pooling:#}\n"))?;
+    std::fs::write(folder.join("modules.json"), format!("{modules:#}\n"))?;
+    let limit = "sentence_bert_config.json";
+    if base.join(limit).exists() {
+        std::fs::copy(base.join(limit), folder.join(limit)).with_context(|| format!("cannot copy {limit}"))?;
+    }
+    Ok(())
 }
 
 /// What transformers reads beside tokenizer.json: its class, the longest text, and which special token is which.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Tensor, Var};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -262,7 +263,7 @@ impl<T: Trainable> Run<'_, T> {
             let var = parameters.get(name).with_context(|| format!("the kept run has {name}, which is not trained"))?;
             self.best.insert(name.clone(), restored(var, values)?);
         }
-        self.optimiser.restore(progress.fitted.steps, moments, parameters)?;
+        self.optimiser.restore(progress.fitted.steps, moments.into_owned(), parameters)?;
         let Progress { waited, ended, fitted, .. } = progress;
         (self.waited, self.ended, self.before, self.fitted) = (waited, ended, fitted.seconds, fitted);
         self.bar.set_position(self.fitted.steps as u64);
@@ -281,7 +282,7 @@ impl<T: Trainable> Run<'_, T> {
         let state = State {
             progress: keep.progress(&self.fitted, self.waited, self.ended),
             weights: self.model.parameters().iter().map(|(name, var)| Ok((name.clone(), values(var)?))).collect::<Result<_>>()?,
-            moments: self.optimiser.moments().clone(),
+            moments: Cow::Borrowed(self.optimiser.moments()),
             best: self.best.iter().map(|(name, tensor)| Ok((name.clone(), values(tensor)?))).collect::<Result<_>>()?,
         };
         keep.write(&state)?;

@@ -7,11 +7,11 @@ use super::fit::Fitted;
 use super::optimiser::Moments;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor, Var};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,10 +37,10 @@ pub struct Progress {
 }
 
 /// All that a run is.
-pub struct State {
+pub struct State<'a> {
     pub progress: Progress,
     pub weights: BTreeMap<String, Vec<f32>>,
-    pub moments: BTreeMap<String, Moments>,
+    pub moments: Cow<'a, BTreeMap<String, Moments>>,
     pub best: BTreeMap<String, Vec<f32>>,
 }
 
@@ -63,25 +63,24 @@ impl Keep {
         self.folder.join("state.safetensors")
     }
 
-    pub fn write(&self, state: &State) -> Result<()> {
+    /// Writes a run down; nothing of it is held twice, for a large network would not fit so often.
+    pub fn write(&self, state: &State<'_>) -> Result<()> {
         let (path, fresh) = (self.file(), self.folder.join("state.new"));
         let said = || format!("cannot keep the run in {}", path.display());
         std::fs::create_dir_all(&self.folder).with_context(said)?;
         let State { progress, weights, moments, best } = state;
-        let named = |part: &'static str| move |(name, values): (&String, &'_ Vec<f32>)| (format!("{part}/{name}"), bytes(values));
-        let mut held: Vec<(String, Vec<u8>)> = weights.iter().map(named("weights")).collect();
-        held.extend(best.iter().map(named("best")));
-        for (name, Moments { first, second }) in moments {
-            held.extend([(format!("first/{name}"), bytes(first)), (format!("second/{name}"), bytes(second))]);
+        let mut held: Vec<(String, Floats<'_>)> = Vec::new();
+        let mut add = |part: &str, name: &str, values| held.push((format!("{part}/{name}"), Floats::new(values)));
+        weights.iter().for_each(|(name, values)| add("weights", name, values));
+        best.iter().for_each(|(name, values)| add("best", name, values));
+        for (name, Moments { first, second }) in moments.iter() {
+            add("first", name, first);
+            add("second", name, second);
         }
-        let views = held.iter().map(|(name, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)));
-        let views: Vec<_> = views.collect::<Result<_>>()?;
         let metadata = [("progress".to_owned(), serde_json::to_string(progress)?)].into();
-        let all = safetensors::serialize(views, Some(metadata))?;
+        safetensors::serialize_to_file(held, Some(metadata), &fresh).with_context(said)?;
         let write = || -> std::io::Result<()> {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&all)?;
-            file.sync_all()?;
+            File::open(&fresh)?.sync_all()?;
             std::fs::rename(&fresh, &path)?;
             File::open(&self.folder)?.sync_all()
         };
@@ -89,7 +88,7 @@ impl Keep {
     }
 
     /// The run that is kept, where there is one; one of another fingerprint is an error.
-    pub fn read(&self) -> Result<Option<State>> {
+    pub fn read(&self) -> Result<Option<State<'static>>> {
         let path = self.file();
         if !path.exists() {
             return Ok(None);
@@ -104,18 +103,19 @@ impl Keep {
             "the run that is kept in {} has other options, other data or another base model. Give those, or remove that folder",
             self.folder.display()
         );
-        let mut state = State { progress, weights: BTreeMap::new(), moments: BTreeMap::new(), best: BTreeMap::new() };
+        let (mut weights, mut best) = (BTreeMap::new(), BTreeMap::new());
+        let mut moments: BTreeMap<String, Moments> = BTreeMap::new();
         for (name, view) in SafeTensors::deserialize(&bytes).with_context(said)?.tensors() {
             let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
             match name.split_once('/') {
-                Some(("weights", name)) => drop(state.weights.insert(name.to_owned(), values)),
-                Some(("best", name)) => drop(state.best.insert(name.to_owned(), values)),
-                Some(("first", name)) => state.moments.entry(name.to_owned()).or_default().first = values,
-                Some(("second", name)) => state.moments.entry(name.to_owned()).or_default().second = values,
+                Some(("weights", name)) => drop(weights.insert(name.to_owned(), values)),
+                Some(("best", name)) => drop(best.insert(name.to_owned(), values)),
+                Some(("first", name)) => moments.entry(name.to_owned()).or_default().first = values,
+                Some(("second", name)) => moments.entry(name.to_owned()).or_default().second = values,
                 _ => bail!("{} holds {name}, which no run has", path.display()),
             }
         }
-        Ok(Some(state))
+        Ok(Some(State { progress, weights, moments: Cow::Owned(moments), best }))
     }
 
     /// Removes the run; it has ended, and its result is written.
@@ -127,8 +127,31 @@ impl Keep {
     }
 }
 
-fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// Numbers that become bytes as they are written.
+struct Floats<'a> {
+    values: &'a [f32],
+    shape: [usize; 1],
+}
+
+impl<'a> Floats<'a> {
+    fn new(values: &'a [f32]) -> Self {
+        Self { values, shape: [values.len()] }
+    }
+}
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
 }
 
 /// Values for a parameter, of its shape.
@@ -158,7 +181,7 @@ mod tests {
     }
 
     fn with<R>(network: &Network, train: &Vec<Example>, dev: &[Example], then: impl FnOnce(&Learner<'_>) -> R) -> R {
-        then(&Learner { network, train, dev: Dev::Examples(dev), labels: &[], blank: None, seed: 1 })
+        then(&Learner { network, train, dev: Dev::Examples(dev), labels: &[], blank: None, teacher: None, seed: 1 })
     }
 
     /// Would catch: a run of an hour that is lost because the process ended while the result was measured, or by a signal.

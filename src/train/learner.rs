@@ -2,6 +2,7 @@
 
 use super::batches::{Batch, Example, Target, batches};
 use super::blank::Blank;
+use super::distil::Taught;
 use super::fit::Plan;
 use super::held::Held;
 use super::loss::loss;
@@ -53,6 +54,7 @@ pub struct Learner<'a> {
     /// Names of the head's outputs; those of words begin with `B-` and `I-`.
     pub labels: &'a [String],
     pub blank: Option<Blank>,
+    pub teacher: Option<&'a Taught>,
     pub seed: u64,
 }
 
@@ -65,26 +67,25 @@ impl Learner<'_> {
 
     /// Of all that a run under `plan` follows from, as SHA-256.
     pub fn fingerprint(&self, plan: &Plan) -> Result<String> {
-        let Network { task, outputs, dropout, .. } = self.network;
         let dev = self.measured_on();
         let mut digest = Sha256::new();
         digest.update(format!(
-            "{plan:?} {task:?} {outputs} {dropout} {:?} {} {} {:?}",
+            "{plan:?} {:?} {} {} {:?}",
             self.labels,
             self.seed,
             dev.len(),
             self.blank.as_ref().map(|blank| (blank.share, blank.with))
         ));
-        for (name, tensor) in self.network.state()? {
-            digest.update(format!("{name} {:?}", tensor.dims()));
-            tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| digest.update(value.to_le_bytes()));
-        }
+        self.network.mark(&mut digest)?;
         for number in 0..self.train.count() {
             digest.update(format!("{:?}", self.train.get(0, number)));
         }
-        digest.update(format!("{:?} {:?}", self.network.shape, self.measured_on()));
+        digest.update(format!("{:?}", self.measured_on()));
         if let Dev::Questions(held) = &self.dev {
             held.asked().for_each(|asked| digest.update(format!("{asked:?}")));
+        }
+        if let Some(teacher) = self.teacher {
+            teacher.mark(&mut digest);
         }
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -93,6 +94,18 @@ impl Learner<'_> {
         match &self.dev {
             Dev::Examples(examples) => examples,
             Dev::Questions(held) => &held.windows,
+        }
+    }
+
+    /// How good logits are that somebody gives for what is measured on.
+    pub fn score(&self, logits: &[Vec<f32>]) -> f64 {
+        let examples = self.measured_on();
+        match (&self.dev, self.network.task) {
+            (Dev::Questions(held), _) => held.f1(logits),
+            (_, Task::Labels) => threshold(logits, examples).1,
+            (_, Task::Tag) => entity_f1(logits, examples, self.labels),
+            (_, Task::Answer) => answered(logits, examples),
+            (_, Task::Label) => right(logits, examples),
         }
     }
 
@@ -127,7 +140,9 @@ impl Trainable for Learner<'_> {
             blank.blank(&mut batch, draw);
         }
         let logits = self.network.logits(&batch, &Pass::training(draw))?;
-        loss(self.network.task, &logits, &batch, &examples)
+        let Some(teacher) = self.teacher else { return loss(self.network.task, &logits, &batch, &examples) };
+        let numbers: Vec<usize> = part.iter().map(|number| number % self.train.count()).collect();
+        teacher.loss(self.network.task, &logits, &batch, &examples, &numbers)
     }
 
     fn weight(&self, example: usize) -> f64 {
@@ -143,15 +158,7 @@ impl Trainable for Learner<'_> {
     }
 
     fn measure(&self) -> Result<f64> {
-        let examples = self.measured_on();
-        let logits = logits(self.network, examples)?;
-        Ok(match (&self.dev, self.network.task) {
-            (Dev::Questions(held), _) => held.f1(&logits),
-            (_, Task::Labels) => threshold(&logits, examples).1,
-            (_, Task::Tag) => entity_f1(&logits, examples, self.labels),
-            (_, Task::Answer) => answered(&logits, examples),
-            (_, Task::Label) => right(&logits, examples),
-        })
+        Ok(self.score(&logits(self.network, self.measured_on())?))
     }
 
     fn said(&self, measure: f64) -> String {
@@ -174,7 +181,7 @@ mod tests {
     use crate::train::trainable::Record;
 
     fn learner<'a>(network: &'a Network, examples: &'a Vec<Example>, labels: &'a [String]) -> Learner<'a> {
-        Learner { network, train: examples, dev: Dev::Examples(examples), labels, blank: None, seed: 1 }
+        Learner { network, train: examples, dev: Dev::Examples(examples), labels, blank: None, teacher: None, seed: 1 }
     }
 
     #[test]

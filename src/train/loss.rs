@@ -69,17 +69,7 @@ pub fn loss(task: Task, logits: &Tensor, batch: &Batch, examples: &[&Example]) -
             bernoulli(logits, &Tensor::from_vec(truth, (examples.len(), outputs), &Device::Cpu)?)
         }
         Task::Tag => {
-            let (mut rows, mut labels) = (Vec::new(), Vec::new());
-            for (text, example) in examples.iter().enumerate() {
-                let Target::Tags(tags) = &example.target else { bail!("an example is of another task") };
-                for (token, label) in tags.iter().enumerate() {
-                    if let Some(label) = label {
-                        rows.push((text * batch.length + token) as u32);
-                        labels.push(*label);
-                    }
-                }
-            }
-            ensure!(!rows.is_empty(), "nothing is asked about these texts");
+            let (rows, labels) = asked(batch, examples)?;
             let count = rows.len();
             let asked = logits.contiguous()?.index_select(&Tensor::from_vec(rows, count, &Device::Cpu)?, 0)?;
             Ok(cross_entropy(&asked, &Tensor::from_vec(labels, count, &Device::Cpu)?)?)
@@ -99,6 +89,22 @@ pub fn loss(task: Task, logits: &Tensor, batch: &Batch, examples: &[&Example]) -
             Ok((one(0, starts)? + one(1, ends)?)?.affine(0.5, 0.0)?)
         }
     }
+}
+
+/// The rows of the tokens that carry a label in a batch's logits, and those labels.
+pub(super) fn asked(batch: &Batch, examples: &[&Example]) -> Result<(Vec<u32>, Vec<u32>)> {
+    let (mut rows, mut labels) = (Vec::new(), Vec::new());
+    for (text, example) in examples.iter().enumerate() {
+        let Target::Tags(tags) = &example.target else { bail!("an example is of another task") };
+        for (token, label) in tags.iter().enumerate() {
+            if let Some(label) = label {
+                rows.push((text * batch.length + token) as u32);
+                labels.push(*label);
+            }
+        }
+    }
+    ensure!(!rows.is_empty(), "nothing is asked about these texts");
+    Ok((rows, labels))
 }
 
 fn label(example: &Example) -> Result<u32> {

@@ -5,20 +5,30 @@ use super::network::{Network, Pass};
 use crate::inference::{joins, piece_label};
 use anyhow::Result;
 
-/// The logits of each example, without those of padding; both cores work.
+/// The logits of each example, without those of padding.
 pub fn logits(network: &Network, examples: &[Example]) -> Result<Vec<Vec<f32>>> {
+    each(examples, |batch| {
+        let logits = network.logits(batch, &Pass::measuring())?.flatten_all()?.to_vec1::<f32>()?;
+        let width = logits.len() / batch.texts;
+        let own = |text: usize| if network.task.is_pooled() { width } else { batch.own(text) * network.outputs };
+        Ok(logits.chunks_exact(width).enumerate().map(|(text, row)| row[..own(text)].to_vec()).collect())
+    })
+}
+
+/// The embedding of each example, as [`Network::embeddings`] has it.
+pub fn embeddings(network: &Network, examples: &[Example]) -> Result<Vec<Vec<f32>>> {
+    each(examples, |batch| Ok(network.embeddings(batch, &Pass::measuring())?.to_vec2::<f32>()?))
+}
+
+/// What `one` makes of each example of a batch, in the order of the examples; both cores work.
+fn each(examples: &[Example], one: impl Fn(&Batch) -> Result<Vec<Vec<f32>>> + Sync) -> Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
     let work = batches(&lengths, 32, 0);
     let of = |part: &[Vec<usize>]| -> Result<Vec<(usize, Vec<f32>)>> {
         let mut found = Vec::new();
         for numbers in part {
             let batch = Batch::of(&numbers.iter().map(|&number| &examples[number]).collect::<Vec<_>>());
-            let logits = network.logits(&batch, &Pass::measuring())?.flatten_all()?.to_vec1::<f32>()?;
-            let width = logits.len() / batch.texts;
-            for (text, (number, row)) in numbers.iter().zip(logits.chunks_exact(width)).enumerate() {
-                let own = if network.task.is_pooled() { width } else { batch.own(text) * network.outputs };
-                found.push((*number, row[..own].to_vec()));
-            }
+            found.extend(numbers.iter().copied().zip(one(&batch)?));
         }
         Ok(found)
     };

@@ -1,7 +1,7 @@
 //! A copy of a model folder with smaller matrices.
 
 use super::checkpoint::Folder;
-use super::quantise::rows_to_int8;
+use super::quantise::{Stored, stored};
 use anyhow::{Context, Result};
 use safetensors::{Dtype, tensor::TensorView};
 use std::path::Path;
@@ -13,9 +13,6 @@ pub enum Form {
     Int8,
     F16,
 }
-
-/// Weights of a layer's row that share a scale.
-const GROUP: usize = 32;
 
 /// What stands beside the weights and belongs to the model.
 const FILES: [&str; 14] = [
@@ -47,26 +44,16 @@ pub fn shrink(folder: &Folder, place: &Path, out: &Path, form: Form) -> Result<u
     }
     let mut names: Vec<&String> = folder.weights.keys().collect();
     names.sort();
-    let mut held: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut held: Vec<Stored> = Vec::new();
     for name in names {
         let tensor = &folder.weights[name];
         let (dims, values) = (tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?);
-        let f32s = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         match form {
-            _ if dims.len() != 2 => held.push((name.clone(), Dtype::F32, dims, f32s(&values))),
-            Form::Int8 => {
-                // Rows of a table stand for themselves; in a layer one large weight would coarsen its whole row.
-                let grouped = dims[1].is_multiple_of(GROUP) && !name.contains("embeddings");
-                let width = if grouped { GROUP } else { dims[1] };
-                let (quantised, scales) = rows_to_int8(&values, width);
-                let shape = if grouped { vec![dims[0], dims[1] / GROUP] } else { vec![dims[0]] };
-                held.push((format!("{name}.scale"), Dtype::F32, shape, f32s(&scales)));
-                held.push((name.clone(), Dtype::I8, dims, quantised.iter().map(|q| *q as u8).collect()));
-            }
-            Form::F16 => {
+            Form::F16 if dims.len() == 2 => {
                 let halves = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
                 held.push((name.clone(), Dtype::F16, dims, halves));
             }
+            Form::Int8 | Form::F16 => held.extend(stored(name, dims, &values, form == Form::Int8)),
         }
     }
     let views = held.iter().map(|(name, dtype, dims, data)| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), data)?)));

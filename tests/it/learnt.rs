@@ -153,3 +153,46 @@ fn what_cannot_be_learnt_or_measured_is_refused_with_a_reason() {
         assert!(got == Some(1) && said.contains(words), "{arguments}: {got:?}, {said}");
     }
 }
+
+/// Would catch: a run that begins anew in silence, goes on to other weights after the process was killed or told to end, or is lost.
+#[test]
+fn a_run_that_is_killed_or_told_to_end_goes_on_to_the_same_weights() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    write(folder, "cat.txt", &"the cat sat on the mat.\n".repeat(60));
+    let arguments = |out: &str, more: &str| {
+        let new = "--tokenizer characters --layers 1 --hidden 32 --heads 2 --context 24 --batch 2 --lr 1e-2 --epochs 12";
+        format!("train generate --train cat.txt --out {out} {new} --checks 1{more}")
+    };
+    done(folder, &arguments("whole", ""));
+    assert!(!folder.join("whole/.training").exists());
+    for signal in ["-KILL", "-INT"] {
+        let (every, state) = (if signal == "-KILL" { 0 } else { 3600 }, folder.join("cut/.training/state.safetensors"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+            .args(arguments("cut", &format!(" --keep-seconds {every}")).split(' '))
+            .current_dir(folder)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = || if signal == "-KILL" { state.exists() } else { folder.join("cut/runs").exists() };
+        while !begun() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before the signal");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let ended = child.wait_with_output().unwrap();
+        assert!(!ended.status.success() && !folder.join("cut/model.safetensors").exists());
+        assert!(signal == "-KILL" || String::from_utf8_lossy(&ended.stderr).contains("--resume"));
+        for (more, words) in [("", "--resume"), (" --resume --weight-decay 0.2", "other options")] {
+            let (_, said) = refused(folder, &arguments("cut", more));
+            assert!(said.contains(words), "{said}");
+        }
+        let told = done(folder, &arguments("cut", " --resume"));
+        assert!(told.contains("goes on behind step") && told.contains("perplexity"), "{told}");
+        let weights = |model: &str| std::fs::read(folder.join(model).join("model.safetensors")).unwrap();
+        assert!(weights("whole") == weights("cut"), "the weights differ");
+        assert!(!folder.join("cut/.training").exists());
+        std::fs::remove_dir_all(folder.join("cut")).unwrap();
+    }
+}

@@ -315,3 +315,125 @@ fn a_network_is_drawn_and_its_tokenizer_learnt_from_chinese_texts() {
     let refused = millrace(&["train", "--train", file, "--out", to]);
     assert!(!refused.status.success() && text(&refused.stderr).contains("--from"), "{}", text(&refused.stderr));
 }
+
+/// Would catch: a student that learns the labels of its file though they count for nothing, a teacher that is not told in the card, options
+/// that mean nothing together.
+#[test]
+fn a_student_learns_from_a_teacher_what_its_file_has_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (encoder, rows, to) = (shipped("minilm-en"), intents(folder.path()), at("teacher"));
+    let paths = ["--from", encoder.to_str().unwrap(), "--train", rows.to_str().unwrap(), "--out", to.to_str().unwrap()];
+    let teacher = millrace(&[&["train", "--recipe", "probe"][..], &paths].concat());
+    assert!(teacher.status.success(), "{}", text(&teacher.stderr));
+    drawn(folder.path());
+    // The file to learn from has each label at the next text; that to measure on is right.
+    let right = fs::read_to_string(at("intents.csv")).unwrap();
+    let rows: Vec<(&str, &str)> = right.lines().skip(1).map(|line| line.rsplit_once(',').unwrap()).collect();
+    let wrong = (0..rows.len()).map(|i| format!("{},{}\n", rows[i].0, rows[(i + 1) % rows.len()].1)).collect::<String>();
+    fs::write(at("wrong.csv"), format!("text,intent\n{wrong}")).unwrap();
+    let things = ["spoon", "fork", "knife", "plate", "bowl", "glass", "pan", "pot"];
+    let forms = ["where is my {}? it has not arrived", "I want my money back for the {}", "thank you, the {} is wonderful"];
+    let more = things.iter().flat_map(|thing| forms.map(|form| form.replace("{}", thing) + "\n"));
+    fs::write(at("more.txt"), more.collect::<String>() + "\n").unwrap();
+    let taught = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let student = "train --from drawn --prune-vocabulary --teacher teacher --dev intents.csv --out student";
+        command.current_dir(folder.path()).args(student.split(' '));
+        command.args("--epochs 16 --lr 5e-3 --batch 16 --checks 1 --seed 3".split(' '));
+        command.args(more).output().unwrap()
+    };
+    let done = taught(&["--train", "wrong.csv", "--unlabelled", "more.txt", "--hard-weight", "0"]);
+    let said = text(&done.stdout);
+    assert!(done.status.success(), "{said}{}", text(&done.stderr));
+    assert!(said.contains("24 texts without labels, 0 of them") && said.contains("teacher: dev accuracy 100.00"), "{said}");
+    let last = said.lines().rfind(|line| line.starts_with("dev accuracy")).unwrap_or_default();
+    let figure = last.split(' ').nth(2).and_then(|figure| figure.trim_end_matches(',').parse::<f64>().ok()).unwrap_or_default();
+    assert!(figure > 95.0, "{said}");
+    let card = fs::read_to_string(at("student/README.md")).unwrap();
+    let digest = Encoder::open("x", &at("teacher"), None, &Options::default()).unwrap().digest().as_str().to_owned();
+    assert!(card.contains(&format!("teacher teacher, sha256 {digest}")), "{card}");
+    assert!(card.contains("--teacher teacher --temperature 2 --hard-weight 0 --unlabelled more.txt"), "{card}");
+    fs::write(at("words.conll"), "the\tO\ncard\tB-thing\n\n".repeat(20)).unwrap();
+    for (more, words) in [
+        (&["--train", "wrong.csv", "--label-names", "a,b,c"][..], "they must be the same"),
+        (&["--train", "wrong.csv", "--temperature", "0"], "--temperature must be above 0"),
+        (&["--train", "wrong.csv", "--hard-weight", "1"], "--hard-weight must be from 0 to below 1"),
+        (&["--train", "words.conll", "--unlabelled", "more.txt"], "not of words"),
+        (&["--train", "wrong.csv", "--task", "answer"], "leave --teacher out"),
+    ] {
+        let refused = taught(more);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(words), "{more:?}: {}", text(&refused.stderr));
+    }
+    let refused = millrace(&["train", "--train", "x.csv", "--from", "x", "--out", "y", "--temperature", "3"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--teacher"), "{}", text(&refused.stderr));
+}
+
+/// Would catch: pairs that teach nothing, a cap that does not hold, a model that needs the encoder that it was tuned from, a body that the
+/// stream's networks read otherwise.
+#[test]
+fn few_texts_tune_an_encoder_and_the_folder_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let rows = intents(folder.path());
+    // A base with weights that know nothing of these labels: drawn, and trained on something else for a step.
+    let other = (0..40).map(|i| format!("{},{}\n", ["one two", "three four"][i % 2], i % 2)).collect::<String>();
+    fs::write(at("other.csv"), format!("text,label\n{other}")).unwrap();
+    let made = millrace(&[
+        "train",
+        "--from",
+        drawn(folder.path()).to_str().unwrap(),
+        "--train",
+        at("other.csv").to_str().unwrap(),
+        "--out",
+        at("base").to_str().unwrap(),
+        "--max-steps",
+        "1",
+        "--checks",
+        "1",
+    ]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    // Of each label eight texts to learn from; the rest is measured on.
+    let all = fs::read_to_string(&rows).unwrap();
+    let lines: Vec<&str> = all.lines().skip(1).collect();
+    fs::write(at("few.csv"), format!("text,intent\n{}\n", lines[..24].join("\n"))).unwrap();
+    fs::write(at("rest.csv"), format!("text,intent\n{}\n", lines[24..].join("\n"))).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.current_dir(folder.path()).args(["train", "--recipe", "setfit", "--from", "base", "--train", "few.csv"]);
+        command.args(["--dev", "rest.csv", "--out", "topics"]).args(more).output().unwrap()
+    };
+    let done = run(&["--pairs", "301", "--lr", "3e-3", "--train-tables", "--checks", "1"]);
+    let said = text(&done.stdout);
+    assert!(done.status.success(), "{said}{}", text(&done.stderr));
+    assert!(said.contains("300 pairs of 24 texts") && said.contains("tuned 19 steps"), "{said}");
+    let loss = |line: &str| line.split("loss of pairs ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+    let losses: Vec<f64> =
+        said.lines().filter(|line| line.contains("before") || line.contains("best dev")).filter_map(loss).collect();
+    assert!(losses.len() == 2 && losses[1] < 0.5 * losses[0], "{said}");
+    let last = said.lines().rfind(|line| line.starts_with("dev accuracy")).unwrap_or_default();
+    let figure = last.split(' ').nth(2).and_then(|figure| figure.trim_end_matches(',').parse::<f64>().ok()).unwrap_or_default();
+    assert!(figure > 90.0, "a third is chance: {said}");
+    let card = fs::read_to_string(at("topics/README.md")).unwrap();
+    assert!(card.contains("--recipe setfit --pairs 301 --c 1,10,100") && card.contains("--batch 16"), "{card}");
+    assert!(!at("topics/.training").exists() && at("topics/runs/curves.csv").exists());
+
+    fs::remove_dir_all(at("base")).unwrap();
+    fs::rename(at("topics"), at("moved")).unwrap();
+    let moved = Encoder::open("moved", &at("moved"), None, &Options::default()).unwrap();
+    let answers = moved.answer_blocking(Head::Classify, vec!["where is my hat? it has not arrived".into()]).unwrap();
+    assert!(answers[0].values[0] > answers[0].values[1].max(answers[0].values[2]), "{answers:?}");
+    let body = Encoder::open("body", &at("moved/body"), None, &Options::default()).unwrap();
+    assert!(body.shares_backbone(&body) && body.labels().is_none() && body.unread().is_empty(), "{:?}", body.unread());
+    for (more, words) in [
+        (&["--int8"][..], "--int8 means nothing"),
+        (&["--teacher", "moved"], "--teacher means nothing"),
+        (&["--pairs", "1"], "--pairs must be 2"),
+        (&["--task", "labels"], "--recipe full"),
+    ] {
+        let refused = run(more);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(words), "{more:?}: {}", text(&refused.stderr));
+    }
+    let refused = millrace(&["train", "--train", "x.csv", "--from", "x", "--out", "y", "--pairs", "9"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--pairs means nothing"), "{}", text(&refused.stderr));
+}

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Makes a model out of an encoder and examples: labels for texts, any number of labels, labels of words, or answers to questions.
 ///
-/// `full` tunes all weights, or the last layers; `probe` learns a small head on the encoder as it is, in seconds, and several such
-/// heads share one encoder; `centroid` is for one to four examples a label.
+/// `full` tunes all weights, or the last layers, with --teacher towards another model's answers too; `probe` learns a small head on the encoder as it is, in seconds, and several such
+/// heads share one encoder; `centroid` is for one to four examples a label; `setfit` tunes the encoder by pairs of few examples, eight to 64 of each of a few labels.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   millrace train --recipe probe --from models/minilm-en --train intents.csv --out models/my-intents
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
   millrace train --from MINILM --train squad.json.gz --out my-reader --lr 1e-4 --max-tokens 192
   millrace train --new layers=1,hidden=96 --tokenizer bpe:8000 --train reviews.tsv --out my-small --epochs 5 --lr 1e-3
   millrace train --from MINILM --train places.conll --out my-tagger --epochs 5
+  millrace train --from TINY --teacher my-sentiment --train train.tsv --unlabelled messages.txt --out my-fast --epochs 5
+  millrace train --recipe setfit --from MINILM --train few.csv --dev test.csv --out my-topics --pairs 2000
 
 Files, each also .gz:
   one label        .tsv or .csv with a header, or .jsonl: {\"text\": \"...\", \"label\": \"a\"}
@@ -67,65 +69,82 @@ pub struct Args {
     pub label_names: Vec<String>,
 
     /// Passes over the data. Default 1
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub epochs: Option<usize>,
-    /// Peak learning rate. Default 7e-5
-    #[arg(long, help_heading = "Training of weights (full)")]
+    /// Peak learning rate. Default 7e-5, for setfit 2e-5
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub lr: Option<f64>,
-    /// Examples of a step. Default 32
-    #[arg(long, help_heading = "Training of weights (full)")]
+    /// Examples of a step, for setfit pairs. Default 32, for setfit 16
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub batch: Option<usize>,
     /// Default 0.01
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub weight_decay: Option<f64>,
     /// Share of values that each pass leaves out. Default 0
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub dropout: Option<f32>,
     /// Share of tokens that each pass takes for unknown ones. Default 0
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub word_dropout: Option<f32>,
     /// Keep the first N layers of the base model
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub layers: Option<usize>,
     /// Train the last N layers and the head alone; the others stay as they are
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub tune_layers: Option<usize>,
     /// Train the word, position and type tables too; a network that is drawn always does
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub train_tables: bool,
     /// Of everything that is drawn. Default 42
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub seed: Option<u64>,
     /// Measurements an epoch. Default 4
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub checks: Option<usize>,
     /// End after N measurements without a better one
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub patience: Option<usize>,
     /// End within so many minutes: the learning rate then falls by the clock
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub minutes: Option<f64>,
     /// Stop after N steps, to measure speed
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub max_steps: Option<usize>,
     /// Go on with a run of the same command that was cut off, to the same result; begin where there is none
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub resume: bool,
     /// Write down every N seconds how far the run is. Default 60
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub keep_seconds: Option<u64>,
     /// Drop tokens of non-Latin scripts and unused ones that neither file needs
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub prune_vocabulary: bool,
     /// Further texts (.tsv, .csv, .jsonl or lines) on which to count changed tokenisation
-    #[arg(long, help_heading = "Training of weights (full)")]
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub prove_on: Vec<PathBuf>,
-    /// Store matrices as int8, one scale a row, unless that costs more than half a point on dev
-    #[arg(long, help_heading = "Training of weights (full)")]
+    /// Store matrices as int8, as `models quantize` does, unless that costs more than half a point on dev
+    #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub int8: bool,
 
+    /// Folder of a model whose answers are learnt too: its labels must be those of the file
+    #[arg(long, help_heading = "Learning from a teacher (full)")]
+    pub teacher: Option<PathBuf>,
+    /// Divides the logits of both before they are compared: higher tells more of what the teacher thinks less likely. Default 2
+    #[arg(long, requires = "teacher", help_heading = "Learning from a teacher (full)")]
+    pub temperature: Option<f64>,
+    /// Share of the loss on the labels of the file; the rest is on the teacher's answers. Default 0.5
+    #[arg(long, requires = "teacher", help_heading = "Learning from a teacher (full)")]
+    pub hard_weight: Option<f64>,
+    /// Further texts (.tsv, .csv, .jsonl or lines) about which the teacher alone is asked
+    #[arg(long, requires = "teacher", help_heading = "Learning from a teacher (full)")]
+    pub unlabelled: Option<PathBuf>,
+
+    /// Pairs of texts to learn from at most, half of them of one label. Default 4000
+    #[arg(long, help_heading = "Training by pairs (setfit)")]
+    pub pairs: Option<usize>,
+
     /// Inverse strength of the regularisation; of several the best on dev is taken. Default 1,10,100
-    #[arg(long, value_delimiter = ',', help_heading = "Training of a head alone (probe)")]
+    #[arg(long, value_delimiter = ',', help_heading = "Training of a head alone (probe, setfit)")]
     pub c: Vec<f64>,
 }
 
@@ -138,6 +157,8 @@ pub enum Recipe {
     Probe,
     /// The nearest mean embedding.
     Centroid,
+    /// All weights by pairs of few texts, then logistic regression.
+    Setfit,
 }
 
 impl Args {
@@ -148,37 +169,37 @@ impl Args {
 
     /// An option that is given and belongs to another recipe.
     pub fn stray(&self) -> Option<&'static str> {
-        let of_full = [
-            ("epochs", self.epochs.is_some()),
-            ("lr", self.lr.is_some()),
-            ("batch", self.batch.is_some()),
-            ("weight-decay", self.weight_decay.is_some()),
-            ("dropout", self.dropout.is_some()),
-            ("new", self.new.is_some()),
-            ("word-dropout", self.word_dropout.is_some()),
-            ("seed", self.seed.is_some()),
-            ("max-tokens", self.max_tokens.is_some()),
-            ("dev-rows", self.dev_rows.is_some()),
-            ("checks", self.checks.is_some()),
-            ("patience", self.patience.is_some()),
-            ("minutes", self.minutes.is_some()),
-            ("max-steps", self.max_steps.is_some()),
-            ("resume", self.resume),
-            ("keep-seconds", self.keep_seconds.is_some()),
-            ("layers", self.layers.is_some()),
-            ("tune-layers", self.tune_layers.is_some()),
-            ("train-tables", self.train_tables),
-            ("int8", self.int8),
-            ("prune-vocabulary", self.prune_vocabulary),
-            ("prove-on", !self.prove_on.is_empty()),
+        use Recipe::{Full, Probe, Setfit};
+        let (tuned, full, headed): (&[Recipe], &[Recipe], &[Recipe]) = (&[Full, Setfit], &[Full], &[Probe, Setfit]);
+        let options = [
+            ("epochs", self.epochs.is_some(), tuned),
+            ("lr", self.lr.is_some(), tuned),
+            ("batch", self.batch.is_some(), tuned),
+            ("weight-decay", self.weight_decay.is_some(), tuned),
+            ("dropout", self.dropout.is_some(), tuned),
+            ("seed", self.seed.is_some(), tuned),
+            ("max-tokens", self.max_tokens.is_some(), tuned),
+            ("checks", self.checks.is_some(), tuned),
+            ("patience", self.patience.is_some(), tuned),
+            ("minutes", self.minutes.is_some(), tuned),
+            ("max-steps", self.max_steps.is_some(), tuned),
+            ("resume", self.resume, tuned),
+            ("keep-seconds", self.keep_seconds.is_some(), tuned),
+            ("tune-layers", self.tune_layers.is_some(), tuned),
+            ("train-tables", self.train_tables, tuned),
+            ("new", self.new.is_some(), full),
+            ("word-dropout", self.word_dropout.is_some(), full),
+            ("dev-rows", self.dev_rows.is_some(), full),
+            ("layers", self.layers.is_some(), full),
+            ("int8", self.int8, full),
+            ("prune-vocabulary", self.prune_vocabulary, full),
+            ("prove-on", !self.prove_on.is_empty(), full),
+            ("teacher", self.teacher.is_some(), full),
+            ("pairs", self.pairs.is_some(), &[Setfit]),
+            ("c", !self.c.is_empty(), headed),
         ];
-        let given = of_full.iter().find(|(_, given)| *given).map(|(option, _)| *option);
-        match self.recipe {
-            Recipe::Full if !self.c.is_empty() => Some("c"),
-            Recipe::Full => None,
-            Recipe::Centroid if !self.c.is_empty() => Some("c"),
-            Recipe::Probe | Recipe::Centroid => given,
-        }
+        let stray = options.iter().find(|(_, given, recipes)| *given && !recipes.contains(&self.recipe));
+        stray.map(|(option, ..)| *option)
     }
 
     /// An option whose number makes no sense, with what it must be.
@@ -191,6 +212,9 @@ impl Args {
             (self.weight_decay.is_some_and(|value| !(0.0..1.0).contains(&value)), "--weight-decay must be from 0 to below 1"),
             (self.dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--dropout must be from 0 to below 1"),
             (self.word_dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--word-dropout must be from 0 to below 1"),
+            (above_zero(self.temperature), "--temperature must be above 0"),
+            (self.hard_weight.is_some_and(|value| !(0.0..1.0).contains(&value)), "--hard-weight must be from 0 to below 1"),
+            (self.pairs.is_some_and(|pairs| pairs < 2), "--pairs must be 2 or more"),
             (zero(self.epochs), "--epochs must be 1 or more"),
             (zero(self.batch), "--batch must be 1 or more"),
             (zero(self.max_rows), "--max-rows must be 1 or more"),

@@ -1,4 +1,4 @@
-//! The recipes `probe` and `centroid`: a head on an encoder that stays as it is.
+//! The recipes `probe` and `centroid`: a head on an encoder that stays as it is. `setfit` ends with such a head.
 
 use super::args::{Args, Recipe};
 use super::measured::of_labels;
@@ -23,20 +23,25 @@ pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let from = args.base()?;
     let data = Data::read(args, &mut report)?;
     let encoder = Encoder::open(&name(from), from, None, &Options::default())?;
+    let backbone = Backbone { folder: seen_from(&args.out, from)?, sha256: encoder.digest().as_str().to_owned() };
+    headed(args, &data, &encoder, &backbone, &name(from), report)
+}
+
+/// Learns a head on what `encoder` says of the texts, and writes, measures and describes it. `under` names what it stands on.
+pub fn headed(args: &Args, data: &Data, encoder: &Encoder, backbone: &Backbone, under: &str, mut report: Report) -> Result<()> {
     let start = Instant::now();
-    let (train, dev) = (embedded(&encoder, &data, &data.train)?, embedded(&encoder, &data, &data.dev)?);
+    let (train, dev) = (embedded(encoder, data, &data.train)?, embedded(encoder, data, &data.dev)?);
     report.say(format!("{} texts embedded in {:.0} s", train.labels.len() + dev.labels.len(), start.elapsed().as_secs_f64()));
     let head = match args.recipe {
         Recipe::Centroid => centroids(&train, data.found.len())?,
-        _ => probed(args, &data, (&train, &dev), &mut report)?,
+        _ => probed(args, data, (&train, &dev), &mut report)?,
     };
     let logits: Vec<Vec<f32>> = dev.vectors.iter().map(|vector| head.logits(vector)).collect();
     let (temperature, why) = tempered(args.recipe, &logits, &dev.labels);
     report.say(format!("temperature {temperature:.4}, {why}"));
-    let backbone = Backbone { folder: seen_from(&args.out, from)?, sha256: encoder.digest().as_str().to_owned() };
-    let (size, digest) = head::write(&args.out, &backbone, &head.tempered(temperature), &data.names)?;
-    report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {} {}", name(from), backbone.sha256));
-    of_labels(&args.out, &data, &mut report)?;
+    let (size, digest) = head::write(&args.out, backbone, &head.tempered(temperature), &data.names)?;
+    report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {under} {}", backbone.sha256));
+    of_labels(&args.out, data, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args, Task::Label), report.lines())
 }
 

@@ -1,17 +1,16 @@
 //! The recipe `full`: the weights of a BERT encoder are fine-tuned, all of them or those of the last layers.
 
-use super::args::Args;
+use super::args::{Args, Recipe};
+use super::go::{go, keep};
 use super::load::{Loaded, Rows};
 use super::measured::measured;
 use super::shown::shown;
-use super::signal::Signals;
+use super::taught::{self, asked};
 use super::{Report, name};
 use crate::train::blank::Blank;
 use crate::train::checkpoint::Folder;
 use crate::train::export::{self, Described};
-use crate::train::fit::{Fit, Plan};
-use crate::train::journal::Journal;
-use crate::train::keep::Keep;
+use crate::train::fit::Plan;
 use crate::train::learner::{Dev, Learner};
 use crate::train::measure::{logits, threshold};
 use crate::train::network::{Network, Tuning};
@@ -21,12 +20,12 @@ use crate::train::trainable::{Record, Trainable};
 use crate::train::vocabulary::{self, Tokenizer};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// Points of the measure that int8 may cost, as a share.
 const INT8_LOSS: f64 = 0.005;
 
 pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
+    taught::check(args, task)?;
     let plan = plan(args);
     let most = max_tokens(args, task);
     let (mut base, rows) = begun(args, task, most, &mut report)?;
@@ -36,6 +35,7 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     let tokenizer = vocabulary::tokenizer(&base.tokenizer)?;
     let blank = blank(args, &tokenizer)?;
     let mut loaded = rows.examples(args, task, &tokenizer, most, plan.seed)?;
+    let teacher = asked(args, task, &rows, &loaded, &tokenizer, &mut report)?;
     if args.prune_vocabulary {
         prune(args, &rows, &mut base, &mut loaded, &mut report)?;
     }
@@ -60,16 +60,14 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     ensure!(most <= positions, "--max-tokens is {most}, but the network has {positions} positions");
     describe(&network, &base, &loaded, &mut report);
 
-    let learner = Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, blank, seed: plan.seed };
-    let mut keep = Keep::new(&args.out, learner.fingerprint(&plan)?);
-    keep.every = args.keep_seconds.map_or(keep.every, Duration::from_secs);
-    let signals = Signals::hear()?;
-    let mut journal = Journal::start(&args.out.join("runs"))?;
-    let mut note = |record: &Record| journal.note(&record.points(learner.tag()));
-    let came = || signals.came();
-    let fitted = Fit::new(&learner, &plan).kept(&keep).stopped(&came).observed(&mut note).run()?;
-    signals.done();
-    journal.finish()?;
+    let taught = teacher.as_ref().map(|teacher| &teacher.taught);
+    let learner =
+        Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, blank, teacher: taught, seed: plan.seed };
+    if let Some(teacher) = &teacher {
+        report.say(format!("teacher: dev {}", learner.said(learner.score(&teacher.dev))));
+    }
+    let keep = keep(&args.out, learner.fingerprint(&plan)?, args.keep_seconds);
+    let fitted = go(&learner, &plan, &keep, &args.out, |record: &Record| record.points(learner.tag()))?;
     report.say(format!(
         "trained {} steps in {:.0} s, {:.0} tokens/s; best dev {}",
         fitted.steps,
@@ -117,7 +115,10 @@ fn blank(args: &Args, tokenizer: &Tokenizer) -> Result<Option<Blank>> {
 
 /// How long and how fast, with the defaults filled in.
 pub fn plan(args: &Args) -> Plan {
-    let usual = Plan::default();
+    let usual = match args.recipe {
+        Recipe::Setfit => Plan { rate: 2e-5, batch: 16, ..Plan::default() },
+        _ => Plan::default(),
+    };
     Plan {
         epochs: args.epochs.unwrap_or(usual.epochs),
         rate: args.lr.unwrap_or(usual.rate),

@@ -87,7 +87,9 @@ impl Rows {
     /// The texts to learn from, whatever is asked about them.
     pub fn trained(&self) -> Vec<&str> {
         match self {
-            Self::Labelled(data) => data.train.iter().map(|row| row.text.as_str()).collect(),
+            Self::Labelled(data) => {
+                data.train.iter().map(|row| row.text.as_str()).chain(data.unlabelled.iter().map(String::as_str)).collect()
+            }
             Self::Tagged { train, .. } => train.iter().map(|sentence| sentence.text.as_str()).collect(),
             Self::Asked { train, .. } => {
                 let about: BTreeSet<usize> = train.asked.iter().map(|asked| asked.context).collect();
@@ -109,8 +111,12 @@ impl Rows {
                     };
                     Ok(Example { ids: ids(tokenizer, &row.text, most)?, types: vec![], target })
                 };
+                let bare = |text: &String| -> Result<Example> {
+                    Ok(Example { ids: ids(tokenizer, text, most)?, types: vec![], target: Target::Unknown })
+                };
+                let labelled = data.train.iter().map(|row| of(&args.train, row));
                 Ok(Loaded::Texts {
-                    train: data.train.iter().map(|row| of(&args.train, row)).collect::<Result<_>>()?,
+                    train: labelled.chain(data.unlabelled.iter().map(bare)).collect::<Result<_>>()?,
                     dev: data.dev.iter().take(dev_rows).map(|row| of(dev_path, row)).collect::<Result<_>>()?,
                 })
             }
@@ -138,9 +144,12 @@ impl Rows {
         let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
         let further = args.prove_on.iter().map(|path| Ok((name(path), texts(path, &columns)?)));
         let own: Vec<(String, Vec<String>)> = match self {
-            Self::Labelled(data) => [("train", &data.train), ("dev", &data.dev)]
-                .map(|(part, of)| (part.to_owned(), of.iter().map(|row| row.text.clone()).collect()))
-                .into(),
+            Self::Labelled(data) => {
+                let of = |rows: &[Row]| rows.iter().map(|row| row.text.clone()).collect();
+                let own = [("train", of(&data.train)), ("dev", of(&data.dev)), ("unlabelled", data.unlabelled.clone())];
+                let own = own.into_iter().filter(|(_, texts): &(_, Vec<String>)| !texts.is_empty());
+                own.map(|(part, texts)| (part.to_owned(), texts)).collect()
+            }
             Self::Tagged { train, dev, .. } => [("train", train), ("dev", dev)]
                 .map(|(part, of)| (part.to_owned(), of.iter().map(|sentence| sentence.text.clone()).collect()))
                 .into(),
@@ -153,7 +162,7 @@ impl Rows {
 }
 
 /// The tokens of a text; of one that is too long the end is cut, but for the special token there.
-fn ids(tokenizer: &Tokenizer, text: &str, most: usize) -> Result<Vec<u32>> {
+pub fn ids(tokenizer: &Tokenizer, text: &str, most: usize) -> Result<Vec<u32>> {
     let encoding = tokenizer.encode_fast(text, true).map_err(anyhow::Error::msg)?;
     let mut ids = encoding.get_ids().to_vec();
     if ids.len() > most {

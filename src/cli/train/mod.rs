@@ -4,17 +4,19 @@ mod args;
 pub mod causal;
 mod frozen;
 mod full;
+mod go;
 mod guess;
 mod load;
 mod measured;
 mod rows;
+mod setfit;
 mod shown;
 mod signal;
+mod taught;
 
 pub use args::Args;
 
 use crate::cli::common::Usage;
-use crate::train::keep::Keep;
 use anyhow::Result;
 use args::Recipe;
 use std::path::{Path, PathBuf};
@@ -30,16 +32,12 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(wrong) = args.wrong() {
         return Err(Usage(wrong).into());
     }
-    let kept = Keep::folder(&args.out);
-    if kept.exists() && !args.resume {
-        let said =
-            format!("a run that was cut off is kept in {}; go on with it by --resume, or remove that folder", kept.display());
-        return Err(Usage(said).into());
-    }
+    go::unkept(&args.out, args.resume)?;
     let mut report = Report::default();
     let task = guess::task(args, &mut report)?;
     match args.recipe {
         Recipe::Full => full::run(args, task, report),
+        Recipe::Setfit => setfit::run(args, report),
         Recipe::Probe | Recipe::Centroid => frozen::run(args, report),
     }
 }

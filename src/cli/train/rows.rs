@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::args::Args;
+use super::taught::unlabelled;
 use crate::train::data::{Columns, Row, labels, line_of, list, rows, sorted};
 use crate::train::split;
 use anyhow::{Context, Result, ensure};
@@ -12,6 +13,8 @@ use std::path::Path;
 pub struct Data {
     pub train: Vec<Row>,
     pub dev: Vec<Row>,
+    /// Texts that a teacher alone speaks about.
+    pub unlabelled: Vec<String>,
     /// Labels as they stand in the files, sorted.
     pub found: Vec<String>,
     /// What they are called in the model.
@@ -24,7 +27,7 @@ impl Data {
         let (train, dev) = both(args, |row| Ok(vec![row.label.clone()]))?;
         let found = labels(&train);
         ensure!(found.len() > 1, "the training file has one label only: {found:?}");
-        let data = Self { names: names(args, &found)?, train, dev, found };
+        let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found };
         if let Some(row) = data.dev.iter().find(|row| !data.found.contains(&row.label)) {
             let place = line_of(args.dev.as_ref().unwrap_or(&args.train), row.line);
             anyhow::bail!("{place}: label {:?} of the rows to measure on is not in the training file", row.label);
@@ -46,7 +49,7 @@ impl Data {
         }
         let found = sorted(all);
         ensure!(!found.is_empty(), "no row of the training file has a label");
-        let data = Self { names: names(args, &found)?, train, dev, found };
+        let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found };
         let (mut trained, mut measured) = (vec![0; data.found.len()], vec![0; data.found.len()]);
         for (rows, path, counts) in
             [(&data.train, &args.train, &mut trained), (&data.dev, args.dev.as_ref().unwrap_or(&args.train), &mut measured)]

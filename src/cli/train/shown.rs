@@ -1,7 +1,7 @@
 //! The command as it stands in the card: without the places where files lay.
 
 use super::args::{Args, Recipe};
-use super::{frozen, full, name};
+use super::{frozen, full, name, setfit, taught};
 use crate::train::task::Task;
 
 /// With the defaults filled in.
@@ -18,9 +18,14 @@ pub fn shown(args: &Args, task: Task) -> String {
     if let Some(dev) = &args.dev {
         line += &format!(" --dev {}", name(dev));
     }
+    if let Some(teacher) = &args.teacher {
+        let (temperature, hard_weight) = taught::weighing(args);
+        line += &format!(" --teacher {} --temperature {temperature} --hard-weight {hard_weight}", name(teacher));
+        line += &args.unlabelled.as_deref().map(|path| format!(" --unlabelled {}", name(path))).unwrap_or_default();
+    }
     line += &format!(" --task {}", task.name());
     match args.recipe {
-        Recipe::Full => {
+        Recipe::Full | Recipe::Setfit => {
             let plan = full::plan(args);
             line += &format!(" --epochs {} --lr {} --batch {}", plan.epochs, plan.rate, plan.batch);
             line += &format!(" --weight-decay {} --seed {}", plan.weight_decay, plan.seed);
@@ -28,9 +33,14 @@ pub fn shown(args: &Args, task: Task) -> String {
                 line += &format!(" --max-tokens {tokens}");
             }
         }
-        Recipe::Probe => {
-            let all: Vec<String> = frozen::strengths(args).iter().map(f64::to_string).collect();
-            line += &format!(" --recipe probe --c {}", all.join(","));
+        Recipe::Probe | Recipe::Centroid => {}
+    }
+    let strengths = || frozen::strengths(args).iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    match args.recipe {
+        Recipe::Full => {}
+        Recipe::Probe => line += &format!(" --recipe probe --c {}", strengths()),
+        Recipe::Setfit => {
+            line += &format!(" --recipe setfit --pairs {} --c {}", args.pairs.unwrap_or(setfit::PAIRS), strengths());
         }
         Recipe::Centroid => line += " --recipe centroid",
     }

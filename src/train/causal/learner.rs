@@ -2,11 +2,13 @@
 
 use super::data::Tokens;
 use super::network::{Batch, DropOut, IGNORED, Network};
+use crate::train::fit::Plan;
 use crate::train::trainable::Trainable;
 use anyhow::{Result, ensure};
 use candle_core::{Tensor, Var};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Tokens that are measured on while training goes on; the whole is measured at its end.
@@ -82,6 +84,24 @@ impl Examples {
         batch
     }
 
+    /// Adds to a fingerprint what is learnt from.
+    fn mark(&self, digest: &mut Sha256) {
+        let mut add = |ids: &[u32]| ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
+        match self {
+            Self::Stream { ids, context } => {
+                add(ids);
+                digest.update(format!("windows of {context}"));
+            }
+            Self::Chats(chats) => {
+                for chat in chats {
+                    add(&chat.ids);
+                    add(&chat.targets());
+                }
+                digest.update(format!("{} chats", chats.len()));
+            }
+        }
+    }
+
     fn weight(&self, example: usize) -> usize {
         match self {
             Self::Stream { context, .. } => *context,
@@ -101,6 +121,16 @@ pub struct Learner<'a> {
 }
 
 impl Learner<'_> {
+    /// Of all that a run under `plan` follows from, as SHA-256.
+    pub fn fingerprint(&self, plan: &Plan) -> Result<String> {
+        let mut digest = Sha256::new();
+        digest.update(format!("causal {plan:?} {} {}", self.drop_out, self.seed));
+        self.network.mark(&mut digest)?;
+        self.train.mark(&mut digest);
+        self.dev.mark(&mut digest);
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The mean loss on what is measured, in nats a token; both cores work.
     pub fn dev_loss(&self) -> Result<f64> {
         let all = self.dev.measured();
@@ -176,7 +206,10 @@ impl Trainable for Learner<'_> {
 mod tests {
     use super::super::network::tests::{config, tiny};
     use super::*;
-    use crate::train::fit::{Fit, Plan};
+    use crate::train::causal::adapter::{Lora, Matrix};
+    use crate::train::fit::Fit;
+    use crate::train::keep::Keep;
+    use crate::train::trainable::Record;
 
     fn stream(count: usize) -> Examples {
         let ids = (0..count as u32).map(|i| [3, 7, 1, 9, 4][i as usize % 5]).collect();
@@ -195,6 +228,61 @@ mod tests {
         let fitted = Fit::new(&learner, &plan).run().unwrap();
         assert!(-fitted.best < 0.2, "{before} to {}", -fitted.best);
         assert!((learner.dev_loss().unwrap() + fitted.best).abs() < 1e-6);
+    }
+
+    /// Would catch: a moment, a draw or a best weight that does not outlive the process, adapters that begin anew, a run that goes on with
+    /// other texts or other adapters.
+    #[test]
+    fn a_run_that_is_cut_off_goes_on_to_the_same_weights() {
+        let (train, dev) = (stream(200), stream(60));
+        let lora = Lora { rank: 2, alpha: 4.0, matrices: vec![Matrix::Q, Matrix::Up] };
+        for adapted in [false, true] {
+            let fresh = |lora: &Lora| if adapted { tiny().adapted(lora, 3).unwrap() } else { tiny() };
+            fn learner<'a>(network: &'a Network, train: &'a Examples, dev: &'a Examples) -> Learner<'a> {
+                Learner { network, train, dev, drop_out: 0.1, seed: 1 }
+            }
+            let plan = Plan { epochs: 2, rate: 1e-2, batch: 4, checks: 2, ..Plan::default() };
+            let bits = |network: &Network| -> Vec<Vec<f32>> {
+                network.parameters.values().map(|var| var.flatten_all().unwrap().to_vec1().unwrap()).collect()
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let of = |network: &Network, train: &Examples| {
+                let mut keep = Keep::new(folder.path(), learner(network, train, &dev).fingerprint(&plan).unwrap());
+                keep.every = std::time::Duration::ZERO;
+                keep
+            };
+            let whole = fresh(&lora);
+            let want = Fit::new(&learner(&whole, &train, &dev), &plan).run().unwrap();
+            for cut in [want.steps / 3, want.steps - 1] {
+                let network = fresh(&lora);
+                let mut die = |record: &Record| match record {
+                    Record::Step { step, .. } if *step > cut => anyhow::bail!("cut off"),
+                    _ => Ok(()),
+                };
+                let keep = of(&network, &train);
+                let died = Fit::new(&learner(&network, &train, &dev), &plan).kept(&keep).observed(&mut die).run();
+                assert_eq!(died.unwrap_err().to_string(), "cut off");
+            }
+            let others = stream(205);
+            let refused = fresh(&lora);
+            let keep = of(&refused, &others);
+            assert!(
+                Fit::new(&learner(&refused, &others, &dev), &plan)
+                    .kept(&keep)
+                    .run()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("other data")
+            );
+            let stronger = fresh(&Lora { alpha: 5.0, ..lora.clone() });
+            let same = learner(&stronger, &train, &dev).fingerprint(&plan).unwrap();
+            assert_eq!(same == learner(&fresh(&lora), &train, &dev).fingerprint(&plan).unwrap(), !adapted);
+            let again = fresh(&lora);
+            let keep = of(&again, &train);
+            let got = Fit::new(&learner(&again, &train, &dev), &plan).kept(&keep).run().unwrap();
+            assert_eq!((got.steps, got.last_loss, got.best), (want.steps, want.last_loss, want.best));
+            assert_eq!(bits(&again), bits(&whole));
+        }
     }
 
     /// Would catch: windows that end behind the text, targets that are off by one, a window that is never drawn.

@@ -7,6 +7,7 @@ use super::pass::{self, Workspace};
 use crate::inference::causal::{Activation, Biases, Family, NormKind, Positions, Spec};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Tensor, Var};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -80,6 +81,17 @@ impl Network {
     pub(super) fn tensor(&self, name: &str) -> Result<&Tensor> {
         let trained = self.parameters.get(name).map(|var| var.as_tensor());
         trained.or_else(|| self.fixed.get(name)).with_context(|| format!("the network has no tensor {name}"))
+    }
+
+    /// Adds to a fingerprint what the network is now.
+    pub(super) fn mark(&self, digest: &mut Sha256) -> Result<()> {
+        digest.update(format!("{:?} {} {:?}", self.spec, self.positions(), self.adapters));
+        let trained = self.parameters.iter().map(|(name, var)| (name, var.as_tensor()));
+        for (name, tensor) in trained.chain(&self.fixed) {
+            digest.update(format!("{name} {:?}", tensor.dims()));
+            tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| digest.update(value.to_le_bytes()));
+        }
+        Ok(())
     }
 
     /// What `call` makes of buffers that are used again.

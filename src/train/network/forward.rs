@@ -55,8 +55,33 @@ impl Network {
         Ok(dropout(&x, self.dropout, pass.draw.get())?)
     }
 
+    /// The mean of each text's own vectors, of length 1: `[texts, hidden]`. Of a network whose head does not read the first token alone.
+    pub fn embeddings(&self, batch: &Batch, pass: &Pass) -> Result<Tensor> {
+        ensure!(!self.task.is_pooled(), "of the last layer this network has the first token alone");
+        let (h, texts, length) = (self.shape.hidden_size, batch.texts, batch.length);
+        let x = self.encoded(batch, pass)?.reshape((texts, length, h))?;
+        let shares = (0..texts).flat_map(|text| {
+            let own = batch.own(text);
+            (0..length).map(move |token| if token < own { 1.0 / own as f32 } else { 0.0 })
+        });
+        let shares = Tensor::from_vec(shares.collect(), (texts, 1, length), &Device::Cpu)?;
+        let mean = shares.matmul(&x)?.reshape((texts, h))?;
+        let norm = mean.sqr()?.sum_keepdim(1)?.sqrt()?;
+        Ok(mean.broadcast_div(&norm)?)
+    }
+
     /// Logits `[texts, outputs]` of a head that reads the first token, else `[texts * length, outputs]`.
     pub fn logits(&self, batch: &Batch, pass: &Pass) -> Result<Tensor> {
+        let mut x = self.encoded(batch, pass)?;
+        if self.task.is_pooled() {
+            x = self.dense(&x, "bert.pooler.dense", pass)?.tanh()?;
+        }
+        let x = self.dropped(x, pass)?;
+        self.dense(&x, self.task.out(), pass)
+    }
+
+    /// What the last layer gives: `[texts * length, hidden]`, for a head that reads the first token `[texts, hidden]`.
+    fn encoded(&self, batch: &Batch, pass: &Pass) -> Result<Tensor> {
         let (h, texts, length) = (self.shape.hidden_size, batch.texts, batch.length);
         ensure!(texts > 0 && length > 0 && batch.ids.len() == texts * length, "a batch needs texts of one length");
         let most = self.shape.max_position_embeddings;
@@ -70,10 +95,8 @@ impl Network {
         }
         if self.task.is_pooled() {
             x = x.reshape((texts, kept, h))?.narrow(1, 0, 1)?.contiguous()?.reshape((texts, h))?;
-            x = self.dense(&x, "bert.pooler.dense", pass)?.tanh()?;
         }
-        let x = self.dropped(x, pass)?;
-        self.dense(&x, self.task.out(), pass)
+        Ok(x)
     }
 
     /// `[texts * length, hidden]`

@@ -10,6 +10,7 @@ use super::task::Task;
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 
 /// The keys of BERT's config.json that the network needs; everything else is kept as it was.
@@ -101,7 +102,9 @@ fn tensors(shape: &Shape, task: Task, outputs: usize) -> Vec<(String, Vec<usize>
     if task.is_pooled() {
         linear("bert.pooler.dense".to_owned(), h, h);
     }
-    linear(task.out().to_owned(), h, outputs);
+    if outputs > 0 {
+        linear(task.out().to_owned(), h, outputs);
+    }
     all.extend(norms.iter().flat_map(|name| [format!("{name}.weight"), format!("{name}.bias")]).map(|name| (name, vec![h])));
     for (table, rows) in
         [("word", shape.vocab_size), ("position", shape.max_position_embeddings), ("token_type", shape.type_vocab_size)]
@@ -112,7 +115,7 @@ fn tensors(shape: &Shape, task: Task, outputs: usize) -> Vec<(String, Vec<usize>
 }
 
 impl Network {
-    /// From an encoder's tensors (HF names, with or without `bert.`). A head that is missing, or is of another size, is drawn; without
+    /// From an encoder's tensors (HF names, with or without `bert.`). Without outputs there is no head. A head that is missing, or is of another size, is drawn; without
     /// any tensors all of the network is.
     pub fn new(shape: Shape, task: Task, outputs: usize, weights: &HashMap<String, Tensor>, tuning: &Tuning) -> Result<Self> {
         let layers = shape.num_hidden_layers;
@@ -148,6 +151,18 @@ impl Network {
             }
         }
         Ok(Self { shape, task, outputs, dropout: tuning.dropout, parameters, frozen })
+    }
+
+    /// Adds to a fingerprint what the network is now.
+    pub fn mark(&self, digest: &mut Sha256) -> Result<()> {
+        let Self { shape, task, outputs, dropout, .. } = self;
+        digest.update(format!("{shape:?} {task:?} {outputs} {dropout}"));
+        for (name, tensor) in self.state()? {
+            digest.update(format!("{name} {:?}", tensor.dims()));
+            tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| digest.update(value.to_le_bytes()));
+        }
+        digest.update(format!("{:?}", self.parameters.keys()));
+        Ok(())
     }
 
     /// Every tensor under its HF name and in HF's orientation.

@@ -4,6 +4,7 @@ mod options;
 
 use crate::cli::common::{Usage, model};
 use crate::cli::train::Report;
+use crate::cli::train::go::{go, keep, unkept};
 use crate::inference::Weights;
 use crate::inference::causal::Causal;
 use crate::inference::generate::Vocabulary;
@@ -15,13 +16,12 @@ use crate::train::causal::folder::{Sizes, config, copy_beside, read_config, usua
 use crate::train::causal::learner::{Examples, Learner};
 use crate::train::causal::network::Network;
 use crate::train::causal::perplexity::{Windows, perplexity};
-use crate::train::fit::Fit;
-use crate::train::journal::{Journal, Point};
+use crate::train::journal::Point;
 use crate::train::trainable::{Record, Trainable};
 use anyhow::{Context, Result};
 use options::{Args, name};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `millrace train` as a whole: a classifier, or what a subcommand names.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,7 +44,10 @@ pub fn dispatch(command: Command) -> Result<()> {
     match (command.other, command.classifier) {
         (Some(Other::Generate(args)), _) => run(&args),
         (None, Some(mut args)) => {
-            args.from = args.from.map(|from| model(&from, false)).transpose()?.map(|found| found.folder);
+            let folder = |name: Option<PathBuf>| -> Result<Option<PathBuf>> {
+                Ok(name.map(|name| model(&name, false)).transpose()?.map(|found| found.folder))
+            };
+            (args.from, args.teacher) = (folder(args.from)?, folder(args.teacher)?);
             super::run(&args)
         }
         (None, None) => Err(Usage("name --from, --train and --out, or a subcommand".into()).into()),
@@ -55,6 +58,7 @@ fn run(args: &Args) -> Result<()> {
     if let Some(objection) = args.objection() {
         return Err(Usage(objection.into()).into());
     }
+    unkept(&args.out, args.resume)?;
     let mut report = Report::default();
     let read = Source::read(&args.train)?;
     let (to_learn, to_measure) = match &args.dev {
@@ -73,10 +77,8 @@ fn run(args: &Args) -> Result<()> {
 
     let plan = args.plan();
     let learner = Learner { network: &network, train: &train, dev: &dev, drop_out: args.drop_out(), seed: args.seed };
-    let mut journal = Journal::start(&args.out.join("runs"))?;
-    let mut note = |record: &Record| journal.note(&points(record));
-    let fitted = Fit::new(&learner, &plan).observed(&mut note).run()?;
-    journal.finish()?;
+    let keep = keep(&args.out, learner.fingerprint(&plan)?, Some(args.keep_seconds));
+    let fitted = go(&learner, &plan, &keep, &args.out, points)?;
     let speed = fitted.tokens as f64 / fitted.seconds.max(1e-9);
     let (steps, seconds, best) = (fitted.steps, fitted.seconds, learner.said(fitted.best));
     report.say(format!(
@@ -87,7 +89,9 @@ fn run(args: &Args) -> Result<()> {
     let (size, digest) = network.write(&args.out, &config)?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     measured(&args.out, &dev_tokens, args.context, &mut report)?;
-    card(args, &report)
+    card(args, &report)?;
+    // Until here the same command goes on from the last step.
+    keep.remove()
 }
 
 /// What the journal takes down: what is measured as a loss.

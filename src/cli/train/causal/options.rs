@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// conversations (`messages`) only what the assistant says is learnt.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace train generate --train shakespeare.txt --tokenizer characters --out models/shakespeare --minutes 170\n  millrace train generate --from SMOLLM2 --train chats.jsonl --lora-rank 8 --out models/support"
+    after_help = "Examples:\n  millrace train generate --train shakespeare.txt --tokenizer characters --out models/shakespeare --minutes 170\n  millrace train generate --from SMOLLM2 --train chats.jsonl --lora-rank 8 --out models/support\n  millrace train generate --from SMOLLM2 --train chats.jsonl --lora-rank 8 --out models/support --resume"
 )]
 pub struct Args {
     /// A text, or .jsonl with `text` or `messages` a line; also .gz
@@ -95,6 +95,12 @@ pub struct Args {
     /// Stop after so many measurements without a better one
     #[arg(long)]
     patience: Option<usize>,
+    /// Go on with a run of the same command that was cut off, to the same result; begin where there is none
+    #[arg(long)]
+    pub resume: bool,
+    /// Write down every N seconds how far the run is: of a large network gigabytes
+    #[arg(long, default_value_t = 300)]
+    pub keep_seconds: u64,
 }
 
 impl Args {
