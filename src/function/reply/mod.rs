@@ -4,29 +4,35 @@
 //! A reply's score is the greatest cosine of the message with the examples of messages that it answers (`when`), or with its own text
 //! where it has none. A reply whose intent is the one that `intent_model` sees in the message gains `intent_bonus` times the
 //! probability of that intent. Which of the replies above `min_score` are suggested is decided by maximal marginal relevance, so that
-//! they do not all say the same. The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
+//! they do not all say the same.
+//!
+//! In a pipeline with `[dialogue]` a fold remembers each conversation (`state/dialogue`): a short message is read with the customer's
+//! earlier ones, what the desk has sent already is not suggested again, and messages of the desk itself are skipped. The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
 
 mod ask;
 mod bank;
 mod choose;
 mod heads;
 mod options;
+mod past;
 mod read;
 mod slots;
 
 pub use ask::Message;
 pub use options::{Entry, Options};
+pub use past::Past;
 pub use read::entries;
 
 use super::classify::Label;
 use super::control::harmless;
 use super::fields::Fields;
-use super::task::{Task, TextFunction};
+use super::task::{Task, TextFunction, tokens};
 use super::texts::{call_error, rounded};
 use super::windows::cosine;
-use super::{CallError, Prediction, api};
+use super::{CallError, Input, Prediction, api};
 use crate::event::Rejection;
-use crate::inference::{Encoder, Together};
+use crate::inference::{Answer, Encoder, Together};
+use crate::state::dialogue::likeness;
 use bank::{Bank, Known};
 use choose::Candidate;
 use heads::Heads;
@@ -55,7 +61,8 @@ pub struct Suggestion {
 pub struct Suggestions {
     /// Best first.
     pub suggestions: Vec<Suggestion>,
-    /// Why there is none: `below_min_score`; `unfilled`, when all that fit have placeholders that the event does not fill.
+    /// Why there is none: `below_min_score`; `unfilled`, when all that fit have placeholders that the event does not fill;
+    /// `already_sent`, when the desk has sent the others of them in this session.
     pub reason: Option<&'static str>,
     /// With `intent_model`.
     pub intent: Option<Label>,
@@ -65,11 +72,16 @@ pub struct Suggestions {
     pub tokens: usize,
     /// Whether the message was longer than the model sees; its beginning was read.
     pub truncated: bool,
+    /// The message's place in its conversation, where a fold remembers it.
+    pub past: Option<Past>,
+    /// The customer's earlier messages that were read with it.
+    pub context: usize,
 }
 
 /// Fields: `suggestions` (`text`, `score`, `source`, and where the bank has them `intent` and `tags`), `reason` where there is none,
 /// `intent` and `sentiment` (`label`, `score`) where there are models for them, `bank` (the first digits of the bank's sha256),
-/// `intent_model` and `sentiment_model` (which models those were), `tokens`, `truncated`. The prediction's label and score are source and score of the first suggestion.
+/// `intent_model` and `sentiment_model` (which models those were), `tokens`, `truncated`; in a pipeline with `[dialogue]` also `turn`, `waiting_ms`,
+/// `status` (see [`Past`]) and `context`, how many earlier messages were read with this one. The prediction's label and score are source and score of the first suggestion.
 pub struct Reply {
     encoder: Arc<Encoder>,
     options: Options,
@@ -106,7 +118,11 @@ impl Reply {
             }
             _ => cosine,
         };
-        let (mut fit, mut candidates, mut texts) = (0, Vec::new(), Vec::new());
+        let sent: &[u64] = match &message.past {
+            Some(past) if self.options.skip_sent => &past.sent,
+            _ => &[],
+        };
+        let (mut fit, mut known, mut candidates, mut texts) = (0, 0, Vec::new(), Vec::new());
         for reply in &self.bank.replies {
             let cosine = reply.examples().map(|example| cosine(&embedding.values, example)).fold(f32::NEG_INFINITY, f32::max);
             if cosine < self.options.min_score {
@@ -114,6 +130,10 @@ impl Reply {
             }
             fit += 1;
             let Some(text) = slots::filled(&reply.pieces, &message.values) else { continue };
+            if !sent.is_empty() && sent.contains(&likeness(&text)) {
+                known += 1;
+                continue;
+            }
             texts.push((reply, text));
             candidates.push(Candidate {
                 worth: worth(reply, cosine),
@@ -128,9 +148,15 @@ impl Reply {
             Suggestion { text: text.clone(), score, source, intent, tags }
         };
         let suggestions: Vec<Suggestion> = chosen.into_iter().map(one).collect();
-        let none = if fit == 0 { "below_min_score" } else { "unfilled" };
+        let none = match (fit, known) {
+            (0, _) => "below_min_score",
+            (_, 0) => "unfilled",
+            _ => "already_sent",
+        };
         let reason = suggestions.is_empty().then_some(none);
-        Suggestions { suggestions, reason, intent, sentiment, tokens: embedding.tokens, truncated: embedding.truncated }
+        let Answer { tokens, truncated, .. } = embedding;
+        let context = message.query.as_ref().map_or(0, |(_, count)| *count);
+        Suggestions { suggestions, reason, intent, sentiment, tokens, truncated, past: message.past.clone(), context }
     }
 }
 
@@ -138,7 +164,8 @@ impl Task for Reply {
     const NAME: &'static str = "reply";
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
-    const PARAMETERS: &'static [&'static str] = &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus"];
+    const PARAMETERS: &'static [&'static str] =
+        &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus", "context_words", "skip_sent"];
     type Model = Encoder;
     type Options = Options;
     type Ask = Message;
@@ -166,18 +193,26 @@ impl Task for Reply {
         self.bank.placeholders.values().cloned().collect()
     }
 
+    fn skip(&self, input: &Input) -> Option<&'static str> {
+        past::skip(input.features.as_ref())
+    }
+
     fn ask(&self, fields: &Fields<'_>) -> Result<Message, Rejection> {
-        ask::read(fields, &self.bank.placeholders)
+        ask::read(fields, &self.bank.placeholders, self.options.context_words)
     }
 
     fn texts(ask: &Message) -> Vec<(&'static str, Option<usize>, &str)> {
         vec![(if ask.place.is_some() { "messages" } else { "text" }, ask.place, &ask.text)]
     }
 
+    fn cost(&self, ask: &Message) -> usize {
+        tokens(ask.query()).min(self.encoder.max_tokens())
+    }
+
     async fn answer(&self, asks: Vec<Message>) -> Result<Vec<Result<Suggestions, Rejection>>, CallError> {
         let heads = self.heads.all();
         let clean = |ask: &Message| {
-            let own = harmless(self.encoder.tokenizer(), ask.text.clone(), None);
+            let own = harmless(self.encoder.tokenizer(), ask.query().to_owned(), None);
             heads.iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
         };
         let seen = self.encoder.answer_heads(&heads, asks.iter().map(clean).collect()).await.map_err(call_error)?;
@@ -214,6 +249,12 @@ impl Task for Reply {
         self.heads.ids().for_each(|(option, id)| drop(fields.insert(option.into(), id.into())));
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
+        if let Some(Past { turn, waiting_ms, status, .. }) = answer.past {
+            turn.map(|turn| fields.insert("turn".into(), turn.into()));
+            waiting_ms.map(|waiting_ms| fields.insert("waiting_ms".into(), waiting_ms.into()));
+            fields.insert("status".into(), status.into());
+            fields.insert("context".into(), answer.context.into());
+        }
         Prediction { key: None, fields, label, score }
     }
 

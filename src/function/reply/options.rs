@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Suggestions at most.
 const MOST: usize = 100;
+/// Words that a message may lack at most.
+const MOST_WORDS: usize = 100;
 
 /// Options of `reply`. One of `bank` and `replies` must be given.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -34,6 +36,12 @@ pub struct Options {
     pub intent_bonus: f32,
     /// Dotted paths in the event by the placeholders that they fill. A placeholder that is not named here is a path itself.
     pub fill: BTreeMap<String, String>,
+    /// With `[dialogue]`: a message of fewer words than this is read with the customer's earlier messages of the session, from the
+    /// newest back, until there are as many; 0 is never. Default 6: `and when?` alone says nothing.
+    pub context_words: usize,
+    /// With `[dialogue]`: whether a reply that the desk has sent in this session, the same but for blanks and case, is left out.
+    /// Default true.
+    pub skip_sent: bool,
 }
 
 impl Default for Options {
@@ -49,6 +57,8 @@ impl Default for Options {
             sentiment_model: None,
             intent_bonus: 0.1,
             fill: BTreeMap::new(),
+            context_words: 6,
+            skip_sent: true,
         }
     }
 }
@@ -67,6 +77,9 @@ impl Options {
         }
         if !(0.0..=1.0).contains(&self.intent_bonus) {
             return Err("option `intent_bonus` must be 0 to 1".to_owned());
+        }
+        if self.context_words > MOST_WORDS {
+            return Err(format!("option `context_words` must be 0 to {MOST_WORDS}"));
         }
         match self.fill.iter().find(|(_, path)| path.split('.').any(str::is_empty)) {
             Some((name, path)) => Err(format!("option `fill`: {name} = {path:?} is no path; write names with dots between")),
