@@ -152,7 +152,7 @@ fn a_session_is_bounded() {
     }
     let (_, state) = log.0.all()[0];
     assert!(state.cost_bytes() < 6_000 && encoded(state).len() < 3_000, "{} {}", state.cost_bytes(), encoded(state).len());
-    let last = log.says("last", 2_000, "z");
+    let last = log.says("last", 200, "z");
     assert_eq!(told(&last).0, 5_004);
     let sent = &last.document.unwrap()["sent"];
     assert!(sent.as_array().unwrap().len() >= 100 && sent.to_string().contains(&likeness("answer 4999").to_string()));
