@@ -74,7 +74,14 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
                 let pinned = encoder.and_then(|encoder| if pipeline.pin { encoder.pin().map(|()| encoder) } else { Ok(encoder) });
                 pinned.map_err(|error| error.to_string())
             };
-            Arc::new(reply::load(encoder()?, options, &config.base, &named).map_err(|error| anyhow!(error))?)
+            let writer = |name: &str| {
+                let model = locate(config, name, &places).map_err(|error| format!("{error:#}"))?;
+                let writer = registry.writer(name, &model.folder, model.digest.as_deref());
+                let pinned = writer.and_then(|writer| if pipeline.pin { writer.pin().map(|()| writer) } else { Ok(writer) });
+                pinned.map_err(|error| error.to_string())
+            };
+            let open = reply::Open { encoder: &named, writer: &writer };
+            Arc::new(reply::load(encoder()?, options, &config.base, open).map_err(|error| anyhow!(error))?)
         }
         text if TEXT_FUNCTIONS.contains(&text) => {
             let (name, path, digest) = model()?;

@@ -120,8 +120,9 @@ impl World {
         let config = Config::load(&self.stage.config(), &BTreeMap::new()).unwrap();
         let pipeline = &config.pipeline[0];
         let encoder = Arc::new(Encoder::open("encoder", &encoder(), None, &Options::default()).unwrap());
-        let none = |name: &str| Err(format!("no {name}"));
-        let function = reply::load(encoder, &pipeline.options, Path::new(""), &none).unwrap();
+        let (none, nothing) = (|name: &str| Err(format!("no {name}")), |name: &str| Err(format!("no {name}")));
+        let open = reply::Open { encoder: &none, writer: &nothing };
+        let function = reply::load(encoder, &pipeline.options, Path::new(""), open).unwrap();
         let by = Provenance {
             pipeline: pipeline.name.as_str().into(),
             run: 1,

@@ -3,6 +3,7 @@
 use super::past::Past;
 use super::slots;
 use crate::event::{Rejection, wrong};
+use crate::function::Input;
 use crate::function::fields::Fields;
 use crate::function::task::check_list;
 use crate::inference::template;
@@ -19,6 +20,9 @@ pub struct Message {
     pub values: BTreeMap<String, String>,
     /// Which of `messages` it is, when it came so.
     pub(super) place: Option<usize>,
+    /// The event that it came with.
+    pub(super) id: Box<str>,
+    pub(super) time_ms: i64,
     /// What came before it, in a pipeline that remembers conversations.
     pub(super) past: Option<Past>,
     /// What is read instead of the text alone, and with how many earlier messages.
@@ -60,9 +64,11 @@ pub fn read(fields: &Fields<'_>, placeholders: &BTreeMap<String, String>, contex
         (None, None) => (fields.text("text")?, None),
     };
     let value = |(name, path): (&String, &String)| Some((name.clone(), slots::value(fields.at(path)?)?));
-    let past = Past::of(fields.input().features.as_ref());
+    let Input { event, features } = fields.input();
+    let past = Past::of(features.as_ref());
     let query = past.as_ref().and_then(|past| past.in_context(&text, context_words));
-    Ok(Message { text, values: placeholders.iter().filter_map(value).collect(), place, past, query })
+    let values = placeholders.iter().filter_map(value).collect();
+    Ok(Message { text, values, place, id: event.id.clone(), time_ms: event.event_time_ms, past, query })
 }
 
 /// The customer's last message with its place, if there are messages at all.

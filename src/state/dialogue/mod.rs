@@ -41,7 +41,7 @@ impl DialogueFold {
         let hash = Sha256::digest(format!("{VERSION} {told}").as_bytes());
         let mut digest: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         digest.truncate(12);
-        Self { reader: Reader::new(config), limits, digest }
+        Self { reader: Reader::new(config, kind, fields), limits, digest }
     }
 }
 

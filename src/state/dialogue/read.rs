@@ -2,6 +2,7 @@
 
 use super::session::Said;
 use crate::config::dialogue::Dialogue;
+use crate::config::{EventKind, Fields};
 use crate::event::{Event, Rejection, missing, wrong};
 use crate::state::pick::find;
 use serde_json::Value;
@@ -10,6 +11,8 @@ use std::ops::Range;
 
 /// 1970 to 2100, and -1: a record that has no time.
 const TIMES_MS: Range<i64> = -1..4_102_444_800_000;
+/// Longest name of a conversation, bytes: it is part of an index.
+const NAME_BYTES: usize = 512;
 
 /// Who wrote a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +46,18 @@ pub struct Facts {
 /// Where it stands in an event.
 pub struct Reader {
     config: Dialogue,
+    /// What key and text are called in an event.
+    key: String,
+    text: String,
 }
 
 impl Reader {
-    pub fn new(config: &Dialogue) -> Self {
-        Self { config: config.clone() }
+    pub fn new(config: &Dialogue, kind: EventKind, fields: &Fields) -> Self {
+        let path = |path: &Option<String>, usual: &str| match (kind, path) {
+            (EventKind::Json, Some(path)) => path.clone(),
+            _ => usual.to_owned(),
+        };
+        Self { config: config.clone(), key: path(&fields.key, "conversation"), text: path(&fields.text, "text") }
     }
 
     pub fn read(&self, event: &Event) -> Result<Facts, Rejection> {
@@ -56,13 +66,25 @@ impl Reader {
         if who == Who::Ignored {
             return Ok(Facts { who, key: None, id, said: None });
         }
-        let key = event.key.as_deref().ok_or_else(|| missing("conversation"))?;
-        let text = event.text.as_deref().ok_or_else(|| missing("text"))?;
+        let key = self.conversation(event)?;
+        let text = event.text.as_deref().ok_or_else(|| missing(&self.text))?;
         let said = match who {
             Who::Agent => Said::Agent(likeness(text)),
             _ => Said::Customer(beginning(text.trim(), self.config.bytes).into()),
         };
         Ok(Facts { who, key: Some(format!("conversation:{key}").into()), id, said: Some(said) })
+    }
+
+    fn conversation<'e>(&self, event: &'e Event) -> Result<&'e str, Rejection> {
+        match event.key.as_deref() {
+            None => Err(missing(&self.key)),
+            Some("") => Err(Rejection::new("empty_name", format!("field `{}` is empty", self.key)).at(self.key.as_str())),
+            Some(long) if long.len() > NAME_BYTES => {
+                let detail = format!("{} bytes, the limit for a conversation is {NAME_BYTES}", long.len());
+                Err(Rejection::new("string_too_long", detail).at(self.key.as_str()))
+            }
+            Some(key) => Ok(key),
+        }
     }
 
     fn who(&self, event: &Event) -> Result<Who, Rejection> {

@@ -177,6 +177,10 @@ fn who_wrote_is_read_and_the_rest_refused() {
     }
     let no_text = log.add("x", 1, json!({ "from": { "kind": "desk" } })).unwrap_err();
     assert_eq!((no_text.code, no_text.field.as_deref()), ("missing_field", Some("text")));
+    for (conversation, code) in [("", "empty_name"), (&*"é".repeat(257), "string_too_long")] {
+        let refused = log.0.apply(&message("x", conversation, 1, &json!({ "text": "x" }))).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (code, Some("conversation")));
+    }
     let mut ahead = message("x", "c", 1, &json!({ "text": "x" }));
     ahead.event_time_ms += 2 * 1_440 * MINUTE;
     assert_eq!(log.0.apply(&ahead).unwrap_err().code, "time_ahead");
