@@ -1,5 +1,6 @@
 //! One section a file; defaults, units, validation. Reads a file and an environment that it is given, nothing else.
 
+pub mod dialogue;
 mod explain;
 mod hub;
 mod kafka;
@@ -45,6 +46,8 @@ pub struct Config {
     pub recommend: Option<recommend::Recommend>,
     /// Features of the function `risk`, and of `millrace parity`.
     pub risk: Option<risk::Risk>,
+    /// What the function `reply` remembers of conversations.
+    pub dialogue: Option<dialogue::Dialogue>,
     /// The config file's folder, where the relative paths of options start.
     #[serde(skip)]
     pub base: PathBuf,
@@ -105,7 +108,10 @@ impl Config {
     /// First 12 hex digits of the SHA-256 of what a pipeline was told; travels with its records.
     pub fn digest_of(&self, pipeline: &Pipeline) -> String {
         let told = (pipeline, self.risk_of(pipeline), self.recommend_of(pipeline));
-        let text = serde_json::to_string(&told).unwrap_or_default();
+        let mut text = serde_json::to_string(&told).unwrap_or_default();
+        if let Some(dialogue) = self.dialogue_of(pipeline) {
+            text += &serde_json::to_string(dialogue).unwrap_or_default();
+        }
         let mut hex: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         hex.truncate(12);
         hex
@@ -119,6 +125,11 @@ impl Config {
     /// The signals of a pipeline with the function `recommend`.
     pub fn recommend_of<'a>(&'a self, pipeline: &'a Pipeline) -> Option<&'a recommend::Recommend> {
         pipeline.recommend.as_ref().or(self.recommend.as_ref()).filter(|_| pipeline.function == "recommend")
+    }
+
+    /// What a pipeline with the function `reply` remembers of conversations, if it does.
+    pub fn dialogue_of<'a>(&'a self, pipeline: &'a Pipeline) -> Option<&'a dialogue::Dialogue> {
+        pipeline.dialogue.as_ref().or(self.dialogue.as_ref()).filter(|_| pipeline.function == "reply")
     }
 
     fn validate(&self) -> Result<(), ConfigError> {

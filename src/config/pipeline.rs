@@ -1,5 +1,6 @@
 //! `[[pipeline]]`: one consumer group, its function and its outputs.
 
+use super::dialogue::Dialogue;
 use super::recommend::Recommend;
 use super::risk::Risk;
 use super::service::Limits;
@@ -80,6 +81,9 @@ pub struct Pipeline {
     /// Signals of the function `recommend`. Default: `[recommend]`.
     #[serde(default)]
     pub recommend: Option<Recommend>,
+    /// What the function `reply` remembers of each conversation. Default: `[dialogue]`; without either each message stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialogue: Option<Dialogue>,
     /// Memory for the states of keys, bytes, over all partitions that a worker holds; what does not fit is read again when it is
     /// needed. Default 256 MiB.
     #[serde(default = "state_bytes")]

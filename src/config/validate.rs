@@ -92,6 +92,7 @@ pub fn findings(config: &Config) -> Vec<String> {
     }
     found.extend(config.recommend.iter().flat_map(|recommend| recommend.findings()));
     found.extend(config.risk.iter().flat_map(|risk| risk.findings()));
+    found.extend(config.dialogue.iter().flat_map(|dialogue| dialogue.findings()));
     found
 }
 
@@ -135,6 +136,7 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
         say(format!("model {model:?} has no [models.{model}]{}", hint(model, &names)));
     }
     super::recommend::findings_of(config, pipeline).into_iter().for_each(&mut say);
+    super::dialogue::findings_of(config, pipeline).into_iter().for_each(&mut say);
     if pipeline.event != EventKind::Json && !pipeline.fields.is_empty() {
         say("fields is for event = \"json\" only; remove it or change the event".into());
     }

@@ -80,7 +80,7 @@ impl Places {
                 }
             }
         };
-        Ok(Fields { places: self, members, text })
+        Ok(Fields { places: self, members, text, input })
     }
 }
 
@@ -89,9 +89,15 @@ pub struct Fields<'a> {
     places: &'a Places,
     members: Vec<Option<Value>>,
     text: Option<&'a str>,
+    input: &'a Input,
 }
 
 impl Fields<'_> {
+    /// The event whose fields these are, and what a fold says of it.
+    pub fn input(&self) -> &Input {
+        self.input
+    }
+
     fn find(&self, name: &'static str) -> Option<(&Place, Option<&Value>)> {
         let place = self.places.places.iter().find(|place| place.name == name)?;
         let member = self.members[place.member].as_ref();

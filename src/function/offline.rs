@@ -88,6 +88,36 @@ impl<F: Fold> Sitting for Folded<F> {
     }
 }
 
+/// For functions that may do without their fold: an event that has a key is folded, as by `folding`; what has none, such as a plain
+/// text, stands alone and is read by `alone`.
+pub struct Keyed<O> {
+    pub folding: O,
+    /// Dotted path of the key.
+    pub key: String,
+    pub alone: Mapped,
+}
+
+struct KeyedSitting {
+    folding: Box<dyn Sitting>,
+    key: String,
+    alone: Mapped,
+}
+
+impl<O: Offline> Offline for Keyed<O> {
+    fn sitting(&self) -> Box<dyn Sitting> {
+        Box::new(KeyedSitting { folding: self.folding.sitting(), key: self.key.clone(), alone: self.alone.clone() })
+    }
+}
+
+impl Sitting for KeyedSitting {
+    fn input(&mut self, number: usize, value: &Value) -> Result<Input, Rejection> {
+        match at(value, &self.key) {
+            None | Some(Value::Null) => self.alone.input(number, value),
+            Some(_) => self.folding.input(number, value),
+        }
+    }
+}
+
 /// A text, or an event whose `text` is scored.
 pub(super) fn input(number: usize, value: &Value) -> Input {
     let text = match value {

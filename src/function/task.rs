@@ -66,6 +66,12 @@ pub trait Task: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// Why an event is passed over without a call, such as what the pipeline's fold alone needs; a word for a metric.
+    fn skip(&self, input: &Input) -> Option<&'static str> {
+        let _ = input;
+        None
+    }
+
     /// What one event asks.
     fn ask(&self, fields: &Fields<'_>) -> Result<Self::Ask, Rejection>;
 
@@ -155,9 +161,8 @@ impl<T: Task> TextFunction<T> {
             return Err(CallError::TooMuch(format!("about {cost} tokens together; the limit is {CALL_TOKENS}")));
         }
         let mut answers = self.in_groups(good).await?.into_iter();
-        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
         let place = |place: Result<(), Rejection>| match place {
-            Ok(()) => answers.next().ok_or_else(missing),
+            Ok(()) => answers.next().ok_or_else(missing_answer),
             Err(refused) => Ok(Err(refused)),
         };
         places.into_iter().map(place).collect()
@@ -192,13 +197,20 @@ impl<T: Task> Function for TextFunction<T> {
 
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
         Box::pin(async move {
+            let skipped: Vec<Option<&'static str>> = slice.iter().map(|input| self.task.skip(input)).collect();
             let ask = |input| self.places.of(input).and_then(|fields| self.task.ask(&fields));
-            let answers = self.answer(slice.iter().map(ask).collect()).await?;
-            let outcome = |answer: Result<T::Answer, Rejection>| match answer {
-                Ok(answer) => Outcome::Emit(vec![self.task.prediction(answer)]),
-                Err(refused) => Outcome::Reject(self.places.located(refused)),
-            };
-            let outcomes = answers.into_iter().map(outcome).collect();
+            let asked = slice.iter().zip(&skipped).filter(|(_, skipped)| skipped.is_none());
+            let mut answers = self.answer(asked.map(|(input, _)| ask(input)).collect()).await?.into_iter();
+            let mut outcomes = Vec::with_capacity(slice.len());
+            for skipped in skipped {
+                outcomes.push(match skipped {
+                    Some(word) => Outcome::Skip(word),
+                    None => match answers.next().ok_or_else(missing_answer)? {
+                        Ok(answer) => Outcome::Emit(vec![self.task.prediction(answer)]),
+                        Err(refused) => Outcome::Reject(self.places.located(refused)),
+                    },
+                });
+            }
             Ok(passed::add(slice, outcomes, self.common.texts.pass_event, &self.common.texts.output_key))
         })
     }
@@ -240,6 +252,10 @@ pub fn tokens(text: &str) -> usize {
 pub fn windowed(text: usize, beside: usize, most: usize, stride: usize) -> usize {
     let room = most.saturating_sub(beside).max(1);
     if text <= room { text + beside } else { text.div_ceil(room.saturating_sub(stride).max(1)).saturating_mul(most) }
+}
+
+fn missing_answer() -> CallError {
+    CallError::Fatal("the model gave fewer answers than it was asked for".to_owned())
 }
 
 fn too_expensive(cost: usize) -> Rejection {

@@ -1,6 +1,7 @@
 //! What a pipeline remembers of each key: folds over the events of one log, erased to bytes here and known by type nowhere else.
 
 mod cache;
+pub mod dialogue;
 mod fold;
 pub mod in_memory;
 mod pick;

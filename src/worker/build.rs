@@ -74,7 +74,14 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
                 let pinned = encoder.and_then(|encoder| if pipeline.pin { encoder.pin().map(|()| encoder) } else { Ok(encoder) });
                 pinned.map_err(|error| error.to_string())
             };
-            Arc::new(reply::load(encoder()?, options, &config.base, &named).map_err(|error| anyhow!(error))?)
+            let writer = |name: &str| {
+                let model = locate(config, name, &places).map_err(|error| format!("{error:#}"))?;
+                let writer = registry.writer(name, &model.folder, model.digest.as_deref());
+                let pinned = writer.and_then(|writer| if pipeline.pin { writer.pin().map(|()| writer) } else { Ok(writer) });
+                pinned.map_err(|error| error.to_string())
+            };
+            let open = reply::Open { encoder: &named, writer: &writer };
+            Arc::new(reply::load(encoder()?, options, &config.base, open).map_err(|error| anyhow!(error))?)
         }
         text if TEXT_FUNCTIONS.contains(&text) => {
             let (name, path, digest) = model()?;
@@ -236,5 +243,42 @@ mod tests {
         wrong.options.insert("intent_model".to_owned(), "intent".into());
         let error = function(&config, &wrong, &registry).err().unwrap().to_string();
         assert!(error.contains("`intent_model`") && error.contains("[models.intent]") && error.contains("Looked for"), "{error}");
+    }
+
+    /// Would catch: a desk that is answered, a reply that is suggested although it was sent, a short message that is read alone, a
+    /// sitting that forgets; a plain text that is refused.
+    #[tokio::test]
+    async fn the_sample_of_a_stream_of_replies_knows_the_conversation() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/reply-stream.toml");
+        let config = Config::load(&path, &std::collections::BTreeMap::new()).unwrap();
+        let reply = function(&config, &config.pipeline[0], &Registry::default()).unwrap();
+        let message = |minute: usize, role: &str, text: &str| {
+            let time = format!("2026-03-01T09:{minute:02}:00Z");
+            json!({ "id": minute, "conversation": "c", "time": time, "role": role, "text": text, "customer": { "name": "Ann" } })
+        };
+        let sent = "Hello Ann, you can follow your parcel on the page My orders.";
+        let talk = [
+            message(0, "customer", "Where is my parcel?"),
+            message(4, "agent", &sent.to_uppercase()),
+            message(5, "customer", "I asked where my parcel is, and I still do not know."),
+            message(7, "customer", "and?"),
+            message(8, "robot", "x"),
+            json!("Where is my parcel?"),
+            json!({ "text": "Where is my parcel?" }),
+        ];
+        let mut sitting = super::super::folds::offline(&config, &config.pipeline[0]).sitting();
+        let said = call(&*reply, &mut *sitting, 0, &talk).await.unwrap();
+        let first = |output: &serde_json::Value| output["suggestions"][0]["source"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((first(&said[0]).as_str(), &said[0]["suggestions"][0]["text"]), ("parcel", &json!(sent)), "{}", said[0]);
+        assert_eq!(said[1], json!({ "skipped": "agent" }));
+        assert_eq!(first(&said[2]), "parcel-late", "{}", said[2]);
+        assert!(!said[2].to_string().contains("My orders"), "{}", said[2]);
+        let told = |output: &serde_json::Value| ["turn", "waiting_ms", "context", "status"].map(|name| output[name].clone());
+        assert_eq!(told(&said[0]), [json!(1), json!(0), json!(0), json!("ok")]);
+        assert_eq!(told(&said[3]), [json!(3), json!(120_000), json!(1), json!("ok")]);
+        assert_eq!(first(&said[3]), "parcel-late", "{}", said[3]);
+        assert_eq!(said[4]["rejected"]["code"], "unknown_role");
+        assert!(said[5]["turn"].is_null() && first(&said[6]) == "parcel-late" && said[5] == said[6], "{}", said[5]);
+        assert_eq!(call(&*reply, &mut *sitting, 7, &talk[3..4]).await.unwrap()[0]["turn"], 3);
     }
 }

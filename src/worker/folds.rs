@@ -1,9 +1,10 @@
 //! The folds of the functions that have one: on the stream, and off it.
 
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, EventKind, Pipeline};
 use crate::event::Decoder;
-use crate::function::offline::{self, Mapped, Offline, Plain};
+use crate::function::offline::{self, Keyed, Mapped, Offline, Plain};
 use crate::pipeline::Folding;
+use crate::state::dialogue::DialogueFold;
 use crate::state::recommend::RecommendFold;
 use crate::state::risk::RiskFold;
 use crate::state::{Cache, Fold, States};
@@ -20,7 +21,12 @@ pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
         }
     }
     let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));
-    risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline)))
+    let recommend = || config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline));
+    risk.or_else(recommend).or_else(|| dialogue(config, pipeline).map(|dialogue| of(dialogue, pipeline)))
+}
+
+fn dialogue(config: &Config, pipeline: &Pipeline) -> Option<DialogueFold> {
+    config.dialogue_of(pipeline).map(|dialogue| DialogueFold::new(dialogue, pipeline.event, &pipeline.fields))
 }
 
 /// The empty states of a partition that is folded again, to look at.
@@ -42,7 +48,8 @@ pub fn past(config: &Config, pipeline: &Pipeline) -> Option<Past> {
         Past { digest: fold.digest().to_owned(), states: empty(), names: empty(), links: fold.links() }
     }
     let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk)));
-    risk.or_else(|| config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend))))
+    let recommend = || config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend)));
+    risk.or_else(recommend).or_else(|| dialogue(config, pipeline).map(of))
 }
 
 /// How JSON values become what the pipeline's function scores, off the stream.
@@ -50,6 +57,16 @@ pub fn offline(config: &Config, pipeline: &Pipeline) -> Arc<dyn Offline> {
     let decoder = || Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
     if let Some(declared) = config.risk_of(pipeline).cloned() {
         return Arc::new(offline::Folding::new(decoder(), move || RiskFold::new(&declared)));
+    }
+    if let Some(declared) = config.dialogue_of(pipeline).cloned() {
+        let (kind, fields) = (pipeline.event, pipeline.fields.clone());
+        let named = |path: &Option<String>, usual: &str| match kind {
+            EventKind::Json => path.clone().unwrap_or_else(|| usual.to_owned()),
+            _ => usual.to_owned(),
+        };
+        let (key, alone) = (named(&fields.key, "conversation"), Mapped { path: named(&fields.text, "text") });
+        let folding = offline::Folding::new(decoder(), move || DialogueFold::new(&declared, kind, &fields));
+        return Arc::new(Keyed { folding, key, alone });
     }
     match config.recommend_of(pipeline).cloned() {
         Some(declared) => Arc::new(offline::Folding::new(decoder(), move || RecommendFold::new(&declared))),

@@ -3,6 +3,7 @@
 mod arrows;
 mod chain;
 mod commands;
+mod conversed;
 mod corpus;
 mod demo;
 mod doors;

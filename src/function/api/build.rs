@@ -160,6 +160,11 @@ impl Builder<Reply> {
     pub fn sentiment_model(self, model: &str) -> Self {
         self.option("sentiment_model", model)
     }
+
+    /// A causal model that says the best suggestion in words that fit the message, likewise.
+    pub fn rewrite_model(self, model: &str) -> Self {
+        self.option("rewrite_model", model)
+    }
 }
 
 impl Builder<Summarize> {

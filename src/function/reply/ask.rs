@@ -1,7 +1,9 @@
 //! Which message is to be answered, and what fills the placeholders of its answers.
 
+use super::past::Past;
 use super::slots;
 use crate::event::{Rejection, wrong};
+use crate::function::Input;
 use crate::function::fields::Fields;
 use crate::function::task::check_list;
 use crate::inference::template;
@@ -18,6 +20,20 @@ pub struct Message {
     pub values: BTreeMap<String, String>,
     /// Which of `messages` it is, when it came so.
     pub(super) place: Option<usize>,
+    /// The event that it came with.
+    pub(super) id: Box<str>,
+    pub(super) time_ms: i64,
+    /// What came before it, in a pipeline that remembers conversations.
+    pub(super) past: Option<Past>,
+    /// What is read instead of the text alone, and with how many earlier messages.
+    pub(super) query: Option<(String, usize)>,
+}
+
+impl Message {
+    /// What the models read.
+    pub(super) fn query(&self) -> &str {
+        self.query.as_ref().map_or(&self.text, |(query, _)| query)
+    }
 }
 
 impl Message {
@@ -34,8 +50,9 @@ impl<T: AsRef<str>> From<T> for Message {
     }
 }
 
-/// The event's `text`; without one, the last of its `messages` (`role`, `content`) that is the customer's.
-pub fn read(fields: &Fields<'_>, placeholders: &BTreeMap<String, String>) -> Result<Message, Rejection> {
+/// The event's `text`; without one, the last of its `messages` (`role`, `content`) that is the customer's. One of fewer words than
+/// `context_words` is read with those before it.
+pub fn read(fields: &Fields<'_>, placeholders: &BTreeMap<String, String>, context_words: usize) -> Result<Message, Rejection> {
     let last = last(fields)?;
     let (text, place) = match (fields.optional("text")?, last) {
         (Some(text), _) => (text, None),
@@ -47,7 +64,11 @@ pub fn read(fields: &Fields<'_>, placeholders: &BTreeMap<String, String>) -> Res
         (None, None) => (fields.text("text")?, None),
     };
     let value = |(name, path): (&String, &String)| Some((name.clone(), slots::value(fields.at(path)?)?));
-    Ok(Message { text, values: placeholders.iter().filter_map(value).collect(), place })
+    let Input { event, features } = fields.input();
+    let past = Past::of(features.as_ref());
+    let query = past.as_ref().and_then(|past| past.in_context(&text, context_words));
+    let values = placeholders.iter().filter_map(value).collect();
+    Ok(Message { text, values, place, id: event.id.clone(), time_ms: event.event_time_ms, past, query })
 }
 
 /// The customer's last message with its place, if there are messages at all.

@@ -1,8 +1,9 @@
 //! The approved replies with their vectors, computed once.
 
 use super::Entry;
-use super::slots::{Piece, pieces};
+use super::slots::{self, Piece, pieces};
 use crate::function::api::block;
+use crate::function::task::tokens;
 use crate::function::windows::embeddings;
 use crate::inference::{Digest, Encoder};
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub struct Bank {
     pub replies: Vec<Known>,
     /// The first digits of the sha256 of the replies, so that a record tells which bank it came from.
     pub digest: String,
+    /// Tokens of the longest reply, roughly and rather too many.
+    pub longest: usize,
     /// Paths in an event by the placeholders that they fill.
     pub placeholders: BTreeMap<String, String>,
 }
@@ -57,6 +60,7 @@ impl Bank {
             let known = if known.is_empty() { "the bank has none".to_owned() } else { format!("the bank has {known}") };
             return Err(format!("option `fill`: no reply has the placeholder {{{name}}}; {known}"));
         }
+        let longest = cut.iter().map(|pieces| pieces.iter().map(cost).sum()).max().unwrap_or_default();
         let written = serde_json::to_vec(&entries).map_err(|cause| cause.to_string())?;
         let texts = entries.iter().flat_map(|entry| std::iter::once(&entry.text).chain(&entry.when)).cloned().collect();
         let vectors = block::on(embeddings(encoder, texts)).map_err(|cause| format!("the bank cannot be embedded: {cause}"))?;
@@ -68,6 +72,15 @@ impl Bank {
             let source = entry.id.unwrap_or_default();
             replies.push(Known { pieces, source, intent: entry.intent, tags: entry.tags, vector, when });
         }
-        Ok(Self { replies, digest: Digest::of(&written).short().to_owned(), placeholders })
+        Ok(Self { replies, digest: Digest::of(&written).short().to_owned(), longest, placeholders })
+    }
+}
+
+/// Tokens of a part of a reply at most.
+fn cost(piece: &Piece) -> usize {
+    match piece {
+        Piece::Text(text) => tokens(text),
+        // Of four bytes a character.
+        Piece::Slot(_) => 4 * slots::MOST_CHARACTERS / 3,
     }
 }

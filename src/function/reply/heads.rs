@@ -19,7 +19,7 @@ impl Heads {
     pub fn open(options: &Options, open: Open<'_>) -> Result<Self, String> {
         let one = |option: &str, name: &Option<String>| {
             let Some(name) = name else { return Ok(None) };
-            let model = open(name).map_err(|cause| format!("option `{option}`: {cause}"))?;
+            let model = (open.encoder)(name).map_err(|cause| format!("option `{option}`: {cause}"))?;
             match (model.labels(), model.problem()) {
                 (Some(_), Some(Problem::OneLabel | Problem::ManyLabels)) => Ok(Some(model)),
                 _ => Err(format!("option `{option}`: the model {} has no labels; it needs a classifier of texts", model.id())),

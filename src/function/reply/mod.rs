@@ -1,41 +1,63 @@
-//! `reply`: which of a desk's approved replies fit a customer's message. It only suggests: nothing is written anew and nothing is sent;
+//! `reply`: which of a desk's approved replies fit a customer's message. It only suggests: nothing is sent;
 //! the record holds the suggestions, and what becomes of them is for who reads it.
 //!
 //! A reply's score is the greatest cosine of the message with the examples of messages that it answers (`when`), or with its own text
 //! where it has none. A reply whose intent is the one that `intent_model` sees in the message gains `intent_bonus` times the
 //! probability of that intent. Which of the replies above `min_score` are suggested is decided by maximal marginal relevance, so that
-//! they do not all say the same. The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
+//! they do not all say the same.
+//!
+//! In a pipeline with `[dialogue]` a fold remembers each conversation (`state/dialogue`): a short message is read with the customer's
+//! earlier ones, what the desk has sent already is not suggested again, and messages of the desk itself are skipped.
+//!
+//! With `rewrite_model` a causal model says the best suggestions in words that fit the message (`rewriter`), beside the approved text
+//! and never instead of it; what adds figures or addresses to it is dropped (`guard`). The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
 
+mod addresses;
 mod ask;
 mod bank;
 mod choose;
+mod guard;
 mod heads;
 mod options;
+mod past;
 mod read;
+mod rewriter;
 mod slots;
 
 pub use ask::Message;
 pub use options::{Entry, Options};
+pub use past::Past;
 pub use read::entries;
+pub use rewriter::Rewriting;
 
 use super::classify::Label;
 use super::control::harmless;
 use super::fields::Fields;
-use super::task::{Task, TextFunction};
+use super::task::{self, Task, TextFunction, tokens};
 use super::texts::{call_error, rounded};
 use super::windows::cosine;
-use super::{CallError, Prediction, api};
+use super::{CallError, Input, Limits, Prediction, api, rewrite};
 use crate::event::Rejection;
-use crate::inference::{Encoder, Together};
+use crate::inference::generate::Writer;
+use crate::inference::{Answer, Encoder, Together, causal};
+use crate::state::dialogue::likeness;
 use bank::{Bank, Known};
 use choose::Candidate;
+use futures_util::future::try_join_all;
 use heads::Heads;
+use rewriter::Rewriter;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
 /// How a name in the options becomes an open model.
-pub type Open<'a> = &'a dyn Fn(&str) -> Result<Arc<Encoder>, String>;
+#[derive(Clone, Copy)]
+pub struct Open<'a> {
+    /// For models that read.
+    pub encoder: &'a dyn Fn(&str) -> Result<Arc<Encoder>, String>,
+    /// For models that write.
+    pub writer: &'a dyn Fn(&str) -> Result<Arc<Writer>, String>,
+}
 
 /// A reply that fits.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +70,8 @@ pub struct Suggestion {
     pub source: String,
     pub intent: Option<String>,
     pub tags: Vec<String>,
+    /// The reply in other words, of the first ones where there is a model for it.
+    pub rewriting: Option<Rewriting>,
 }
 
 /// What is suggested for one message.
@@ -55,7 +79,8 @@ pub struct Suggestion {
 pub struct Suggestions {
     /// Best first.
     pub suggestions: Vec<Suggestion>,
-    /// Why there is none: `below_min_score`; `unfilled`, when all that fit have placeholders that the event does not fill.
+    /// Why there is none: `below_min_score`; `unfilled`, when all that fit have placeholders that the event does not fill;
+    /// `already_sent`, when the desk has sent the others of them in this session.
     pub reason: Option<&'static str>,
     /// With `intent_model`.
     pub intent: Option<Label>,
@@ -65,16 +90,27 @@ pub struct Suggestions {
     pub tokens: usize,
     /// Whether the message was longer than the model sees; its beginning was read.
     pub truncated: bool,
+    /// The message's place in its conversation, where a fold remembers it.
+    pub past: Option<Past>,
+    /// The customer's earlier messages that were read with it.
+    pub context: usize,
+    /// Tokens that the model read and wrote for rewritings.
+    pub prompt_tokens: u64,
+    pub generated_tokens: u64,
 }
 
 /// Fields: `suggestions` (`text`, `score`, `source`, and where the bank has them `intent` and `tags`), `reason` where there is none,
 /// `intent` and `sentiment` (`label`, `score`) where there are models for them, `bank` (the first digits of the bank's sha256),
-/// `intent_model` and `sentiment_model` (which models those were), `tokens`, `truncated`. The prediction's label and score are source and score of the first suggestion.
+/// `intent_model` and `sentiment_model` (which models those were), `tokens`, `truncated`; in a pipeline with `[dialogue]` also `turn`, `waiting_ms`,
+/// `status` (see [`Past`]) and `context`, how many earlier messages were read with this one. With
+/// `rewrite_model` the first suggestions have `rewritten` or `rewrite_reason` (see [`Rewriting`]), and there are `rewrite_model`, `prompt_tokens` and
+/// `generated_tokens`. The prediction's label and score are source and score of the first suggestion.
 pub struct Reply {
     encoder: Arc<Encoder>,
     options: Options,
     bank: Arc<Bank>,
     heads: Heads,
+    rewriter: Option<Arc<Rewriter>>,
 }
 
 /// The function; `base` is where a relative path of `bank` starts, and `open` knows the models by name. Blocks while the bank is read.
@@ -93,8 +129,15 @@ impl Reply {
         let entries = options.entries(base)?;
         let heads = Heads::open(&options, open)?;
         heads.check(&entries)?;
+        let rewriter = match &options.rewrite_model {
+            None => None,
+            Some(name) => {
+                let writer = (open.writer)(name).map_err(|cause| format!("option `rewrite_model`: {cause}"))?;
+                Some(Arc::new(Rewriter::new(writer, &options)?))
+            }
+        };
         let bank = Arc::new(Bank::new(&encoder, entries, &options.fill)?);
-        Ok(Self { encoder, options, bank, heads })
+        Ok(Self { encoder, options, bank, heads, rewriter })
     }
 
     fn suggestions(&self, message: &Message, seen: Together) -> Suggestions {
@@ -106,7 +149,11 @@ impl Reply {
             }
             _ => cosine,
         };
-        let (mut fit, mut candidates, mut texts) = (0, Vec::new(), Vec::new());
+        let sent: &[u64] = match &message.past {
+            Some(past) if self.options.skip_sent => &past.sent,
+            _ => &[],
+        };
+        let (mut fit, mut known, mut candidates, mut texts) = (0, 0, Vec::new(), Vec::new());
         for reply in &self.bank.replies {
             let cosine = reply.examples().map(|example| cosine(&embedding.values, example)).fold(f32::NEG_INFINITY, f32::max);
             if cosine < self.options.min_score {
@@ -114,6 +161,10 @@ impl Reply {
             }
             fit += 1;
             let Some(text) = slots::filled(&reply.pieces, &message.values) else { continue };
+            if !sent.is_empty() && sent.contains(&likeness(&text)) {
+                known += 1;
+                continue;
+            }
             texts.push((reply, text));
             candidates.push(Candidate {
                 worth: worth(reply, cosine),
@@ -125,12 +176,36 @@ impl Reply {
         let one = |place: usize| {
             let ((reply, text), score) = (&texts[place], rounded(candidates[place].worth));
             let (source, intent, tags) = (reply.source.clone(), reply.intent.clone(), reply.tags.clone());
-            Suggestion { text: text.clone(), score, source, intent, tags }
+            Suggestion { text: text.clone(), score, source, intent, tags, rewriting: None }
         };
         let suggestions: Vec<Suggestion> = chosen.into_iter().map(one).collect();
-        let none = if fit == 0 { "below_min_score" } else { "unfilled" };
+        let none = match (fit, known) {
+            (0, _) => "below_min_score",
+            (_, 0) => "unfilled",
+            _ => "already_sent",
+        };
         let reason = suggestions.is_empty().then_some(none);
-        Suggestions { suggestions, reason, intent, sentiment, tokens: embedding.tokens, truncated: embedding.truncated }
+        let Answer { tokens, truncated, .. } = embedding;
+        let context = message.query.as_ref().map_or(0, |(_, count)| *count);
+        let (past, prompt_tokens, generated_tokens) = (message.past.clone(), 0, 0);
+        Suggestions { suggestions, reason, intent, sentiment, tokens, truncated, past, context, prompt_tokens, generated_tokens }
+    }
+
+    /// All of a call at the same time: the model writes them together.
+    async fn rewrite(&self, rewriter: &Rewriter, asks: &[Message], all: &mut [Suggestions]) -> Result<(), CallError> {
+        let mut work = Vec::new();
+        for (place, (ask, of_ask)) in asks.iter().zip(all.iter()).enumerate() {
+            for (number, one) in of_ask.suggestions.iter().take(self.options.rewrite_top).enumerate() {
+                work.push(async move { Ok((place, number, rewriter.rewrite(ask, &one.text, number).await?)) });
+            }
+        }
+        for (place, number, rewritten) in try_join_all(work).await? {
+            let of_ask = &mut all[place];
+            of_ask.prompt_tokens += rewritten.prompt_tokens;
+            of_ask.generated_tokens += rewritten.generated_tokens;
+            of_ask.suggestions[number].rewriting = Some(rewritten.text);
+        }
+        Ok(())
     }
 }
 
@@ -138,7 +213,8 @@ impl Task for Reply {
     const NAME: &'static str = "reply";
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
-    const PARAMETERS: &'static [&'static str] = &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus"];
+    const PARAMETERS: &'static [&'static str] =
+        &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus", "context_words", "skip_sent", "rewrite_top"];
     type Model = Encoder;
     type Options = Options;
     type Ask = Message;
@@ -150,41 +226,64 @@ impl Task for Reply {
             let model = api::find::find(name).map_err(|error| error.to_string())?;
             encoder.open_beside(&model.name, &model.folder).map(Arc::new).map_err(|error| error.to_string())
         };
-        Self::build(encoder.clone(), options, Path::new(""), &beside)
+        let writer = |name: &str| {
+            let model = api::find::find(name).map_err(|error| error.to_string())?;
+            let writer = Writer::open(&model.name, &model.folder, None, &causal::Options::default());
+            writer.map(Arc::new).map_err(|error| error.to_string())
+        };
+        Self::build(encoder.clone(), options, Path::new(""), Open { encoder: &beside, writer: &writer })
     }
 
     fn with(&self, options: Options) -> Result<Self, String> {
         options.check()?;
-        Ok(Self { encoder: self.encoder.clone(), options, bank: self.bank.clone(), heads: self.heads.clone() })
+        let (encoder, bank) = (self.encoder.clone(), self.bank.clone());
+        Ok(Self { encoder, options, bank, heads: self.heads.clone(), rewriter: self.rewriter.clone() })
     }
 
     fn model(&self) -> &Arc<Encoder> {
         &self.encoder
     }
 
+    fn limits(&self) -> Limits {
+        if self.rewriter.is_some() { rewrite::LIMITS } else { task::LIMITS }
+    }
+
     fn paths(&self) -> Vec<String> {
         self.bank.placeholders.values().cloned().collect()
     }
 
+    fn skip(&self, input: &Input) -> Option<&'static str> {
+        past::skip(input.features.as_ref())
+    }
+
     fn ask(&self, fields: &Fields<'_>) -> Result<Message, Rejection> {
-        ask::read(fields, &self.bank.placeholders)
+        ask::read(fields, &self.bank.placeholders, self.options.context_words)
     }
 
     fn texts(ask: &Message) -> Vec<(&'static str, Option<usize>, &str)> {
         vec![(if ask.place.is_some() { "messages" } else { "text" }, ask.place, &ask.text)]
     }
 
+    fn cost(&self, ask: &Message) -> usize {
+        let rewritten = |rewriter: &Arc<Rewriter>| self.options.rewrite_top * rewriter.cost(&ask.text, self.bank.longest);
+        tokens(ask.query()).min(self.encoder.max_tokens()) + self.rewriter.as_ref().map_or(0, rewritten)
+    }
+
     async fn answer(&self, asks: Vec<Message>) -> Result<Vec<Result<Suggestions, Rejection>>, CallError> {
         let heads = self.heads.all();
         let clean = |ask: &Message| {
-            let own = harmless(self.encoder.tokenizer(), ask.text.clone(), None);
+            let own = harmless(self.encoder.tokenizer(), ask.query().to_owned(), None);
             heads.iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
         };
         let seen = self.encoder.answer_heads(&heads, asks.iter().map(clean).collect()).await.map_err(call_error)?;
         if seen.len() != asks.len() {
             return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
         }
-        Ok(asks.iter().zip(seen).map(|(ask, seen)| Ok(self.suggestions(ask, seen))).collect())
+        let mut all: Vec<Suggestions> = asks.iter().zip(seen).map(|(ask, seen)| self.suggestions(ask, seen)).collect();
+        if let Some(rewriter) = &self.rewriter {
+            self.rewrite(rewriter, &asks, &mut all).await?;
+        }
+        Ok(all.into_iter().map(Ok).collect())
     }
 
     fn prediction(&self, answer: Suggestions) -> Prediction {
@@ -197,6 +296,11 @@ impl Task for Reply {
             }
             if !of.tags.is_empty() {
                 one["tags"] = of.tags.clone().into();
+            }
+            match &of.rewriting {
+                Some(Rewriting::Text(text)) => one["rewritten"] = text.as_str().into(),
+                Some(Rewriting::Dropped(why)) => one["rewrite_reason"] = (*why).into(),
+                None => {}
             }
             one
         };
@@ -212,8 +316,19 @@ impl Task for Reply {
         }
         fields.insert("bank".into(), self.bank.digest.as_str().into());
         self.heads.ids().for_each(|(option, id)| drop(fields.insert(option.into(), id.into())));
+        if let Some(rewriter) = &self.rewriter {
+            fields.insert("rewrite_model".into(), rewriter.id().into());
+            fields.insert("prompt_tokens".into(), answer.prompt_tokens.into());
+            fields.insert("generated_tokens".into(), answer.generated_tokens.into());
+        }
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
+        if let Some(Past { turn, waiting_ms, status, .. }) = answer.past {
+            turn.map(|turn| fields.insert("turn".into(), turn.into()));
+            waiting_ms.map(|waiting_ms| fields.insert("waiting_ms".into(), waiting_ms.into()));
+            fields.insert("status".into(), status.into());
+            fields.insert("context".into(), answer.context.into());
+        }
         Prediction { key: None, fields, label, score }
     }
 

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// Suggestions at most.
 const MOST: usize = 100;
+/// Words that a message may lack at most.
+const MOST_WORDS: usize = 100;
+/// Suggestions that are rewritten at most.
+const MOST_REWRITTEN: usize = 10;
 
 /// Options of `reply`. One of `bank` and `replies` must be given.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -34,6 +38,24 @@ pub struct Options {
     pub intent_bonus: f32,
     /// Dotted paths in the event by the placeholders that they fill. A placeholder that is not named here is a path itself.
     pub fill: BTreeMap<String, String>,
+    /// With `[dialogue]`: a message of fewer words than this is read with the customer's earlier messages of the session, from the
+    /// newest back, until there are as many; 0 is never. Default 6: `and when?` alone says nothing.
+    pub context_words: usize,
+    /// With `[dialogue]`: whether a reply that the desk has sent in this session, the same but for blanks and case, is left out.
+    /// Default true.
+    pub skip_sent: bool,
+    /// A causal model with a chat template that says the best suggestions in words that fit the message, as `rewritten` beside the
+    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses is
+    /// dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
+    pub rewrite_model: Option<String>,
+    /// Suggestions of a message that are rewritten, from the best on, 0 to 10. Default 1.
+    pub rewrite_top: usize,
+    /// What the model is told; the message and the reply are put behind it. Default: to say the reply in friendly words and add nothing.
+    pub rewrite_instruction: Option<String>,
+    /// Tokens of a rewriting at most; a longer one is dropped. Default 128, or half of what the model sees where that is less.
+    pub rewrite_max_new_tokens: Option<usize>,
+    /// 0 takes the most probable token, above 0 chance decides, with a seed out of the event's id. Default 0.
+    pub rewrite_temperature: f32,
 }
 
 impl Default for Options {
@@ -49,6 +71,13 @@ impl Default for Options {
             sentiment_model: None,
             intent_bonus: 0.1,
             fill: BTreeMap::new(),
+            context_words: 6,
+            skip_sent: true,
+            rewrite_model: None,
+            rewrite_top: 1,
+            rewrite_instruction: None,
+            rewrite_max_new_tokens: None,
+            rewrite_temperature: 0.0,
         }
     }
 }
@@ -67,6 +96,23 @@ impl Options {
         }
         if !(0.0..=1.0).contains(&self.intent_bonus) {
             return Err("option `intent_bonus` must be 0 to 1".to_owned());
+        }
+        if self.context_words > MOST_WORDS {
+            return Err(format!("option `context_words` must be 0 to {MOST_WORDS}"));
+        }
+        if self.rewrite_top > MOST_REWRITTEN {
+            return Err(format!("option `rewrite_top` must be 0 to {MOST_REWRITTEN}"));
+        }
+        if !(0.0..=100.0).contains(&self.rewrite_temperature) {
+            return Err("option `rewrite_temperature` must be 0 to 100".to_owned());
+        }
+        let alone = [
+            ("rewrite_instruction", self.rewrite_instruction.is_some()),
+            ("rewrite_max_new_tokens", self.rewrite_max_new_tokens.is_some()),
+            ("rewrite_temperature", self.rewrite_temperature != 0.0),
+        ];
+        if let Some((name, _)) = alone.iter().find(|(_, set)| *set && self.rewrite_model.is_none()) {
+            return Err(format!("option `{name}` needs `rewrite_model`, the model that rewrites"));
         }
         match self.fill.iter().find(|(_, path)| path.split('.').any(str::is_empty)) {
             Some((name, path)) => Err(format!("option `fill`: {name} = {path:?} is no path; write names with dots between")),

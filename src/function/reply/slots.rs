@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Characters of a value at most: more is no name or number, and has no place in an approved reply.
-const MOST_CHARACTERS: usize = 200;
+pub const MOST_CHARACTERS: usize = 200;
 
 /// A part of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]

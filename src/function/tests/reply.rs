@@ -1,6 +1,7 @@
 //! `reply` on the shipped encoder and a small bank.
 
 mod banks;
+mod rewritten;
 
 use super::{ask, bare, code, fixture, map, open};
 use crate::function::reply::{self, Message};
@@ -161,7 +162,9 @@ async fn intents_and_sentiment_are_told_and_intents_preferred() {
         "feeling" => Ok(sentiment.clone()),
         other => Err(format!("no {other}")),
     };
-    let make = |options: Value| reply::load(encoder.clone(), &map(options), &fixture(""), &named);
+    let writer = |name: &str| Err(format!("no writer {name}"));
+    let open = reply::Open { encoder: &named, writer: &writer };
+    let make = |options: Value| reply::load(encoder.clone(), &map(options), &fixture(""), open);
     let options = json!({ "bank": "replies.jsonl", "intent_model": "intent", "sentiment_model": "feeling", "min_score": -1, "top_k": 20, "diversity": 0 });
     let reply = make(options).unwrap();
     let inputs = ["this is awful, give me my money back", "wonderful, you helped me so much"].map(Value::from);
@@ -193,6 +196,7 @@ async fn intents_and_sentiment_are_told_and_intents_preferred() {
     for (wrong, named) in [
         (json!({ "bank": "replies.jsonl", "intent_model": "intents" }), "`intent_model`: no intents"),
         (json!({ "bank": "replies.jsonl", "sentiment_model": "x" }), "`sentiment_model`: no x"),
+        (json!({ "bank": "replies.jsonl", "rewrite_model": "x" }), "`rewrite_model`: no writer x"),
         (json!({ "replies": [{ "text": "a", "intent": "Refund" }], "intent_model": "intent" }), "no reply has one of its labels"),
     ] {
         let error = make(wrong).err().unwrap();

@@ -5,7 +5,7 @@
 
 mod answer;
 mod blend;
-mod bytes;
+pub(super) mod bytes;
 mod facts;
 mod forward;
 mod id;

@@ -55,6 +55,11 @@ fn bad_banks_are_refused_at_the_start() {
         (json!({ "replies": ["a"], "min_score": 2 }), "`min_score`"),
         (json!({ "replies": ["a"], "diversity": -0.1 }), "`diversity`"),
         (json!({ "replies": ["a"], "intent_bonus": 2 }), "`intent_bonus`"),
+        (json!({ "replies": ["a"], "context_words": 101 }), "`context_words`"),
+        (json!({ "replies": ["a"], "rewrite_top": 11 }), "`rewrite_top`"),
+        (json!({ "replies": ["a"], "rewrite_temperature": -1 }), "`rewrite_temperature`"),
+        (json!({ "replies": ["a"], "rewrite_instruction": "x" }), "`rewrite_instruction` needs `rewrite_model`"),
+        (json!({ "replies": ["a"], "rewrite_model": "no-such-model" }), "`rewrite_model`: there is no model `no-such-model`"),
         (json!({ "replies": ["Hi {name}"], "fill": { "nam": "a" } }), "no reply has the placeholder {nam}; the bank has name"),
         (json!({ "replies": ["Hi {name}"], "fill": { "name": "a..b" } }), "is no path"),
     ] {

@@ -5,6 +5,8 @@ use super::harness::{Cuts, Outcome, Whole, interrupted};
 use crate::config::Config;
 use crate::event::{Event, Position, RawEvent};
 use crate::state::Fold;
+use crate::state::dialogue::DialogueFold;
+use crate::state::dialogue::tests::{fold as dialogue, message};
 use crate::state::recommend::RecommendFold;
 use crate::state::recommend::tests::{ALL, World, exact};
 use crate::state::risk::RiskFold;
@@ -117,6 +119,38 @@ fn payment(id: i64, time_ms: i64, payload: &Value) -> Event {
     Event { raw, id: id.to_string().into(), key: None, event_time_ms: time_ms, text: None }
 }
 
+struct Dialogue(&'static str);
+
+impl Case for Dialogue {
+    type Fold = DialogueFold;
+    fn fold(&self) -> DialogueFold {
+        dialogue(self.0)
+    }
+    /// Many conversations at a time; late messages, ones that come twice, long ones, notes, and bad ones.
+    fn log(&self, seed: u64) -> Vec<Event> {
+        let mut rng = StdRng::seed_from_u64(!seed);
+        let mut log: Vec<Event> = Vec::with_capacity(EVENTS);
+        for offset in 0..EVENTS as i64 {
+            let again = rng.random_bool(0.05).then(|| log.last().cloned()).flatten();
+            let mut event = again.unwrap_or_else(|| {
+                let conversation = if rng.random_bool(0.5) { rng.random_range(0..5) } else { rng.random_range(5..150) };
+                let late = if rng.random_bool(0.2) { rng.random_range(0..90) } else { 0 };
+                let role = match rng.random_range(0..20) {
+                    0 => json!("nobody"),
+                    1 => json!("system"),
+                    2..8 => json!("agent"),
+                    _ => json!(null),
+                };
+                let text = format!("{} ", rng.random_range(0..9)).repeat(rng.random_range(1..30));
+                message(&offset.to_string(), &conversation.to_string(), offset - late, &json!({ "text": text, "role": role }))
+            });
+            event.raw.position.offset = offset;
+            log.push(event);
+        }
+        log
+    }
+}
+
 const RISK: &str = r#"
 [risk]
 max_late = "2h"
@@ -147,6 +181,13 @@ fn risk_features_are_those_of_one_pass() {
     hold(&Risk(RISK.to_owned()), 0..40);
 }
 
+/// Would catch the same of conversations.
+#[test]
+fn conversations_are_those_of_one_pass() {
+    hold(&Dialogue("gap = '30m'\nmessages = 4"), 0..26);
+    hold(&Dialogue("bytes = 64"), 26..52);
+}
+
 /// Would catch: a test above that cannot fail. `AsOf` is not seen here: what is written together never needs it, and risk knows an
 /// event that comes again by its id.
 #[test]
@@ -154,4 +195,5 @@ fn each_rule_is_missed_by_the_shipped_folds() {
     let common = [Rule::FoldFrom, Rule::Boundary, Rule::Committed];
     miss(&Recommend(ALL.to_owned()), &[&common[..], &[Rule::TogetherWithRingTwo]].concat());
     miss(&Risk(RISK.to_owned()), &common);
+    miss(&Dialogue("gap = '30m'\nmessages = 4"), &common);
 }

@@ -1,0 +1,153 @@
+//! An approved reply in the words that fit the message, by a causal model; it stands beside the approved one and never instead of it.
+
+use super::ask::Message;
+use super::guard;
+use super::options::Options;
+use crate::event::Rejection;
+use crate::function::generate::Generate;
+use crate::function::offline::input;
+use crate::function::task::tokens;
+use crate::function::{CallError, Outcome};
+use crate::inference::generate::Writer;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// What the model is told. Small models lose themselves in more.
+const TOLD: &str =
+    "Rewrite this reply of customer support in friendly words. Keep its meaning and add nothing new. Write only the reply.";
+
+/// Tokens of a rewriting at most.
+const MOST_TOKENS: usize = 128;
+
+/// Characters of the message that the model is shown.
+const MOST_CHARACTERS: usize = 1_000;
+
+/// What became of an approved reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewriting {
+    /// In other words.
+    Text(String),
+    /// Why it was dropped: `empty`; `cut_off`, it did not come to its end; `too_long`, the model has no room for message and reply;
+    /// `refused`; or what it adds to the approved reply: `new_link`, `new_address`, `new_amount`, `new_number`, `new_placeholder`.
+    Dropped(&'static str),
+}
+
+/// A rewriting with what it took.
+pub struct Rewritten {
+    pub text: Rewriting,
+    pub prompt_tokens: u64,
+    pub generated_tokens: u64,
+}
+
+/// See the [module](self).
+pub struct Rewriter {
+    generate: Generate,
+    id: String,
+    /// Tokens of a prompt at most, of what stands in each, and of an answer.
+    room: usize,
+    told: usize,
+    written: usize,
+}
+
+impl Rewriter {
+    /// The error names the option that is wrong.
+    pub fn new(writer: Arc<Writer>, options: &Options) -> Result<Self, String> {
+        let (id, room) = (writer.id().to_owned(), writer.room());
+        if writer.template().is_none() {
+            return Err(format!("option `rewrite_model`: {id} has no chat template, so that it cannot be told what to do"));
+        }
+        let told = options.rewrite_instruction.as_deref().unwrap_or(TOLD);
+        if told.contains("{text}") || told.trim().is_empty() {
+            return Err(
+                "option `rewrite_instruction` is empty, or has {text} in it; message and reply are put behind it".to_owned()
+            );
+        }
+        let most = options.rewrite_max_new_tokens.unwrap_or(MOST_TOKENS.min(room / 2));
+        if !(1..room).contains(&most) {
+            let last = room - 1;
+            return Err(format!("option `rewrite_max_new_tokens` is {most}; write 1 to {last}, the model sees {room}"));
+        }
+        let own = json!({
+            "prompt": format!("{}\n\n{{text}}", told.trim()),
+            "max_new_tokens": most,
+            "temperature": options.rewrite_temperature,
+            "chat": true,
+            // The reply stands last: of a prompt that is too long nothing may be cut.
+            "too_long": "reject",
+            // Message and reply were checked before they came here.
+            "max_text_tokens": u32::MAX,
+        });
+        let own: Map<String, Value> = own.as_object().cloned().unwrap_or_default();
+        let generate = Generate::new(writer, &own).map_err(|cause| format!("option `rewrite_model`: {cause}"))?;
+        Ok(Self { generate, id, room, told: tokens(told) + 64, written: 2 * most })
+    }
+
+    /// `name@digest12`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Tokens of one rewriting, roughly and rather too many; a token that is written costs as much as two that are read.
+    pub fn cost(&self, message: &str, longest_reply: usize) -> usize {
+        (self.told + tokens(&shown(message)) + longest_reply).min(self.room) + self.written
+    }
+
+    /// `number` counts the replies that are rewritten for one message.
+    pub async fn rewrite(&self, ask: &Message, approved: &str, number: usize) -> Result<Rewritten, CallError> {
+        let message = shown(&ask.text);
+        let text = format!("Customer's message:\n{message}\n\nReply:\n{approved}");
+        let mut asked = input(number, &Value::from(text));
+        asked.event.id = if number == 0 { ask.id.clone() } else { format!("{}/{number}", ask.id).into() };
+        asked.event.event_time_ms = ask.time_ms;
+        let fields = match self.generate.answer(&asked, None).await? {
+            Outcome::Emit(predictions) => predictions.into_iter().next().map(|prediction| prediction.fields).unwrap_or_default(),
+            Outcome::Reject(Rejection { code: "text_too_long", .. }) => return Ok(dropped("too_long")),
+            Outcome::Reject(_) | Outcome::Skip(_) => return Ok(dropped("refused")),
+        };
+        let count = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let said = fields.get("generated_text").and_then(Value::as_str).unwrap_or_default();
+        let text = match fields.get("finish_reason").and_then(Value::as_str) {
+            Some("length") => Rewriting::Dropped("cut_off"),
+            _ => judged(said, approved, &message),
+        };
+        Ok(Rewritten { text, prompt_tokens: count("prompt_tokens"), generated_tokens: count("generated_tokens") })
+    }
+}
+
+fn dropped(why: &'static str) -> Rewritten {
+    Rewritten { text: Rewriting::Dropped(why), prompt_tokens: 0, generated_tokens: 0 }
+}
+
+/// The rewriting without quotation marks around it, if it adds nothing.
+fn judged(said: &str, approved: &str, message: &str) -> Rewriting {
+    let said = said.trim();
+    let bare = said.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inside| !inside.contains('"'));
+    let text = bare.unwrap_or(said).trim();
+    match guard::added(text, approved, message) {
+        _ if text.is_empty() => Rewriting::Dropped("empty"),
+        Some(why) => Rewriting::Dropped(why),
+        None => Rewriting::Text(text.to_owned()),
+    }
+}
+
+/// The beginning of a message, in one line: it must not look like the reply that stands behind it.
+fn shown(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    words.join(" ").chars().take(MOST_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a rewriting that is shown although it adds something, one that is shown with its quotation marks, an empty one.
+    #[test]
+    fn rewritings_are_judged() {
+        let judged = |said: &str| judged(said, "It takes 5 days.", "since 3 weeks!");
+        assert_eq!(judged(" \"It will take 5 days.\"\n"), Rewriting::Text("It will take 5 days.".into()));
+        assert_eq!(judged("\"It\" takes \"5\" days"), Rewriting::Text("\"It\" takes \"5\" days".into()));
+        assert_eq!(judged("It takes 2 days."), Rewriting::Dropped("new_amount"));
+        assert_eq!((judged("\"\""), judged(" ")), (Rewriting::Dropped("empty"), Rewriting::Dropped("empty")));
+        assert_eq!((shown(&"é".repeat(1_001)).len(), shown("a\n\nReply:\n b")), (2_000, "a Reply: b".to_owned()));
+    }
+}

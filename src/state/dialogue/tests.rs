@@ -1,0 +1,325 @@
+use super::session::{Limits, Message, Said};
+use super::*;
+use crate::config::Config;
+use crate::event::{Position, RawEvent};
+use crate::state::Stored;
+use crate::state::in_memory::InMemory;
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+pub const MINUTE: i64 = 60_000;
+const START_MS: i64 = 1_700_000_000_000;
+
+/// The fold of a pipeline with these lines under `[dialogue]`.
+pub fn fold(dialogue: &str) -> DialogueFold {
+    let config = Config::parse(&format!("[dialogue]\n{dialogue}"), "test.toml", &BTreeMap::new()).unwrap();
+    assert_eq!(config.findings(), [""; 0]);
+    DialogueFold::new(&config.dialogue.unwrap(), EventKind::ChatMessage, &Fields::default())
+}
+
+/// A message of a conversation, so many minutes from the beginning.
+pub fn message(id: &str, conversation: &str, minutes: i64, payload: &Value) -> Event {
+    let position = Position { topic: "t".into(), partition: 0, offset: 0 };
+    let time_ms = START_MS + minutes * MINUTE;
+    let bytes = Some(payload.to_string().into_bytes().into());
+    let raw = RawEvent { position, timestamp_ms: time_ms, key: None, payload: bytes, headers: vec![] };
+    let text = payload["text"].as_str().map(Into::into);
+    Event { raw, id: id.into(), key: Some(conversation.into()), event_time_ms: time_ms, text }
+}
+
+struct Log(InMemory<DialogueFold>);
+
+impl Log {
+    fn of(dialogue: &str) -> Self {
+        Self(InMemory::new(fold(dialogue)))
+    }
+
+    fn add(&mut self, id: &str, minutes: i64, payload: Value) -> Result<Features, Rejection> {
+        self.0.apply(&message(id, "c", minutes, &payload))
+    }
+
+    fn says(&mut self, id: &str, minutes: i64, text: &str) -> Features {
+        self.add(id, minutes, json!({ "text": text })).unwrap()
+    }
+
+    fn answers(&mut self, id: &str, minutes: i64, text: &str) -> Features {
+        self.add(id, minutes, json!({ "text": text, "role": "agent" })).unwrap()
+    }
+
+    fn bytes(&self) -> Vec<Vec<u8>> {
+        self.0.all().iter().map(|(_, state)| encoded(state)).collect()
+    }
+}
+
+fn encoded(state: &Session) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    state.encode(&mut bytes);
+    bytes
+}
+
+/// Turn, minutes of waiting, and the texts before it.
+fn told(features: &Features) -> (u64, i64, Vec<&str>) {
+    let told = features.document.as_ref().unwrap();
+    let earlier = told["earlier"].as_array().unwrap_or_else(|| panic!("{told}"));
+    (
+        told["turn"].as_u64().unwrap(),
+        told["waiting_ms"].as_i64().unwrap() / MINUTE,
+        earlier.iter().map(|text| text.as_str().unwrap()).collect(),
+    )
+}
+
+fn folded(features: &Features) -> bool {
+    features.document.as_ref().unwrap().get("folded").is_none()
+}
+
+/// Would catch: a turn that counts the desk, waiting that goes on after an answer, a session that never ends.
+#[test]
+fn a_conversation_has_turns_waiting_and_sessions() {
+    let mut log = Log::of("gap = '1h'");
+    assert_eq!(told(&log.says("a", 0, "hello")), (1, 0, vec![]));
+    assert_eq!(told(&log.says("b", 3, " where is it? ")), (2, 3, vec!["hello"]));
+    let answer = log.answers("c", 5, "We  LOOK.");
+    assert_eq!(answer.document, Some(json!({ "role": "agent" })));
+    let thanks = log.says("d", 9, "thanks");
+    assert_eq!(told(&thanks), (3, 0, vec!["hello", "where is it?"]));
+    assert_eq!(thanks.document.unwrap()["sent"], json!([likeness("we look.")]));
+    assert_eq!(told(&log.says("e", 69, "still there?")), (4, 60, vec!["hello", "where is it?", "thanks"]));
+    let again = log.says("f", 130, "another thing");
+    assert_eq!((told(&again), again.late), ((1, 0, vec![]), false));
+    assert_eq!(again.document.unwrap()["sent"], json!([]));
+}
+
+/// Would catch: a message that counts twice because it was sent twice, also after it went for want of room.
+#[test]
+fn a_message_that_comes_again_is_there_once() {
+    let mut log = Log::of("messages = 3");
+    for n in 0..9 {
+        log.says(&n.to_string(), n, "x");
+    }
+    let before = log.bytes();
+    let again = log.says("7", 7, "x");
+    assert!(again.late && told(&again).0 == 8, "{again:?}");
+    let long_gone = log.says("2", 2, "x");
+    assert!(long_gone.late && !folded(&long_gone), "{long_gone:?}");
+    assert_eq!(log.bytes(), before);
+    assert_eq!(told(&log.says("9", 9, "x")), (10, 9, vec!["x", "x"]));
+}
+
+/// Would catch: a late message that is put at the end, one that is told of what came after it, one of an earlier session that is mixed in.
+#[test]
+fn late_messages_are_put_in_their_place() {
+    let mut log = Log::of("gap = '1h'");
+    log.says("old", -100, "earlier session");
+    log.says("a", 0, "first");
+    log.says("c", 20, "third");
+    let late = log.says("b", 10, "second");
+    assert!(late.late && told(&late) == (2, 10, vec!["first"]), "{late:?}");
+    log.answers("r", 5, "an answer that came late");
+    assert_eq!(told(&log.says("d", 30, "fourth")), (4, 20, vec!["first", "second", "third"]));
+    let before = log.bytes();
+    let too_old = log.says("x", -61, "of another session");
+    assert!(too_old.late && !folded(&too_old), "{too_old:?}");
+    assert_eq!(log.bytes(), before);
+    assert!(folded(&log.says("y", -60, "just before")));
+}
+
+/// Would catch: messages with one time, or without any, that are lost once there is no more room.
+#[test]
+fn equal_times_go_by_the_order_of_the_log() {
+    let mut log = Log::of("messages = 2");
+    for n in 1..=7 {
+        assert_eq!(told(&log.says(&n.to_string(), 0, &n.to_string())).0, n);
+    }
+    assert_eq!(told(&log.says("8", 0, "8")).2, ["7"]);
+}
+
+/// Would catch: caps that are not kept, a cut in the middle of a letter, turns and answers that are forgotten with what was cut.
+#[test]
+fn a_session_is_bounded() {
+    let mut log = Log::of("messages = 20\nbytes = 64");
+    log.answers("r", 0, "Welcome!");
+    log.says("long", 1, &"é".repeat(5_000));
+    let next = log.says("n", 2, "y");
+    let (turn, waiting, earlier) = told(&next);
+    assert!((turn, waiting) == (2, 1) && earlier.is_empty() && next.truncated, "{next:?}");
+    assert_eq!(next.document.unwrap()["sent"], json!([likeness("welcome!")]));
+    log.says("long2", 3, &"é".repeat(5_000));
+    assert_eq!(log.0.all()[0].1.seen(0, 0), None);
+    for n in 0..5_000 {
+        log.answers(&format!("a{n}"), 4 + n / 60, &format!("answer {n}"));
+        log.says(&format!("m{n}"), 4 + n / 60, &format!("message {n}"));
+    }
+    let (_, state) = log.0.all()[0];
+    assert!(state.cost_bytes() < 6_000 && encoded(state).len() < 3_000, "{} {}", state.cost_bytes(), encoded(state).len());
+    let last = log.says("last", 200, "z");
+    assert_eq!(told(&last).0, 5_004);
+    let sent = &last.document.unwrap()["sent"];
+    assert!(sent.as_array().unwrap().len() >= 100 && sent.to_string().contains(&likeness("answer 4999").to_string()));
+}
+
+/// Would catch: a desk that is taken for a customer, a message of nobody that is answered, a rejection that leaves half of it behind.
+#[test]
+fn who_wrote_is_read_and_the_rest_refused() {
+    let mut log = Log::of("role = 'from.kind'\nagents = ['desk']\nignored = ['bot']");
+    log.says("a", 0, "hello");
+    let before = log.bytes();
+    let note = log.add("n", 1, json!({ "text": "note", "from": { "kind": "bot" } })).unwrap();
+    assert_eq!(note.document, Some(json!({ "role": "ignored" })));
+    for (from, code) in [
+        (json!({ "kind": "agent" }), "unknown_role"),
+        (json!({ "kind": "" }), "unknown_role"),
+        (json!({ "kind": 7 }), "wrong_type"),
+        (json!({ "kind": ["desk"] }), "wrong_type"),
+    ] {
+        let refused = log.add("x", 1, json!({ "text": "x", "from": from })).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (code, Some("from.kind")), "{from}");
+    }
+    let no_text = log.add("x", 1, json!({ "from": { "kind": "desk" } })).unwrap_err();
+    assert_eq!((no_text.code, no_text.field.as_deref()), ("missing_field", Some("text")));
+    for (conversation, code) in [("", "empty_name"), (&*"é".repeat(257), "string_too_long")] {
+        let refused = log.0.apply(&message("x", conversation, 1, &json!({ "text": "x" }))).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (code, Some("conversation")));
+    }
+    let mut ahead = message("x", "c", 1, &json!({ "text": "x" }));
+    ahead.event_time_ms += 2 * 1_440 * MINUTE;
+    assert_eq!(log.0.apply(&ahead).unwrap_err().code, "time_ahead");
+    ahead.event_time_ms = -2;
+    assert_eq!(log.0.apply(&ahead).unwrap_err().code, "time_out_of_range");
+    assert_eq!(log.bytes(), before);
+    for customer in [json!(null), json!({ "kind": null }), json!({ "kind": "user" }), json!("no object")] {
+        assert!(
+            log.add(&customer.to_string(), 1, json!({ "text": "x", "from": customer })).unwrap().document.unwrap()["turn"]
+                .is_u64()
+        );
+    }
+}
+
+/// Would catch: states that go on under settings or a decoding that would have made others.
+#[test]
+fn the_digest_tells_settings_and_decoding() {
+    let plain = fold("");
+    let fields = Fields { text: Some("a".into()), ..Fields::default() };
+    let decoded = DialogueFold::new(&Dialogue::default(), EventKind::Json, &fields);
+    assert_eq!(plain.digest(), fold("messages = 20").digest());
+    assert!(plain.digest() != fold("gap = '2h'").digest() && plain.digest() != decoded.digest());
+}
+
+/// Would catch: a damaged state that is taken for one, or that panics.
+#[test]
+fn damaged_states_are_refused() {
+    let mut log = Log::of("messages = 2");
+    log.answers("r", 0, "Welcome!");
+    for id in ["a", "b", "c"] {
+        log.says(id, 1, "text");
+    }
+    let good = log.bytes().remove(0);
+    for end in 1..good.len() {
+        assert!(Session::decode(&good[..end]).is_err(), "{end}");
+    }
+    assert!(Session::decode(&[&good[..], &[0]].concat()).is_err() && Session::decode(&[2]).is_err());
+    assert!(Session::decode(&[1, 0, 0, 0, 0, 0]).is_err(), "no message");
+    for place in 0..good.len() {
+        for byte in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bad = good.clone();
+            bad[place] = byte;
+            if let Ok(mut state) = Session::decode(&bad) {
+                let limits = Limits { messages: 2, bytes: 9, gap_ms: 1 };
+                state.take(Message { time_ms: i64::MAX / 2, id: 1, said: Said::Agent(1) }, &limits);
+                state.seen(1, 0);
+            }
+        }
+    }
+}
+
+/// A message: its id, minute, and whether the desk wrote it.
+type Said3 = (u8, i64, bool);
+
+fn payload(n: u8, agent: bool) -> Value {
+    json!({ "text": format!("text {n}"), "role": if agent { "agent" } else { "user" } })
+}
+
+/// What a conversation with room for all is told of a message, by going over the log so far: of each id the first, by time.
+fn naive(log: &[Said3], gap: i64) -> (u64, i64) {
+    let mut session: Vec<(i64, usize, Said3)> = Vec::new();
+    for (place, one) in log.iter().enumerate() {
+        let newest = session.iter().map(|(minute, ..)| *minute).max();
+        let oldest = session.iter().map(|(minute, ..)| *minute).min();
+        if newest.is_some_and(|newest| one.1 - newest > gap) {
+            session.clear();
+        } else if oldest.is_some_and(|oldest| oldest - one.1 > gap) || session.iter().any(|(.., known)| known.0 == one.0) {
+            continue;
+        }
+        session.push((one.1, place, *one));
+    }
+    session.sort_unstable();
+    let last = log[log.len() - 1];
+    let Some(own) = session.iter().position(|(.., known)| known.0 == last.0) else { return (0, 0) };
+    let before = &session[..own];
+    let customers = before.iter().filter(|(.., (.., agent))| !agent).count() as u64;
+    let since = before.iter().rev().take_while(|(.., (.., agent))| !agent).map(|(minute, ..)| *minute).last();
+    (customers + 1, since.map_or(0, |since| (last.1 - since).max(0)))
+}
+
+proptest! {
+    /// Would catch: a sum of what was cut that differs from what was cut, a state that comes back otherwise, two spellings of one state.
+    #[test]
+    fn what_is_told_is_what_the_log_says(
+        log in prop::collection::vec((0u8..40, 0i64..60, prop::bool::ANY), 1..60),
+        restart in 0usize..60,
+    ) {
+        let settings = "gap = '9m'\nmessages = 1000";
+        let (fold, mut state) = (fold(settings), Session::default());
+        for (place, (n, minute, agent)) in log.iter().enumerate() {
+            if place == restart {
+                let stored = encoded(&state);
+                state = Session::decode(&stored).unwrap();
+                prop_assert_eq!(encoded(&state), stored);
+            }
+            let event = message(&n.to_string(), "c", *minute, &payload(*n, *agent));
+            let facts = fold.read(&event).unwrap();
+            let at = At { time_ms: event.event_time_ms, offset: place as i64 };
+            fold.fold(0, &mut state, &facts, at);
+            let features = fold.features(&[&state], &facts, at);
+            if !agent {
+                let (turn, waiting) = naive(&log[..=place], 9);
+                match folded(&features) {
+                    true => prop_assert_eq!((told(&features).0, told(&features).1), (turn, waiting)),
+                    false => prop_assert_eq!((turn, waiting), (0, 0)),
+                }
+            }
+        }
+    }
+
+    /// Would catch: a small state whose turns, waiting or answers are not those of one with room for all, where messages come in order.
+    #[test]
+    fn a_small_state_tells_the_same(
+        log in prop::collection::vec((0i64..12, prop::bool::ANY, 0u8..4), 1..60),
+        messages in 1usize..5,
+    ) {
+        let (mut small, mut large) = (Log::of(&format!("gap = '9m'\nmessages = {messages}")), Log::of("gap = '9m'\nmessages = 1000"));
+        let mut minutes = 0;
+        for (place, (after, agent, n)) in log.iter().enumerate() {
+            minutes += after;
+            let of = |log: &mut Log| log.add(&place.to_string(), minutes, payload(*n, *agent)).unwrap();
+            let (one, other) = (of(&mut small), of(&mut large));
+            if !agent {
+                let (a, b) = (told(&one), told(&other));
+                prop_assert_eq!((a.0, a.1), (b.0, b.1));
+                prop_assert!(b.2.ends_with(&a.2));
+                prop_assert_eq!(&one.document.as_ref().unwrap()["sent"], &other.document.as_ref().unwrap()["sent"]);
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes: Vec<u8>) {
+        let layout = [&[1][..], &bytes].concat();
+        for bytes in [&bytes, &layout] {
+            if let Ok(state) = Session::decode(bytes) {
+                let again = encoded(&state);
+                prop_assert_eq!(Session::decode(&again), Ok(state));
+            }
+        }
+    }
+}
