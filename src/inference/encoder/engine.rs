@@ -114,7 +114,7 @@ impl Shared {
             (Head::Logits, Some(of), ..) => Ok(logits(of)),
             (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
-            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, x, texts, None)),
+            (Head::Spans, _, _, Some(of), _) => Ok(of.read(network, x, texts)),
             (Head::Mask, .., Some(of)) => {
                 let masks = |text: &Sequence<'_>| {
                     (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()
