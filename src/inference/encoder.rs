@@ -15,7 +15,7 @@ use super::checkpoint::{ModelConfig, Problem};
 use super::contents::contents;
 use super::described::Described;
 use super::handle::{Handle, Threads};
-use super::heads::Heads;
+use super::heads::{Heads, Spans};
 use super::memory::Memory;
 use super::ops::softmax;
 use super::results::Results;
@@ -75,7 +75,8 @@ pub enum Head {
     Logits,
     /// The logits of each token's labels: `[tokens * labels]`, row-major.
     Tokens,
-    /// The logits of each token as start and as end of an answer: `[tokens * 2]`, row-major.
+    /// The logits of each token as start and as end of an answer: `[tokens * 2]`, row-major. Where the model chooses ends by their
+    /// starts ([`Encoder::has_beams`]) the numbers of a [`Beam`](crate::inference::Beam).
     Spans,
     /// The logits of the words behind each mask token, in order: `[masks * vocabulary]`, row-major.
     Mask,
@@ -218,6 +219,17 @@ impl Encoder {
     /// Whether [`Head::Spans`] can be asked.
     pub fn has_spans(&self) -> bool {
         self.shared.heads.spans.is_some()
+    }
+
+    /// Whether [`Head::Spans`] gives the numbers of a [`Beam`](crate::inference::Beam) instead of logits (XLNet's larger head).
+    pub fn has_beams(&self) -> bool {
+        matches!(self.shared.heads.spans, Some(Spans::Beams(_)))
+    }
+
+    /// Whether models of this family are fine-tuned with the context before the question; transformers tells it by the side of the
+    /// padding (XLNet).
+    pub fn context_first(&self) -> bool {
+        self.described.family == "xlnet"
     }
 
     /// Whether [`Head::Mask`] can be asked, and the id of the mask token.

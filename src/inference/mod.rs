@@ -36,6 +36,7 @@ pub use checkpoint::Problem;
 pub use described::Described;
 pub use encoder::{Answer, Encoder, Head, Options, Together, best, scores};
 pub use handle::{Handle, Model, Threads};
+pub use heads::{Beam, Start};
 pub use memory::{Held, Memory};
 pub use pieces::{joins, piece_label};
 pub use registry::Registry;

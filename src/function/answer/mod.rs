@@ -1,6 +1,7 @@
 //! `answer`: the piece of a context that answers a question. Long contexts are read in windows, whose spans are compared on one
 //! scale.
 
+mod beams;
 mod compatible;
 mod spans;
 
@@ -140,20 +141,34 @@ impl Answer {
         let mut all = vec![Vec::new(); asked.len()];
         for (stride, places) in by_stride {
             let clean = |text: &str| harmless(self.encoder.tokenizer(), text.to_owned(), None);
-            let text = |place: &usize| Text::pair(clean(&asked[*place].question), clean(&asked[*place].context));
-            let cut = Cut { give: Give::Second, stride: Some(stride), max_tokens: Some(self.max_seq_len) };
+            let first = self.encoder.context_first();
+            let text = |place: &usize| {
+                let (question, context) = (clean(&asked[*place].question), clean(&asked[*place].context));
+                if first { Text::pair(context, question) } else { Text::pair(question, context) }
+            };
+            let give = if first { Give::First } else { Give::Second };
+            let cut = Cut { give, stride: Some(stride), max_tokens: Some(self.max_seq_len) };
             let windows = self.encoder.windows(places.iter().map(text).collect(), cut).await.map_err(call_error)?;
-            places.into_iter().zip(windows).for_each(|(place, windows)| all[place] = windows);
+            for (place, mut windows) in places.into_iter().zip(windows) {
+                if first {
+                    // From here on the context is side 1, wherever it stands.
+                    let sides = windows.iter_mut().flat_map(|window| window.sides.iter_mut().flatten());
+                    sides.for_each(|side| *side = 1 - *side);
+                }
+                all[place] = windows;
+            }
         }
         Ok(all)
     }
 
     fn answered(&self, of: &Prepared, windows: &[Window]) -> Answered {
         let chars = Chars::new(&of.context);
-        let mut answers = match self.options.hf_compatible {
-            true => compatible::answers(&self.options, &chars, windows),
-            false => spans::answers(&self.options, &chars, windows),
+        let read = match self.options.hf_compatible {
+            _ if self.encoder.has_beams() => beams::answers,
+            true => compatible::answers,
+            false => spans::answers,
         };
+        let mut answers = read(&self.options, &chars, windows);
         answers.truncate(self.options.top_k);
         let seen = Seen::of(windows);
         Answered { answers, tokens: seen.tokens, truncated: of.truncated || seen.truncated, windows: seen.windows }
@@ -182,6 +197,13 @@ impl Task for Answer {
     fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
         if !encoder.has_spans() {
             return Err("the model has no head for answers; it needs one fine-tuned for extractive question answering".to_owned());
+        }
+        if encoder.has_beams() && options.hf_compatible {
+            return Err(
+                "option `hf_compatible` is true, but that pipeline does not read this model's head, which has no logits \
+                        of starts and ends"
+                    .to_owned(),
+            );
         }
         for (name, value, most) in [
             ("top_k", options.top_k, MAX_ITEMS),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// Spans that share the probability between them.
-const KEPT: usize = 20;
+pub const KEPT: usize = 20;
 
 /// The tokens of a window's context.
 pub fn context(window: &Window) -> Range<usize> {
@@ -55,18 +55,30 @@ pub fn answers(options: &Options, chars: &Chars<'_>, windows: &[Window]) -> Vec<
             *of_piece = of_piece.max(score - none_start - none_end);
         }
     }
+    let mut found = ranked(chars, pieces, kept);
+    if options.handle_impossible_answer {
+        found.push((Span { start: 0, end: 0, text: String::new() }, 0.0));
+    }
+    merged(shares(found).into_iter())
+}
+
+/// The best pieces of the context, by their bytes, with their scores.
+pub fn ranked(chars: &Chars<'_>, pieces: HashMap<(usize, usize), f64>, kept: usize) -> Vec<(Span, f64)> {
     let mut pieces: Vec<((usize, usize), f64)> = pieces.into_iter().collect();
     pieces.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     pieces.truncate(kept);
     let mut found: Vec<(Span, f64)> = pieces.into_iter().map(|((start, end), score)| (chars.span(start..end), score)).collect();
     found.retain(|(span, _)| !span.text.is_empty());
-    if options.handle_impossible_answer {
-        found.push((Span { start: 0, end: 0, text: String::new() }, 0.0));
-    }
+    found
+}
+
+/// Their softmax.
+pub fn shares(mut found: Vec<(Span, f64)>) -> Vec<(Span, f64)> {
     let greatest = found.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
     found.iter_mut().for_each(|(_, score)| *score = (*score - greatest).exp());
     let sum: f64 = found.iter().map(|(_, score)| score).sum();
-    merged(found.into_iter().map(|(span, score)| (span, score / sum)))
+    found.iter_mut().for_each(|(_, score)| *score /= sum);
+    found
 }
 
 /// The best spans of a window: start, end and the sum of their logits.

@@ -41,7 +41,7 @@ impl Generator {
         }
         let (prompt, tokens) = (request.ids.len(), request.ids.len().saturating_add(request.max_new_tokens));
         if tokens <= self.max_positions() {
-            self.check(&request.ids, tokens, engine::blocks(prompt, tokens, more.len()))?;
+            self.check(&request.ids, tokens, engine::blocks(self.limit, prompt, tokens, more.len()))?;
         }
         let (mut job, first) = self.writing(request, None)?;
         if let Job::Generate(job) = &mut job {
@@ -137,7 +137,8 @@ impl Generator {
             return Err(InferenceError::Poison(format!("{given}; at least 1, at least 1 and a finite number are expected")));
         }
         let tokens = ids.len().saturating_add(max_new_tokens);
-        let blocks = if tokens > self.max_positions() { 0 } else { search::blocks(ids.len(), max_new_tokens, options) };
+        let blocks =
+            if tokens > self.max_positions() { 0 } else { search::blocks(self.limit, ids.len(), max_new_tokens, options) };
         self.check(&ids, tokens, blocks)?;
         let (reply, answer) = oneshot::channel();
         Ok((Job::Search(Search { ids, max_new_tokens, stop_ids, options, reply }), answer))

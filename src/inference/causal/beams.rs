@@ -63,6 +63,11 @@ impl Beams {
         Self { options, stop_ids, max_new_tokens, open, whole: Vec::new() }
     }
 
+    /// The new ids of each open text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &[u32]> {
+        self.open.iter().map(|open| &open.ids[..])
+    }
+
     /// The last id of each open text; none before the first step.
     pub(super) fn last(&self) -> impl Iterator<Item = u32> {
         self.open.iter().filter_map(|open| open.ids.last().copied())

@@ -16,6 +16,8 @@ pub struct Sequence {
     blocks: Vec<u32>,
     len: usize,
     pool: usize,
+    /// Whether its keys were turned as those of a long text.
+    long: bool,
 }
 
 impl Sequence {
@@ -33,8 +35,20 @@ impl Sequence {
         self.blocks.len() * BLOCK
     }
 
-    pub(super) fn advance(&mut self, tokens: usize) {
+    pub(super) fn advance(&mut self, tokens: usize, long: bool) {
         self.len += tokens;
+        self.long = long;
+    }
+
+    pub(super) fn is_long(&self) -> bool {
+        self.long
+    }
+
+    /// Whether its text is a long one from now on. When that changes, nothing that is cached holds any more.
+    pub(super) fn become_long(&mut self, long: bool) {
+        if long != self.long {
+            (self.len, self.long) = (0, long);
+        }
     }
 
     /// Leaves the first `tokens` of what is cached; the rest is computed anew.
@@ -117,7 +131,7 @@ impl Blocks {
     /// An empty sequence with blocks for `tokens`; `None` when not enough are free.
     pub fn allocate(&mut self, tokens: usize) -> Option<Sequence> {
         let blocks = self.take(Self::needed(tokens))?;
-        Some(Sequence { blocks, len: 0, pool: self.id })
+        Some(Sequence { blocks, len: 0, pool: self.id, long: false })
     }
 
     /// Blocks that [`Blocks::fork`] takes from the free ones.
@@ -142,7 +156,7 @@ impl Blocks {
         let mut blocks = other.blocks[..full].to_vec();
         blocks.iter().for_each(|&block| self.holders[block as usize] += 1);
         blocks.extend(own);
-        Some(Sequence { blocks, len: shared, pool: self.id })
+        Some(Sequence { blocks, len: shared, pool: self.id, long: other.long })
     }
 
     /// Makes `to` a copy of `from`, with which it has the first `start` tokens in common already. Its blocks behind those must be its
@@ -158,7 +172,7 @@ impl Blocks {
             let source = *source as usize * size;
             self.data.copy_within(source..source + size, *target as usize * size);
         }
-        to.len = from.len;
+        (to.len, to.long) = (from.len, from.long);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use super::families;
 use super::keys::Keys;
-use super::spec::{Activation, Family, LayerKind, Spec};
+use super::spec::{Activation, Family, LayerKind, Positions, Spec};
 use serde_json::Value;
 
 /// Keys that change what is computed and that no family here has; `null`, `false`, 0 and empty values are harmless.
@@ -62,7 +62,12 @@ impl Spec {
         }
         // Far above any network: it keeps sizes of buffers from overflowing.
         let (size, hidden) = (self.head_size, self.hidden);
-        (size > 1 << 12 || hidden > 1 << 18).then(|| format!("heads of {size}, hidden size {hidden}: no such network is known"))
+        if size > 1 << 12 || hidden > 1 << 18 {
+            return Some(format!("heads of {size}, hidden size {hidden}: no such network is known"));
+        }
+        let Positions::Rotary(settings) = &self.positions else { return None };
+        let strange = settings.iter().find(|rotary| !rotary.finite())?;
+        Some(format!("the rotary settings with the base {} give frequencies that are no numbers", strange.theta))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::blocks::{BLOCK, Blocks, Sequence};
 use super::job::{Generate, Job, Other};
 use super::lane::{Lane, panicked};
+use super::limit::Limit;
 use super::model::Step;
 use super::request::{Choice, Finish, Generated, Token};
 use super::score;
@@ -26,8 +27,8 @@ struct Running {
 }
 
 /// Blocks that a prompt takes whose answers, one and `others` more, have up to `tokens` with it.
-pub(super) fn blocks(prompt: usize, tokens: usize, others: usize) -> usize {
-    Blocks::needed(tokens).saturating_add(others.saturating_mul(Blocks::needed_to_fork(prompt, tokens)))
+pub(super) fn blocks(limit: Limit, prompt: usize, tokens: usize, others: usize) -> usize {
+    Blocks::needed(tokens).saturating_add(others.saturating_mul(limit.beside(prompt, tokens)))
 }
 
 pub(super) struct Engine {
@@ -86,7 +87,7 @@ impl Engine {
             },
             Job::Generate(mut job) => {
                 let tokens = job.ids.len() + job.max_new_tokens;
-                let others = job.others.len() * Blocks::needed_to_fork(job.ids.len(), tokens);
+                let others = job.others.len() * self.lane.model.limit().beside(job.ids.len(), tokens);
                 let Some(reserve) = self.lane.blocks.allocate(others * BLOCK) else {
                     return Err(Job::Generate(job));
                 };
@@ -117,6 +118,9 @@ impl Engine {
             text.ended = Some(Err(InferenceError::Closed("nobody waits for the answer".to_owned())));
         }
         self.part();
+        for text in &mut self.running {
+            self.lane.model.reach(&mut text.sequence, text.ids.len());
+        }
         let feeds = self.feeds();
         if let Err(error) = self.pass(&feeds) {
             // Somebody's fault, and the others shall not have it: each goes alone.
@@ -198,7 +202,7 @@ impl Engine {
         for other in parted.others {
             let tokens = prompt + parted.max_new_tokens;
             let from = self.running.get(place);
-            let sequence = from.and_then(|text| self.lane.blocks.fork(&text.sequence, prompt, tokens));
+            let sequence = from.and_then(|text| self.lane.another(&text.sequence, prompt, tokens));
             let Some(sequence) = sequence else {
                 other.reply.send(Err(InferenceError::Poison("the cache has no room for another answer".to_owned()))).ok();
                 continue;

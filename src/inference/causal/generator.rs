@@ -4,6 +4,7 @@
 use super::blocks::{BLOCK, Blocks};
 use super::job::Job;
 use super::lane::{Lane, Remembered};
+use super::limit::Limit;
 use super::model::Causal;
 use super::spec::Spec;
 use super::worker::{Loaded, Queue, work};
@@ -88,6 +89,7 @@ pub struct Generator {
     resident: Arc<Resident<Loaded>>,
     vocabulary: usize,
     max_positions: usize,
+    pub(super) limit: Limit,
     /// Bytes of the weights.
     weights: usize,
     pub(super) queue: mpsc::Sender<Job>,
@@ -130,9 +132,10 @@ impl Generator {
         shares: Shares,
         options: &Options,
     ) -> Result<Self, InferenceError> {
-        let (vocabulary, max_positions, weights) = {
+        let (vocabulary, max_positions, limit, weights) = {
             let loaded = resident.lease()?;
-            (loaded.model.vocabulary(), loaded.model.max_positions(), loaded.model.bytes())
+            let model = &loaded.model;
+            (model.vocabulary(), model.max_positions(), model.limit(), model.bytes())
         };
         let (sender, receiver) = mpsc::channel(options.queue.max(1));
         let queue = Arc::new(Queue::new(receiver, shares.threads));
@@ -147,7 +150,7 @@ impl Generator {
                 .map_err(|e| InferenceError::Closed(e.to_string()))?;
         }
         let id = format!("{name}@{}", digest.short());
-        Ok(Self { id, digest, resident, vocabulary, max_positions, weights, queue: sender, remembered, shares })
+        Ok(Self { id, digest, resident, vocabulary, max_positions, limit, weights, queue: sender, remembered, shares })
     }
 
     /// Keeps the network in memory, whatever other models need. An error when it does not fit beside those that are pinned already.
@@ -180,6 +183,11 @@ impl Generator {
 
     /// Tokens of a prompt at most, behind which `more` tokens come, and the same again in `others` texts that share it.
     pub fn room_for(&self, more: usize, others: usize) -> usize {
+        if self.limit.exists() {
+            // Each text may need blocks of its own for all that it has.
+            let blocks = self.shares.room / others.saturating_add(1);
+            return self.max_positions().min(blocks * BLOCK).saturating_sub(more);
+        }
         // Another text takes what it writes, and the block that the prompt has begun.
         let beside = others.saturating_mul(more.next_multiple_of(BLOCK) + BLOCK);
         let cached = (self.shares.room * BLOCK).saturating_sub(beside);

@@ -79,6 +79,15 @@ impl<'a> Keys<'a> {
         self.get(name).map(|_| self.positive(name)).transpose()
     }
 
+    /// A finite number above 0 in double precision; 0 is taken as absent.
+    pub(super) fn measure(self, name: &str) -> Result<Option<f64>, String> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match value.as_f64().filter(|n| n.is_finite() && *n >= 0.0) {
+            Some(number) => Ok(Some(number).filter(|n| *n > 0.0)),
+            None => Err(self.wrong(name, "a number above 0 is expected")),
+        }
+    }
+
     pub(super) fn text(self, name: &str) -> Result<&'a str, String> {
         self.required(name)?.as_str().ok_or_else(|| self.wrong(name, "a text is expected"))
     }

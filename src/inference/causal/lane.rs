@@ -32,12 +32,25 @@ impl Lane {
     /// pieces, since where a text is cut shows in the last bits of its numbers. With the sequence goes how many of its ids somebody
     /// else had computed. `beside` blocks stay free for what comes behind. `None`: not enough blocks are free.
     pub(super) fn begin(&mut self, ids: &[u32], tokens: usize, beside: usize) -> Option<(Sequence, usize)> {
-        let Some(prefix) = self.longest(ids) else { return Some((self.blocks.allocate(tokens)?, 0)) };
+        self.begin_as(self.model.limit().is_long(ids.len()), ids, tokens, beside)
+    }
+
+    /// The same for ids that belong to a text which is a long one, or is not. A beginning that was computed as the other kind is of
+    /// no use, and a text that may change its kind shares no blocks.
+    pub(super) fn begin_as(&mut self, long: bool, ids: &[u32], tokens: usize, beside: usize) -> Option<(Sequence, usize)> {
+        let limit = self.model.limit();
+        let Some(prefix) = self.longest(ids).filter(|prefix| limit.is_long(prefix.len()) == long) else {
+            let mut sequence = self.blocks.allocate(tokens)?;
+            sequence.become_long(long);
+            return Some((sequence, 0));
+        };
         let shared = prefix.len().min(ids.len() - 1);
-        if let Some(kept) = self.keep(&prefix, Blocks::needed_to_fork(shared, tokens) + beside) {
+        let changes = limit.is_long(tokens) != long;
+        if !changes && let Some(kept) = self.keep(&prefix, Blocks::needed_to_fork(shared, tokens) + beside) {
             return Some((self.blocks.fork(&self.kept[kept].1, shared, tokens)?, shared));
         }
         let mut sequence = self.blocks.allocate(tokens)?;
+        sequence.become_long(long);
         match self.feed(&mut sequence, &prefix) {
             Ok(()) => sequence.shorten(shared),
             // The text itself will meet the same error, and tell it to somebody.
@@ -65,6 +78,7 @@ impl Lane {
             return None;
         }
         let mut sequence = self.blocks.allocate(prefix.len())?;
+        self.model.reach(&mut sequence, prefix.len());
         match self.feed(&mut sequence, prefix) {
             Ok(()) => self.kept.push((Arc::clone(prefix), sequence)),
             // The text itself will meet the same error, and tell it to somebody.
@@ -74,6 +88,20 @@ impl Lane {
             }
         }
         Some(self.kept.len() - 1)
+    }
+
+    /// Another text that begins with the `prompt` cached tokens of `from` and grows to `tokens`: it shares their blocks, or has a copy
+    /// where it may have to write them anew. Takes [`Limit::beside`](super::limit::Limit::beside) blocks.
+    pub(super) fn another(&mut self, from: &Sequence, prompt: usize, tokens: usize) -> Option<Sequence> {
+        if !self.model.limit().crosses(prompt, tokens) {
+            return self.blocks.fork(from, prompt, tokens);
+        }
+        let mut own = self.blocks.allocate(tokens)?;
+        if let Err(_) | Ok(false) = self.blocks.copy(from, &mut own, 0).map(|()| own.len() == prompt) {
+            self.blocks.release(own);
+            return None;
+        }
+        Some(own)
     }
 
     /// Gives up what is kept, so that there is room; it is computed anew when it is met again.

@@ -57,7 +57,7 @@ impl Causal {
     pub(super) fn run(&self, mut cache: Option<(&mut Blocks, &[&Sequence])>, scratch: &mut Scratch) -> usize {
         let epsilon = self.spec.epsilon;
         let Scratch { x, normed, wide, y, rows, buffers, .. } = scratch;
-        rows.turn(&self.frequencies);
+        rows.turn(&self.turns);
         for (index, layer) in self.layers.iter().enumerate() {
             layer.input_norm.normalise(x, epsilon, normed);
             layer.query_key_value.forward(normed, wide);

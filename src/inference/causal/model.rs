@@ -3,10 +3,12 @@
 use super::attention::Buffers;
 use super::blocks::{Blocks, Sequence};
 use super::layer::{Layer, Norm};
+use super::limit::Limit;
+use super::load;
 use super::ops::soft_cap;
 use super::panels::Panels;
+use super::rows::{Rows, Turns};
 use super::spec::{Positions, Spec};
-use super::{load, rows::Rows};
 use crate::inference::InferenceError;
 use crate::inference::ops::add;
 use crate::inference::weights::Tensors;
@@ -40,8 +42,8 @@ pub struct Causal {
     words: Vec<f32>,
     /// `[positions, hidden]`, or empty.
     positions: Vec<f32>,
-    /// The angle per position of each turned pair, by rotary setting.
-    pub(super) frequencies: Vec<Vec<f32>>,
+    /// By rotary setting.
+    pub(super) turns: Vec<Turns>,
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Norm,
     /// What makes logits; `None` where the file has no such table. Weights are held once: with a tied table it is here alone.
@@ -66,15 +68,27 @@ impl Causal {
         head: Option<Panels>,
         missing_head: Option<String>,
     ) -> Self {
-        let frequencies = match &spec.positions {
+        let turns = match &spec.positions {
             Positions::Learned => Vec::new(),
-            Positions::Rotary(settings) => settings.iter().map(|s| s.frequencies()).collect(),
+            Positions::Rotary(settings) => settings.iter().map(Turns::of).collect(),
         };
-        Self { spec, words, positions, frequencies, layers, norm, head, missing_head }
+        Self { spec, words, positions, turns, layers, norm, head, missing_head }
     }
 
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Up to which length texts are turned as short ones.
+    pub fn limit(&self) -> Limit {
+        self.spec.limit()
+    }
+
+    /// To be called before the first new ids of a text that has `tokens` now are computed, where the network has a [`Limit`]: a
+    /// sequence that holds what a short text had, and gets a long one, is at its beginning again, and takes all ids anew. Long
+    /// texts that come in pieces are told by it too, since their first pieces are short.
+    pub fn reach(&self, sequence: &mut Sequence, tokens: usize) {
+        sequence.become_long(self.limit().is_long(tokens));
     }
 
     pub fn hidden(&self) -> usize {
@@ -136,12 +150,19 @@ impl Causal {
         for step in &*steps {
             cache.check(&self.spec, step.sequence, step.ids.len())?;
             self.look_up(step.ids, step.sequence.len(), scratch)?;
-            scratch.rows.add(step.sequence.len(), step.ids.len(), step.all);
+            let (done, new) = (step.sequence.len(), step.ids.len());
+            let long = step.sequence.is_long() || self.limit().is_long(done + new);
+            if long && done > 0 && !step.sequence.is_long() {
+                return Err(InferenceError::Poison(format!(
+                    "{new} tokens after {done}: a text that long has to be computed anew"
+                )));
+            }
+            scratch.rows.add(done, new, long, step.all);
         }
         let sequences: Vec<&Sequence> = steps.iter().map(|step| &*step.sequence).collect();
         let rows = self.run(Some((cache, &sequences)), scratch);
-        for step in steps {
-            step.sequence.advance(step.ids.len());
+        for (step, text) in steps.iter_mut().zip(scratch.rows.segments()) {
+            step.sequence.advance(step.ids.len(), text.long);
         }
         Ok(rows)
     }
@@ -155,7 +176,7 @@ impl Causal {
         }
         for text in texts {
             self.look_up(text, 0, scratch)?;
-            scratch.rows.add(0, text.len(), true);
+            scratch.rows.add(0, text.len(), self.limit().is_long(text.len()), true);
         }
         self.run(None, scratch);
         Ok(&scratch.x)

@@ -7,6 +7,7 @@
 //! transformers 4.33, whose class had no such key and the network 10,000 in its code.
 
 use super::keys::Keys;
+use super::scaling::Place;
 use super::spec::{Rotary, Scaling};
 use serde_json::Value;
 
@@ -24,17 +25,6 @@ impl Share {
     pub(super) const WHOLE: Self = Self { key: None, absent: Some(1.0) };
 }
 
-const KNOWN: [&str; 8] = [
-    "rope_theta",
-    "rope_type",
-    "type",
-    "factor",
-    "low_freq_factor",
-    "high_freq_factor",
-    "original_max_position_embeddings",
-    "partial_rotary_factor",
-];
-
 /// The settings of a family whose layers all have the same.
 pub(super) fn read(keys: Keys<'_>, head_size: usize, theta_key: &str, share: Share) -> Result<Rotary, String> {
     let new = keys.get("rope_parameters");
@@ -47,11 +37,12 @@ pub(super) fn read(keys: Keys<'_>, head_size: usize, theta_key: &str, share: Sha
         (None, Some(value)) => Some(Keys::new(value, "rope_scaling.")?),
         (None, None) => None,
     };
-    let scaling = object.map_or(Ok(Scaling::None), |o| scaling(o, Some(keys)))?;
     let inside = object.map_or(Ok(None), |o| o.optional_positive("rope_theta"))?;
     let theta = one_theta(keys, theta_key, inside)?;
     let inside = object.map_or(Ok(None), |o| o.optional_share("partial_rotary_factor"))?;
     let turned = turned(keys, head_size, share, inside)?;
+    let place = |object| Place { object, top: keys, new: new.is_some(), nested: false };
+    let scaling = object.map_or(Ok(Scaling::None), |o| place(o).scaling(turned, theta))?;
     Ok(Rotary { theta, turned, scaling })
 }
 
@@ -60,9 +51,11 @@ pub(super) fn read_two(keys: Keys<'_>, head_size: usize) -> Result<Vec<Rotary>, 
     let turned = turned(keys, head_size, Share::WHOLE, None)?;
     let Some(value) = keys.get("rope_parameters") else {
         let object = keys.get("rope_scaling").map(|v| Keys::new(v, "rope_scaling.")).transpose()?;
-        let scaling = object.map_or(Ok(Scaling::None), |o| scaling(o, Some(keys)))?;
-        let global = Rotary { theta: keys.positive("rope_theta")?, turned, scaling };
-        return Ok(vec![global, Rotary { theta: keys.positive("rope_local_base_freq")?, turned, scaling: Scaling::None }]);
+        let theta = keys.positive("rope_theta")?;
+        let place = |object| Place { object, top: keys, new: false, nested: true };
+        let scaling = object.map_or(Ok(Scaling::None), |o| place(o).scaling(turned, theta))?;
+        let local = Rotary { theta: keys.positive("rope_local_base_freq")?, turned, scaling: Scaling::None };
+        return Ok(vec![Rotary { theta, turned, scaling }, local]);
     };
     for name in ["rope_scaling", "rope_theta", "rope_local_base_freq"] {
         if keys.get(name).is_some() {
@@ -73,8 +66,10 @@ pub(super) fn read_two(keys: Keys<'_>, head_size: usize) -> Result<Vec<Rotary>, 
     let kind = |name: &str, place: &str| {
         let value = both.get(name).ok_or_else(|| both.wrong(name, "this family has rotary settings for each type of layer"))?;
         let object = Keys::new(value, place)?;
-        let whole = self::turned(object, head_size, Share::WHOLE, None)?;
-        Ok::<_, String>(Rotary { theta: object.positive("rope_theta")?, turned: whole, scaling: scaling(object, None)? })
+        let turned = self::turned(object, head_size, Share::WHOLE, None)?;
+        let theta = object.positive("rope_theta")?;
+        let scaling = Place { object, top: keys, new: true, nested: true }.scaling(turned, theta)?;
+        Ok::<_, String>(Rotary { theta, turned, scaling })
     };
     Ok(vec![
         kind("full_attention", "rope_parameters.full_attention.")?,
@@ -136,53 +131,4 @@ fn turned(keys: Keys<'_>, head_size: usize, share: Share, inside: Option<f64>) -
         return Err(format!("{name} {part} of a head of {head_size} is {turned} numbers; an even part of the head is expected"));
     }
     Ok(turned)
-}
-
-fn scaling(object: Keys<'_>, top: Option<Keys<'_>>) -> Result<Scaling, String> {
-    if let Some(name) = object.names().find(|name| !KNOWN.contains(name)) {
-        return Err(object.wrong(name, "this key of the rotary settings is not known here, and might change what is computed"));
-    }
-    let name = if object.has("rope_type") { "rope_type" } else { "type" };
-    match object.text(name)? {
-        "default" => Ok(Scaling::None),
-        "linear" => Ok(Scaling::Linear(object.positive("factor")?)),
-        "llama3" => {
-            let (factor, low, high) =
-                (object.positive("factor")?, object.positive("low_freq_factor")?, object.positive("high_freq_factor")?);
-            let original = object.positive("original_max_position_embeddings")?;
-            let beside = top.map_or(Ok(None), |top| top.optional_positive("original_max_position_embeddings"))?;
-            if high <= low {
-                return Err(object.wrong("high_freq_factor", &format!("it must be above low_freq_factor, {low}")));
-            }
-            if beside.is_some_and(|n| n != original) {
-                return Err(object.wrong("original_max_position_embeddings", "the top level of the file says another number"));
-            }
-            Ok(Scaling::Llama3 { factor, low, high, original })
-        }
-        _ => Err(object.wrong(name, "default, linear and llama3 are computed here")),
-    }
-}
-
-impl Rotary {
-    /// The angle per position of each turned pair, `[turned / 2]`. In `f32` at every step, as transformers computes it.
-    pub fn frequencies(&self) -> Vec<f32> {
-        let plain = (0..self.turned / 2).map(|i| 1.0 / self.theta.powf((2 * i) as f32 / self.turned as f32));
-        plain
-            .map(|frequency| match self.scaling {
-                Scaling::None => frequency,
-                Scaling::Linear(factor) => frequency / factor,
-                Scaling::Llama3 { factor, low, high, original } => {
-                    let length = 2.0 * std::f32::consts::PI / frequency;
-                    if length < original / high {
-                        frequency
-                    } else if length > original / low {
-                        frequency / factor
-                    } else {
-                        let smooth = (original / length - low) / (high - low);
-                        (1.0 - smooth) * frequency / factor + smooth * frequency
-                    }
-                }
-            })
-            .collect()
-    }
 }

@@ -1,5 +1,7 @@
 //! The plan of a packed pass: which rows belong to which text, at which positions, and which are read at the end.
 
+use super::spec::Rotary;
+
 /// Rows of one text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -8,6 +10,24 @@ pub(super) struct Segment {
     pub(super) len: usize,
     /// The position of its first row in the text.
     pub(super) position: usize,
+    /// Whether the text is turned as a long one.
+    pub(super) long: bool,
+}
+
+/// What the rows of one rotary setting are turned by.
+pub(super) struct Turns {
+    /// The angle per position of each turned pair.
+    short: Vec<f32>,
+    /// The same in long texts.
+    long: Vec<f32>,
+    /// What cosines and sines are multiplied by.
+    factor: f32,
+}
+
+impl Turns {
+    pub(super) fn of(rotary: &Rotary) -> Self {
+        Self { short: rotary.frequencies(), long: rotary.long_frequencies(), factor: rotary.attention_factor() }
+    }
 }
 
 /// Rows of a pass, text after text.
@@ -37,25 +57,28 @@ impl Rows {
     }
 
     /// Adds `len` tokens from `position` on, of which all or the last are read.
-    pub(super) fn add(&mut self, position: usize, len: usize, all: bool) {
+    pub(super) fn add(&mut self, position: usize, len: usize, long: bool, all: bool) {
         let start = self.positions.len();
-        self.segments.push(Segment { start, len, position });
+        self.segments.push(Segment { start, len, position, long });
         self.positions.extend(position..position + len);
         let skipped = if all { 0 } else { len.saturating_sub(1) };
         self.read.extend(start + skipped..start + len);
     }
 
-    /// Computes the angles of all rows; `frequencies` are those of each rotary setting. In `f32`, as transformers does.
-    pub(super) fn turn(&mut self, frequencies: &[Vec<f32>]) {
-        self.angles.resize_with(frequencies.len(), Default::default);
-        for ((cosines, sines), frequencies) in self.angles.iter_mut().zip(frequencies) {
+    /// Computes the angles of all rows, by rotary setting. In `f32`, as transformers does.
+    pub(super) fn turn(&mut self, turns: &[Turns]) {
+        self.angles.resize_with(turns.len(), Default::default);
+        for ((cosines, sines), turns) in self.angles.iter_mut().zip(turns) {
             cosines.clear();
             sines.clear();
-            for &position in &self.positions {
-                for frequency in frequencies {
-                    let (sine, cosine) = (position as f32 * frequency).sin_cos();
-                    cosines.push(cosine);
-                    sines.push(sine);
+            for text in &self.segments {
+                let frequencies = if text.long { &turns.long } else { &turns.short };
+                for position in text.position..text.position + text.len {
+                    for frequency in frequencies {
+                        let (sine, cosine) = (position as f32 * frequency).sin_cos();
+                        cosines.push(cosine * turns.factor);
+                        sines.push(sine * turns.factor);
+                    }
                 }
             }
         }

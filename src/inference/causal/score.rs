@@ -19,29 +19,61 @@ struct Text {
     done: usize,
 }
 
+/// Continuations that are computed after the same keys: a network may turn long texts otherwise than short ones.
+struct Group<'a> {
+    prefix: &'a [u32],
+    continuations: Vec<&'a [u32]>,
+}
+
 /// Answers a job, or hands it back when there are not enough blocks.
 pub(super) fn answer(lane: &mut Lane, job: Score) -> Result<(), Score> {
     if job.blocks() > lane.blocks.free() {
         return Err(job);
     }
-    let beside = Blocks::needed_to_fork(job.prefix.len(), job.longest());
-    let Some((mut prefix, _)) = lane.begin(&job.prefix, job.prefix.len(), beside) else {
-        return Err(job);
-    };
-    let mut texts = Vec::new();
-    let scored = catch_unwind(AssertUnwindSafe(|| scores(lane, &job, &mut prefix, &mut texts)));
-    // Whatever happened, the blocks come back.
-    lane.blocks.release(prefix);
-    texts.into_iter().for_each(|text: Text| lane.blocks.release(text.sequence));
+    let limit = lane.model.limit();
+    let mut scored = vec![Vec::new(); job.continuations.len()];
+    for long in [false, true] {
+        // Tokens that are computed; the last of a continuation is only looked up.
+        let ours = |c: &&Vec<u32>| limit.is_long(job.prefix.len() + c.len() - 1) == long;
+        let group =
+            Group { prefix: &job.prefix, continuations: job.continuations.iter().filter(ours).map(Vec::as_slice).collect() };
+        if group.continuations.is_empty() {
+            continue;
+        }
+        let beside = Blocks::needed_to_fork(job.prefix.len(), job.longest());
+        let Some((mut prefix, _)) = lane.begin_as(long, &job.prefix, job.prefix.len(), beside) else {
+            return Err(job);
+        };
+        let mut texts = Vec::new();
+        let result = catch_unwind(AssertUnwindSafe(|| scores(lane, &group, &mut prefix, &mut texts)));
+        // Whatever happened, the blocks come back.
+        lane.blocks.release(prefix);
+        texts.into_iter().for_each(|text: Text| lane.blocks.release(text.sequence));
+        match result.unwrap_or_else(|_| Err(panicked())) {
+            Ok(scores) => {
+                let places = (0..job.continuations.len()).filter(|i| ours(&&job.continuations[*i]));
+                places.zip(scores).for_each(|(place, scores)| scored[place] = scores);
+            }
+            Err(error) => {
+                job.reply.send(Err(error)).ok();
+                return Ok(());
+            }
+        }
+    }
     // A caller that has gone away needs no answer.
-    job.reply.send(scored.unwrap_or_else(|_| Err(panicked()))).ok();
+    job.reply.send(Ok(scored)).ok();
     Ok(())
 }
 
-fn scores(lane: &mut Lane, job: &Score, prefix: &mut Sequence, texts: &mut Vec<Text>) -> Result<Vec<Vec<f32>>, InferenceError> {
+fn scores(
+    lane: &mut Lane,
+    job: &Group<'_>,
+    prefix: &mut Sequence,
+    texts: &mut Vec<Text>,
+) -> Result<Vec<Vec<f32>>, InferenceError> {
     lane.feed(prefix, &job.prefix[prefix.len()..])?;
     let logits = lane.model.logits(0..1, &mut lane.scratch)?;
-    let first = |continuation: &Vec<u32>| vec![log_probability(logits, continuation[0] as usize)];
+    let first = |continuation: &&[u32]| vec![log_probability(logits, continuation[0] as usize)];
     let mut scores: Vec<Vec<f32>> = job.continuations.iter().map(first).collect();
     let mut waiting = job.continuations.iter().enumerate().filter(|(_, c)| c.len() > 1).peekable();
     loop {
@@ -60,7 +92,7 @@ fn scores(lane: &mut Lane, job: &Score, prefix: &mut Sequence, texts: &mut Vec<T
             lane.blocks.release(text.sequence);
         }
     }
-    let all = scores.iter().map(Vec::len).eq(job.continuations.iter().map(Vec::len));
+    let all = scores.iter().map(Vec::len).eq(job.continuations.iter().map(|c| c.len()));
     match all && scores.iter().flatten().all(|score| score.is_finite()) {
         true => Ok(scores),
         false => Err(InferenceError::Poison("a log-probability is not a finite number".to_owned())),
@@ -68,13 +100,13 @@ fn scores(lane: &mut Lane, job: &Score, prefix: &mut Sequence, texts: &mut Vec<T
 }
 
 /// One pass for the texts in work, as far as the budget goes.
-fn pass(lane: &mut Lane, job: &Score, texts: &mut [Text], scores: &mut [Vec<f32>]) -> Result<(), InferenceError> {
+fn pass(lane: &mut Lane, job: &Group<'_>, texts: &mut [Text], scores: &mut [Vec<f32>]) -> Result<(), InferenceError> {
     let mut taken = 0;
     let mut steps = Vec::new();
     // Which token of which continuation each row predicts.
     let mut targets = Vec::new();
     for text in texts {
-        let ids = &job.continuations[text.index];
+        let ids = job.continuations[text.index];
         // Cut every `budget` ids whoever else is there, so that the numbers of a text do not depend on others.
         let count = (ids.len() - 1 - text.done).min(lane.budget);
         if taken > 0 && taken + count > lane.budget {

@@ -4,6 +4,7 @@ use super::beams::{BeamOptions, Beams, Hypothesis};
 use super::blocks::{Blocks, Sequence};
 use super::job::Search;
 use super::lane::Lane;
+use super::limit::Limit;
 use super::model::Step;
 use super::ops::log_softmax;
 use crate::inference::InferenceError;
@@ -19,9 +20,9 @@ pub(super) struct Searching {
 }
 
 /// Blocks that a search takes: a whole text, and what each other beam adds behind the prompt.
-pub(super) fn blocks(prompt: usize, max_new_tokens: usize, options: BeamOptions) -> usize {
+pub(super) fn blocks(limit: Limit, prompt: usize, max_new_tokens: usize, options: BeamOptions) -> usize {
     let tokens = prompt + max_new_tokens;
-    let others = options.beams.saturating_sub(1).saturating_mul(Blocks::needed_to_fork(prompt, tokens));
+    let others = options.beams.saturating_sub(1).saturating_mul(limit.beside(prompt, tokens));
     Blocks::needed(tokens).saturating_add(others)
 }
 
@@ -29,7 +30,7 @@ impl Searching {
     /// Takes a search in, or hands it back when there are not enough blocks.
     pub(super) fn begin(lane: &mut Lane, job: Search) -> Result<Self, Search> {
         let tokens = job.ids.len() + job.max_new_tokens;
-        let others = (job.options.beams - 1) * Blocks::needed_to_fork(job.ids.len(), tokens);
+        let others = (job.options.beams - 1) * lane.model.limit().beside(job.ids.len(), tokens);
         let Some(reserve) = lane.blocks.allocate(others * super::BLOCK) else {
             return Err(job);
         };
@@ -48,6 +49,9 @@ impl Searching {
     /// One pass. Whether the search is at its end.
     pub(super) fn turn(&mut self, lane: &mut Lane) -> Result<bool, InferenceError> {
         let prompt = self.job.ids.len();
+        if self.places[0].len() >= prompt {
+            self.grow(lane)?;
+        }
         let done = self.places[0].len();
         let last: Vec<u32> = self.beams.last().collect();
         let mut steps: Vec<Step<'_>> = if done < prompt {
@@ -76,15 +80,30 @@ impl Searching {
         }
     }
 
+    /// Computes the open texts anew, but for their last ids, when these make long texts of them.
+    fn grow(&mut self, lane: &mut Lane) -> Result<(), InferenceError> {
+        let ids = &self.job.ids;
+        for (sequence, text) in self.places.iter_mut().zip(self.beams.texts()) {
+            let tokens = ids.len() + text.len();
+            if lane.model.limit().is_long(tokens) && !sequence.is_long() {
+                lane.model.reach(sequence, tokens);
+                lane.feed(sequence, &[ids, &text[..text.len().saturating_sub(1)]].concat())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives each open text its place: that of the text it comes from, or a copy of it.
     fn follow(&mut self, lane: &mut Lane, parents: &[usize]) -> Result<(), InferenceError> {
         let prompt = self.job.ids.len();
+        let tokens = prompt + self.job.max_new_tokens;
+        // A place that stood empty when the others were computed anew has nothing in common with them.
+        let common = if lane.model.limit().crosses(prompt, tokens) { 0 } else { prompt };
         if let Some(reserve) = self.reserve.take() {
             // All of them begin as the prompt does.
             lane.blocks.release(reserve);
             for _ in 1..self.job.options.beams {
-                let tokens = prompt + self.job.max_new_tokens;
-                let place = lane.blocks.fork(&self.places[0], prompt, tokens);
+                let place = lane.another(&self.places[0], prompt, tokens);
                 self.places.push(place.ok_or_else(|| InferenceError::Poison("the cache has no room for a beam".to_owned()))?);
             }
         }
@@ -107,7 +126,7 @@ impl Searching {
                 && let Some(mut target) = old[place].take()
             {
                 if let Some(source) = &old[*parent] {
-                    result = result.and(lane.blocks.copy(source, &mut target, prompt));
+                    result = result.and(lane.blocks.copy(source, &mut target, common));
                 }
                 old[place] = Some(target);
             }

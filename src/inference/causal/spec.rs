@@ -1,5 +1,7 @@
 //! The canonical description of a causal network: whatever a family and its versions call things, the layers read only this.
 
+use super::limit::Limit;
+
 /// The family of a checkpoint, by `model_type` in its config.json.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -53,7 +55,7 @@ pub enum Activation {
 }
 
 /// How rotary frequencies are stretched for longer texts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Scaling {
     None,
     /// All frequencies divided by a factor.
@@ -65,10 +67,27 @@ pub enum Scaling {
         high: f32,
         original: f32,
     },
+    /// By a text's own length, from the network's positions on. transformers lets texts grow beyond those, with numbers that depend on
+    /// what it computed before and beside them; here they are the bound, as in all networks, and up to them nothing is stretched.
+    Dynamic,
+    /// Pairs below `low` stay, those above `low + width` are divided by `factor`, those between are mixed.
+    Yarn {
+        factor: f32,
+        low: f32,
+        width: f32,
+        attention: f32,
+    },
+    /// A divisor for each pair: `short` in texts of up to `original` tokens, `long` in longer ones.
+    Long {
+        short: Vec<f32>,
+        long: Vec<f32>,
+        original: usize,
+        attention: f32,
+    },
 }
 
 /// Rotary positions of some layers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rotary {
     pub theta: f32,
     /// Numbers of a head that are turned, an even number; the rest stay.
@@ -157,5 +176,13 @@ impl Spec {
     /// Columns of queries, keys and values together.
     pub fn qkv_width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_size
+    }
+
+    /// Up to which length texts are turned as short ones.
+    pub fn limit(&self) -> Limit {
+        match &self.positions {
+            Positions::Learned => Limit::default(),
+            Positions::Rotary(settings) => Limit(settings.iter().find_map(Rotary::limit)),
+        }
     }
 }

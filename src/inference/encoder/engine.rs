@@ -137,7 +137,7 @@ impl Shared {
             (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
             (Head::Logits | Head::Classify, Some(of), ..) => Ok(self.told(head, of, logits(of))),
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
-            (Head::Spans, _, _, Some(of), _) => Ok(of.logits(network, x, texts, None)),
+            (Head::Spans, _, _, Some(of), _) => Ok(of.read(network, x, texts)),
             (Head::Mask, .., Some(of)) => {
                 let masks = |text: &Sequence<'_>| {
                     (0..text.ids.len()).filter(|&i| Some(text.ids[i]) == self.backbone.mask_token).collect()

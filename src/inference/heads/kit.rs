@@ -1,6 +1,6 @@
 //! What the heads of several families are put together from.
 
-use super::{Dense, Head, Heads, Labelled, Out, Rows};
+use super::{Dense, Head, Heads, Labelled, Out, Rows, Spans};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::{ModelConfig, Problem};
 use crate::inference::network::{Network, Reader};
@@ -67,7 +67,7 @@ impl Kit<'_> {
 
     pub fn spans(&self, dense: Vec<Dense>, out: &str) -> Result<Heads, InferenceError> {
         let out = Out::Linear(self.top().linear(out, self.network.hidden(), 2)?);
-        Ok(Heads { spans: Some(Head { rows: Rows::All, dense, out }), ..Heads::default() })
+        Ok(Heads { spans: Some(Spans::Each(Head { rows: Rows::All, dense, out })), ..Heads::default() })
     }
 
     /// `decoder` is a layer of its own where the file has it, else the word table with the bias `bias`.

@@ -1,5 +1,6 @@
 //! What stands on a network: from token vectors to logits. A head is decided by the class that was saved, its maths by the family.
 
+mod beams;
 mod deberta;
 mod kit;
 mod modernbert;
@@ -9,6 +10,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod xlnet;
+
+pub use beams::{Beam, Beams, Start};
 
 use super::InferenceError;
 use super::checkpoint::{ModelConfig, Problem};
@@ -122,6 +125,24 @@ pub struct Labelled {
     pub problem: Problem,
 }
 
+/// Where an answer begins and ends.
+pub enum Spans {
+    /// Two logits a token.
+    Each(Head),
+    /// Ends behind each of a few starts.
+    Beams(Box<Beams>),
+}
+
+impl Spans {
+    /// Numbers of a batch, one vector a text: `[tokens * 2]` logits, or those of a [`Beam`].
+    pub fn read(&self, network: &dyn Network, x: &[f32], texts: &[Sequence<'_>]) -> Vec<Vec<f32>> {
+        match self {
+            Self::Each(head) => head.logits(network, x, texts, None),
+            Self::Beams(beams) => beams.read(x, texts),
+        }
+    }
+}
+
 /// The heads of a checkpoint; most have one or none.
 #[derive(Default)]
 pub struct Heads {
@@ -129,8 +150,7 @@ pub struct Heads {
     pub sequence: Option<Labelled>,
     /// One answer a token.
     pub tokens: Option<Labelled>,
-    /// Start and end of an answer: two logits a token.
-    pub spans: Option<Head>,
+    pub spans: Option<Spans>,
     /// The word behind a mask: `[vocabulary]` logits a token.
     pub mask: Option<Head>,
 }
@@ -163,7 +183,7 @@ impl Heads {
         } else if class.ends_with("ForTokenClassification") || (class.is_empty() && named.has_tokens()) {
             heads.tokens = Some(named.tokens()?);
         } else if class.contains("ForQuestionAnswering") || (class.is_empty() && tensors.has("qa_outputs.weight")) {
-            heads.spans = Some(named.spans()?);
+            heads.spans = Some(Spans::Each(named.spans()?));
         } else if named.has_mask(class) {
             heads.mask = Some(named.mask()?);
         }

@@ -1,7 +1,7 @@
 //! XLNet's heads. The text stands in its last token.
 
 use super::kit::{Class, Kit};
-use super::{Heads, Rows};
+use super::{Beams, Heads, Rows, Spans};
 use crate::inference::InferenceError;
 use crate::inference::ops::Activation;
 
@@ -10,8 +10,7 @@ pub fn load(kit: &Kit<'_>) -> Result<Heads, InferenceError> {
         Class::Sequence => sequence(kit),
         Class::Tokens => kit.tokens(Vec::new(), "classifier"),
         Class::Spans if kit.config.architecture() == Some("XLNetForQuestionAnswering") => {
-            let cause = "XLNetForQuestionAnswering chooses ends by their starts; XLNetForQuestionAnsweringSimple runs".to_owned();
-            Err(kit.config.unsupported(cause))
+            Ok(Heads { spans: Some(Spans::Beams(Box::new(Beams::load(kit)?))), ..Heads::default() })
         }
         Class::Spans => kit.spans(Vec::new(), "qa_outputs"),
         Class::Mask | Class::Bare => Ok(Heads::default()),

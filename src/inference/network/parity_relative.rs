@@ -3,7 +3,7 @@
 use super::{Network, Scratch, Sequence, load};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::heads::{Head, Heads};
+use crate::inference::heads::{Beam, Head, Heads, Spans};
 use crate::inference::weights::Weights;
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -42,7 +42,10 @@ fn head_of<'a>(heads: &'a Heads, name: &str) -> &'a Head {
     match name {
         "sequence" => &heads.sequence.as_ref().unwrap().head,
         "tokens" => &heads.tokens.as_ref().unwrap().head,
-        "spans" => heads.spans.as_ref().unwrap(),
+        "spans" => match heads.spans.as_ref().unwrap() {
+            Spans::Each(head) => head,
+            Spans::Beams(_) => panic!("beams"),
+        },
         _ => heads.mask.as_ref().unwrap(),
     }
 }
@@ -119,6 +122,51 @@ fn xlnet_agrees_with_transformers() {
     agrees("xlnet_clamped", &["sequence"], &["v4", "v5"]);
 }
 
+/// The head that chooses ends by their starts: with types (and what no answer may be closed) and without, alone and together.
+#[test]
+fn xlnets_beams_agree_with_transformers() {
+    for version in ["v4", "v5"] {
+        let fixture = fixtures().join("xlnet_beams");
+        let texts: Vec<Text> = serde_json::from_slice(&std::fs::read(fixture.join("texts.json")).unwrap()).unwrap();
+        let bytes = std::fs::read(fixture.join("expected.safetensors")).unwrap();
+        let expected = SafeTensors::deserialize(&bytes).unwrap();
+        let folder = folder(&fixture, "beams", version);
+        let config = ModelConfig::open(folder.path()).unwrap();
+        let weights = Weights::open(folder.path(), None).unwrap();
+        let tensors = weights.tensors().unwrap();
+        let network = load(&config, &tensors).unwrap();
+        let Some(spans) = Heads::load(&config, &tensors, &*network).unwrap().spans else { panic!("no spans") };
+        for kind in ["closed", "open"] {
+            let types = |text: &'_ Text| if kind == "open" { Vec::new() } else { text.types.clone() };
+            let types: Vec<Vec<u32>> = texts.iter().map(types).collect();
+            let texts: Vec<Sequence<'_>> =
+                texts.iter().zip(&types).map(|(text, types)| Sequence { ids: &text.ids, types }).collect();
+            let mut scratch = Scratch::default();
+            network.encode(&texts, &mut scratch).unwrap();
+            let together = spans.read(&*network, &scratch.x, &texts);
+            for (i, numbers) in together.iter().enumerate() {
+                network.encode(&texts[i..=i], &mut scratch).unwrap();
+                assert_eq!(spans.read(&*network, &scratch.x, &texts[i..=i])[0], *numbers, "{kind} {i} alone");
+                let beam = Beam::of(numbers).unwrap();
+                let of_starts = |read: fn(&crate::inference::Start) -> f32| beam.starts.iter().map(read).collect::<Vec<f32>>();
+                let of_ends = |read: fn(&(usize, f32)) -> f32| {
+                    beam.starts.iter().flat_map(|s| s.ends.iter().map(read)).collect::<Vec<f32>>()
+                };
+                for (name, found) in [
+                    ("starts", of_starts(|start| start.token as f32)),
+                    ("ends", of_ends(|end| end.0 as f32)),
+                    ("start_shares", of_starts(|start| start.probability)),
+                    ("end_shares", of_ends(|end| end.1)),
+                    ("none", vec![beam.none]),
+                ] {
+                    let off = worst(&found, &values(&expected, &format!("{kind}.{name}.{i}")));
+                    assert!(off < 1e-4, "{version} {kind} {name} {i}: {off}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn bart_agrees_with_transformers() {
     agrees("bart", &["sequence", "spans"], &["v4", "v5"]);
@@ -174,7 +222,9 @@ fn what_is_absent_or_not_run_is_an_error_by_name() {
     let error = changed("modernbert", "sequence", "v5", "rope_parameters", Some(serde_json::json!({}))).unwrap();
     assert!(error.contains("rope_parameters.full_attention.rope_theta"), "{error}");
     let error = changed("xlnet", "spans", "v5", "architectures", Some(serde_json::json!(["XLNetForQuestionAnswering"]))).unwrap();
-    assert!(error.contains("XLNetForQuestionAnswering"), "{error}");
+    assert!(error.contains("end_logits"), "{error}");
+    let error = changed("xlnet_beams", "beams", "v5", "start_n_top", Some("many".into())).unwrap();
+    assert!(error.contains("start_n_top"), "{error}");
     assert!(changed("modernbert", "sequence", "v5", "architectures", None).is_none());
     assert!(changed("deberta_v3", "sequence", "v5", "pos_att_type", Some(serde_json::json!([]))).is_none());
     assert!(changed("deberta_v3", "mask", "v5", "legacy", None).is_none());

@@ -4,7 +4,7 @@ use super::adapter::Adapter;
 use super::attention::Angles;
 use super::given::given;
 use super::pass::{self, Workspace};
-use crate::inference::causal::{Activation, Biases, Family, NormKind, Positions, Spec};
+use crate::inference::causal::{Activation, Biases, Family, NormKind, Positions, Rotary, Spec};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Tensor, Var};
 use sha2::{Digest, Sha256};
@@ -144,7 +144,8 @@ impl Network {
 
 /// Refuses what the layers here do not compute.
 pub(super) fn supported(spec: &Spec) -> Result<()> {
-    let rotary = matches!(&spec.positions, Positions::Rotary(settings) if settings.len() == 1);
+    let alike = |rotary: &Rotary| rotary.attention_factor() == 1.0 && rotary.limit().is_none();
+    let rotary = matches!(&spec.positions, Positions::Rotary(settings) if settings.len() == 1 && settings.iter().all(alike));
     let layers = spec.layers.iter().all(|layer| layer.window.is_none() && layer.divisor == 1);
     let plain = (spec.norm, spec.activation, spec.gated) == (NormKind::Rms, Activation::Silu, true);
     ensure!(

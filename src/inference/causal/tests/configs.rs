@@ -35,7 +35,7 @@ fn refused(value: &Value, parts: &[&str]) {
 
 #[test]
 fn both_versions_say_the_same() {
-    for name in FAMILIES {
+    for name in FAMILIES.into_iter().chain(["phi3_long"]) {
         let (five, four) = (config(name, "config.json"), config(name, "config-4.json"));
         assert!(five["transformers_version"].as_str().unwrap().starts_with("5."));
         assert!(four["transformers_version"].as_str().unwrap().starts_with("4."));
@@ -83,9 +83,9 @@ fn two_places_that_contradict_each_other_are_an_error() {
 #[test]
 fn what_is_not_known_is_refused_by_name_and_value() {
     let rope = |kind: &str| json!({"rope_type": kind, "rope_theta": 1e6, "factor": 4.0});
-    for kind in ["yarn", "dynamic", "longrope", "su"] {
+    for kind in ["proportional", "axial", "su"] {
         refused(&with("llama", "config.json", &[("rope_parameters", rope(kind))]), &["rope_parameters.rope_type", kind]);
-        refused(&with("phi3", "config-4.json", &[("rope_scaling", json!({"type": kind}))]), &["rope_scaling.type", kind]);
+        refused(&with("qwen2", "config-4.json", &[("rope_scaling", json!({"type": kind}))]), &["rope_scaling.type", kind]);
     }
     let strange = json!({"rope_type": "linear", "rope_theta": 1e6, "factor": 4.0, "mscale": 2.0});
     refused(&with("qwen2", "config.json", &[("rope_parameters", strange)]), &["rope_parameters.mscale is 2.0"]);
@@ -234,9 +234,12 @@ fn no_config_panics() {
         json!({}),
         json!({"rope_type": "llama3", "rope_theta": 1e-30, "factor": 1e30, "low_freq_factor": 1e-30, "high_freq_factor": 1,
             "original_max_position_embeddings": 1}),
+        json!({"rope_type": "yarn", "rope_theta": 1.0, "factor": 1e300, "original_max_position_embeddings": 1}),
+        json!({"rope_type": "longrope", "rope_theta": 2.0, "short_factor": [1, 1, 1], "long_factor": [1e-300, 1, 1],
+            "original_max_position_embeddings": 1}),
     ];
     let (mut read, mut loaded) = (0, 0);
-    for name in FAMILIES {
+    for name in FAMILIES.into_iter().chain(["phi3_long"]) {
         let weights = Weights::open(&folder(name), None).unwrap();
         let tensors = weights.tensors().unwrap();
         for file in ["config.json", "config-4.json"] {

@@ -4,7 +4,8 @@ use crate::inference::causal::{Blocks, Causal, Scratch, Sequence, Step};
 use crate::inference::{Weights, weights::Tensors};
 use std::path::{Path, PathBuf};
 
-pub(super) const FAMILIES: [&str; 12] = [
+/// Those whose texts are computed alike at any length; `phi3_long` has tests of its own.
+pub(super) const FAMILIES: [&str; 15] = [
     "gpt2",
     "gpt_neox",
     "gpt_neox_sequential",
@@ -17,6 +18,9 @@ pub(super) const FAMILIES: [&str; 12] = [
     "gemma",
     "gemma2",
     "gemma3_text",
+    "llama_yarn",
+    "qwen2_yarn",
+    "llama_dynamic",
 ];
 
 pub(super) fn folder(name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! The fixtures as model folders.
 
-use crate::inference::heads::{Head, Heads};
+use crate::inference::heads::{Head, Heads, Spans};
 use crate::inference::network::{self, Network, Sequence};
 use crate::inference::{InferenceError, Weights, checkpoint::ModelConfig};
 use safetensors::SafeTensors;
@@ -82,7 +82,11 @@ impl Opened {
     pub fn head(&self) -> Option<&Head> {
         let Heads { sequence, tokens, spans, mask } = &self.heads;
         let labelled = sequence.as_ref().or(tokens.as_ref()).map(|labelled| &labelled.head);
-        labelled.or(spans.as_ref()).or(mask.as_ref())
+        let spans = spans.as_ref().and_then(|spans| match spans {
+            Spans::Each(head) => Some(head),
+            Spans::Beams(_) => None,
+        });
+        labelled.or(spans).or(mask.as_ref())
     }
 }
 
