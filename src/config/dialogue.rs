@@ -53,8 +53,8 @@ impl Dialogue {
         if !(1..=1_000).contains(&self.messages) {
             say(format!("messages = {}: write 1 to 1,000", self.messages));
         }
-        if !(64..=1 << 20).contains(&self.bytes) {
-            say(format!("bytes = {}: write 64 to 1,048,576", self.bytes));
+        if !(64..=1 << 16).contains(&self.bytes) {
+            say(format!("bytes = {}: write 64 to 65,536", self.bytes));
         }
         let lists = [("customers", &self.customers), ("agents", &self.agents), ("ignored", &self.ignored)];
         for (place, (list, roles)) in lists.iter().enumerate() {

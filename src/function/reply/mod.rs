@@ -1,5 +1,5 @@
-//! `reply`: which of a desk's approved replies fit a customer's message. It only suggests: nothing is sent;
-//! the record holds the suggestions, and what becomes of them is for who reads it.
+//! `reply`: which of a desk's approved replies fit a customer's message. It only suggests: nothing is sent; the record holds the
+//! suggestions, and what becomes of them is for who reads it.
 //!
 //! A reply's score is the greatest cosine of the message with the examples of messages that it answers (`when`), or with its own text
 //! where it has none. A reply whose intent is the one that `intent_model` sees in the message gains `intent_bonus` times the
@@ -10,7 +10,9 @@
 //! earlier ones, what the desk has sent already is not suggested again, and messages of the desk itself are skipped.
 //!
 //! With `rewrite_model` a causal model says the best suggestions in words that fit the message (`rewriter`), beside the approved text
-//! and never instead of it; what adds figures or addresses to it is dropped (`guard`). The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
+//! and never instead of it; what adds figures or addresses to it is dropped (`guard`).
+//!
+//! The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
 
 mod addresses;
 mod ask;
@@ -23,14 +25,15 @@ mod past;
 mod read;
 mod rewriter;
 mod slots;
+mod suggested;
 
 pub use ask::Message;
 pub use options::{Entry, Options};
 pub use past::Past;
 pub use read::entries;
 pub use rewriter::Rewriting;
+pub use suggested::{Suggestion, Suggestions};
 
-use super::classify::Label;
 use super::control::harmless;
 use super::fields::Fields;
 use super::task::{self, Task, TextFunction, tokens};
@@ -57,46 +60,6 @@ pub struct Open<'a> {
     pub encoder: &'a dyn Fn(&str) -> Result<Arc<Encoder>, String>,
     /// For models that write.
     pub writer: &'a dyn Fn(&str) -> Result<Arc<Writer>, String>,
-}
-
-/// A reply that fits.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Suggestion {
-    /// The reply with its placeholders filled.
-    pub text: String,
-    /// The cosine, and the bonus where the intents agree.
-    pub score: f64,
-    /// The reply's `id`; where it has none, its number in the bank, from 1.
-    pub source: String,
-    pub intent: Option<String>,
-    pub tags: Vec<String>,
-    /// The reply in other words, of the first ones where there is a model for it.
-    pub rewriting: Option<Rewriting>,
-}
-
-/// What is suggested for one message.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Suggestions {
-    /// Best first.
-    pub suggestions: Vec<Suggestion>,
-    /// Why there is none: `below_min_score`; `unfilled`, when all that fit have placeholders that the event does not fill;
-    /// `already_sent`, when the desk has sent the others of them in this session.
-    pub reason: Option<&'static str>,
-    /// With `intent_model`.
-    pub intent: Option<Label>,
-    /// With `sentiment_model`.
-    pub sentiment: Option<Label>,
-    /// Tokens that the network saw.
-    pub tokens: usize,
-    /// Whether the message was longer than the model sees; its beginning was read.
-    pub truncated: bool,
-    /// The message's place in its conversation, where a fold remembers it.
-    pub past: Option<Past>,
-    /// The customer's earlier messages that were read with it.
-    pub context: usize,
-    /// Tokens that the model read and wrote for rewritings.
-    pub prompt_tokens: u64,
-    pub generated_tokens: u64,
 }
 
 /// Fields: `suggestions` (`text`, `score`, `source`, and where the bank has them `intent` and `tags`), `reason` where there is none,
@@ -289,47 +252,9 @@ impl Task for Reply {
     fn prediction(&self, answer: Suggestions) -> Prediction {
         let first = answer.suggestions.first();
         let (label, score) = (first.map(|first| first.source.as_str().into()), first.map(|first| first.score));
-        let one = |of: &Suggestion| {
-            let mut one = json!({ "text": of.text, "score": of.score, "source": of.source });
-            if let Some(intent) = &of.intent {
-                one["intent"] = intent.as_str().into();
-            }
-            if !of.tags.is_empty() {
-                one["tags"] = of.tags.clone().into();
-            }
-            match &of.rewriting {
-                Some(Rewriting::Text(text)) => one["rewritten"] = text.as_str().into(),
-                Some(Rewriting::Dropped(why)) => one["rewrite_reason"] = (*why).into(),
-                None => {}
-            }
-            one
-        };
-        let mut fields = Map::new();
-        fields.insert("suggestions".into(), answer.suggestions.iter().map(one).collect());
-        if let Some(reason) = answer.reason {
-            fields.insert("reason".into(), reason.into());
-        }
-        for (name, label) in [("intent", &answer.intent), ("sentiment", &answer.sentiment)] {
-            if let Some(label) = label {
-                fields.insert(name.into(), json!({ "label": label.name, "score": label.score }));
-            }
-        }
-        fields.insert("bank".into(), self.bank.digest.as_str().into());
-        self.heads.ids().for_each(|(option, id)| drop(fields.insert(option.into(), id.into())));
-        if let Some(rewriter) = &self.rewriter {
-            fields.insert("rewrite_model".into(), rewriter.id().into());
-            fields.insert("prompt_tokens".into(), answer.prompt_tokens.into());
-            fields.insert("generated_tokens".into(), answer.generated_tokens.into());
-        }
-        fields.insert("tokens".into(), answer.tokens.into());
-        fields.insert("truncated".into(), answer.truncated.into());
-        if let Some(Past { turn, waiting_ms, status, .. }) = answer.past {
-            turn.map(|turn| fields.insert("turn".into(), turn.into()));
-            waiting_ms.map(|waiting_ms| fields.insert("waiting_ms".into(), waiting_ms.into()));
-            fields.insert("status".into(), status.into());
-            fields.insert("context".into(), answer.context.into());
-        }
-        Prediction { key: None, fields, label, score }
+        let rewriter = self.rewriter.as_ref().map(|rewriter| ("rewrite_model", rewriter.id()));
+        let models = self.heads.ids().chain(rewriter);
+        Prediction { key: None, fields: answer.fields(&self.bank.digest, models), label, score }
     }
 
     fn bare(fields: &Value) -> Value {

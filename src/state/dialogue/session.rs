@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 
 /// Version of the layout of the bytes.
 const LAYOUT: u8 = 1;
-/// Replies of the desk that are remembered beyond the messages that are kept.
+/// Different messages of the desk that are remembered, the newest.
 const MOST_SENT: usize = 100;
+/// Bytes of earlier texts that a message is told of, the newest: events that wait for their call hold them.
+const TOLD_BYTES: usize = 2_000;
 
 /// What is kept of a session, and when it ends.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +62,7 @@ struct Gone {
 pub struct Seen<'a> {
     pub turn: u64,
     pub waiting_ms: i64,
+    /// The customer's texts before it, the oldest first; of many the last 2,000 bytes.
     pub earlier: Vec<&'a str>,
     pub sent: Vec<u64>,
 }
@@ -75,6 +78,9 @@ impl Gone {
                 self.waiting_since_ms = None;
                 self.sent.retain(|sent| *sent != likeness);
                 self.sent.push(likeness);
+                if self.sent.len() > MOST_SENT {
+                    self.sent.remove(0);
+                }
             }
         }
     }
@@ -122,25 +128,36 @@ impl Session {
             bytes -= oldest.text_bytes();
             self.gone.take(&oldest);
             self.gone.until_ms = self.gone.until_ms.max(Some(oldest.time_ms));
-            if self.gone.sent.len() > MOST_SENT {
-                self.gone.sent.remove(0);
-            }
         }
     }
 
     /// `None` for a message that is not among those kept.
     pub fn seen(&self, id: u64, time_ms: i64) -> Option<Seen<'_>> {
         let place = self.place(id)?;
-        let (mut past, mut earlier) = (self.gone.clone(), Vec::new());
-        for message in self.kept.iter().take(place) {
-            past.take(message);
-            if let Said::Customer(text) = &message.said {
-                earlier.push(&**text);
+        let mut past = self.gone.clone();
+        self.kept.iter().take(place).for_each(|message| past.take(message));
+        let (mut earlier, mut room) = (Vec::new(), TOLD_BYTES);
+        for message in self.kept.iter().take(place).rev() {
+            match &message.said {
+                Said::Customer(text) if room > 0 => {
+                    let told = end(text, room);
+                    room = if told.len() < text.len() { 0 } else { room - told.len() };
+                    earlier.push(told);
+                }
+                Said::Customer(_) => break,
+                Said::Agent(_) => {}
             }
         }
+        earlier.reverse();
         let waiting_ms = past.waiting_since_ms.map_or(0, |since| time_ms.saturating_sub(since).max(0));
         Some(Seen { turn: past.turns + 1, waiting_ms, earlier, sent: past.sent })
     }
+}
+
+/// The end of a text, of not more than so many bytes.
+fn end(text: &str, bytes: usize) -> &str {
+    let start = (text.len().saturating_sub(bytes)..text.len()).find(|start| text.is_char_boundary(*start));
+    &text[start.unwrap_or(text.len())..]
 }
 
 impl Message {
