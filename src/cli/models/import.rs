@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  millrace models import SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2\n  \
                   millrace models import stories260K.bin models/stories --tokenizer tok512.bin")]
 pub struct Import {
-    /// A GGUF file (llama, qwen2, qwen3), or a .bin of llama2.c.
+    /// A GGUF file (llama, qwen2, qwen3, gemma3), or a .bin of llama2.c.
     file: PathBuf,
     /// The folder to write; it must not exist, or be empty.
     folder: PathBuf,

@@ -9,6 +9,8 @@ mod rows;
 mod sentencepiece;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_gemma;
 mod tokenizer;
 mod write;
 

@@ -114,14 +114,15 @@ fn vocabulary(tokens: &[Token]) -> Result<(serde_json::Map<String, Value>, Vec<S
     Ok((vocabulary, notes))
 }
 
-fn added(tokens: &[Token]) -> Value {
+/// `signed`: blanks are signs of their own in this vocabulary, so that what is made of them is found behind the normaliser.
+fn added(tokens: &[Token], signed: bool) -> Value {
     let mut seen = HashSet::new();
     let of = |(id, token): (usize, &Token)| {
         let first = token.added && !token.text.is_empty() && seen.insert(token.text.clone());
         first.then(|| {
             json!({
-                "id": id, "content": token.text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-                "special": token.special,
+                "id": id, "content": token.text, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": signed && !token.special && token.text.contains('\u{2581}'), "special": token.special,
             })
         })
     };
@@ -151,7 +152,7 @@ impl ByteLevel<'_> {
             "version": "1.0",
             "truncation": null,
             "padding": null,
-            "added_tokens": added(self.tokens),
+            "added_tokens": added(self.tokens, false),
             "normalizer": null,
             "pre_tokenizer": self.splits.json(),
             "post_processor": null,
@@ -208,7 +209,7 @@ impl Pieces<'_> {
             "version": "1.0",
             "truncation": null,
             "padding": null,
-            "added_tokens": added(self.tokens),
+            "added_tokens": added(self.tokens, true),
             "normalizer": { "type": "Sequence", "normalizers": steps },
             "pre_tokenizer": null,
             "post_processor": null,

@@ -1,6 +1,7 @@
 //! From the metadata of a GGUF file to a config as transformers writes it, and from its tensor names to theirs.
 
 use super::super::{Fault, damaged, unsupported};
+use super::gemma;
 use super::reader::Gguf;
 use super::value::{Value as Field, short};
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ pub struct Mapped {
     pub shape: Vec<usize>,
     /// Set where the rows of that many heads are stored in pairs, as llama.cpp turns them for its rotary positions.
     pub heads: Option<usize>,
+    /// Whether 1 was added to what transformers has.
+    pub one_more: bool,
 }
 
 /// What the file becomes.
@@ -33,12 +36,25 @@ struct Family {
     paired_rows: bool,
     qkv_bias: bool,
     qk_norm: bool,
+    /// Two kinds of layers, norms after attention and feed-forward, and norms that are stored with 1 added.
+    gemma: bool,
 }
 
-const FAMILIES: [Family; 3] = [
-    Family { gguf: "llama", model_type: "llama", class: "LlamaForCausalLM", paired_rows: true, qkv_bias: false, qk_norm: false },
-    Family { gguf: "qwen2", model_type: "qwen2", class: "Qwen2ForCausalLM", paired_rows: false, qkv_bias: true, qk_norm: false },
-    Family { gguf: "qwen3", model_type: "qwen3", class: "Qwen3ForCausalLM", paired_rows: false, qkv_bias: false, qk_norm: true },
+const PLAIN: Family = Family {
+    gguf: "llama",
+    model_type: "llama",
+    class: "LlamaForCausalLM",
+    paired_rows: false,
+    qkv_bias: false,
+    qk_norm: false,
+    gemma: false,
+};
+
+const FAMILIES: [Family; 4] = [
+    Family { paired_rows: true, ..PLAIN },
+    Family { gguf: "qwen2", model_type: "qwen2", class: "Qwen2ForCausalLM", qkv_bias: true, ..PLAIN },
+    Family { gguf: "qwen3", model_type: "qwen3", class: "Qwen3ForCausalLM", qk_norm: true, ..PLAIN },
+    Family { gguf: "gemma3", model_type: "gemma3_text", class: "Gemma3ForCausalLM", qk_norm: true, gemma: true, ..PLAIN },
 ];
 
 struct Sizes {
@@ -61,12 +77,14 @@ pub fn plan<R: Read + Seek>(gguf: &Gguf<R>, rope_theta: Option<f64>) -> Result<P
     })?;
     let of = |field: &str| format!("{}.{field}", family.gguf);
     for field in ["expert_count", "attention.sliding_window"] {
-        if metadata.count(&of(field))?.is_some_and(|count| count > 0) {
+        let known = family.gemma && field == "attention.sliding_window";
+        if !known && metadata.count(&of(field))?.is_some_and(|count| count > 0) {
             return Err(unsupported(format!("`{}` is set, which changes the maths and is not read", of(field))));
         }
     }
     match metadata.text(&of("rope.scaling.type"))? {
         None | Some("none") => {}
+        Some("linear") if family.gemma => {}
         Some(kind) => return Err(unsupported(format!("its rotary positions are scaled ({}), which is not read", short(kind)))),
     }
     let heads = metadata.size(&of("attention.head_count"))?;
@@ -78,7 +96,11 @@ pub fn plan<R: Read + Seek>(gguf: &Gguf<R>, rope_theta: Option<f64>) -> Result<P
         inner: metadata.size(&of("feed_forward_length"))?,
         heads,
         kv_heads: metadata.count(&of("attention.head_count_kv"))?.unwrap_or(heads),
-        head: metadata.count(&of("attention.key_length"))?.unwrap_or(hidden / heads),
+        head: match metadata.count(&of("attention.key_length"))? {
+            // Its heads have no size that follows from others.
+            None if family.gemma => return Err(unsupported(format!("it has no `{}`", of("attention.key_length")))),
+            given => given.unwrap_or(hidden / heads),
+        },
         vocabulary: embedding.shape.first().copied().unwrap_or(0),
         context: metadata.size(&of("context_length"))?,
     };
@@ -105,6 +127,9 @@ pub fn plan<R: Read + Seek>(gguf: &Gguf<R>, rope_theta: Option<f64>) -> Result<P
     let tensors = mapped(family, &sizes, tied);
     hold_against(gguf, &tensors)?;
     let mut config = config(family, &sizes, theta, eps, tied);
+    if family.gemma {
+        gemma::extend(&mut config, metadata, [sizes.layers, hidden, heads, sizes.head])?;
+    }
     for (id, field) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
         if let Some(Field::Integer(number)) = metadata.get(&format!("tokenizer.ggml.{field}_token_id")) {
             config[id] = u32::try_from(*number).ok().map_or(Value::Null, Into::into);
@@ -151,6 +176,7 @@ fn config(family: &Family, sizes: &Sizes, theta: f64, eps: f64, tied: bool) -> V
         "vocab_size": sizes.vocabulary,
     });
     match family.model_type {
+        "gemma3_text" => {}
         "llama" => {
             config["attention_bias"] = false.into();
             config["mlp_bias"] = false.into();
@@ -170,7 +196,10 @@ fn config(family: &Family, sizes: &Sizes, theta: f64, eps: f64, tied: bool) -> V
 
 fn mapped(family: &Family, sizes: &Sizes, tied: bool) -> Vec<Mapped> {
     let Sizes { layers, hidden, inner, heads, kv_heads, head, vocabulary, .. } = *sizes;
-    let plain = |name: String, source: String, shape: Vec<usize>| Mapped { name, source, shape, heads: None };
+    let plain = |name: String, source: String, shape: Vec<usize>| {
+        let one_more = family.gemma && name.ends_with("norm.weight");
+        Mapped { name, source, shape, heads: None, one_more }
+    };
     let mut all = vec![
         plain("model.embed_tokens.weight".into(), "token_embd.weight".into(), vec![vocabulary, hidden]),
         plain("model.norm.weight".into(), "output_norm.weight".into(), vec![hidden]),
@@ -180,15 +209,13 @@ fn mapped(family: &Family, sizes: &Sizes, tied: bool) -> Vec<Mapped> {
     }
     for layer in 0..layers {
         let mut add = |ours: &str, theirs: &str, shape: Vec<usize>, paired: Option<usize>| {
-            all.push(Mapped {
-                name: format!("model.layers.{layer}.{ours}"),
-                source: format!("blk.{layer}.{theirs}"),
-                shape,
-                heads: paired.filter(|_| family.paired_rows),
-            });
+            let heads = paired.filter(|_| family.paired_rows);
+            all.push(Mapped { heads, ..plain(format!("model.layers.{layer}.{ours}"), format!("blk.{layer}.{theirs}"), shape) });
         };
-        add("input_layernorm.weight", "attn_norm.weight", vec![hidden], None);
-        add("post_attention_layernorm.weight", "ffn_norm.weight", vec![hidden], None);
+        let norms = [("input_layernorm.weight", "attn_norm.weight"), ("post_attention_layernorm.weight", "ffn_norm.weight")];
+        for (ours, theirs) in if family.gemma { &gemma::NORMS[..] } else { &norms } {
+            add(ours, theirs, vec![hidden], None);
+        }
         for (letter, count, paired) in [("q", heads, true), ("k", kv_heads, true), ("v", kv_heads, false)] {
             let paired = paired.then_some(count);
             let (ours, theirs) = (format!("self_attn.{letter}_proj"), format!("attn_{letter}"));

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod blocks;
+mod gemma;
 mod reader;
 mod value;
 mod vocabulary;
@@ -48,7 +49,10 @@ pub(super) fn import(request: &Request) -> Result<Written, ImportError> {
     };
     write::write(request, &model, &mut |index| {
         let tensor = &plan.tensors[index];
-        let values = gguf.values(&tensor.source)?;
+        let mut values = gguf.values(&tensor.source)?;
+        if tensor.one_more {
+            values.iter_mut().for_each(|value| *value -= 1.0);
+        }
         Ok(match tensor.heads {
             Some(heads) => unpermuted(&values, tensor.shape[0], heads),
             None => values,

@@ -206,6 +206,7 @@ impl<R: Read> Cursor<R> {
             8 => Value::Texts((0..count).map(|_| self.text()).collect::<Result<_, _>>()?),
             6 => Value::Floats((0..count).map(|_| Ok(f32::from_le_bytes(self.take()?))).collect::<Result<_, Fault>>()?),
             5 => Value::Integers((0..count).map(|_| Ok(i32::from_le_bytes(self.take()?))).collect::<Result<_, Fault>>()?),
+            7 => Value::Bools((0..count).map(|_| Ok(self.take::<1>()? != [0])).collect::<Result<_, Fault>>()?),
             _ => {
                 let bytes = length * size;
                 let skipped = std::io::copy(&mut self.from.by_ref().take(bytes), &mut std::io::sink())?;

@@ -13,6 +13,7 @@ pub enum Value {
     Texts(Vec<String>),
     Floats(Vec<f32>),
     Integers(Vec<i32>),
+    Bools(Vec<bool>),
     /// A list that nothing here reads; how many elements it has.
     Other(u64),
 }
