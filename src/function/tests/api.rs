@@ -24,7 +24,7 @@ fn the_chinese_starter_tells_good_reviews_from_bad_ones() {
         "酒店又脏又吵，太让人失望了。",
     ];
     let answers = sentiment.call_batch(reviews).unwrap();
-    let found: Vec<(&str, bool)> = answers.iter().map(|one| (one.label.name.as_str(), one.truncated)).collect();
+    let found: Vec<(&str, bool)> = answers.iter().map(|one| (one.label.as_deref().unwrap(), one.truncated)).collect();
     assert_eq!(found, [("positive", false), ("negative", false), ("positive", false), ("negative", false)]);
     // 300 characters are more than it sees.
     assert!(sentiment.call("这本书写得非常好。".repeat(60)).unwrap().truncated);
