@@ -73,7 +73,7 @@ impl Backbone {
             move || reload(&folder, &contents)
         };
         let first = || read(config, &tensors);
-        let resident = Resident::open(memory, name, size_of::<f32>() * tensors.elements(&[]), first, again)?;
+        let resident = Resident::open(memory, name, tensors.bytes_in_memory(&[]), first, again)?;
         let loaded = resident.lease()?;
         let (hidden, vocabulary) = (loaded.network.hidden(), loaded.network.vocabulary());
         let tokenizer = TextTokenizer::open(folder, max_tokens(folder, loaded.network.max_tokens())?)?;
@@ -110,8 +110,7 @@ impl Backbone {
 /// A network, and the bytes of what it has read: each number takes four in memory, however it is stored, but in the word table.
 fn read(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<(Loaded, usize), InferenceError> {
     let network = network::load(config, tensors)?;
-    let bytes = (size_of::<f32>() * tensors.elements(&tensors.unread())).saturating_sub(network.words().saved());
-    Ok((Loaded::new(network), bytes))
+    Ok((Loaded::new(network), tensors.bytes_in_memory(&tensors.unread())))
 }
 
 /// The same once more from a folder that must be as it was.

@@ -2,6 +2,14 @@
 //! packed. Each number is one chain of sums over the inputs, eight lanes side by side, whatever else is computed at the same time; so a
 //! row has the same bits in any company.
 
+/// Whether [`add_products`] runs here.
+pub fn runs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// `out[rows, first..first + n] += x[rows, inputs] · tableᵀ` with a `table` `[n, inputs]` and rows of `out` of `width` numbers. Says whether
 /// it did so: it needs AVX2 and FMA.
 pub fn add_products(x: &[f32], table: &[f32], inputs: usize, (out, first, width): (&mut [f32], usize, usize)) -> bool {
@@ -11,7 +19,7 @@ pub fn add_products(x: &[f32], table: &[f32], inputs: usize, (out, first, width)
     let (rows, n) = (x.len() / inputs, table.len() / inputs);
     assert!(out.len() >= rows * width && width >= first + n, "an output that is too short");
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if runs() {
         // SAFETY: the processor has AVX2 and FMA, checked on the line above.
         unsafe { avx2::products(x, table, (rows, n, inputs), (&mut out[first..], width)) };
         return true;

@@ -1,7 +1,7 @@
 //! Reads `model.safetensors`, in one file or several: digest first, then tensors by name, always as `f32`.
 
 use super::InferenceError;
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+use safetensors::{SafeTensorError, SafeTensors, tensor::TensorView};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -232,99 +232,6 @@ impl Tensors<'_> {
         Ok(self.view(name)?.shape().to_vec())
     }
 
-    /// A tensor of exactly this shape, row-major, as `f32`. F32, F16 and BF16 are converted; I8 `[rows, cols]` is multiplied
-    /// with the F32 tensor `<name>.scale`, `[rows]` or `[rows, groups]`.
-    pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
-        let view = self.shaped(name, shape)?;
-        let data = view.data();
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::I8 => self.dequantise(name, shape, data)?,
-            other => {
-                let cause = format!("tensor `{name}` is {other:?}; only F32, F16, BF16 and I8 with a scale are read");
-                return Err(InferenceError::Unsupported { path: self.path.to_owned(), cause });
-            }
-        };
-        match values.iter().position(|v| !v.is_finite()) {
-            Some(at) => Err(self.broken(name, at, &values[at])),
-            None => Ok(values),
-        }
-    }
-
-    /// How the numbers of a tensor are stored.
-    pub fn kind(&self, name: &str) -> Result<Dtype, InferenceError> {
-        Ok(self.view(name)?.dtype())
-    }
-
-    /// A tensor of exactly this shape whose numbers have two bytes, as they are; `finite` tells which of them are numbers.
-    pub fn halves<T: Copy + std::fmt::Display>(
-        &self,
-        name: &str,
-        shape: &[usize],
-        of: fn([u8; 2]) -> T,
-        finite: fn(&T) -> bool,
-    ) -> Result<Vec<T>, InferenceError> {
-        let view = self.shaped(name, shape)?;
-        let values: Vec<T> = view.data().as_chunks::<2>().0.iter().map(|b| of(*b)).collect();
-        match values.iter().position(|v| !finite(v)) {
-            Some(at) => Err(self.broken(name, at, &values[at])),
-            None => Ok(values),
-        }
-    }
-
-    /// An I8 tensor of exactly this shape, and its scales: one a row, or one for each group of equally many columns, row after row.
-    pub fn int8(&self, name: &str, shape: &[usize]) -> Result<(Vec<i8>, Vec<f32>), InferenceError> {
-        let values = self.shaped(name, shape)?.data().iter().map(|q| *q as i8).collect();
-        let scales = self.scales(name, shape)?;
-        match scales.iter().position(|scale| !(scale * 128.0).is_finite()) {
-            Some(at) => Err(self.broken(&format!("{name}.scale"), at, &scales[at])),
-            None => Ok((values, scales)),
-        }
-    }
-
-    /// A tensor that must have this shape; it counts as read.
-    fn shaped(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>, InferenceError> {
-        let view = self.view(name)?;
-        if view.shape() != shape {
-            let (found, expected) = (view.shape().to_vec(), shape.to_vec());
-            return Err(InferenceError::WrongShape { path: self.path.to_owned(), name: name.to_owned(), found, expected });
-        }
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
-        Ok(view)
-    }
-
-    fn broken(&self, name: &str, at: usize, value: &dyn std::fmt::Display) -> InferenceError {
-        let cause = format!("tensor `{name}` holds {value} at element {at}; the file is damaged");
-        InferenceError::Malformed { path: self.path.to_owned(), cause }
-    }
-
-    /// `w = q * scale`: one scale a row, `[rows]`, or one for each group of equally many columns, `[rows, groups]`.
-    fn dequantise(&self, name: &str, shape: &[usize], data: &[u8]) -> Result<Vec<f32>, InferenceError> {
-        let scales = self.scales(name, shape)?;
-        let width = data.len().checked_div(scales.len()).unwrap_or(0).max(1);
-        Ok(data
-            .chunks(width)
-            .zip(scales)
-            .flat_map(|(part, scale)| part.iter().map(move |q| f32::from(*q as i8) * scale))
-            .collect())
-    }
-
-    fn scales(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
-        let (rows, cols) = (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1));
-        let name = format!("{name}.scale");
-        let kind = self.view(&name)?.dtype();
-        if kind != Dtype::F32 {
-            let cause = format!("tensor `{name}` is {kind:?}; a scale is read as F32 alone");
-            return Err(InferenceError::Unsupported { path: self.path.to_owned(), cause });
-        }
-        match self.shape(&name)?[..] {
-            [_, groups] if groups > 0 && cols.is_multiple_of(groups) => self.f32(&name, &[rows, groups]),
-            _ => self.f32(&name, &[rows]),
-        }
-    }
-
     fn view(&self, name: &str) -> Result<TensorView<'_>, InferenceError> {
         let missing = || InferenceError::MissingTensor { path: self.path.to_owned(), name: name.to_owned() };
         let file = self.places.get(name).ok_or_else(missing)?;
@@ -332,5 +239,6 @@ impl Tensors<'_> {
     }
 }
 
+mod stored;
 #[cfg(test)]
 mod tests;

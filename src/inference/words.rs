@@ -2,7 +2,7 @@
 //! it, F16, BF16 or int8 with scales, and rows are widened when they are looked up. The numbers are those of the widened table.
 
 use super::InferenceError;
-use super::dots::add_products;
+use super::dots::{self, add_products};
 use super::ops::project;
 use super::weights::Tensors;
 use half::{bf16, f16};
@@ -35,6 +35,8 @@ impl WordTable {
     pub fn read(tensors: &Tensors<'_>, name: &str, [words, width]: [usize; 2]) -> Result<Self, InferenceError> {
         let shape = [words, width];
         let stored = match tensors.kind(name)? {
+            // Blocks of it could not be multiplied with.
+            _ if !dots::runs() => Stored::F32(tensors.f32(name, &shape)?),
             Dtype::F16 => Stored::F16(tensors.halves(name, &shape, f16::from_le_bytes, |v| v.is_finite())?),
             Dtype::BF16 => Stored::Bf16(tensors.halves(name, &shape, bf16::from_le_bytes, |v| v.is_finite())?),
             Dtype::I8 => {
@@ -62,6 +64,7 @@ impl WordTable {
     }
 
     /// Bytes in memory.
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         match &self.stored {
             Stored::F32(values) => size_of_val(&values[..]),
@@ -69,11 +72,6 @@ impl WordTable {
             Stored::Bf16(values) => size_of_val(&values[..]),
             Stored::Int8 { values, scales, .. } => values.len() + size_of_val(&scales[..]),
         }
-    }
-
-    /// Bytes less than as `f32`.
-    pub fn saved(&self) -> usize {
-        (self.words * self.width * size_of::<f32>()).saturating_sub(self.bytes())
     }
 
     /// Appends a word's vector. `word` is below [`WordTable::words`].
@@ -100,6 +98,9 @@ impl WordTable {
         }
         out.clear();
         (0..x.len() / self.width.max(1)).for_each(|_| out.extend_from_slice(bias));
+        if out.is_empty() {
+            return;
+        }
         let mut block = Vec::with_capacity(BLOCK * self.width);
         for first in (0..self.words).step_by(BLOCK) {
             block.clear();
@@ -168,11 +169,13 @@ mod tests {
     #[test]
     fn a_table_has_the_numbers_of_its_widened_form() {
         let sizes: Vec<usize> = tables().iter().map(|(table, _)| table.bytes()).collect();
-        assert_eq!(sizes, [4800, 2400, 2400, 1200 + 800, 1200 + 1600]);
+        if dots::runs() {
+            assert_eq!(sizes, [4800, 2400, 2400, 1200 + 800, 1200 + 1600]);
+        }
         let x: Vec<f32> = (0..5 * 6).map(|i| ((i * 31 % 17) as f32 - 8.0) / 8.0).collect();
         let bias: Vec<f32> = (0..200).map(|i| i as f32 / 100.0).collect();
         for (table, wide) in tables() {
-            assert_eq!((table.words(), table.width(), table.saved()), (200, 6, 4800 - table.bytes()));
+            assert_eq!((table.words(), table.width()), (200, 6));
             for word in [0, 1, 77, 199] {
                 let mut row = Vec::new();
                 table.push(word, &mut row);

@@ -13,18 +13,15 @@ pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String>
     // One set of weights: all of them stand on the same encoder.
     let options = Options { threads: Threads::Exactly(1), ..Options::default() };
     let open = |options: Options| Encoder::open("bench", folder, None, &options);
+    let ask = |encoder: &Encoder, head: Head| encoder.answer_blocking(head, texts.clone()).map(drop);
     let peak = Peak::begin();
     let all_on = open(options.clone())?;
-    // What the model is for: a classifier is asked for labels.
-    let head = if all_on.labels().is_some() { Head::Logits } else { Head::Embed };
-    let ask = |encoder: &Encoder| encoder.answer_blocking(head, texts.clone()).map(drop);
-    ask(&all_on)?;
+    ask(&all_on, Head::Embed)?;
     let peak = peak.end();
     let weights = options.memory.held().iter().map(|of| of.bytes).sum();
     let others = [
         ("equal texts of a call computed each", Options { merge: false, ..options.clone() }),
         ("texts as they come, not by length", Options { sort: false, ..options.clone() }),
-        ("last layer for all tokens", Options { firsts: false, ..options.clone() }),
         ("one text a pass, not packed", Options { token_budget: 1, ..options.clone() }),
         ("with a cache of answers (off by default)", Options { results: Results::new(64 << 20), ..options.clone() }),
     ];
@@ -38,13 +35,20 @@ pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String>
     let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let encode = |network: &crate::inference::stock::Stock| ids.chunks(BATCH).try_for_each(|batch| network.encode(batch));
     let (candle, note) = stock(folder, encode);
+    let stock_weights = size_of::<f32>() * all_on.described().parameters;
 
-    let mut rows = vec![Row::new("all on", || Ok(ask(&all_on)?)).with(weights, peak)];
+    let whole = open(Options { firsts: false, ..options.clone() })?;
+
+    let mut rows = vec![Row::new("all on", || Ok(ask(&all_on, Head::Embed)?)).with(weights, peak)];
     for (name, encoder) in &others {
-        rows.push(Row::new(name, || Ok(ask(encoder)?)));
+        rows.push(Row::new(name, || Ok(ask(encoder, Head::Embed)?)));
+    }
+    if all_on.labels().is_some() {
+        rows.push(Row::new("labels", || Ok(ask(&all_on, Head::Logits)?)));
+        rows.push(Row::new("labels, last layer for all tokens", || Ok(ask(&whole, Head::Logits)?)));
     }
     if let Some((network, peak)) = &candle {
-        rows.push(Row::new("candle, sorted, 32 padded, no tokenising", || Ok(encode(network)?)).with(weights, *peak));
+        rows.push(Row::new("candle, sorted, 32 padded, no tokenising", || Ok(encode(network)?)).with(stock_weights, *peak));
     }
     in_turns(&mut rows, args.rounds)?;
     let family = &all_on.described().family;

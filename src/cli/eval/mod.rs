@@ -41,23 +41,23 @@ enum What {
     Tag(text::Args),
     /// Words behind masks, against the right ones: MRR, hits among the first 1 and 5.
     ///
-    /// A row has `text` and `words`, one for each mask.
+    /// A row has `text` and `words`, one for each mask, as the model writes its tokens; ten are asked for, `top_k` others.
     #[command(after_help = "Example:\n  millrace eval fill --model BERT --input masked.jsonl")]
     Fill(text::Args),
-    /// Texts in the order of a query, against those that are relevant: NDCG@10, MRR.
+    /// Texts in the order of a query, against those that are relevant: NDCG@10, MRR, hits at the first place.
     ///
     /// A row has `query`, `texts` and `relevant`: the numbers of the relevant texts, from 0 on, or an object of number and grade.
     #[command(after_help = "Example:\n  millrace eval rerank --model models/minilm-en --input queries.jsonl")]
     Rerank(text::Args),
-    /// Suggested replies, against those that were given: MRR, recall among the first 1 and 3.
+    /// Suggested replies, against those that were given: MRR, hits among the first 1 and 3.
     ///
     /// A row has what the function reads and `reply`: an id or a text of the bank, or a list of them.
     #[command(after_help = "Example:\n  millrace eval reply --options '{\"bank\": \"replies.csv\"}' --input answered.jsonl")]
     Reply(text::Args),
     /// Summaries, against those that people wrote: ROUGE-1, ROUGE-2, ROUGE-L.
     ///
-    /// A row has `text` and `summary`, a text or a list of them.
-    #[command(after_help = "Example:\n  millrace eval summarize --input news.jsonl --options '{\"sentences\": 2}'")]
+    /// A row has `text` and `summary`, a text or a list of them. Figures are those of rouge_score for ASCII; letters of other scripts are words here.
+    #[command(after_help = "Example:\n  millrace eval summarize --input news.jsonl --options '{\"max_sentences\": 2}'")]
     Summarize(text::Args),
     /// Translations, against those that people wrote: BLEU and chrF, as sacreBLEU counts them.
     ///

@@ -132,7 +132,7 @@ impl Listed {
         let weights = Weights::open(&self.folder, None)?;
         self.bytes = Some(weights.bytes() as u64);
         self.digest = Some(weights.digest().as_str().to_owned());
-        self.bytes_in_memory = Some(4 * weights.tensors()?.elements(&[]) as u64);
+        self.bytes_in_memory = Some(weights.tensors()?.bytes_in_memory(&[]) as u64);
         Ok(())
     }
 

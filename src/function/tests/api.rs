@@ -26,7 +26,7 @@ fn the_chinese_starter_tells_good_reviews_from_bad_ones() {
     let answers = sentiment.call_batch(reviews).unwrap();
     let found: Vec<(&str, bool)> = answers.iter().map(|one| (one.label.as_deref().unwrap(), one.truncated)).collect();
     assert_eq!(found, [("positive", false), ("negative", false), ("positive", false), ("negative", false)]);
-    // 300 characters are more than it sees.
+    // 540 characters are more than it sees.
     assert!(sentiment.call("这本书写得非常好。".repeat(60)).unwrap().truncated);
 }
 

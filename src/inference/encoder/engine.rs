@@ -66,11 +66,14 @@ impl Model for Engine {
             let texts: Vec<Sequence<'_>> =
                 batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
             let values = match self.shared.reads_firsts(head) {
-                Some(of) => {
+                true => {
                     loaded.network.encode_firsts(&texts, &mut scratch)?;
-                    self.shared.told(head, of, of.head.finish(&*loaded.network, scratch.x.clone(), &vec![1; texts.len()]))
+                    // A head reads these rows as it would read texts of one token.
+                    let firsts: Vec<Sequence<'_>> =
+                        texts.iter().map(|text| Sequence { ids: &text.ids[..1], types: &[] }).collect();
+                    self.shared.read(head, &*loaded.network, &firsts, &scratch.x)?
                 }
-                None => {
+                false => {
                     loaded.network.encode(&texts, &mut scratch)?;
                     self.shared.read(head, &*loaded.network, &texts, &scratch.x)?
                 }
@@ -102,18 +105,15 @@ impl Shared {
         }
     }
 
-    /// The head that answers, where all that it reads of a text is the first token's vector.
-    fn reads_firsts(&self, head: Head) -> Option<&Labelled> {
-        let asked = self.firsts && matches!(head, Head::Logits | Head::Classify);
-        self.heads.sequence.as_ref().filter(|of| asked && of.head.rows == Rows::First)
-    }
-
-    /// Logits of a head for labels of texts, as they were asked for.
-    fn told(&self, head: Head, of: &Labelled, logits: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-        match head {
-            Head::Classify => logits.into_iter().map(|row| scores(row, of.problem)).collect(),
-            _ => logits,
-        }
+    /// Whether all that a head reads of a text is the first token's vector.
+    fn reads_firsts(&self, head: Head) -> bool {
+        let rows = match (head, &self.heads.sequence) {
+            (Head::Embed, _) => Rows::Embedding,
+            (Head::Logits | Head::Classify, Some(of)) => of.head.rows,
+            _ => Rows::All,
+        };
+        let pooled = rows == Rows::Embedding && self.backbone.pooling == Pooling::FirstToken;
+        self.firsts && (rows == Rows::First || pooled)
     }
 
     /// One vector a text from what the network left, `[total_tokens, hidden]`.
@@ -135,7 +135,8 @@ impl Shared {
         let heads = &self.heads;
         match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
             (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
-            (Head::Logits | Head::Classify, Some(of), ..) => Ok(self.told(head, of, logits(of))),
+            (Head::Logits, Some(of), ..) => Ok(logits(of)),
+            (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
             (Head::Spans, _, _, Some(of), _) => Ok(of.read(network, x, texts)),
             (Head::Mask, .., Some(of)) => {

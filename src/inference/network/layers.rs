@@ -177,8 +177,10 @@ impl Stack {
     }
 }
 
-/// How many queries of a text of `len` tokens are worked out where the first alone is wanted. More than one, and more than 256 scores: below
-/// those a product takes its sums in another order, and the first token's vector would have other bits than among all.
+/// How many queries of a text of `len` tokens are worked out where the first alone is wanted. A product takes its sums in another order for a
+/// single row, for up to 256 scores, and, over more than 512 keys, for up to 64 rows; then the first token's vector would have other bits
+/// than among all.
 fn first_queries(len: usize) -> usize {
-    (256 / len.max(1) + 1).max(2).min(len)
+    let least = if len > 512 { 65 } else { 2 };
+    (256 / len.max(1) + 1).max(least).min(len)
 }

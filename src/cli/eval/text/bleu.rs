@@ -1,6 +1,7 @@
 //! BLEU (Papineni and others 2002) as sacreBLEU counts it (Post 2018): words of the tokeniser `13a`, up to four in a row, exponential
 //! smoothing, over the whole set. Beside it chrF, which needs no words and is the one to look at where a language has no blanks.
 
+use super::examples::Example;
 use super::words::{common, grams, references};
 use super::{Measure, chrf};
 use anyhow::Result;
@@ -45,9 +46,9 @@ impl Translations {
 }
 
 impl Measure for Translations {
-    fn take(&mut self, wanted: &Value, answer: Option<&Map<String, Value>>) -> Result<f64> {
+    fn take(&mut self, row: &Example, answer: Option<&Map<String, Value>>) -> Result<f64> {
         let said = answer.and_then(|answer| answer.get("translation_text")).and_then(Value::as_str).unwrap_or_default();
-        let references = references(wanted)?;
+        let references = references(&row.wanted)?;
         let (words, others): (Vec<String>, Vec<Vec<String>>) =
             (tokens(said), references.iter().map(|text| tokens(text)).collect());
         for (n, (all, right)) in (1..).zip(&mut self.grams) {
@@ -123,7 +124,7 @@ mod tests {
     fn of(rows: &[(&str, Value)]) -> (f64, f64) {
         let mut all = Translations::default();
         for (said, wanted) in rows {
-            all.take(wanted, json!({ "translation_text": said }).as_object()).unwrap();
+            all.take(&Example::wanting(wanted.clone()), json!({ "translation_text": said }).as_object()).unwrap();
         }
         let figures = all.figures();
         (figures[0].1, figures[1].1)
@@ -143,6 +144,12 @@ mod tests {
             let found = of(&rows);
             assert!((found.0 - bleu).abs() < 1e-9 && (found.1 - chrf).abs() < 1e-9, "{found:?}");
         }
+        let short = [
+            ("The cat sat on the mat today.", json!("The cat is on the mat now.")),
+            ("hello there my friend", json!("hi")),
+            ("yes indeed", json!("yes")),
+        ];
+        assert!((of(&short).1 - 48.157_384_275_160_894).abs() < 1e-9);
         assert_eq!(of(&[("a b", json!("c d e f g"))]).0, 0.0);
         assert!((of(&[("a b c d x y", json!("a q c d e f g"))]).0 - 15.207_218_222_740_094).abs() < 1e-9);
         assert_eq!(of(&[("", json!("a"))]), (0.0, 0.0));

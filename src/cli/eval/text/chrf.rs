@@ -17,7 +17,9 @@ pub fn counts(said: &str, references: &[&str]) -> Counts {
         let wanted = characters(reference);
         std::array::from_fn(|i| {
             let (a, b) = (grams(&said, i + 1), grams(&wanted, i + 1));
-            (a.values().sum(), b.values().sum(), common(&a, &b))
+            // As sacreBLEU has it: what was said does not count at a length that the reference does not have.
+            let said = if b.is_empty() { 0 } else { a.values().sum() };
+            (said, b.values().sum(), common(&a, &b))
         })
     };
     let nearest = |a: Counts, b: Counts| if score(&b) > score(&a) { b } else { a };

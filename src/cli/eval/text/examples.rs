@@ -17,13 +17,21 @@ pub struct Example {
     pub place: String,
 }
 
+#[cfg(test)]
+impl Example {
+    /// Without an event.
+    pub fn wanting(wanted: Value) -> Self {
+        Self { event: Value::Null, wanted, place: String::new() }
+    }
+}
+
 /// The first `most` rows of a file. `wanted` is the field that holds what is wanted; it is no part of the event.
 pub fn read(path: &Path, wanted: &str, most: usize) -> Result<Vec<Example>> {
     let (reader, name) = open(path)?;
     let rows = match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("tsv") => table(path, reader, b'\t')?,
-        Some("csv") => table(path, reader, b',')?,
-        Some("jsonl") => objects(path, reader)?,
+        Some("tsv") => table(path, reader, b'\t', most)?,
+        Some("csv") => table(path, reader, b',', most)?,
+        Some("jsonl") => objects(path, reader, most)?,
         _ if wanted == "spans" => words(path)?,
         _ => bail!("{}: the file must be .jsonl, .tsv or .csv, or one of these with .gz", path.display()),
     };
@@ -37,9 +45,12 @@ pub fn read(path: &Path, wanted: &str, most: usize) -> Result<Vec<Example>> {
 
 type Rows = Vec<(usize, Map<String, Value>)>;
 
-fn objects(path: &Path, reader: impl Read) -> Result<Rows> {
+fn objects(path: &Path, reader: impl Read, most: usize) -> Result<Rows> {
     let mut rows = Vec::new();
     for (number, line) in BufReader::new(reader).lines().enumerate() {
+        if rows.len() == most {
+            break;
+        }
         let place = || line_of(path, number + 1);
         let line = line.with_context(place)?;
         if !line.trim().is_empty() {
@@ -49,33 +60,36 @@ fn objects(path: &Path, reader: impl Read) -> Result<Rows> {
     Ok(rows)
 }
 
-/// A text in a cell is a text; one with the looks of a list or an object is that.
-fn table(path: &Path, reader: impl Read, delimiter: u8) -> Result<Rows> {
+/// Every row has as many cells as the header.
+fn table(path: &Path, reader: impl Read, delimiter: u8, most: usize) -> Result<Rows> {
     let tabs = delimiter == b'\t';
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(!tabs).flexible(true).from_reader(reader);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(!tabs).from_reader(reader);
     let header = reader.headers().with_context(|| format!("cannot read {}", path.display()))?.clone();
     let mut rows = Vec::new();
-    for record in reader.records() {
+    for record in reader.records().take(most) {
         let record = record.with_context(|| format!("cannot read {}", path.display()))?;
         let line = record.position().map_or(0, |position| position.line() as usize);
-        let cell = |(name, cell): (&str, &str)| (name.trim().to_owned(), value(cell));
+        let cell = |(name, cell): (&str, &str)| (name.trim().to_owned(), value(name.trim(), cell));
         rows.push((line, header.iter().zip(&record).map(cell).collect()));
     }
     Ok(rows)
 }
 
-fn value(cell: &str) -> Value {
-    let nested = cell.starts_with(['[', '{']).then(|| serde_json::from_str(cell).ok()).flatten();
-    nested.unwrap_or_else(|| cell.into())
+/// A cell is a text; a list of texts is one, and so is what stands in a column that never holds a text.
+fn value(column: &str, cell: &str) -> Value {
+    let nested: Option<Value> = cell.starts_with(['[', '{']).then(|| serde_json::from_str(cell).ok()).flatten();
+    let texts = |of: &Value| of.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(Value::is_string));
+    nested.filter(|of| ["relevant", "spans", "messages"].contains(&column) || texts(of)).unwrap_or_else(|| cell.into())
 }
 
-/// A word and its label a line, as the function reads it: words, and spans over them joined by blanks.
+/// A word and its label a line, as the function reads words: the tokens of one stay together. Spans count characters of the words with a blank
+/// between.
 fn words(path: &Path) -> Result<Rows> {
     let sentences = tagged::columns_of(path)?;
     let row = |sentence: tagged::Sentence| {
         let spans: Vec<Value> = sentence.pieces().into_iter().map(|(start, end, label)| json!([start, end, label])).collect();
-        let row = Map::from_iter([("text".to_owned(), sentence.text.into()), ("spans".to_owned(), spans.into())]);
-        (sentence.line, row)
+        let words: Vec<Value> = sentence.words.iter().map(|word| sentence.text[word.clone()].into()).collect();
+        (sentence.line, Map::from_iter([("words".to_owned(), words.into()), ("spans".to_owned(), spans.into())]))
     };
     Ok(sentences.into_iter().map(row).collect())
 }
@@ -101,8 +115,10 @@ mod tests {
         let rows = read_as("a.tsv", "query\ttexts\trelevant\n1\t[\"x\", \"y\"]\t[0]\n", "relevant").unwrap();
         assert_eq!(of(rows), [(json!({ "query": "1", "texts": ["x", "y"] }), json!([0]))]);
         let rows = read_as("a.conll", "é B-x\nfilm I-x\nO O\n\nno O\n", "spans").unwrap();
-        let expected = [(json!({ "text": "é film O" }), json!([[0, 6, "x"]])), (json!({ "text": "no" }), json!([]))];
-        assert_eq!(of(rows), expected);
+        let first = (json!({ "words": ["é", "film", "O"] }), json!([[0, 6, "x"]]));
+        assert_eq!(of(rows), [first, (json!({ "words": ["no"] }), json!([]))]);
+        let rows = read_as("a.csv", "text,translation\n[2020],\"[\"\"a\"\", \"\"b\"\"]\"\n", "translation").unwrap();
+        assert_eq!(of(rows), [(json!({ "text": "[2020]" }), json!(["a", "b"]))]);
     }
 
     #[test]
@@ -110,6 +126,7 @@ mod tests {
         let refused = |name: &str, content: &str| format!("{:#}", read_as(name, content, "summary").unwrap_err());
         assert!(refused("a.jsonl", "{\"text\": \"a\"}\n").contains("line 1: no field `summary`"));
         assert!(refused("a.jsonl", "[1]\n").contains("line 1: not a JSON object"));
+        assert!(refused("a.csv", "text,summary\na, b,c\n").contains("line: 2"));
         assert!(refused("a.txt", "a\n").contains(".jsonl, .tsv or .csv"));
     }
 }

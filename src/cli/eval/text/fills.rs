@@ -1,8 +1,10 @@
 //! Words behind masks: where in the list the right one stands.
 
 use super::Measure;
+use super::examples::Example;
 use super::ranks::Ranks;
-use anyhow::{Context, Result, ensure};
+use super::words::references;
+use anyhow::{Result, ensure};
 use serde_json::{Map, Value};
 
 /// Share of masks whose word is first, and among the first five; mean of one by its place (MRR), among the ten that are asked for.
@@ -12,14 +14,8 @@ pub struct Fills {
 }
 
 impl Measure for Fills {
-    fn take(&mut self, wanted: &Value, answer: Option<&Map<String, Value>>) -> Result<f64> {
-        let wanted: Vec<&str> = match wanted {
-            Value::String(word) => vec![word],
-            other => {
-                let wrong = "it must be a word, or a list of one for each mask";
-                other.as_array().context(wrong)?.iter().map(|word| word.as_str().context(wrong)).collect::<Result<_>>()?
-            }
-        };
+    fn take(&mut self, row: &Example, answer: Option<&Map<String, Value>>) -> Result<f64> {
+        let wanted = references(&row.wanted)?;
         let fills = answer.and_then(|answer| answer.get("fills")).and_then(Value::as_array);
         let several = fills.is_some_and(|fills| fills.first().is_some_and(Value::is_array));
         let masks = match fills {
@@ -53,13 +49,15 @@ mod tests {
         let fill = |words: &[&str]| words.iter().map(|word| json!({ "token_str": word })).collect::<Vec<_>>();
         let mut fills = Fills::default();
         let one = json!({ "fills": fill(&["cat", " dog"]) });
-        assert_eq!(fills.take(&json!("dog"), one.as_object()).unwrap(), 0.5);
+        assert_eq!(fills.take(&Example::wanting(json!("dog")), one.as_object()).unwrap(), 0.5);
         let two = json!({ "fills": [fill(&["a"]), fill(&["b", "c", "d", "e", "f", "g"])] });
-        assert_eq!(fills.take(&json!(["a", "g"]), two.as_object()).unwrap(), (1.0 + 1.0 / 6.0) / 2.0);
-        assert_eq!(fills.take(&json!("x"), None).unwrap(), 0.0);
+        assert_eq!(fills.take(&Example::wanting(json!(["a", "g"])), two.as_object()).unwrap(), (1.0 + 1.0 / 6.0) / 2.0);
+        assert_eq!(fills.take(&Example::wanting(json!("x")), None).unwrap(), 0.0);
         let mrr = 100.0 * (0.5 + 1.0 + 1.0 / 6.0) / 4.0;
         assert_eq!(fills.figures(), [("MRR".into(), mrr), ("hits@1".into(), 25.0), ("hits@5".into(), 50.0)]);
-        assert!(fills.take(&json!(["a"]), two.as_object()).unwrap_err().to_string().contains("1 words for 2 masks"));
-        assert!(fills.take(&json!(3), None).is_err());
+        assert!(
+            fills.take(&Example::wanting(json!(["a"])), two.as_object()).unwrap_err().to_string().contains("1 words for 2 masks")
+        );
+        assert!(fills.take(&Example::wanting(json!(3)), None).is_err());
     }
 }

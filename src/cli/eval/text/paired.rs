@@ -10,6 +10,8 @@ const ROUNDS: usize = 10_000;
 /// The comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Paired {
+    /// What a row is worth, in words.
+    pub worth: &'static str,
     /// Mean worth of a row for the first model, less that for the second, in points.
     pub difference: f64,
     /// Rows that the first answers better.
@@ -22,7 +24,7 @@ pub struct Paired {
 
 impl Paired {
     /// `first` and `second` have the worth of the same rows.
-    pub fn of(first: &[f64], second: &[f64]) -> Self {
+    pub fn of(worth: &'static str, first: &[f64], second: &[f64]) -> Self {
         let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
         let sum: f64 = differences.iter().sum();
         let apart: Vec<f64> = differences.iter().copied().filter(|of| *of != 0.0).collect();
@@ -31,6 +33,7 @@ impl Paired {
         // A sum in another order may be a little smaller.
         let as_great = (0..ROUNDS).filter(|_| thrown().abs() >= sum.abs() - 1e-9).count();
         Self {
+            worth,
             difference: 100.0 * sum / differences.len().max(1) as f64,
             first_better: differences.iter().filter(|of| **of > 0.0).count(),
             second_better: differences.iter().filter(|of| **of < 0.0).count(),
@@ -41,10 +44,11 @@ impl Paired {
 
 impl fmt::Display for Paired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { difference, first_better, second_better, p_value } = self;
+        let Self { worth, difference, first_better, second_better, p_value } = self;
+        let (points, word) = (difference.abs(), if *difference < 0.0 { "worse" } else { "better" });
         write!(
             f,
-            "the first is better by {difference:.2} points a row; better on {first_better} rows, worse on {second_better}; by chance alone with probability {p_value:.4}"
+            "{worth}: the first is {word} by {points:.2} points in the mean; better on {first_better} rows, worse on {second_better}; a difference as great comes by chance with probability {p_value:.4}"
         )
     }
 }
@@ -56,11 +60,11 @@ mod tests {
     /// By hand: of 2^5 ways to throw five coins two are as great as all heads; three rows apart cannot be told from chance.
     #[test]
     fn chance_is_what_coins_give() {
-        let clear = Paired::of(&[1.0; 5], &[0.0; 5]);
+        let clear = Paired::of("x", &[1.0; 5], &[0.0; 5]);
         assert!((clear.p_value - 2.0 / 32.0).abs() < 0.01 && clear.difference == 100.0, "{clear:?}");
         assert_eq!((clear.first_better, clear.second_better), (5, 0));
-        let equal = Paired::of(&[0.5, 0.2], &[0.2, 0.5]);
+        let equal = Paired::of("x", &[0.5, 0.2], &[0.2, 0.5]);
         assert!(equal.p_value > 0.99 && equal.difference.abs() < 1e-9);
-        assert_eq!(Paired::of(&[0.3; 9], &[0.3; 9]).p_value, 1.0);
+        assert_eq!(Paired::of("x", &[0.3; 9], &[0.3; 9]).p_value, 1.0);
     }
 }

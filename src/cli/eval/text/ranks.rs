@@ -1,6 +1,7 @@
 //! Lists with what is relevant in them.
 
 use super::Measure;
+use super::examples::Example;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
@@ -40,7 +41,7 @@ pub struct Texts {
     gains: f64,
 }
 
-/// Grades of the texts: a list of one for each, or of the numbers of those that are relevant where `by_number`.
+/// Grades of so many texts, by the numbers of those that are relevant, or by number and grade.
 fn grades(wanted: &Value, texts: usize) -> Result<Vec<f64>> {
     let wrong = "it must be a list of the relevant texts' numbers from 0 on, or an object of number and grade";
     let mut grades = vec![0.0; texts];
@@ -61,6 +62,7 @@ fn grades(wanted: &Value, texts: usize) -> Result<Vec<f64>> {
             }
         }
     }
+    ensure!(grades.iter().any(|grade| *grade > 0.0), "no text is relevant; leave such a row out");
     Ok(grades)
 }
 
@@ -70,26 +72,27 @@ fn gain(grades: impl Iterator<Item = f64>) -> f64 {
 }
 
 impl Measure for Texts {
-    fn take(&mut self, wanted: &Value, answer: Option<&Map<String, Value>>) -> Result<f64> {
+    fn take(&mut self, row: &Example, answer: Option<&Map<String, Value>>) -> Result<f64> {
         let ranks = answer.and_then(|answer| answer.get("ranks")).and_then(Value::as_array);
         let order: Vec<usize> =
             ranks.into_iter().flatten().filter_map(|ranked| Some(ranked.get("index")?.as_u64()? as usize)).collect();
         if answer.is_none() {
             return Ok(self.first.take(None));
         }
-        let mut ideal = grades(wanted, order.len())?;
+        let texts = row.event.get("texts").and_then(Value::as_array).map_or(order.len(), Vec::len);
+        let mut ideal = grades(&row.wanted, texts)?;
         let said: Vec<f64> = order.iter().map(|text| ideal.get(*text).copied().unwrap_or(0.0)).collect();
         self.first.take(said.iter().position(|grade| *grade > 0.0).map(|place| place + 1));
         ideal.sort_by(|a, b| b.total_cmp(a));
         let best = gain(ideal.into_iter());
-        let worth = if best > 0.0 { gain(said.into_iter()) / best } else { 0.0 };
+        let worth = gain(said.into_iter()) / best;
         self.gains += worth;
         Ok(worth)
     }
 
     fn figures(&self) -> Vec<(String, f64)> {
         let ndcg = 100.0 * self.gains / self.first.places.len().max(1) as f64;
-        std::iter::once(("NDCG@10".to_owned(), ndcg)).chain(self.first.figures("recall", &[1])).collect()
+        std::iter::once(("NDCG@10".to_owned(), ndcg)).chain(self.first.figures("hits", &[1])).collect()
     }
 }
 
@@ -100,14 +103,14 @@ pub struct Replies {
 }
 
 impl Measure for Replies {
-    fn take(&mut self, wanted: &Value, answer: Option<&Map<String, Value>>) -> Result<f64> {
+    fn take(&mut self, row: &Example, answer: Option<&Map<String, Value>>) -> Result<f64> {
         let wrong = "it must be a reply's id or text, or a list of them";
         let one = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let wanted: Vec<String> = match wanted {
+        let wanted: Vec<String> = match &row.wanted {
             Value::Array(all) => all.iter().map(|of| one(of).context(wrong)).collect::<Result<_>>()?,
             of => vec![one(of).context(wrong)?],
         };
@@ -120,7 +123,7 @@ impl Measure for Replies {
     }
 
     fn figures(&self) -> Vec<(String, f64)> {
-        self.first.figures("recall", &[1, 3])
+        self.first.figures("hits", &[1, 3])
     }
 }
 
@@ -135,17 +138,34 @@ mod tests {
         let ranks =
             |order: &[usize]| json!({ "ranks": order.iter().map(|i| json!({ "index": i, "score": 0.0 })).collect::<Vec<_>>() });
         let mut texts = Texts::default();
-        assert_eq!(texts.take(&json!([2]), ranks(&[2, 0, 1]).as_object()).unwrap(), 1.0);
-        let second = texts.take(&json!([1]), ranks(&[2, 1, 0]).as_object()).unwrap();
+        assert_eq!(texts.take(&Example::wanting(json!([2])), ranks(&[2, 0, 1]).as_object()).unwrap(), 1.0);
+        let second = texts.take(&Example::wanting(json!([1])), ranks(&[2, 1, 0]).as_object()).unwrap();
         assert!((second - 1.0 / 3f64.log2()).abs() < 1e-12);
-        let graded = texts.take(&json!({ "0": 3, "1": 1 }), ranks(&[1, 2, 0]).as_object()).unwrap();
+        let graded = texts.take(&Example::wanting(json!({ "0": 3, "1": 1 })), ranks(&[1, 2, 0]).as_object()).unwrap();
         assert!((graded - (1.0 + 7.0 / 2.0) / (7.0 + 1.0 / 3f64.log2())).abs() < 1e-12);
         let figures = texts.figures();
         assert_eq!(figures[0].0, "NDCG@10");
         assert!((figures[0].1 - 100.0 * (1.0 + second + graded) / 3.0).abs() < 1e-9);
         assert!((figures[1].1 - 100.0 * 2.5 / 3.0).abs() < 1e-9);
-        assert!(texts.take(&json!([3]), ranks(&[2, 1, 0]).as_object()).unwrap_err().to_string().contains("no text 3"));
-        assert!(texts.take(&json!("x"), ranks(&[0]).as_object()).is_err());
+        assert!(
+            texts
+                .take(&Example::wanting(json!([3])), ranks(&[2, 1, 0]).as_object())
+                .unwrap_err()
+                .to_string()
+                .contains("no text 3")
+        );
+        // A list that was cut still is held against all texts of the row.
+        let five = Example { event: json!({ "texts": ["a", "b", "c", "d", "e"] }), ..Example::wanting(json!([2, 4])) };
+        let cut = Texts::default().take(&five, ranks(&[4]).as_object()).unwrap();
+        assert!((cut - 1.0 / (1.0 + 1.0 / 3f64.log2())).abs() < 1e-12);
+        assert!(
+            texts
+                .take(&Example::wanting(json!([])), ranks(&[0]).as_object())
+                .unwrap_err()
+                .to_string()
+                .contains("leave such a row out")
+        );
+        assert!(texts.take(&Example::wanting(json!("x")), ranks(&[0]).as_object()).is_err());
     }
 
     #[test]
@@ -154,10 +174,10 @@ mod tests {
         let mut replies = Replies::default();
         let worth: Vec<f64> = [json!("A!"), json!(7), json!(["x", "B!"]), json!("c")]
             .iter()
-            .map(|wanted| replies.take(wanted, said.as_object()).unwrap())
+            .map(|wanted| replies.take(&Example::wanting(wanted.clone()), said.as_object()).unwrap())
             .collect();
         assert_eq!(worth, [1.0, 0.5, 0.5, 0.0]);
-        assert_eq!(replies.figures(), [("MRR".into(), 50.0), ("recall@1".into(), 25.0), ("recall@3".into(), 75.0)]);
-        assert!(replies.take(&json!({}), None).is_err());
+        assert_eq!(replies.figures(), [("MRR".into(), 50.0), ("hits@1".into(), 25.0), ("hits@3".into(), 75.0)]);
+        assert!(replies.take(&Example::wanting(json!({})), None).is_err());
     }
 }

@@ -1,8 +1,11 @@
 //! ROUGE (Lin 2004): what summaries have in common with those that people wrote. F1 of words (1), of pairs of words (2), and of the
-//! longest words in the same order (L). Words are runs of letters and digits, in lower case; of Chinese and Japanese each sign is one.
+//! longest words in the same order (L). Words are runs of letters and digits, in lower case, not stemmed; of Chinese and Japanese each sign is one.
+//! For ASCII that is what rouge_score counts, which takes any other letter for a blank.
 
 use super::Measure;
+use super::examples::Example;
 use super::words::{common, grams, references};
+use crate::train::measure::f1;
 use anyhow::Result;
 use serde_json::{Map, Value};
 
@@ -30,10 +33,6 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-fn f1(common: usize, said: usize, wanted: usize) -> f64 {
-    if common == 0 { 0.0 } else { 2.0 * common as f64 / (said + wanted) as f64 }
-}
-
 /// The length of the longest list that is in both, with gaps.
 fn longest(a: &[String], b: &[String]) -> usize {
     let mut row = vec![0; b.len() + 1];
@@ -57,9 +56,9 @@ fn scores(said: &[String], wanted: &[String]) -> [f64; 3] {
 }
 
 impl Measure for Rouge {
-    fn take(&mut self, wanted: &Value, answer: Option<&Map<String, Value>>) -> Result<f64> {
+    fn take(&mut self, row: &Example, answer: Option<&Map<String, Value>>) -> Result<f64> {
         let said = words(answer.and_then(|answer| answer.get("summary_text")).and_then(Value::as_str).unwrap_or_default());
-        let all = references(wanted)?.into_iter().map(|text| scores(&said, &words(text)));
+        let all = references(&row.wanted)?.into_iter().map(|text| scores(&said, &words(text)));
         let best = all.reduce(|a, b| std::array::from_fn(|i| a[i].max(b[i]))).unwrap_or_default();
         self.rows += 1;
         self.sums.iter_mut().zip(best).for_each(|(sum, score)| *sum += score);
@@ -82,14 +81,16 @@ mod tests {
     fn summaries_are_compared_as_the_field_does() {
         let mut rouge = Rouge::default();
         let said = json!({ "summary_text": "On the mat the cat-sat was 3" });
-        let worth = rouge.take(&json!("The cat sat, on the mat 3.5"), said.as_object()).unwrap();
+        let worth = rouge.take(&Example::wanting(json!("The cat sat, on the mat 3.5")), said.as_object()).unwrap();
         assert_eq!(worth, 0.5);
         let expected = [("ROUGE-1", 87.5), ("ROUGE-2", 57.142_857_142_857_14), ("ROUGE-L", 50.0)];
         assert!(rouge.figures().iter().zip(expected).all(|((name, of), (is, want))| name == is && (of - want).abs() < 1e-9));
         // Of several the best; a refused row is worth nothing.
-        assert_eq!(rouge.take(&json!(["x", "ON the mat the cat sat WAS 3"]), said.as_object()).unwrap(), 1.0);
-        assert_eq!(rouge.take(&json!("x"), None).unwrap(), 0.0);
-        assert!(rouge.take(&json!([]), None).is_err() && rouge.take(&json!(1), None).is_err());
+        assert_eq!(rouge.take(&Example::wanting(json!(["x", "ON the mat the cat sat WAS 3"])), said.as_object()).unwrap(), 1.0);
+        assert_eq!(rouge.take(&Example::wanting(json!("x")), None).unwrap(), 0.0);
+        assert!(
+            rouge.take(&Example::wanting(json!([])), None).is_err() && rouge.take(&Example::wanting(json!(1)), None).is_err()
+        );
     }
 
     #[test]
