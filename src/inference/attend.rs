@@ -47,8 +47,12 @@ pub fn softmax_rows(scores: &mut [f32], width: usize) {
     scores.chunks_exact_mut(width).for_each(softmax);
 }
 
+/// Rows whose scores are worked out together where each row sees all.
+const TOGETHER: usize = 128;
+
 /// Self-attention of a text of `len` rows for one head, in which a row sees those at most `half` away; all where that is `None`.
-/// Written at `at` with a stride of `stride`. Local scores are worked out block by block, so that a long text costs no square.
+/// Written at `at` with a stride of `stride`. Scores are worked out block by block, so that memory grows with a text's length and not
+/// with its square. Where a text is cut depends on the text alone.
 pub fn attend(
     [query, key, value]: [Rows<'_>; 3],
     (len, size, half): (usize, usize, Option<usize>),
@@ -56,8 +60,8 @@ pub fn attend(
     (at, stride): (usize, usize),
     scores: &mut Vec<f32>,
 ) {
-    let block = half.map_or(len, |half| (2 * half).max(32));
-    for first in (0..len).step_by(block.max(1)) {
+    let block = half.map_or(TOGETHER, |half| (2 * half).max(32));
+    for first in (0..len).step_by(block) {
         let rows = first..(first + block).min(len);
         let seen = half.map_or(0..len, |half| rows.start.saturating_sub(half)..(rows.end + half).min(len));
         let shape = (rows.len(), seen.len(), size);
@@ -82,6 +86,25 @@ fn soften(scores: &mut [f32], row: usize, seen: &Range<usize>, half: Option<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Would catch: scores of a long text that are held all at once, a row that is mixed with the values of another block.
+    #[test]
+    fn a_long_text_costs_no_square() {
+        let size = 4;
+        for len in [1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER + 5] {
+            let x: Vec<f32> = (0..len * size).map(|i| ((i * 53 % 97) as f32 - 48.0) / 24.0).collect();
+            let rows = Rows::new(&x, 0, size);
+            let (mut out, mut scores) = (vec![0.0; x.len()], Vec::new());
+            attend([rows; 3], (len, size, None), &mut out, (0, size), &mut scores);
+            assert!(scores.capacity() <= TOGETHER * len, "{len}: {}", scores.capacity());
+            let (mut expected, mut whole) = (vec![0.0; x.len()], Vec::new());
+            products(rows, rows, (len, len, size), &mut whole);
+            softmax_rows(&mut whole, len);
+            mix(&whole, rows, (len, len, size), &mut expected, (0, size));
+            let worst = out.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "{len}: {worst}");
+        }
+    }
 
     /// Would catch: a window cut at the border of a block, or one that is open on one side.
     #[test]

@@ -128,6 +128,32 @@ fn marian_agrees_with_transformers() {
     agrees("marian_two", "v5");
 }
 
+/// `renormalize_logits` with beams: what transformers writes with it and without it, which is never the same here.
+#[test]
+fn what_is_left_by_the_rules_is_a_distribution_again() {
+    #[derive(serde::Deserialize)]
+    struct Both {
+        folder: String,
+        source: usize,
+        options: Value,
+        ids: Vec<u32>,
+        without: Vec<u32>,
+    }
+    let cases: Vec<Both> = serde_json::from_slice(&std::fs::read(fixture("renormalized.json")).unwrap()).unwrap();
+    for name in ["t5", "bart"] {
+        let (folder, Written { sources, .. }) = (folder(name, "v5"), written(name));
+        let network = open(folder.path()).unwrap();
+        let of_folder: Vec<&Both> = cases.iter().filter(|case| case.folder == name).collect();
+        assert!(of_folder.len() > 3, "{name}");
+        for case in of_folder {
+            let plain = options(folder.path(), &case.options);
+            let again = GenerateOptions { renormalize: true, ..plain.clone() };
+            let write = |options: &GenerateOptions| network.generate(&sources[case.source], options).unwrap();
+            assert_eq!((write(&again), write(&plain)), (case.ids.clone(), case.without.clone()), "{name} {}", case.options);
+        }
+    }
+}
+
 /// Would catch: a product that rounds by how many rows it has.
 #[test]
 fn a_source_has_the_same_bits_in_any_company() {

@@ -46,17 +46,19 @@ pub fn open(path: &Path, settings: &Settings, kind: Kind) -> Result<Tokenizer, I
 }
 
 /// A model alone, without special tokens and frame, and whether it falls back to bytes: pieces that are never made from text are not found
-/// in one. For families whose ids are not those of the model.
+/// in one. For families whose ids are not those of the model. A unigram model leaves the fall to its caller, who knows what was cut as a
+/// token that is no piece: the tokenizers library would find the names of bytes in texts.
 pub fn bare(path: &Path, settings: &Settings, kind: Kind) -> Result<(Tokenizer, bool), InferenceError> {
     let model = Model::read(&read(path)?).map_err(|e| malformed(path, e))?;
-    let made = |kind: Type| matches!(kind, Type::Normal | Type::UserDefined | Type::Byte);
+    let falls = model.byte_fallback && model.algorithm == Algorithm::Bpe;
+    let made = |kind: Type| matches!(kind, Type::Normal | Type::UserDefined) || (kind == Type::Byte && falls);
     let piece = |(at, piece): (usize, &model::Piece)| match made(piece.kind) {
         true => (piece.text.clone(), f64::from(piece.score)),
         // No text has the sign of number 0.
         false => (format!("\0{at}"), 0.0),
     };
     let pieces = model.pieces.iter().enumerate().map(piece).collect();
-    let mut tokenizer = cutting(path, &model, pieces, (model.unk_id, model.byte_fallback))?;
+    let mut tokenizer = cutting(path, &model, pieces, (model.unk_id, falls))?;
     rules::apply(path, &mut tokenizer, &model.charsmap, settings, kind)?;
     Ok((tokenizer, model.byte_fallback))
 }

@@ -109,6 +109,11 @@ fn normalisers(
     }
     match kind {
         Kind::Albert | Kind::XlNet | Kind::DebertaV2 => steps.push(runs(" ")?),
+        // SentencePiece itself takes blanks alone from the end, the fast tokenisers all white space.
+        Kind::Marian => {
+            let blanks = step(json!({"type": "Replace", "pattern": {"Regex": " +$"}, "content": ""}))?;
+            steps.extend([blanks, runs(BLANK)?]);
+        }
         _ => steps.extend([strip(false)?, runs(BLANK)?]),
     }
     Ok(steps)
