@@ -27,7 +27,8 @@ pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, labels: &[String
         ("classifier.bias", TensorView::new(Dtype::F32, vec![labels.len()], &bias)?),
         ("classifier.weight", TensorView::new(Dtype::F32, vec![labels.len(), width], &weight)?),
     ];
-    let metadata = [("format".to_owned(), "pt".to_owned()), ("backbone".to_owned(), backbone.sha256.clone())].into();
+    // One entry alone: several would stand in another order each time, and the digest with them.
+    let metadata = [("backbone".to_owned(), backbone.sha256.clone())].into();
     let file = safetensors::serialize(views, Some(metadata))?;
     std::fs::write(folder.join("model.safetensors"), &file)?;
     let named = |(i, label): (usize, &String)| (i.to_string(), json!(label));
@@ -41,4 +42,20 @@ pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, labels: &[String
     });
     std::fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
     Ok((file.len(), Sha256::digest(&file).iter().map(|b| format!("{b:02x}")).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a digest that changes though nothing of the head has.
+    #[test]
+    fn the_same_head_has_the_same_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = Backbone { folder: "body".into(), sha256: "0".repeat(64) };
+        let head = Linear { weight: vec![0.5; 4], bias: vec![0.0; 2] };
+        let written = || write(folder.path(), &backbone, &head, &["a".into(), "b".into()]).unwrap();
+        let first = written();
+        assert!((0..32).all(|_| written() == first));
+    }
 }
