@@ -22,7 +22,7 @@ pub struct Dialogue {
     pub bytes: usize,
     /// A session ends when nobody has written for longer than this; the next message begins a new one. Default 1d.
     pub gap: Span,
-    /// A message whose time lies further than this after its record's own timestamp is rejected. Default 1d.
+    /// A message whose time lies further than this after its record's own timestamp is rejected; at most `gap`, else it would end a session that goes on. Default 5m.
     pub max_ahead: Span,
 }
 
@@ -37,7 +37,7 @@ impl Default for Dialogue {
             messages: 20,
             bytes: 4_096,
             gap: Span::days(1),
-            max_ahead: Span::days(1),
+            max_ahead: Span::minutes(5),
         }
     }
 }
@@ -55,6 +55,9 @@ impl Dialogue {
         }
         if !(64..=1 << 16).contains(&self.bytes) {
             say(format!("bytes = {}: write 64 to 65,536", self.bytes));
+        }
+        if self.max_ahead.ms() > self.gap.ms() {
+            say("max_ahead is longer than gap: one message ahead of time would end a session; write less".to_owned());
         }
         let lists = [("customers", &self.customers), ("agents", &self.agents), ("ignored", &self.ignored)];
         for (place, (list, roles)) in lists.iter().enumerate() {

@@ -215,7 +215,7 @@ fn optional<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str) -> Result<Opt
 }
 
 /// Mean pooling, unless `1_Pooling/config.json` says otherwise.
-fn pooling(folder: &Path) -> Result<Pooling, InferenceError> {
+pub fn pooling(folder: &Path) -> Result<Pooling, InferenceError> {
     #[derive(Deserialize)]
     #[serde(default)]
     struct File {

@@ -31,7 +31,7 @@ mod tokenizer;
 pub mod weights;
 mod words;
 
-pub use backbone::Backbones;
+pub use backbone::{Backbones, Pooling, pooling};
 pub use checkpoint::Problem;
 pub use described::Described;
 pub use encoder::{Answer, Encoder, Head, Options, Together, best, scores};

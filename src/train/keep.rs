@@ -100,7 +100,7 @@ impl Keep {
         let progress: Progress = serde_json::from_str(text).with_context(said)?;
         ensure!(
             progress.fingerprint == self.fingerprint,
-            "the run that is kept in {} has other options, other data or another base model. Give those, or remove that folder",
+            "the run that is kept in {} has other options, other data, another base model or another teacher. Give those, or remove that folder",
             self.folder.display()
         );
         let (mut weights, mut best) = (BTreeMap::new(), BTreeMap::new());

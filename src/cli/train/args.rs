@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
   millrace train --new layers=1,hidden=96 --tokenizer bpe:8000 --train reviews.tsv --out my-small --epochs 5 --lr 1e-3
   millrace train --from MINILM --train places.conll --out my-tagger --epochs 5
   millrace train --from TINY --teacher my-sentiment --train train.tsv --unlabelled messages.txt --out my-fast --epochs 5
-  millrace train --recipe setfit --from MINILM --train few.csv --dev test.csv --out my-topics --pairs 2000
+  millrace train --recipe setfit --from MINILM --train few.csv --dev dev.csv --out my-topics --pairs 2000
 
 Files, each also .gz:
   one label        .tsv or .csv with a header, or .jsonl: {\"text\": \"...\", \"label\": \"a\"}
@@ -84,10 +84,10 @@ pub struct Args {
     #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub dropout: Option<f32>,
     /// Share of tokens that each pass takes for unknown ones. Default 0
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
+    #[arg(long, help_heading = "Training of weights (full)")]
     pub word_dropout: Option<f32>,
     /// Keep the first N layers of the base model
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
+    #[arg(long, help_heading = "Training of weights (full)")]
     pub layers: Option<usize>,
     /// Train the last N layers and the head alone; the others stay as they are
     #[arg(long, help_heading = "Training of weights (full, setfit)")]
@@ -117,13 +117,13 @@ pub struct Args {
     #[arg(long, help_heading = "Training of weights (full, setfit)")]
     pub keep_seconds: Option<u64>,
     /// Drop tokens of non-Latin scripts and unused ones that neither file needs
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
+    #[arg(long, help_heading = "Training of weights (full)")]
     pub prune_vocabulary: bool,
     /// Further texts (.tsv, .csv, .jsonl or lines) on which to count changed tokenisation
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
+    #[arg(long, help_heading = "Training of weights (full)")]
     pub prove_on: Vec<PathBuf>,
     /// Store matrices as int8, as `models quantize` does, unless that costs more than half a point on dev
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
+    #[arg(long, help_heading = "Training of weights (full)")]
     pub int8: bool,
 
     /// Folder of a model whose answers are learnt too: its labels must be those of the file

@@ -22,9 +22,14 @@ use args::Recipe;
 use std::path::{Path, PathBuf};
 
 pub fn run(args: &Args) -> Result<()> {
-    let same = |from: &PathBuf| from.canonicalize().ok() == args.out.canonicalize().ok();
-    if args.out.exists() && args.from.as_ref().is_some_and(same) {
-        return Err(Usage("--out is the folder of the encoder itself; name another".into()).into());
+    let written = [args.out.clone(), args.out.join(setfit::BODY)];
+    let own = |from: &PathBuf| {
+        let from = from.canonicalize();
+        from.is_ok() && written.iter().any(|out| out.canonicalize().ok() == from.as_ref().ok().cloned())
+    };
+    if let Some(folder) = [&args.from, &args.teacher].into_iter().flatten().find(|folder| own(folder)) {
+        let folder = folder.display();
+        return Err(Usage(format!("--out would be written over {folder}, which is read; name another")).into());
     }
     if let Some(option) = args.stray() {
         return Err(Usage(format!("--{option} means nothing to this recipe; leave it out")).into());

@@ -6,7 +6,7 @@ use super::go::{go, keep};
 use super::load::ids;
 use super::rows::Data;
 use super::{Report, frozen, name};
-use crate::inference::{Encoder, Options};
+use crate::inference::{Encoder, Options, Pooling, pooling};
 use crate::train::batches::{Example, Target};
 use crate::train::checkpoint::Folder;
 use crate::train::contrast::Contrast;
@@ -28,12 +28,17 @@ const MEASURED: usize = 500;
 /// Tokens of a text, where nobody says how many.
 const TOKENS: usize = 128;
 /// The tuned encoder's folder within the model's, so that the two stay together.
-const BODY: &str = "body";
+pub const BODY: &str = "body";
 
 pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let (from, plan) = (args.base()?, plan(args));
     let data = Data::read(args, &mut report)?;
     let base = Folder::read(from)?;
+    ensure!(
+        pooling(from)? == Pooling::Mean,
+        "{} embeds a text by its first token; setfit tunes the mean of all. Use --recipe probe, or full",
+        from.display()
+    );
     let positions =
         base.config["max_position_embeddings"].as_u64().context("config.json has no max_position_embeddings")? as usize;
     let most = args.max_tokens.unwrap_or(TOKENS.min(positions));

@@ -11,7 +11,7 @@ pub struct Addresses {
 
 /// The addresses of a text, and the text without them.
 pub fn take(text: &str) -> (Addresses, String) {
-    let letters: Vec<char> = text.chars().collect();
+    let letters = with_dots(text);
     let (mut found, mut rest, mut at) = (Addresses::default(), String::with_capacity(text.len()), 0);
     while at < letters.len() {
         // Text of other scripts may stand beside an address without a blank, so that first the usual letters are looked at alone.
@@ -29,7 +29,7 @@ pub fn take(text: &str) -> (Addresses, String) {
         let word = word.trim_matches(|letter: char| !letter.is_alphanumeric() && letter != '/');
         if word.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty()) {
             found.mails.insert(word.to_owned());
-        } else if foreign || word.contains("://") || word.starts_with("www.") || dotted(taken, |_, _| true) {
+        } else if foreign || word.contains("://") || word.starts_with("www.") || dotted(taken, |_, _| true) || numbered(word) {
             found.links.insert(word.to_owned());
         } else {
             rest.extend(taken);
@@ -38,6 +38,25 @@ pub fn take(text: &str) -> (Addresses, String) {
         rest.push(' ');
     }
     (found, rest)
+}
+
+/// The letters of a text. Other scripts' full stops between letters of ASCII are dots, as browsers read them.
+fn with_dots(text: &str) -> Vec<char> {
+    let letters: Vec<char> = text.chars().collect();
+    let ascii = |place: Option<usize>| place.and_then(|place| letters.get(place)).is_some_and(char::is_ascii_alphanumeric);
+    let one = |(place, letter): (usize, &char)| match letter {
+        '。' | '．' | '｡' if ascii(place.checked_sub(1)) && ascii(Some(place + 1)) => '.',
+        other => *other,
+    };
+    letters.iter().enumerate().map(one).collect()
+}
+
+/// Whether a host is four numbers, or numbers with dots before a path or a port.
+fn numbered(word: &str) -> bool {
+    let host = word.split(['/', ':']).next().unwrap_or_default();
+    let parts: Vec<&str> = host.split('.').collect();
+    let digits = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    digits && (parts.len() == 4 || (parts.len() > 1 && word.len() > host.len() && word[host.len()..].starts_with('/')))
 }
 
 /// What may stand in an address beside letters and digits.

@@ -30,13 +30,6 @@ pub struct Message {
 }
 
 impl Message {
-    /// What the models read.
-    pub(super) fn query(&self) -> &str {
-        self.query.as_ref().map_or(&self.text, |(query, _)| query)
-    }
-}
-
-impl Message {
     /// The same with a value for a placeholder.
     pub fn with(mut self, placeholder: impl Into<String>, value: impl Into<String>) -> Self {
         self.values.insert(placeholder.into(), value.into());

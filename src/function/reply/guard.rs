@@ -1,8 +1,10 @@
-//! What a rewriting may not add: figures, periods, amounts, links, addresses and holes to fill. It compares what can be written in one
-//! way only, and knows nothing of meaning: a promise in plain words passes.
+//! What a rewriting may not add: figures, periods, amounts, links, addresses, holes to fill, words that promise, and signs that are not
+//! what they look like. It compares what is written and knows nothing of meaning: a promise in other words passes. Numbers as words, units
+//! and words that promise are known in English and Chinese; in other languages figures and addresses alone are compared.
 
 use super::addresses::{Addresses, take};
-use std::collections::BTreeSet;
+use super::signs;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Words between a number and its unit at most, itself included: `five further working days`.
 const REACH: usize = 3;
@@ -55,13 +57,61 @@ const NUMBERS: &[(&str, &str)] = &[
     ("十", "10"),
     ("百", "100"),
     ("千", "1000"),
+    ("万", "10000"),
+    ("亿", "100000000"),
+    ("零", "0"),
+    ("半", "half"),
+    ("billion", "1000000000"),
+    ("trillion", "1000000000000"),
+    ("lakh", "100000"),
+    ("crore", "10000000"),
 ];
+
+/// Letters that multiply the number before them.
+const MULTIPLIERS: [&str; 5] = ["k", "m", "mn", "bn", "grand"];
+
+/// Words that promise a time or money, and must stand in the approved reply.
+const PROMISES: &[&str] = &[
+    "today",
+    "tonight",
+    "tomorrow",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "immediately",
+    "free",
+    "gratis",
+    "complimentary",
+    "refund",
+    "refunded",
+    "compensate",
+    "compensation",
+    "discount",
+    "credit",
+    "credited",
+    "guarantee",
+    "guaranteed",
+    "liable",
+    "liability",
+];
+
+/// The same in Chinese, whose words stand without blanks.
+const SAID: &[&str] = &["今天", "明天", "后天", "立即", "马上", "免费", "退款", "赔", "折扣", "优惠", "保证"];
+
+/// Behind these `a` is a number: `in a week`.
+const BEFORE_ONE: [&str; 8] = ["in", "within", "after", "for", "per", "every", "about", "than"];
 
 /// One, where a unit follows.
 const ONES: [&str; 6] = ["a", "an", "one", "next", "same", "一"];
 
 /// Units of time and money, and shares; of words without their plural.
 const UNITS: &[(&str, &str)] = &[
+    ("second", "second"),
+    ("sec", "second"),
     ("minute", "minute"),
     ("min", "minute"),
     ("hour", "hour"),
@@ -71,6 +121,10 @@ const UNITS: &[(&str, &str)] = &[
     ("week", "week"),
     ("month", "month"),
     ("year", "year"),
+    ("night", "night"),
+    ("fortnight", "fortnight"),
+    ("quarter", "quarter"),
+    ("weekend", "weekend"),
     ("秒", "second"),
     ("钟", "minute"),
     ("时", "hour"),
@@ -81,6 +135,11 @@ const UNITS: &[(&str, &str)] = &[
     ("年", "year"),
     ("$", "dollar"),
     ("dollar", "dollar"),
+    ("buck", "dollar"),
+    ("franc", "franc"),
+    ("chf", "franc"),
+    ("yen", "yen"),
+    ("jpy", "yen"),
     ("usd", "dollar"),
     ("cent", "cent"),
     ("€", "euro"),
@@ -106,22 +165,27 @@ const UNITS: &[(&str, &str)] = &[
 ];
 
 /// Signs that make a hole, such as `[your name]`.
-const HOLES: [char; 6] = ['[', ']', '{', '}', '<', '>'];
+const HOLES: [char; 9] = ['[', ']', '{', '}', '<', '>', '［', '］', '_'];
 
-/// Why a rewriting is not shown: `new_link`, `new_address`, `new_amount`, `new_number`, `new_placeholder`. Links, e-mail addresses and amounts
-/// (a number with a unit of money or time, a share) must stand in the approved reply; other numbers may also be the customer's.
-pub fn added(rewritten: &str, approved: &str, message: &str) -> Option<&'static str> {
-    let [new, known, asked] = [rewritten, approved, message].map(Figures::of);
-    let hole = HOLES.iter().any(|sign| rewritten.contains(*sign) && !approved.contains(*sign));
-    let number = |number: &String| known.numbers.contains(number) || asked.numbers.contains(number);
+/// Why a rewriting is not shown: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`, `new_promise`, `new_placeholder`. All of it must
+/// stand in the approved reply: what the customer wrote must not become a promise. A number that should be repeated stands in a placeholder
+/// of the reply, and so is approved.
+pub fn added(rewritten: &str, approved: &str) -> Option<&'static str> {
+    if signs::strange(rewritten, approved) {
+        return Some("new_sign");
+    }
+    let [new, known] = [rewritten, approved].map(Figures::of);
+    let hole = HOLES.iter().any(|sign| rewritten.matches(*sign).count() > approved.matches(*sign).count());
     if !new.addresses.links.is_subset(&known.addresses.links) {
         Some("new_link")
     } else if !new.addresses.mails.is_subset(&known.addresses.mails) {
         Some("new_address")
     } else if !new.amounts.is_subset(&known.amounts) {
         Some("new_amount")
-    } else if !new.numbers.iter().all(number) {
+    } else if new.numbers.iter().any(|(number, count)| known.numbers.get(number).is_none_or(|had| had < count)) {
         Some("new_number")
+    } else if !new.promises.is_subset(&known.promises) {
+        Some("new_promise")
     } else {
         hole.then_some("new_placeholder")
     }
@@ -131,9 +195,11 @@ pub fn added(rewritten: &str, approved: &str, message: &str) -> Option<&'static 
 #[derive(Debug, Default)]
 struct Figures {
     addresses: Addresses,
-    numbers: BTreeSet<String>,
+    /// Runs of numbers that follow each other, such as `3 100` for three hundred, with how often they stand there.
+    numbers: BTreeMap<String, usize>,
     /// Number and unit.
     amounts: BTreeSet<(String, &'static str)>,
+    promises: BTreeSet<&'static str>,
 }
 
 impl Figures {
@@ -141,21 +207,55 @@ impl Figures {
         let (addresses, rest) = take(text);
         let words = words(&rest);
         let mut figures = Self { addresses, ..Self::default() };
-        figures.numbers = words.iter().filter_map(|word| number(word)).collect();
+        figures.promises.extend(PROMISES.iter().copied().filter(|known| words.iter().any(|word| word == known)));
+        figures.promises.extend(SAID.iter().copied().filter(|known| rest.contains(known)));
+        let runs = runs(&words);
+        let mut counted = BTreeSet::new();
+        for run in runs.iter().flatten() {
+            if counted.insert(run.0) {
+                *figures.numbers.entry(run.1.clone()).or_default() += 1;
+            }
+        }
         for (place, word) in words.iter().enumerate() {
             let Some(unit) = unit(word) else { continue };
-            let quantity = |word: &String| number(word).or_else(|| ONES.contains(&word.as_str()).then(|| "1".to_owned()));
-            // Money may stand before its number.
-            let after = words.get(place + 1).and_then(|word| number(word)).filter(|_| !is_time(unit));
-            let before = || words[place.saturating_sub(REACH)..place].iter().rev().find_map(quantity);
-            figures.amounts.extend(after.or_else(before).map(|quantity| (quantity, unit)));
+            let run = |place: usize| runs.get(place)?.as_ref().map(|(_, run)| run.clone());
+            let one = |place: usize| match words[place].as_str() {
+                "a" | "an" => place > 0 && BEFORE_ONE.contains(&words[place - 1].as_str()),
+                word => ONES.contains(&word),
+            };
+            let quantity = |place: usize| run(place).or_else(|| one(place).then(|| "1".to_owned()));
+            // Money may stand before its number, and a sign of it behind.
+            let after = run(place + 1).filter(|_| !is_time(unit));
+            let before = (place.saturating_sub(REACH)..place).rev().find_map(quantity);
+            figures.amounts.extend(after.into_iter().chain(before).map(|quantity| (quantity, unit)));
         }
         figures
     }
 }
 
+/// Of each word that is a number, where its run begins and what all of the run says.
+fn runs(words: &[String]) -> Vec<Option<(usize, String)>> {
+    let mut found: Vec<Option<(usize, String)>> = vec![None; words.len()];
+    let mut place = 0;
+    while place < words.len() {
+        let Some(first) = number(&words[place]) else {
+            place += 1;
+            continue;
+        };
+        let (start, mut run) = (place, vec![first]);
+        place += 1;
+        while let Some(word) = words.get(place) {
+            let Some(next) = number(word).or_else(|| MULTIPLIERS.contains(&word.as_str()).then(|| word.clone())) else { break };
+            run.push(next);
+            place += 1;
+        }
+        found[start..place].fill(Some((start, run.join(" "))));
+    }
+    found
+}
+
 fn is_time(unit: &str) -> bool {
-    ["second", "minute", "hour", "day", "week", "month", "year"].contains(&unit)
+    ["second", "minute", "hour", "day", "week", "month", "year", "night", "fortnight", "quarter", "weekend"].contains(&unit)
 }
 
 fn unit(word: &str) -> Option<&'static str> {
@@ -228,7 +328,20 @@ mod tests {
         for (rewritten, reason) in [
             ("We give you 20 back.", "new_number"),
             ("We give you twenty back.", "new_number"),
-            ("We give you ２０ back.", "new_number"),
+            ("We give you ２０ back.", "new_sign"),
+            ("We give you $1,000.50k back.", "new_amount"),
+            ("We give you $1,000.50 billion back.", "new_amount"),
+            ("It takes 5 5 working days.", "new_amount"),
+            ("It takes five hundred working days.", "new_amount"),
+            ("Your order 4711, 4711.", "new_number"),
+            ("我们会在3天内退还3万元。", "new_amount"),
+            ("It is there within five\u{200b}5 days.", "new_sign"),
+            ("It is there within five working dаys.", "new_sign"),
+            ("See shop.example。evil", "new_link"),
+            ("It comes tomorrow.", "new_promise"),
+            ("It is for free.", "new_promise"),
+            ("It is there within five seconds.", "new_amount"),
+            ("See 1.2.3.4/login", "new_link"),
             ("Order 47111 is on its way.", "new_number"),
             ("It costs $4711.", "new_amount"),
             ("It costs 4711 euros.", "new_amount"),
@@ -249,43 +362,55 @@ mod tests {
             ("See www.shop.example", "new_link"),
             ("See (evil.example) please", "new_link"),
             ("请看evil.example吧", "new_link"),
-            ("See магазин.рф now", "new_link"),
+            ("See магазин.рф now", "new_sign"),
             ("Write to me@shop.example", "new_address"),
             ("Write to xhelp@shop.example", "new_address"),
             ("Best regards, [Your Name]", "new_placeholder"),
             ("Dear {name}", "new_placeholder"),
         ] {
-            assert_eq!(added(rewritten, APPROVED, "where is 3 my order?"), Some(reason), "{rewritten}");
+            assert_eq!(added(rewritten, APPROVED), Some(reason), "{rewritten}");
         }
     }
 
-    /// Would catch: a rewriting that says the same and is dropped, a number of the customer's that may not be said again, one that may
-    /// though it is a promise.
+    /// Would catch: a rewriting that says the same and is dropped, a word of the customer's that becomes a promise.
     #[test]
     fn what_was_approved_may_be_said_in_other_words() {
         for rewritten in [
             APPROVED,
-            "Hello Ann! Your 1000.50 dollars (order 4711) will be there in 5 business days; see https://shop.example/help.",
+            "Hello Ann! Your refund of 1000.50 dollars (order 4711) will be there in 5 business days; see https://shop.example/help.",
             "You can write to HELP@shop.example, or look at (https://shop.example/help).",
-            "One of us looks at it. This one is for you, e.g. today.",
+            "One of us looks at it. This one is for you, Ann’s own – have a great day! 😊",
+            "Have a nice day, and a good weekend.",
             "我们会在三天内回复。",
             "",
         ] {
-            assert_eq!(added(rewritten, APPROVED, ""), None, "{rewritten}");
+            assert_eq!(added(rewritten, APPROVED), None, "{rewritten}");
         }
-        assert_eq!(added("Order 815 and 1,5 of it.", "We look.", "what about 815 and 1.5?"), None);
-        assert_eq!(added("You get 500 dollars.", "We look.", "say that I get 500 dollars"), Some("new_amount"));
-        assert_eq!(added("See evil.example", "We look.", "say: see evil.example"), Some("new_link"));
-        assert_eq!(added("It is [so]", "It is [so].", ""), None);
+        for (rewritten, reason) in [
+            ("Order 815.", "new_number"),
+            ("You get 500 dollars.", "new_amount"),
+            ("You get 500 bucks.", "new_amount"),
+            ("See evil.example", "new_link"),
+            ("It takes 2 to 5 days.", "new_amount"),
+        ] {
+            assert_eq!(added(rewritten, "We look."), Some(reason), "{rewritten}");
+        }
+        assert_eq!(added("It takes 2 to 5 days.", "It takes 5 days."), Some("new_number"));
+        assert_eq!((added("It is [so]", "It is [so]."), added("[a] [b]", "[a]")), (None, Some("new_placeholder")));
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_panics_and_each_adds_nothing_to_itself(one: String, other in "[0-9.,:$€% a-z@/\\[五天]{0,40}") {
             for text in [&one, &other] {
-                proptest::prop_assert_eq!(added(text, text, ""), None);
+                proptest::prop_assert_eq!(added(text, text), None);
             }
-            added(&one, &other, "");
+            // What cannot be seen, or looks like something else, is never let through.
+            for sign in ["\u{200b}", "\u{2060}", "\u{202e}", "а", "５"] {
+                proptest::prop_assume!(!other.contains(sign));
+                proptest::prop_assert_eq!(added(&format!("{other}{sign}"), &other), Some("new_sign"));
+            }
+            added(&one, &other);
         }
     }
 }

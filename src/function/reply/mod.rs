@@ -24,6 +24,7 @@ mod options;
 mod past;
 mod read;
 mod rewriter;
+mod signs;
 mod slots;
 mod suggested;
 
@@ -103,8 +104,9 @@ impl Reply {
         Ok(Self { encoder, options, bank, heads, rewriter })
     }
 
-    fn suggestions(&self, message: &Message, seen: Together) -> Suggestions {
+    fn suggestions(&self, message: &Message, seen: Together, context: Option<Answer>) -> Suggestions {
         let Together { embedding, scores } = seen;
+        let vectors: Vec<&[f32]> = [Some(&embedding), context.as_ref()].into_iter().flatten().map(|of| &of.values[..]).collect();
         let (intent, sentiment) = self.heads.labels(&scores);
         let worth = |reply: &Known, cosine: f32| match &intent {
             Some(intent) if reply.intent.as_deref() == Some(intent.name.as_str()) => {
@@ -118,7 +120,8 @@ impl Reply {
         };
         let (mut fit, mut known, mut candidates, mut texts) = (0, 0, Vec::new(), Vec::new());
         for reply in &self.bank.replies {
-            let cosine = reply.examples().map(|example| cosine(&embedding.values, example)).fold(f32::NEG_INFINITY, f32::max);
+            let cosines = reply.examples().flat_map(|example| vectors.iter().map(move |vector| cosine(vector, example)));
+            let cosine = cosines.fold(f32::NEG_INFINITY, f32::max);
             if cosine < self.options.min_score {
                 continue;
             }
@@ -229,20 +232,34 @@ impl Task for Reply {
 
     fn cost(&self, ask: &Message) -> usize {
         let rewritten = |rewriter: &Arc<Rewriter>| self.options.rewrite_top * rewriter.cost(&ask.text, self.bank.longest);
-        tokens(ask.query()).min(self.encoder.max_tokens()) + self.rewriter.as_ref().map_or(0, rewritten)
+        let read = |text: &str| tokens(text).min(self.encoder.max_tokens());
+        read(&ask.text) + ask.query.as_ref().map_or(0, |(text, _)| read(text)) + self.rewriter.as_ref().map_or(0, rewritten)
     }
 
     async fn answer(&self, asks: Vec<Message>) -> Result<Vec<Result<Suggestions, Rejection>>, CallError> {
         let heads = self.heads.all();
-        let clean = |ask: &Message| {
-            let own = harmless(self.encoder.tokenizer(), ask.query().to_owned(), None);
+        let clean = |text: &str| {
+            let own = harmless(self.encoder.tokenizer(), text.to_owned(), None);
             heads.iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
         };
-        let seen = self.encoder.answer_heads(&heads, asks.iter().map(clean).collect()).await.map_err(call_error)?;
-        if seen.len() != asks.len() {
+        // Intent and sentiment are the message's own; replies may also fit it with what came before.
+        let seen =
+            self.encoder.answer_heads(&heads, asks.iter().map(|ask| clean(&ask.text)).collect()).await.map_err(call_error)?;
+        let short: Vec<String> = asks.iter().filter_map(|ask| ask.query.as_ref()).map(|(text, _)| clean(text)).collect();
+        let count = short.len();
+        let within = match count {
+            0 => Vec::new(),
+            _ => self.encoder.answer_heads(&[], short).await.map_err(call_error)?,
+        };
+        if seen.len() != asks.len() || within.len() != count {
             return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
         }
-        let mut all: Vec<Suggestions> = asks.iter().zip(seen).map(|(ask, seen)| self.suggestions(ask, seen)).collect();
+        let mut within = within.into_iter();
+        let told = |(ask, seen): (&Message, Together)| {
+            let context = ask.query.as_ref().and_then(|_| within.next());
+            self.suggestions(ask, seen, context.map(|context| context.embedding))
+        };
+        let mut all: Vec<Suggestions> = asks.iter().zip(seen).map(told).collect();
         if let Some(rewriter) = &self.rewriter {
             self.rewrite(rewriter, &asks, &mut all).await?;
         }

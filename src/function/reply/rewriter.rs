@@ -28,7 +28,8 @@ pub enum Rewriting {
     /// In other words.
     Text(String),
     /// Why it was dropped: `empty`; `cut_off`, it did not come to its end; `too_long`, the model has no room for message and reply;
-    /// `refused`; or what it adds to the approved reply: `new_link`, `new_address`, `new_amount`, `new_number`, `new_placeholder`.
+    /// `refused`; `failed`, the model did; or what it adds to the approved reply: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`,
+    /// `new_promise`, `new_placeholder`.
     Dropped(&'static str),
 }
 
@@ -99,7 +100,12 @@ impl Rewriter {
         let mut asked = input(number, &Value::from(text));
         asked.event.id = if number == 0 { ask.id.clone() } else { format!("{}/{number}", ask.id).into() };
         asked.event.event_time_ms = ask.time_ms;
-        let fields = match self.generate.answer(&asked, None).await? {
+        let outcome = match self.generate.answer(&asked, None).await {
+            // The approved reply stands, whatever becomes of its rewriting.
+            Err(CallError::Poison(_)) => return Ok(dropped("failed")),
+            other => other?,
+        };
+        let fields = match outcome {
             Outcome::Emit(predictions) => predictions.into_iter().next().map(|prediction| prediction.fields).unwrap_or_default(),
             Outcome::Reject(Rejection { code: "text_too_long", .. }) => return Ok(dropped("too_long")),
             Outcome::Reject(_) | Outcome::Skip(_) => return Ok(dropped("refused")),
@@ -108,7 +114,7 @@ impl Rewriter {
         let said = fields.get("generated_text").and_then(Value::as_str).unwrap_or_default();
         let text = match fields.get("finish_reason").and_then(Value::as_str) {
             Some("length") => Rewriting::Dropped("cut_off"),
-            _ => judged(said, approved, &message),
+            _ => judged(said, approved),
         };
         Ok(Rewritten { text, prompt_tokens: count("prompt_tokens"), generated_tokens: count("generated_tokens") })
     }
@@ -119,11 +125,11 @@ fn dropped(why: &'static str) -> Rewritten {
 }
 
 /// The rewriting without quotation marks around it, if it adds nothing.
-fn judged(said: &str, approved: &str, message: &str) -> Rewriting {
+fn judged(said: &str, approved: &str) -> Rewriting {
     let said = said.trim();
     let bare = said.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inside| !inside.contains('"'));
     let text = bare.unwrap_or(said).trim();
-    match guard::added(text, approved, message) {
+    match guard::added(text, approved) {
         _ if text.is_empty() => Rewriting::Dropped("empty"),
         Some(why) => Rewriting::Dropped(why),
         None => Rewriting::Text(text.to_owned()),
@@ -143,7 +149,7 @@ mod tests {
     /// Would catch: a rewriting that is shown although it adds something, one that is shown with its quotation marks, an empty one.
     #[test]
     fn rewritings_are_judged() {
-        let judged = |said: &str| judged(said, "It takes 5 days.", "since 3 weeks!");
+        let judged = |said: &str| judged(said, "It takes 5 days.");
         assert_eq!(judged(" \"It will take 5 days.\"\n"), Rewriting::Text("It will take 5 days.".into()));
         assert_eq!(judged("\"It\" takes \"5\" days"), Rewriting::Text("\"It\" takes \"5\" days".into()));
         assert_eq!(judged("It takes 2 days."), Rewriting::Dropped("new_amount"));

@@ -128,7 +128,9 @@ impl Place<'_> {
         if !low.is_finite() || !high.is_finite() {
             return Err(format!("yarn with the base {theta}, {fast} and {slow} turns gives bounds that are no numbers"));
         }
-        if object.switch("truncate", true)? {
+        // transformers takes `null` for false.
+        let truncate = !(object.has("truncate") && object.get("truncate").is_none()) && object.switch("truncate", true)?;
+        if truncate {
             (low, high) = (low.floor(), high.ceil());
         } else if self.nested {
             return Err(object.wrong("truncate", "transformers does not read it in settings by type of layer"));
@@ -148,7 +150,12 @@ impl Place<'_> {
         let ratio = self.top.size("max_position_embeddings")? as f64 / original as f64;
         let given = object.optional_positive("attention_factor")?;
         let factor = match object.measure("factor")? {
-            Some(factor) if given.is_none() && !self.new && factor != ratio && ratio != 1.0 => {
+            Some(factor)
+                if given.is_none()
+                    && !self.new
+                    && factor != ratio
+                    && (ratio != 1.0 || self.top.has("original_max_position_embeddings")) =>
+            {
                 let cause = format!(
                     "versions of transformers differ in whether it or {ratio}, the ratio of the lengths, holds; name the attention_factor"
                 );

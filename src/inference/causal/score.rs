@@ -32,7 +32,8 @@ pub(super) fn answer(lane: &mut Lane, job: Score) -> Result<(), Score> {
     }
     let limit = lane.model.limit();
     let mut scored = vec![Vec::new(); job.continuations.len()];
-    for long in [false, true] {
+    // Long texts first: they remember nothing of a short beginning, and the blocks that the short ones then keep are counted.
+    for long in [true, false] {
         // Tokens that are computed; the last of a continuation is only looked up.
         let ours = |c: &&Vec<u32>| limit.is_long(job.prefix.len() + c.len() - 1) == long;
         let group =
@@ -93,8 +94,9 @@ fn scores(
         }
     }
     let all = scores.iter().map(Vec::len).eq(job.continuations.iter().map(|c| c.len()));
-    match all && scores.iter().flatten().all(|score| score.is_finite()) {
-        true => Ok(scores),
+    match scores.iter().flatten().all(|score| score.is_finite()) {
+        true if all => Ok(scores),
+        true => Err(InferenceError::Poison("the cache has no room for a continuation".to_owned())),
         false => Err(InferenceError::Poison("a log-probability is not a finite number".to_owned())),
     }
 }

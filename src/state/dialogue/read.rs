@@ -113,7 +113,7 @@ impl Reader {
         if !TIMES_MS.contains(&event.event_time_ms) {
             return Err(Rejection::new("time_out_of_range", "the event time is not within 1970 to 2100").at("time"));
         }
-        let (ahead_ms, bound_ms) = (event.event_time_ms - event.raw.timestamp_ms, self.config.max_ahead.ms());
+        let (ahead_ms, bound_ms) = (event.event_time_ms.saturating_sub(event.raw.timestamp_ms), self.config.max_ahead.ms());
         if event.raw.timestamp_ms >= 0 && ahead_ms > bound_ms {
             let (ahead, bound) = (ahead_ms / 1000, bound_ms / 1000);
             let detail = format!("the event time is {ahead} s after the record's own, max_ahead allows {bound}");

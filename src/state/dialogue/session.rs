@@ -141,7 +141,8 @@ impl Session {
             match &message.said {
                 Said::Customer(text) if room > 0 => {
                     let told = end(text, room);
-                    room = if told.len() < text.len() { 0 } else { room - told.len() };
+                    // Each text takes some bytes beside its letters.
+                    room = if told.len() < text.len() { 0 } else { room.saturating_sub(told.len() + 32) };
                     earlier.push(told);
                 }
                 Said::Customer(_) => break,

@@ -161,7 +161,7 @@ impl Reader {
         if !TIMES_MS.contains(&event.event_time_ms) {
             return Err(Rejection::new("time_out_of_range", "the event time is not within 1970 to 2100").at("time"));
         }
-        let ahead_ms = event.event_time_ms - event.raw.timestamp_ms;
+        let ahead_ms = event.event_time_ms.saturating_sub(event.raw.timestamp_ms);
         if event.raw.timestamp_ms >= 0 && ahead_ms > self.max_ahead_ms {
             let detail = format!(
                 "the event time is {} s after the record's own, max_ahead allows {}",

@@ -146,10 +146,11 @@ impl Network {
 pub(super) fn supported(spec: &Spec) -> Result<()> {
     let alike = |rotary: &Rotary| rotary.attention_factor() == 1.0 && rotary.limit().is_none();
     let rotary = matches!(&spec.positions, Positions::Rotary(settings) if settings.len() == 1 && settings.iter().all(alike));
+    ensure!(rotary, "networks with scaled rotary positions, or with several kinds of them, run here and are not trained");
     let layers = spec.layers.iter().all(|layer| layer.window.is_none() && layer.divisor == 1);
     let plain = (spec.norm, spec.activation, spec.gated) == (NormKind::Rms, Activation::Silu, true);
     ensure!(
-        spec.family == Family::Llama && rotary && layers && plain && spec.biases == Biases::default(),
+        spec.family == Family::Llama && layers && plain && spec.biases == Biases::default(),
         "networks of Llama's layout without biases are trained here (SmolLM2, TinyLlama, what `train generate` itself writes); \
          this one is {:?} with {:?}",
         spec.family,
