@@ -13,12 +13,21 @@ fn fixture(name: &str) -> PathBuf {
 fn each_row_of_an_encoder_is_told() {
     let told = bench(&fixture("functions/one")).unwrap();
     let lines: Vec<&str> = told.lines().collect();
-    assert!(lines[0].contains("bert, 64 texts") && lines.len() == 7, "{told}");
-    let rows = ["all on", "equal texts", "as they come", "one text a pass", "cache of answers", "candle, sorted"];
+    assert!(lines[0].contains("bert, 64 texts") && lines.len() == 9, "{told}");
+    let rows = [
+        "all on",
+        "equal texts",
+        "as they come",
+        "one text a pass",
+        "cache of answers",
+        "labels  ",
+        "labels, last layer for all",
+        "candle, sorted",
+    ];
     for (line, row) in lines[1..].iter().zip(rows) {
         assert!(line.contains(row) && line.contains(" ms ") && line.contains(" x ("), "{line}");
     }
-    assert!(lines[1].contains("1.00 x (1.00 to 1.00)  weights 0.") && lines[6].contains("weights"), "{told}");
+    assert!(lines[1].contains("1.00 x (1.00 to 1.00)  weights 0.") && lines[8].contains("weights"), "{told}");
 }
 
 #[test]
