@@ -97,7 +97,7 @@ pub fn all() -> Vec<Target> {
         all.push(target(format!("encoder-{}", last(&folder)), Kind::Encoder, files));
     }
     for folder in folders("encoders2") {
-        for head in ["sequence", "tokens", "spans", "mask"] {
+        for head in ["sequence", "tokens", "spans", "mask", "beams"] {
             let config = folder.join(format!("{head}.v5.json"));
             if config.is_file() {
                 let config = std::fs::read(config).unwrap();
@@ -119,7 +119,8 @@ pub fn all() -> Vec<Target> {
         let files = ["config.json", "model.safetensors"].map(|name| (name.to_owned(), folder.join(name)));
         all.push(target(format!("causal-{}", last(&folder)), Kind::Causal, files));
     }
-    for folder in folders("seq2seq") {
+    // Folders without weights are of tokenisers alone.
+    for folder in folders("seq2seq").filter(|folder| folder.join("model.safetensors").is_file()) {
         let config = ["v5.json", "v4.json"].map(|name| folder.join(name)).into_iter().find(|path| path.is_file()).unwrap();
         let files = [
             ("config.json".to_owned(), config),
