@@ -31,10 +31,13 @@ pub fn database_url(config: &Config) -> Result<&SecretString, Usage> {
     config.postgres.url.as_ref().ok_or_else(|| Usage("no database is named: set `url` under [postgres], or DATABASE_URL".into()))
 }
 
+/// Milliseconds that a command waits for a connection at least: it is run once, and need not give up where a worker would try again.
+const CONNECT_MS: u64 = 15_000;
+
 /// Connects to the database; statements may run for `statement_timeout_ms`, whatever the config says.
 pub async fn store(config: &Config, statement_timeout_ms: u64) -> anyhow::Result<PostgresStore> {
-    let settings =
-        PostgresSettings { max_connections: 2, statement_timeout_ms, acquire_timeout_ms: config.postgres.acquire_timeout_ms };
+    let acquire_timeout_ms = config.postgres.acquire_timeout_ms.max(CONNECT_MS);
+    let settings = PostgresSettings { max_connections: 2, statement_timeout_ms, acquire_timeout_ms };
     Ok(PostgresStore::connect(database_url(config)?.expose_secret(), &settings).await?)
 }
 
