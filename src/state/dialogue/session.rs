@@ -36,7 +36,7 @@ pub struct Message {
     pub said: Said,
 }
 
-/// See the [module](self). The default is a conversation of which nothing is known.
+/// What is remembered of a conversation. The default is one of which nothing is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Session {
     /// By time; equal times in the order of the log. Not empty once a message was taken.
