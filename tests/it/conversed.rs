@@ -1,7 +1,7 @@
 //! Replies within conversations on real neighbours: whoever dies, every suggestion and every state is that of one pass over the log.
 
 use crate::support::command::Ended;
-use crate::support::stage::{Plan, SOON, Stage};
+use crate::support::stage::{Plan, Stage};
 use millrace::config::Config;
 use millrace::event::{Decoder, Position, RawEvent};
 use millrace::function::{Function, Input, Outcome, reply};
@@ -12,7 +12,6 @@ use millrace::state::dialogue::DialogueFold;
 use millrace::state::in_memory::InMemory;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::{Value, json};
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -100,16 +99,7 @@ impl World {
 
     /// Sends so many thousandths of each log.
     fn send(&self, part: Range<usize>) {
-        let producer = self.stage.producer();
-        for log in &self.logs {
-            for raw in &log[log.len() * part.start / 1_000..log.len() * part.end / 1_000] {
-                let mut record = BaseRecord::<[u8], [u8]>::to(&self.stage.name).partition(raw.position.partition);
-                record = record.timestamp(raw.timestamp_ms).key(raw.key.as_deref().unwrap());
-                record.payload = raw.payload.as_deref();
-                producer.send(record).map_err(|(error, _)| error).unwrap();
-            }
-        }
-        producer.flush(SOON).unwrap();
+        self.stage.send_part(&self.logs, part);
     }
 
     fn events(&self, part: usize) -> i64 {

@@ -5,11 +5,10 @@ mod behaviour;
 
 use crate::support::one_pass::OnePass;
 use crate::support::one_pass::compare::Compared;
-use crate::support::stage::{Plan, SOON, Stage};
+use crate::support::stage::{Plan, Stage};
 use behaviour::logs;
 use millrace::config::Config;
 use millrace::event::RawEvent;
-use rdkafka::producer::{BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -96,16 +95,7 @@ impl World {
 
     /// Sends so many thousandths of each log.
     fn send(&self, part: Range<usize>) {
-        let producer = self.stage.producer();
-        for log in &self.logs {
-            for raw in &log[log.len() * part.start / 1_000..log.len() * part.end / 1_000] {
-                let mut record = BaseRecord::<[u8], [u8]>::to(&self.stage.name).partition(raw.position.partition);
-                record = record.timestamp(raw.timestamp_ms).key(raw.key.as_deref().unwrap());
-                record.payload = raw.payload.as_deref();
-                producer.send(record).map_err(|(error, _)| error).unwrap();
-            }
-        }
-        producer.flush(SOON).unwrap();
+        self.stage.send_part(&self.logs, part);
     }
 
     /// Events in so many thousandths of the logs, of both pipelines.

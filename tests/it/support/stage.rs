@@ -2,11 +2,13 @@
 
 pub use super::worker::Worker;
 use super::{Seen, brokers, create_topic_at, database_at, postgres, read_committed_at, unique};
+use millrace::event::RawEvent;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -175,6 +177,20 @@ impl Stage {
         let producer = self.producer();
         for n in from..to {
             self.send_one(&producer, n);
+        }
+        producer.flush(SOON).unwrap();
+    }
+
+    /// So many thousandths of each partition's log, as they stand there.
+    pub fn send_part(&self, logs: &[Vec<RawEvent>], part: Range<usize>) {
+        let producer = self.producer();
+        for log in logs {
+            for raw in &log[log.len() * part.start / 1_000..log.len() * part.end / 1_000] {
+                let mut record = BaseRecord::<[u8], [u8]>::to(&self.name).partition(raw.position.partition);
+                record = record.timestamp(raw.timestamp_ms).key(raw.key.as_deref().unwrap());
+                record.payload = raw.payload.as_deref();
+                producer.send(record).map_err(|(error, _)| error).unwrap();
+            }
         }
         producer.flush(SOON).unwrap();
     }
