@@ -1,6 +1,6 @@
 //! Whether a folder has all files of a model. Nothing but names is looked at; whether they can be used is for who reads them.
 
-use super::wanted::{CONFIG, INDEX, WEIGHTS, has_tokenizer, is_pickle, parts};
+use super::wanted::{CONFIG, INDEX, WEIGHTS, has_tokenizer, is_pickle, parts_here};
 use std::path::Path;
 
 /// What was found at a place.
@@ -41,7 +41,7 @@ pub fn look(folder: &Path) -> State {
                 None => missing(WEIGHTS),
             };
         }
-        let named = std::fs::read(folder.join(INDEX)).map_err(|cause| cause.to_string()).and_then(|index| parts(&index));
+        let named = std::fs::read(folder.join(INDEX)).map_err(|cause| cause.to_string()).and_then(|index| parts_here(&index));
         match named {
             Err(cause) => return State::Incomplete(cause),
             Ok(parts) => {

@@ -76,19 +76,32 @@ pub fn wanted(repo: &Repo, there: &BTreeSet<String>) -> Result<Vec<&'static str>
     Ok([CONFIG].into_iter().chain(beside).chain([weights]).collect())
 }
 
-/// The files that an index names. Names that lead out of the folder are refused.
+/// The files that an index names, all in the model's folder: what can be fetched with it. Other names are refused.
 pub fn parts(index: &[u8]) -> Result<BTreeSet<String>, String> {
+    named(index, plain)
+}
+
+/// The same for a folder that is here: it may share files with one beside it, `../NAME/FILE`.
+pub fn parts_here(index: &[u8]) -> Result<BTreeSet<String>, String> {
+    named(index, |name| match name.strip_prefix("../").and_then(|beside| beside.split_once('/')) {
+        Some((folder, file)) => !folder.is_empty() && !folder.starts_with('.') && plain(file),
+        None => plain(name),
+    })
+}
+
+fn plain(name: &str) -> bool {
+    let sign = |sign: char| sign.is_ascii_alphanumeric() || "-_.".contains(sign);
+    name.chars().all(sign) && !name.starts_with('.') && name.ends_with(".safetensors")
+}
+
+fn named(index: &[u8], allowed: impl Fn(&str) -> bool) -> Result<BTreeSet<String>, String> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
     let index: Index = serde_json::from_slice(index).map_err(|cause| format!("{INDEX}: {cause}"))?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
-    let plain = |name: &String| {
-        let sign = |sign: char| sign.is_ascii_alphanumeric() || "-_.".contains(sign);
-        name.chars().all(sign) && !name.starts_with('.') && name.ends_with(".safetensors")
-    };
-    match names.iter().find(|name| !plain(name)) {
+    match names.iter().find(|name| !allowed(name)) {
         Some(odd) => Err(format!("{INDEX} names {odd:?}, which is no file of safetensors beside it")),
         None if names.is_empty() => Err(format!("{INDEX} names no file")),
         None => Ok(names),

@@ -38,10 +38,12 @@ impl Digest {
     }
 }
 
-/// One weights file of a folder.
+/// One weights file of a model.
 struct File {
     path: PathBuf,
     bytes: Vec<u8>,
+    /// Whether all that is in it belongs to the model; else what the index says.
+    own: bool,
 }
 
 /// The bytes of a folder's weights files, whose digest is known.
@@ -66,7 +68,7 @@ impl Weights {
             _ => {
                 let bytes = read(&path)?;
                 let digest = Digest::of(&bytes);
-                Self { path: path.clone(), files: vec![File { path, bytes }], index: None, digest }
+                Self { path: path.clone(), files: vec![File { path, bytes, own: true }], index: None, digest }
             }
         };
         match expected {
@@ -76,34 +78,6 @@ impl Weights {
             }
             _ => Ok(weights),
         }
-    }
-
-    fn parts(folder: &Path, path: PathBuf) -> Result<Self, InferenceError> {
-        #[derive(serde::Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, String>,
-        }
-        let malformed = |cause: String| InferenceError::Malformed { path: path.clone(), cause };
-        let index: Index = serde_json::from_slice(&read(&path)?).map_err(|e| malformed(e.to_string()))?;
-        let names: BTreeSet<&String> = index.weight_map.values().collect();
-        if names.is_empty() {
-            return Err(malformed("its weight_map names no file".to_owned()));
-        }
-        let (mut files, mut list) = (Vec::with_capacity(names.len()), String::new());
-        for name in &names {
-            // A name that leads out of the folder would read what is not part of the model.
-            if Path::new(name).components().count() != 1 || Path::new(name).file_name().is_none_or(|file| file != name.as_str()) {
-                return Err(malformed(format!("it names the file `{name}`, which does not lie in the folder itself")));
-            }
-            let path = folder.join(name);
-            let bytes = read(&path)?;
-            // Writing to a String cannot fail.
-            _ = writeln!(list, "{name} {}", Digest::of(&bytes).0);
-            files.push(File { path, bytes });
-        }
-        let number = |file: &String| names.iter().position(|name| *name == file).unwrap_or_default();
-        let index = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), number(file))).collect();
-        Ok(Self { digest: Digest::of(list.as_bytes()), path, files, index: Some(index) })
     }
 
     pub fn digest(&self) -> &Digest {
@@ -122,9 +96,9 @@ impl Weights {
         Ok(None)
     }
 
-    /// Bytes of all files.
+    /// Bytes of the files in the folder itself.
     pub fn bytes(&self) -> usize {
-        self.files.iter().map(|file| file.bytes.len()).sum()
+        self.files.iter().filter(|file| file.own).map(|file| file.bytes.len()).sum()
     }
 
     /// The tensors of all files.
@@ -134,7 +108,8 @@ impl Weights {
         for (number, file) in self.files.iter().enumerate() {
             let malformed = |cause: String| InferenceError::Malformed { path: file.path.clone(), cause };
             let tensors = SafeTensors::deserialize(&file.bytes).map_err(|e| malformed(damage(&e)))?;
-            for name in tensors.names() {
+            let named = |name: &str| self.index.as_ref().is_some_and(|index| index.get(name) == Some(&number));
+            for name in tensors.names().into_iter().filter(|name| file.own || named(name)) {
                 if places.insert(name.to_owned(), number).is_some() {
                     return Err(malformed(format!("it has a tensor `{name}`, which another file of the model has too")));
                 }
@@ -239,6 +214,7 @@ impl Tensors<'_> {
     }
 }
 
+mod parts;
 mod stored;
 #[cfg(test)]
 mod tests;

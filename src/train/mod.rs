@@ -33,6 +33,7 @@ pub mod probe;
 pub mod quantise;
 pub mod questions;
 mod shards;
+pub mod share;
 pub mod shrink;
 pub mod split;
 pub mod squad;

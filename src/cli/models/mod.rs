@@ -6,6 +6,7 @@ mod folder;
 mod import;
 mod list;
 mod quantize;
+mod share;
 
 use crate::lifecycle::Exit;
 use anyhow::Context;
@@ -37,6 +38,8 @@ enum Command {
     Import(import::Import),
     /// Write a smaller copy of a language model, and compare the two.
     Quantize(quantize::Args),
+    /// Store once what two model folders have in common.
+    Share(share::Args),
 }
 
 pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
@@ -48,6 +51,7 @@ pub fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
         Command::Check(args) => tokio::task::block_in_place(|| check::run(args)),
         Command::Import(args) => tokio::task::block_in_place(|| import::run(args)),
         Command::Quantize(args) => tokio::task::block_in_place(|| quantize::run(&args)),
+        Command::Share(args) => tokio::task::block_in_place(|| share::run(&args)),
     }
 }
 

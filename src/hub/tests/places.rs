@@ -143,4 +143,20 @@ fn a_folder_is_whole_or_says_what_it_lacks() {
     assert!(look(&folder).to_string().contains("pytorch_model.bin can run code"));
     std::fs::write(folder.join("model.safetensors.index.json"), r#"{"weight_map": {"a": "m-1.safetensors"}}"#).unwrap();
     assert_eq!(look(&folder).to_string(), "incomplete, m-1.safetensors is missing");
+    let with = |name: &str| {
+        std::fs::write(folder.join("model.safetensors.index.json"), format!(r#"{{"weight_map": {{"a": "{name}"}}}}"#)).unwrap();
+        look(&folder)
+    };
+    assert_eq!(with("../base/model.safetensors").to_string(), "incomplete, ../base/model.safetensors is missing");
+    model(&root.path().join("base"));
+    assert_eq!(with("../base/model.safetensors"), State::Found, "a model may share tensors with one beside it");
+    for odd in [
+        "../../m/model.safetensors",
+        "/tmp/model.safetensors",
+        "base/model.safetensors",
+        "..//model.safetensors",
+        "../.git/a.safetensors",
+    ] {
+        assert!(with(odd).to_string().contains("no file of safetensors"), "{odd}");
+    }
 }

@@ -114,6 +114,39 @@ fn an_index_that_lies_is_refused() {
     assert!(said(twice.path()).contains("another file of the model has too"));
 }
 
+/// Two models with a tensor in common, which lies in the folder of one of them.
+#[test]
+fn a_tensor_may_lie_in_the_folder_of_another_model() {
+    let (a, b) = parts();
+    let both = file(&format!("{{{},{}}}", tensor("a", 0, 8), tensor("b", 8, 12)), 12);
+    let root = tempfile::tempdir().unwrap();
+    let (base, own) = (root.path().join("base"), root.path().join("own"));
+    std::fs::create_dir_all(&base).unwrap();
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(base.join("model.safetensors"), &both).unwrap();
+    std::fs::write(own.join("own.safetensors"), &b).unwrap();
+    let there = "../base/model.safetensors";
+    let with = |metadata: serde_json::Value| {
+        let index = json!({"metadata": metadata, "weight_map": {"a": there, "b": "own.safetensors"}});
+        std::fs::write(own.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    };
+    with(json!({"sha256": {there: Digest::of(&both).as_str()}}));
+    let weights = Weights::open(&own, None).unwrap();
+    assert_eq!(weights.bytes(), b.len());
+    let tensors = weights.tensors().unwrap();
+    assert_eq!((tensors.f32("a", &[2]).unwrap().len(), tensors.f32("b", &[1]).unwrap().len()), (2, 1));
+    assert_eq!(tensors.unread(), [""; 0], "the base's own `b` is none of this model's");
+    // Would catch: another base in its place, which fits in shape and gives other answers.
+    with(json!({}));
+    assert!(said(&own).contains("without its sha256 under metadata.sha256"));
+    with(json!({"sha256": {there: Digest::of(&a).as_str()}}));
+    assert!(
+        matches!(Weights::open(&own, None), Err(InferenceError::WrongDigest { path, .. }) if path.ends_with("base/model.safetensors"))
+    );
+    std::fs::remove_file(base.join("model.safetensors")).unwrap();
+    assert!(said(&own).contains("base/model.safetensors"));
+}
+
 /// Would catch: a scale that has a scale of its own, and so on for every name of the file.
 #[test]
 fn a_scale_of_another_kind_is_refused() {
