@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients lint bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-exports lint bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -22,6 +22,10 @@ test-clients: ## the clients of OpenAI and Hugging Face, a validator of OpenAPI 
 	deploy/local/setup.sh >/dev/null
 	cargo test --locked --test it --no-run
 	deploy/local/with.sh tests/clients/run.sh $${CARGO_TARGET_DIR:-target}/debug/millrace
+
+test-exports: ## folders that training writes, loaded by transformers (MILLRACE_TORCH_PYTHON: a Python with torch and transformers; some 6 GB, so CI does not)
+	cargo build --locked
+	$${MILLRACE_TORCH_PYTHON:-python3} tests/exports/check.py $${CARGO_TARGET_DIR:-target}/debug/millrace
 
 lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny is installed
 	cargo fmt --check
