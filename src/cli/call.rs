@@ -75,7 +75,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<(
         return answer(&*function, &mut *sitting, 0, vec![Ok(input)]).await;
     }
     let slice = function.spec().limits.slice;
-    let (mut lines, mut first) = (std::io::stdin().lock().lines(), 0);
+    let (mut lines, mut first) = (lines(std::io::stdin().lock()), 0);
     loop {
         let mut inputs = Vec::new();
         for line in lines.by_ref().take(slice) {
@@ -89,6 +89,21 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<(
         answer(&*function, &mut *sitting, first, inputs).await?;
         first += count;
     }
+}
+
+/// Lines without their ends, and without the mark that some programs put before a text in UTF-8.
+fn lines(from: impl BufRead) -> impl Iterator<Item = std::io::Result<Vec<u8>>> {
+    from.split(b'\n').enumerate().map(|(number, line)| {
+        line.map(|mut line| {
+            if line.ends_with(b"\r") {
+                line.pop();
+            }
+            if number == 0 && line.starts_with(b"\xef\xbb\xbf") {
+                line.drain(..3);
+            }
+            line
+        })
+    })
 }
 
 /// Writes a line for each input, in order.

@@ -126,6 +126,17 @@ pub struct Fields {
     pub text: Option<String>,
 }
 
+/// Functions whose text comes out of the decoder; the others read their fields themselves.
+pub const OF_ONE_TEXT: [&str; 2] = ["sentiment", "embed"];
+
+impl Pipeline {
+    /// The paths that the decoder reads: those of `fields`, and `text` for functions of one text that say nothing else.
+    pub fn paths(&self) -> Fields {
+        let usual = OF_ONE_TEXT.contains(&self.function.as_str()).then(|| "text".to_owned());
+        Fields { text: self.fields.text.clone().or(usual), ..self.fields.clone() }
+    }
+}
+
 impl Fields {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -85,6 +85,10 @@ fn what_cannot_run_is_named() {
         (SMALL.replace("copy", "sentiment"), "needs a model"),
         (format!("[models.mm]\npath = \"x\"\n{SMALL}model = \"m\"\n"), "has no [models.m]; did you mean"),
         (format!("{SMALL}output_topic = \"in\"\n"), "feed itself"),
+        (
+            SMALL.replace("copy", "embed").replace("json", "transaction") + "model = \"minilm-en\"\n",
+            "scores a text, which this kind of event has not",
+        ),
         (format!("{SMALL}max_dead_share = 2.0\n"), "no share"),
         (format!("[telemetry]\notlp_endpoint = \"collector:4318\"\n{SMALL}"), "otlp_endpoint"),
         (format!("[telemetry]\nsample_ratio = 1.5\n{SMALL}"), "sample_ratio = 1.5"),
@@ -94,6 +98,18 @@ fn what_cannot_run_is_named() {
         let found = parse(&text).unwrap().findings().join("\n");
         assert!(found.contains(part), "{part}: {found}");
     }
+}
+
+/// Would catch: a stream whose every event is a dead letter, while the same function answers over HTTP.
+#[test]
+fn a_function_of_one_text_reads_it_where_others_do() {
+    let of = |function: &str, more: &str| {
+        let config = parse(&format!("{}{more}", SMALL.replace("copy", function))).unwrap();
+        config.pipeline[0].paths().text
+    };
+    assert_eq!(of("sentiment", "model = \"m\"\n").as_deref(), Some("text"));
+    assert_eq!(of("embed", "model = \"m\"\nfields = { text = \"doc.body\" }\n").as_deref(), Some("doc.body"));
+    assert_eq!(of("copy", ""), None, "what is not read need not be there");
 }
 
 /// Would catch: a check that still refuses what OTLP needs.

@@ -1,5 +1,6 @@
 //! What a config may not say, with what to do about it.
 
+use super::pipeline::OF_ONE_TEXT;
 use super::{Config, EventKind, OWNED_PROPERTIES, Pipeline, SECRET_PROPERTIES, Security};
 use std::collections::BTreeSet;
 
@@ -137,6 +138,12 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
     }
     super::recommend::findings_of(config, pipeline).into_iter().for_each(&mut say);
     super::dialogue::findings_of(config, pipeline).into_iter().for_each(&mut say);
+    if matches!(pipeline.event, EventKind::Transaction | EventKind::Click) && OF_ONE_TEXT.contains(&pipeline.function.as_str()) {
+        say(format!(
+            "function {:?} scores a text, which this kind of event has not; use event = \"json\" with fields = {{ text = \"PATH\" }}",
+            pipeline.function
+        ));
+    }
     if pipeline.event != EventKind::Json && !pipeline.fields.is_empty() {
         say("fields is for event = \"json\" only; remove it or change the event".into());
     }

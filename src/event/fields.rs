@@ -147,10 +147,22 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, name| value.get(name))
 }
 
+/// What to do about a text that no JSON parser can hand on, to stand behind where it is; else empty.
+pub(crate) fn half_pair(cause: &serde_json::Error) -> &'static str {
+    let said = cause.to_string();
+    match said.contains("surrogate") || said.contains("unexpected end of hex escape") {
+        true => ": half of a pair of escapes, such as \\ud83d\\ude00; write both, or \\ufffd",
+        false => "",
+    }
+}
+
 /// The JSON object that a text holds.
 pub fn object(text: &str) -> Result<Value, Rejection> {
     let value: Value = serde_json::from_str(text).map_err(|cause| {
-        Rejection::new("invalid_json", format!("not JSON at line {} column {}", cause.line(), cause.column()))
+        Rejection::new(
+            "invalid_json",
+            format!("not JSON at line {} column {}{}", cause.line(), cause.column(), half_pair(&cause)),
+        )
     })?;
     if value.is_object() {
         Ok(value)
@@ -167,13 +179,22 @@ pub(crate) fn wrong(field: &str, found: &Value, expected: &str) -> Rejection {
     Rejection::new("wrong_type", format!("field `{field}` is {}, expected {expected}", name(found))).at(field)
 }
 
+/// A list of texts that is none: its first element that is no text.
+pub(crate) fn wrong_list(field: &str, found: &Value) -> Rejection {
+    let element = found.as_array().and_then(|all| all.iter().enumerate().find(|(_, one)| !one.is_string()));
+    match element {
+        Some((place, one)) => wrong(&format!("{field}.{place}"), one, "a string"),
+        None => wrong(field, found, "a list of strings"),
+    }
+}
+
 fn name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "another string",
-        Value::Array(_) => "an array",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
 }

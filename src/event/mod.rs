@@ -6,8 +6,7 @@ mod pick;
 
 pub use decode::Decoder;
 pub use fields::at;
-pub(crate) use fields::object;
-pub(crate) use fields::{missing, wrong};
+pub(crate) use fields::{half_pair, missing, object, wrong, wrong_list};
 pub use pick::pick;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::passed;
 use super::requests::{About, BadParameter, Requests};
-use super::texts::{Asked, TextOptions, call_error, rounded};
+use super::texts::{Asked, TextOptions, call_error, rounded, unknown};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
 use futures_util::future::BoxFuture;
@@ -44,16 +44,16 @@ impl Embed {
 
     /// Embeds texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
     pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(&self.options, texts.iter().map(|t| Some(*t)));
+        let mut asked = Asked::new(&self.options, &self.encoder, texts.iter().map(|t| Some(*t)));
         let answers = self.encoder.answer_blocking(Head::Embed, asked.take_texts(&self.encoder)).map_err(call_error)?;
-        asked.outcomes(answers, |answer| predict(&answer))
+        asked.outcomes(answers, |answer| predict(&answer), || Outcome::Reject(unknown()))
     }
 
     /// The same inside a Tokio runtime. `None` is an input without a text.
     pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(&self.options, texts.iter().copied());
+        let mut asked = Asked::new(&self.options, &self.encoder, texts.iter().copied());
         let answers = self.encoder.answer(Head::Embed, asked.take_texts(&self.encoder)).await.map_err(call_error)?;
-        asked.outcomes(answers, |answer| predict(&answer))
+        asked.outcomes(answers, |answer| predict(&answer), || Outcome::Reject(unknown()))
     }
 }
 

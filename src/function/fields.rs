@@ -3,7 +3,7 @@
 
 use super::Input;
 use super::options::List;
-use crate::event::{Rejection, at, missing, pick, wrong};
+use crate::event::{Rejection, at, missing, pick, wrong, wrong_list};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -132,14 +132,14 @@ impl Fields<'_> {
         let Some((place, Some(value))) = self.find(name) else { return Ok(None) };
         match serde_json::from_value::<List>(value.clone()) {
             Ok(list) => Ok(Some(list.0)),
-            Err(_) => Err(wrong(&place.path, value, "a list of strings")),
+            Err(_) => Err(wrong_list(&place.path, value)),
         }
     }
 
     /// A list of texts that must be there.
     pub fn texts(&self, name: &'static str) -> Result<Vec<String>, Rejection> {
         let Some((place, Some(value))) = self.find(name) else { return Err(missing(self.path(name))) };
-        serde_json::from_value(value.clone()).map_err(|_| wrong(&place.path, value, "a list of strings"))
+        serde_json::from_value(value.clone()).map_err(|_| wrong_list(&place.path, value))
     }
 
     /// A field as it is.
@@ -194,7 +194,16 @@ mod tests {
         assert_eq!(fields.texts("labels").unwrap(), ["x", "y, z"]);
         let one = input(0, &json!({ "doc": { "labels": [1] } }));
         let refused = moved.of(&one).unwrap().texts("labels").unwrap_err();
-        assert_eq!((refused.code, refused.field.as_deref()), ("wrong_type", Some("doc.labels")));
+        assert_eq!((refused.code, refused.field.as_deref()), ("wrong_type", Some("doc.labels.0")));
+        assert_eq!(&*refused.detail, "field `doc.labels.0` is a number, expected a string");
+        for (labels, said) in
+            [(json!("x"), "`doc.labels` is a string, expected a list of strings"), (json!(["x", null]), "`doc.labels.1` is null")]
+        {
+            let one = input(0, &json!({ "doc": { "labels": labels } }));
+            let refused = moved.of(&one).unwrap().texts("labels").unwrap_err();
+            assert!(refused.detail.contains(said), "{refused:?}");
+        }
+        let one = input(0, &json!({ "doc": { "labels": [1] } }));
         assert_eq!(moved.of(&one).unwrap().text("question").unwrap_err().code, "missing_field");
         for (field, expected) in
             [("labels.3", "doc.labels.3"), ("context", "doc.body"), ("doc.body", "doc.body"), ("question", "question")]

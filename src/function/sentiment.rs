@@ -2,7 +2,7 @@
 
 use super::passed;
 use super::requests::{About, BadParameter, Requests};
-use super::texts::{Asked, TextOptions, call_error, rounded};
+use super::texts::{Asked, TextOptions, UNKNOWN_TEXT, call_error, rounded};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::inference::{Answer, Encoder, Head, InferenceError, Options, best};
 use futures_util::future::BoxFuture;
@@ -15,7 +15,8 @@ const NAME: &str = "sentiment";
 const VERSION: u32 = 2;
 const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
 
-/// Fields: `label`, `score` (its probability), `scores` (all labels), `tokens`, `truncated`.
+/// Fields: `label`, `score` (its probability), `scores` (all labels), `tokens`, `truncated`. A text of which the model knows no token, such as
+/// one in another script, has no label and a `reason`.
 pub struct Sentiment {
     spec: Spec,
     encoder: Arc<Encoder>,
@@ -50,16 +51,16 @@ impl Sentiment {
 
     /// Scores texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
     pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(&self.options, texts.iter().map(|t| Some(*t)));
+        let mut asked = Asked::new(&self.options, &self.encoder, texts.iter().map(|t| Some(*t)));
         let answers = self.encoder.answer_blocking(Head::Classify, asked.take_texts(&self.encoder)).map_err(call_error)?;
-        asked.outcomes(answers, |answer| predict(&self.labels, &answer))
+        asked.outcomes(answers, |answer| predict(&self.labels, &answer), no_label)
     }
 
     /// The same inside a Tokio runtime. `None` is an input without a text.
     pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(&self.options, texts.iter().copied());
+        let mut asked = Asked::new(&self.options, &self.encoder, texts.iter().copied());
         let answers = self.encoder.answer(Head::Classify, asked.take_texts(&self.encoder)).await.map_err(call_error)?;
-        asked.outcomes(answers, |answer| predict(&self.labels, &answer))
+        asked.outcomes(answers, |answer| predict(&self.labels, &answer), no_label)
     }
 }
 
@@ -108,4 +109,11 @@ fn predict(labels: &[String], answer: &Answer) -> Prediction {
     fields.insert("tokens".into(), answer.tokens.into());
     fields.insert("truncated".into(), answer.truncated.into());
     Prediction { key: None, fields, label: Some(label.into()), score: Some(score) }
+}
+
+/// The answer to a text of which the model knows nothing.
+fn no_label() -> Outcome {
+    let fields = json!({ "label": null, "score": null, "scores": {}, "reason": UNKNOWN_TEXT, "tokens": 0, "truncated": false });
+    let Value::Object(fields) = fields else { return Outcome::Skip(UNKNOWN_TEXT) };
+    Outcome::Emit(vec![Prediction { key: None, fields, label: None, score: None }])
 }

@@ -98,28 +98,37 @@ fn more_pieces(text: &str, max: usize) -> bool {
 /// The inputs of a call: the texts to score, and for each input whether it has one.
 pub struct Asked {
     texts: Vec<String>,
-    refusals: Vec<Option<Rejection>>,
+    inputs: Vec<Looked>,
+}
+
+/// What was seen of an input before the model is asked.
+enum Looked {
+    Good,
+    /// The model would see unknown tokens alone: what it says would be as sure as ever, and mean nothing.
+    Strange,
+    Refused(Rejection),
 }
 
 impl Asked {
-    pub fn new<'a>(options: &TextOptions, inputs: impl Iterator<Item = Option<&'a str>>) -> Self {
-        let mut asked = Self { texts: Vec::new(), refusals: Vec::new() };
+    pub fn new<'a>(options: &TextOptions, encoder: &Encoder, inputs: impl Iterator<Item = Option<&'a str>>) -> Self {
+        let mut asked = Self { texts: Vec::new(), inputs: Vec::new() };
         for input in inputs {
-            let refusal = match input {
-                None => Some(Rejection::new("missing_field", "the event has no text to score").at("text")),
+            let looked = match input {
+                None => Looked::Refused(Rejection::new("missing_field", "the event has no text to score").at("text")),
                 Some(text) if text.trim().is_empty() => {
-                    Some(Rejection::new("empty_text", "the text is empty or only white space").at("text"))
+                    Looked::Refused(Rejection::new("empty_text", "the text is empty or only white space").at("text"))
                 }
-                Some(text) if text.contains('\0') => Some(nul().at("text")),
-                Some(text) => {
-                    let refusal = options.check(text);
-                    if refusal.is_none() {
+                Some(text) if text.contains('\0') => Looked::Refused(nul().at("text")),
+                Some(text) => match options.check(text) {
+                    Some(refusal) => Looked::Refused(refusal),
+                    None if !encoder.tokenizer().knows(text) => Looked::Strange,
+                    None => {
                         asked.texts.push(text.to_owned());
+                        Looked::Good
                     }
-                    refusal
-                }
+                },
             };
-            asked.refusals.push(refusal);
+            asked.inputs.push(looked);
         }
         asked
     }
@@ -129,18 +138,33 @@ impl Asked {
         std::mem::take(&mut self.texts).into_iter().map(|text| harmless(encoder.tokenizer(), text, None)).collect()
     }
 
-    /// One outcome an input; the answers are those to the texts.
-    pub fn outcomes(self, answers: Vec<Answer>, predict: impl Fn(Answer) -> Prediction) -> Result<Vec<Outcome>, CallError> {
+    /// One outcome an input; the answers are those to the texts. `strange` is the outcome of a text that the model knows nothing of.
+    pub fn outcomes(
+        self,
+        answers: Vec<Answer>,
+        predict: impl Fn(Answer) -> Prediction,
+        strange: impl Fn() -> Outcome,
+    ) -> Result<Vec<Outcome>, CallError> {
         let mut answers = answers.into_iter();
-        let outcome = |refusal| match refusal {
-            Some(refusal) => Ok(Outcome::Reject(refusal)),
-            None => answers
+        let outcome = |looked| match looked {
+            Looked::Refused(refusal) => Ok(Outcome::Reject(refusal)),
+            Looked::Strange => Ok(strange()),
+            Looked::Good => answers
                 .next()
                 .map(|answer| Outcome::Emit(vec![predict(answer)]))
                 .ok_or_else(|| CallError::Fatal("the model gave fewer answers than it was asked for".to_owned())),
         };
-        self.refusals.into_iter().map(outcome).collect()
+        self.inputs.into_iter().map(outcome).collect()
     }
+}
+
+/// Why there is no label: the model knows no token of the text.
+pub const UNKNOWN_TEXT: &str = "unknown_text";
+
+/// Why a text is refused of which the model would see unknown tokens alone.
+pub fn unknown() -> Rejection {
+    let detail = "the model knows none of its tokens; it is of a language or script that the model was not made for";
+    Rejection::new(UNKNOWN_TEXT, detail).at("text")
 }
 
 /// A number of a model's answer, rounded to seven decimals: all that `f32` holds, and short when printed.

@@ -104,6 +104,9 @@ impl Translate {
                 None if known.is_empty() => Ok(Way::default()),
                 // The code stands before the text, and is put before each of its parts.
                 None => match marian.language_of(&ask.text) {
+                    Some(language) if ask.text[language.len() + 4..].trim().is_empty() => {
+                        Err(Rejection::new("empty_text", "behind its code the text is empty or only white space").at("text"))
+                    }
                     Some(language) => Ok(Way { code: language.len() + 4, language: Some(language.to_owned()), ..Way::default() }),
                     None => Err(Rejection::new("missing_field", self.languages()).at("tgt_lang")),
                 },

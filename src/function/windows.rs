@@ -94,6 +94,24 @@ pub async fn windows(
     Ok(windows.into_iter().map(one).collect())
 }
 
+/// Whether a text, or one of a pair, has no token but unknown ones: what the model says of it is as sure as ever, and means nothing.
+fn strange(encoder: &Encoder, windows: &[Tokens]) -> bool {
+    let unknown = encoder.tokenizer().unknown();
+    let known = |side: u8| {
+        let of_side = |window: &Tokens| {
+            window.ids.iter().zip(&window.sides).any(|(id, of)| *of == Some(side) && unknown.is_none_or(|unknown| *id != unknown))
+        };
+        windows.iter().any(of_side)
+    };
+    let paired = windows.iter().any(|window| window.sides.contains(&Some(1)));
+    !known(0) || (paired && !known(1))
+}
+
+/// Of each text that was not refused, whether it is strange.
+pub fn strange_ones(encoder: &Encoder, texts: &[Result<Vec<Tokens>, Rejection>]) -> Vec<bool> {
+    texts.iter().map(|windows| windows.as_ref().is_ok_and(|windows| strange(encoder, windows))).collect()
+}
+
 /// Asks the model about all windows at once and gives each text its own back.
 pub async fn answers(encoder: &Encoder, head: Head, mut texts: Vec<Vec<Tokens>>) -> Result<Vec<Vec<Window>>, CallError> {
     let take = |window: &mut Tokens| Tokens {

@@ -191,7 +191,7 @@ pub async fn pipeline(
         channel_capacity: 8,
         revoke_wait: Duration::from_secs(3),
     };
-    let decoder = Decoder::new(of.event, of.fields.clone(), config.limits_of(of).clone());
+    let decoder = Decoder::new(of.event, of.paths(), config.limits_of(of).clone());
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     let decode = move |raw| decoder.decode(raw);
     Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, folding, source, decode: Arc::new(decode), budget })

@@ -54,12 +54,12 @@ pub fn past(config: &Config, pipeline: &Pipeline) -> Option<Past> {
 
 /// How JSON values become what the pipeline's function scores, off the stream.
 pub fn offline(config: &Config, pipeline: &Pipeline) -> Arc<dyn Offline> {
-    let decoder = || Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
+    let decoder = || Decoder::new(pipeline.event, pipeline.paths(), config.limits_of(pipeline).clone());
     if let Some(declared) = config.risk_of(pipeline).cloned() {
         return Arc::new(offline::Folding::new(decoder(), move || RiskFold::new(&declared)));
     }
     if let Some(declared) = config.dialogue_of(pipeline).cloned() {
-        let (kind, fields) = (pipeline.event, pipeline.fields.clone());
+        let (kind, fields) = (pipeline.event, pipeline.paths());
         let named = |path: &Option<String>, usual: &str| match kind {
             EventKind::Json => path.clone().unwrap_or_else(|| usual.to_owned()),
             _ => usual.to_owned(),

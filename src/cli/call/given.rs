@@ -1,7 +1,7 @@
 //! What the command line says of the inputs and of the function's options.
 
 use crate::cli::common::Usage;
-use crate::event::Rejection;
+use crate::event::{Rejection, half_pair};
 use crate::function::Function;
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -59,13 +59,16 @@ fn json(text: String) -> Value {
 
 /// A line as JSON, or as a text; one that has the looks of an object or of a JSON string and is none is refused, for it was not meant
 /// as a text.
-pub fn read(line: String) -> Result<Value, Rejection> {
+pub fn read(line: Vec<u8>) -> Result<Value, Rejection> {
+    let line = String::from_utf8(line).map_err(|cause| {
+        Rejection::new("invalid_utf8", format!("not UTF-8 from byte {} on", cause.utf8_error().valid_up_to()))
+    })?;
     match serde_json::from_str(&line) {
         // A chat line may be `42` or `true`.
         Ok(Value::Null | Value::Bool(_) | Value::Number(_)) => Ok(Value::String(line)),
         Ok(value) => Ok(value),
         Err(cause) if line.trim_start().starts_with('{') || quoted(line.trim()) => {
-            Err(Rejection::new("invalid_json", format!("not JSON at column {}", cause.column())))
+            Err(Rejection::new("invalid_json", format!("not JSON at column {}{}", cause.column(), half_pair(&cause))))
         }
         Err(_) => Ok(Value::String(line)),
     }
@@ -112,13 +115,19 @@ mod tests {
         assert_eq!(given.alone("question"), Some(expected.clone()));
         let lines = Given::new(None, &set).unwrap();
         assert_eq!(lines.alone("question"), None);
-        assert_eq!(lines.with(read("how long?".into()).unwrap(), "question"), expected);
+        let read = |line: &str| read(line.as_bytes().to_vec());
+        assert_eq!(lines.with(read("how long?").unwrap(), "question"), expected);
         assert_eq!(lines.with(json!({ "question": "how long?" }), "question"), expected);
         assert_eq!(Given::new(None, &["text=a".to_owned()]).unwrap().alone("text"), Some(json!({ "text": "a" })));
-        assert_eq!(read("{\"text\": \"\\ud800\"}".into()).unwrap_err().code, "invalid_json");
-        assert_eq!(read(r#""\ud800""#.into()).unwrap_err().code, "invalid_json");
+        for half in ["{\"text\": \"\\ud800\"}", r#""\ud800""#, r#""\ud800\u0041""#] {
+            let refused = read(half).unwrap_err();
+            assert!(refused.code == "invalid_json" && refused.detail.contains("write both"), "{refused:?}");
+        }
+        assert!(!read("{\"text\": 1").unwrap_err().detail.contains("write both"));
+        let refused = super::read(b"I love it \xff so".to_vec()).unwrap_err();
+        assert_eq!((refused.code, &*refused.detail), ("invalid_utf8", "not UTF-8 from byte 10 on"));
         for text in ["[SEP] is a word", "\"Great,\" he said, \"stuff\"", "\"", "naïve \\u"] {
-            assert_eq!(read(text.into()).unwrap(), text);
+            assert_eq!(read(text).unwrap(), text);
         }
         for wrong in ["context", "context=@/no/such/file"] {
             assert!(Given::new(None, &[wrong.to_owned()]).err().unwrap().to_string().contains("--set"), "{wrong}");

@@ -71,7 +71,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if args.partition.is_some() && matches!(asked.what, What::At(..)) {
         return Err(Usage(format!("{} names its partition itself; leave --partition out", args.event)).into());
     }
-    let decoder = Decoder::new(pipeline.event, pipeline.fields.clone(), config.limits_of(pipeline).clone());
+    let decoder = Decoder::new(pipeline.event, pipeline.paths(), config.limits_of(pipeline).clone());
     let function = tokio::task::block_in_place(|| build::function(&config, pipeline, &Registry::new(Options::default())))
         .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;

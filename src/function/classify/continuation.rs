@@ -4,7 +4,7 @@
 //! text that says nothing (`content_free`, where it is given); softmax over the labels, divided by `temperature` before. What stands before
 //! the labels is computed once for all of them.
 
-use super::{Classified, Normalize, Options, Passage, classified, labels};
+use super::{Classified, Normalize, ONE_LABEL, Options, Passage, classified, labels};
 use crate::event::Rejection;
 use crate::function::CallError;
 use crate::function::options::TooLong;
@@ -24,7 +24,6 @@ const TEMPLATE: &str = "Text: {text}\nLabel: {}";
 const CACHED: usize = 1_000;
 /// Of lists that are shorter than this.
 const CACHED_BYTES: usize = 4_096;
-const ONE_LABEL: &str = "one label alone would always have the score 1; name at least two";
 
 /// A network that goes on with a text, and what it is asked.
 pub struct Continuing {

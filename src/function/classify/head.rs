@@ -48,8 +48,10 @@ impl Head {
             Problem::OneLabel | Problem::ManyLabels => Apply::Sigmoid,
         });
         // The model's own threshold is one of sigmoids.
-        let own = encoder.described().threshold.filter(|_| apply == Apply::Sigmoid);
-        let holds_from = many.then(|| options.threshold.or(own).unwrap_or(HOLDS_FROM));
+        let own = encoder.described().threshold.filter(|_| apply != Apply::Softmax).unwrap_or(HOLDS_FROM);
+        // What holds by its sigmoid holds by its logit too, however it is shown.
+        let own = if apply == Apply::None { (own / (1.0 - own)).ln() } else { own };
+        let holds_from = many.then(|| options.threshold.unwrap_or(own));
         Ok(Some(Self { labels, apply, holds_from }))
     }
 
@@ -79,12 +81,14 @@ impl Reading {
         let texts = asks.into_iter().map(|ask| windows::text(encoder, ask.text, ask.pair)).collect();
         let cut = windows::cut(encoder, policy, self.options.stride);
         let mut asked = windows::windows(encoder, texts, cut, policy).await?;
+        let strange: Vec<bool> = windows::strange_ones(encoder, &asked);
         let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
         let answered = answers(encoder, Asked::Logits, tokens).await?;
         let one = |windows: Vec<Window>| {
             classified(&self.options, &head.labels, &head.scores(&windows), head.holds_from, Some(1), Seen::of(&windows))
         };
-        Ok(in_place(asked, answered.into_iter().map(one)))
+        let answers = in_place(asked, answered.into_iter().map(one)).into_iter().zip(strange);
+        Ok(answers.map(|(answer, strange)| if strange { answer.map(Classified::strange) } else { answer }).collect())
     }
 }
 

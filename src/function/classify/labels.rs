@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const PAIRS: usize = 2_048;
 /// Vectors of labels that are kept.
 const CACHED: usize = 10_000;
+/// Of labels that are no longer than this.
+const CACHED_BYTES: usize = 1_024;
 
 /// How the candidates are scored.
 #[derive(Debug, Clone)]
@@ -101,7 +103,7 @@ impl Cache {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (text, (vector, _)) in missing.into_iter().zip(vectors) {
             // What came first stays: labels of the options are asked for before those of any event.
-            if known.len() < CACHED {
+            if known.len() < CACHED && text.len() <= CACHED_BYTES {
                 known.insert(text.clone(), vector.clone());
             }
             found.insert(text, vector);
@@ -110,27 +112,42 @@ impl Cache {
     }
 }
 
+/// A text and the labels to choose from.
+type Labelled = (Passage, Vec<String>);
+
 impl Reading {
     /// Texts with their labels, which are checked.
-    pub(super) async fn by_labels(
-        &self,
-        asks: Vec<(Passage, Vec<String>)>,
-    ) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
-        match &self.way {
+    pub(super) async fn by_labels(&self, asks: Vec<Labelled>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
+        let (asks, refused) = self.apart(asks);
+        let scored = match &self.way {
             _ if asks.is_empty() => Ok(Vec::new()),
             Ok(Way::Embeddings { template }) => self.nearest(asks, template).await,
             Ok(Way::Nli { template, entailment, contradiction }) => {
                 self.entailed(asks, template, (*entailment, *contradiction)).await
             }
             Err(cause) => Err(CallError::Fatal(cause.clone())),
-        }
+        };
+        let mut scored = scored?.into_iter();
+        let none = || Err(Rejection::new("no_answer", "the model gave no answer"));
+        Ok(refused.into_iter().map(|refused| refused.map_or_else(|| scored.next().unwrap_or_else(none), Err)).collect())
     }
 
-    async fn nearest(
-        &self,
-        asks: Vec<(Passage, Vec<String>)>,
-        template: &str,
-    ) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
+    /// The asks that can be scored, and for each of all whether it is refused: labels that are the same to the model say nothing.
+    fn apart(&self, asks: Vec<Labelled>) -> (Vec<Labelled>, Vec<Option<Rejection>>) {
+        let one = matches!(self.way, Ok(Way::Embeddings { .. }));
+        // Most of a slice have the labels of the options: each list is looked at once.
+        let mut seen: HashMap<&[String], Option<Rejection>> = HashMap::new();
+        let look = |labels: &[String]| match labels {
+            [_] if one => Some(Rejection::new("one_label", super::ONE_LABEL).at("candidate_labels")),
+            labels => alike(&self.encoder, labels),
+        };
+        let refusals: Vec<Option<Rejection>> =
+            asks.iter().map(|(_, labels)| seen.entry(labels).or_insert_with_key(|labels| look(labels)).clone()).collect();
+        let kept = asks.into_iter().zip(&refusals).filter(|(_, refused)| refused.is_none()).map(|(ask, _)| ask).collect();
+        (kept, refusals)
+    }
+
+    async fn nearest(&self, asks: Vec<Labelled>, template: &str) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
         let (encoder, policy) = (&*self.encoder, self.options.too_long);
         let written = |label: &String| template.replace("{}", label);
         let all = asks.iter().flat_map(|(_, labels)| labels.iter().map(written)).collect();
@@ -139,9 +156,12 @@ impl Reading {
         let texts = passages.into_iter().map(|ask| windows::text(encoder, ask.text, ask.pair)).collect();
         let cut = windows::cut(encoder, policy, self.options.stride);
         let mut asked = windows::windows(encoder, texts, cut, policy).await?;
+        let strange = windows::strange_ones(encoder, &asked);
         let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
         let mut answered = answers(encoder, Head::Embed, tokens).await?.into_iter();
+        let mut strange = strange.into_iter();
         let one = |(asked, labels): (Result<Vec<Tokens>, Rejection>, Vec<String>)| -> Result<Classified, Rejection> {
+            let strange = strange.next().unwrap_or_default();
             asked?;
             let windows = answered.next().unwrap_or_default();
             let seen = Seen::of(&windows);
@@ -154,19 +174,20 @@ impl Reading {
                 let share = window.answer.tokens as f32 / seen.tokens.max(1) as f32;
                 mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score * share);
             }
-            Ok(classified(&self.options, &labels, &mean, None, None, seen))
+            let answer = classified(&self.options, &labels, &mean, None, None, seen);
+            Ok(if strange { answer.strange() } else { answer })
         };
         Ok(asked.into_iter().zip(labels).map(one).collect())
     }
 
     async fn entailed(
         &self,
-        asks: Vec<(Passage, Vec<String>)>,
+        asks: Vec<Labelled>,
         template: &str,
         rows: (usize, usize),
     ) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
         let mut done = Vec::with_capacity(asks.len());
-        let mut group: Vec<(Passage, Vec<String>)> = Vec::new();
+        let mut group: Vec<Labelled> = Vec::new();
         let mut pairs = 0;
         for ask in asks {
             if pairs + ask.1.len() > PAIRS && !group.is_empty() {
@@ -182,7 +203,7 @@ impl Reading {
 
     async fn entailed_together(
         &self,
-        asks: Vec<(Passage, Vec<String>)>,
+        asks: Vec<Labelled>,
         template: &str,
         rows: (usize, usize),
     ) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
@@ -211,6 +232,7 @@ impl Reading {
         let stride = cut.stride.map(|stride| stride.min(encoder.max_tokens() / 4));
         let cut = Cut { give: Give::First, stride, ..cut };
         let asked = windows::windows(encoder, texts, cut, policy).await?;
+        let mut strange = windows::strange_ones(encoder, &asked).into_iter();
         let mut pairs = Vec::with_capacity(asked.len());
         let mut kept = Vec::with_capacity(asked.len());
         for one in asked {
@@ -222,6 +244,7 @@ impl Reading {
                 return Err(refused);
             }
             let (mut logits, mut seen, mut too_long) = (Vec::with_capacity(labels.len()), Seen::default(), None);
+            let strange = strange.by_ref().take(labels.len()).fold(false, |any, one| any | one);
             for kept in kept.by_ref().take(labels.len()) {
                 match kept {
                     Ok(()) => {
@@ -238,12 +261,34 @@ impl Reading {
                     let each = self.options.multi_label || labels.len() == 1;
                     let scores = if each { each_by_itself(&logits) } else { one_of_them(&logits) };
                     let holds_from = self.options.threshold.filter(|_| self.options.multi_label);
-                    Ok(classified(&self.options, &labels, &scores, holds_from, None, seen))
+                    let answer = classified(&self.options, &labels, &scores, holds_from, None, seen);
+                    Ok(if strange { answer.strange() } else { answer })
                 }
             }
         };
         Ok(asks.into_iter().zip(refused).map(one).collect())
     }
+}
+
+/// Refuses labels of which the model knows no token, and such as have the tokens of another.
+fn alike(encoder: &Encoder, labels: &[String]) -> Option<Rejection> {
+    let mut known = HashMap::new();
+    for (place, label) in labels.iter().enumerate() {
+        let (code, detail) = match encoder.tokenizer().plain(label, encoder.max_tokens()) {
+            _ if !encoder.tokenizer().knows(label) => (
+                "unknown_label",
+                format!("the model knows no token of label {place}; it was not made for its language or script"),
+            ),
+            Ok((tokens, _)) => match known.insert(tokens, place) {
+                Some(first) => ("colliding_labels", format!("labels {first} and {place} are the same to the model")),
+                None => continue,
+            },
+            // Who tokenises it next tells the error.
+            Err(_) => continue,
+        };
+        return Some(Rejection::new(code, detail).at(format!("candidate_labels.{place}")));
+    }
+    None
 }
 
 /// A hypothesis is kept whole, so that it must leave room for the text.

@@ -10,7 +10,7 @@ mod reading;
 use super::fields::Fields;
 use super::model::Model;
 use super::task::Task;
-use super::texts::rounded;
+use super::texts::{UNKNOWN_TEXT, rounded};
 use super::windows::{Seen, ranked};
 use super::{CallError, Prediction};
 use crate::event::Rejection;
@@ -71,6 +71,8 @@ pub struct Classified {
     pub labels: Vec<Label>,
     /// Every label's score, where several may hold.
     pub scores: Option<Vec<Label>>,
+    /// Why there is no label: `below_threshold`, or `unknown_text` for one of which the model knows no token.
+    pub reason: Option<&'static str>,
     /// Tokens that the network saw.
     pub tokens: usize,
     pub truncated: bool,
@@ -121,14 +123,23 @@ fn classified(
     let k = options.top_k.or(if many { None } else { default_k });
     let labels: Vec<Label> = order.iter().copied().filter(kept).take(k).map(label).collect();
     let sure = many || options.min_score.is_none_or(|least| order.first().is_some_and(|best| scores[*best] >= least));
+    let label_of_text = labels.first().filter(|_| sure).map(|best| best.name.clone());
     Classified {
-        label: labels.first().filter(|_| sure).map(|best| best.name.clone()),
+        reason: label_of_text.is_none().then_some("below_threshold"),
+        label: label_of_text,
         score: labels.first().map(|best| best.score),
         labels,
         scores: many.then(|| (0..names.len()).map(label).collect()),
         tokens: seen.tokens,
         truncated: seen.truncated,
         windows: seen.windows,
+    }
+}
+
+impl Classified {
+    /// What can be said of a text of which the model knows nothing.
+    fn strange(self) -> Self {
+        Self { label: None, score: None, labels: Vec::new(), scores: None, reason: Some(UNKNOWN_TEXT), ..self }
     }
 }
 
@@ -214,8 +225,8 @@ impl Task for Classify {
             let scores: Map<String, Value> = scores.iter().map(|label| (label.name.clone(), label.score.into())).collect();
             fields.insert("scores".into(), scores.into());
         }
-        if answer.label.is_none() {
-            fields.insert("reason".into(), "below_threshold".into());
+        if let Some(reason) = answer.reason {
+            fields.insert("reason".into(), reason.into());
         }
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
@@ -238,6 +249,8 @@ impl Task for Classify {
         }
     }
 }
+
+const ONE_LABEL: &str = "one label alone would always have the score 1; name at least two";
 
 /// Refuses labels that are empty or equal, once trimmed.
 fn distinct(labels: &[String]) -> Result<(), Rejection> {

@@ -8,13 +8,14 @@ pub fn choose(rows: &[&[f32]], wanted: usize, relevance: f32) -> Vec<(usize, f32
     let near: Vec<f32> = rows.iter().map(|row| cosine(row, &centre)).collect();
     // The greatest cosine with a row that is chosen already.
     let mut known = vec![0.0f32; rows.len()];
-    let mut chosen: Vec<usize> = Vec::new();
-    while chosen.len() < wanted.min(rows.len()) {
+    let mut open: Vec<usize> = (0..rows.len()).collect();
+    let mut chosen: Vec<usize> = if wanted < rows.len() { Vec::new() } else { std::mem::take(&mut open) };
+    while chosen.len() < wanted {
         let worth = |i: usize| relevance * near[i] - (1.0 - relevance) * known[i];
-        let open = (0..rows.len()).filter(|i| !chosen.contains(i));
-        let Some(next) = open.reduce(|best, i| if worth(i) > worth(best) { i } else { best }) else { break };
-        for (known, row) in known.iter_mut().zip(rows) {
-            *known = known.max(cosine(row, rows[next]));
+        let Some(next) = open.iter().copied().reduce(|best, i| if worth(i) > worth(best) { i } else { best }) else { break };
+        open.retain(|&i| i != next);
+        for &i in &open {
+            known[i] = known[i].max(cosine(rows[i], rows[next]));
         }
         chosen.push(next);
     }
@@ -44,6 +45,7 @@ mod tests {
         assert_eq!(places(1, 0.5), [1]);
         assert_eq!(places(2, 0.5), [0, 1]);
         assert_eq!(places(2, 1.0), [1, 2]);
+        assert_eq!((places(3, 0.5), places(4, 0.5)), (vec![0, 1, 2], vec![0, 1, 2, 3]));
         assert_eq!((places(9, 0.7).len(), choose(&[], 3, 0.7).len()), (4, 0));
     }
 }

@@ -75,12 +75,16 @@ impl Extract {
         let all = asks.iter().zip(&texts).flat_map(of_text).collect();
         let vectors = embeddings(&self.encoder, all).await?;
         let mut rest = vectors.as_slice();
-        let one = |(ask, sentences): (Document, Result<Vec<Range<usize>>, Rejection>)| {
-            let sentences = sentences?;
-            let (own, after) = rest.split_at(sentences.len().min(rest.len()));
-            rest = after;
-            Ok(self.summary(&ask.0, &sentences, own))
-        };
-        Ok(asks.into_iter().zip(texts).map(one).collect())
+        let mut summaries = Vec::with_capacity(asks.len());
+        for (ask, sentences) in asks.into_iter().zip(texts) {
+            summaries.push(sentences.map(|sentences| {
+                let (own, after) = rest.split_at(sentences.len().min(rest.len()));
+                rest = after;
+                self.summary(&ask.0, &sentences, own)
+            }));
+            // A choice among a thousand sentences takes some tens of milliseconds, in which nothing else of this thread goes on.
+            tokio::task::yield_now().await;
+        }
+        Ok(summaries)
     }
 }

@@ -73,11 +73,16 @@ async fn each_input_has_its_own_ending() {
 
 #[tokio::test]
 async fn labels_that_collide_are_refused() {
-    let inputs = [["a", " a "], ["a", " "], ["a", "b\0"], ["a", "A"]]
+    let inputs = [["a", " a "], ["a", " "], ["a", "b\0"], ["a", "A"], ["😡", "a"]]
         .map(|labels| json!({ "text": "good film", "candidate_labels": labels }));
     let field = "candidate_labels";
-    let expected =
-        pairs([("colliding_labels", field), ("empty_label", field), ("nul_character", "candidate_labels.1"), ("", "")]);
+    let expected = pairs([
+        ("colliding_labels", field),
+        ("empty_label", field),
+        ("nul_character", "candidate_labels.1"),
+        ("colliding_labels", "candidate_labels.1"),
+        ("unknown_label", "candidate_labels.0"),
+    ]);
     assert_eq!(codes("classify", "fill", json!({}), &inputs).await, expected);
     assert_eq!(codes("classify", "nli", json!({}), &inputs).await, expected);
     let inputs = [
@@ -89,6 +94,9 @@ async fn labels_that_collide_are_refused() {
     assert_eq!(codes("classify", "one", json!({}), &inputs).await, none);
     let plain = [json!("good film")];
     assert_eq!(codes("classify", "fill", json!({}), &plain).await, pairs([("missing_field", field)]));
+    let one = json!({ "text": "good film", "candidate_labels": ["a"] });
+    assert_eq!(codes("classify", "fill", json!({}), std::slice::from_ref(&one)).await, pairs([("one_label", field)]));
+    assert_eq!(codes("classify", "nli", json!({}), &[one]).await, pairs([("", "")]), "entailment against contradiction");
     let twice = refused("classify", &fixture("fill"), json!({ "candidate_labels": "a, a" }));
     assert!(twice.contains("labels 0 and 1 are equal"), "{twice}");
 }
@@ -149,7 +157,11 @@ async fn a_text_without_tokens_has_an_answer_that_says_nothing() {
         ask(&*function("tag", &fixture("tag"), json!({ "ignore_labels": [] })), std::slice::from_ref(&input)).await.remove(0);
     assert_eq!(tags["entities"], json!([]));
     let label = ask(&*function("classify", &fixture("one"), json!({})), std::slice::from_ref(&input)).await.remove(0);
-    assert!(label["label"].is_string(), "{label}");
+    assert_eq!(
+        (&label["label"], &label["score"], &label["reason"]),
+        (&Value::Null, &Value::Null, &json!("unknown_text")),
+        "{label}"
+    );
 }
 
 /// Would catch: an event of a stream that is read otherwise than the same JSON off it, its key or itself that is not handed on.
@@ -242,6 +254,13 @@ async fn sentiment_and_embed_read_what_the_others_read() {
     let (mood, class) = (ask(&mood, &inputs).await, ask(&*class, &inputs).await);
     assert_eq!((&mood[0]["label"], &mood[0]["score"]), (&class[0]["label"], &class[0]["score"]));
     assert_eq!((code(&mood[1]), code(&class[1])), (code(&class[1]), ("nul_character".to_owned(), "text".to_owned())));
+    // Would catch: a sure label for a text of which the model sees nothing but unknown tokens.
+    let mood = Sentiment::new(open(&fixture("one"))).unwrap();
+    for answer in ask(&mood, &[json!("😡😡"), json!("\u{200b}")]).await {
+        assert_eq!((&answer["label"], &answer["score"], &answer["reason"]), (&Value::Null, &Value::Null, &json!("unknown_text")));
+    }
+    let none = ask(&Embed::new(open(&fixture("fill"))), &[json!("😡😡"), json!("good 😡")]).await;
+    assert!(code(&none[0]).0 == "unknown_text" && none[1]["embedding"].is_array(), "{none:?}");
     let vectors = ask(&Embed::new(open(&fixture("fill"))), &inputs).await;
     let own = crate::function::api::embed(&fixture("fill").display().to_string()).unwrap().call(text).unwrap();
     let first = vectors[0]["embedding"][0].as_f64().unwrap();

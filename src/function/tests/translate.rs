@@ -72,6 +72,8 @@ async fn translations_are_those_of_the_pipeline() {
         same(&*one, &case, &case["inputs"]).await;
     }
     let many = function("marian_many", json!({}));
+    let refused = ask(&*many, &[json!(">>fra<<"), json!(">>fra<< \n")]).await;
+    assert!(refused.iter().all(|one| one["rejected"]["code"] == "empty_text"), "a code alone is no text: {refused:?}");
     for case in truth("marian_many").iter().filter(|case| case["inputs"].as_str().unwrap().starts_with(">>fra<<")) {
         same(&*many, case, &case["inputs"]).await;
         // The same text, with the language told beside it.

@@ -5,6 +5,7 @@ mod byte_pairs;
 mod forms;
 mod frame;
 mod kind;
+mod known;
 mod marian;
 mod sentence_piece;
 mod settings;
@@ -19,6 +20,7 @@ pub(super) use self::forms::{check_tables, contained};
 use super::InferenceError;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper, Tokenizer};
 
 /// Characters looked at for each token that may be kept. An English word has about five; a text that needs more than this many
@@ -90,6 +92,8 @@ pub struct TextTokenizer {
     inner: Tokenizer,
     frame: Option<PostProcessorWrapper>,
     max_tokens: usize,
+    /// Whether words of ASCII are known; found out when it is asked first.
+    ascii: OnceLock<bool>,
 }
 
 impl TextTokenizer {
@@ -114,7 +118,7 @@ impl TextTokenizer {
             let cause = format!("it adds {needed} special tokens to a text, but the model sees only {max_tokens}");
             return Err(InferenceError::Unsupported { path, cause });
         }
-        Ok(Self { path, inner, frame, max_tokens })
+        Ok(Self { path, inner, frame, max_tokens, ascii: OnceLock::new() })
     }
 
     pub fn max_tokens(&self) -> usize {
