@@ -4,6 +4,7 @@
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
 use super::contents::contents;
+use super::flights::Flights;
 use super::memory::{Lease, Memory, Resident};
 use super::network::{self, Network, Scratch};
 use super::tokenizer::{TextTokenizer, max_tokens};
@@ -56,6 +57,8 @@ pub struct Backbone {
     pub unread: Vec<String>,
     /// The digest of what the encoder's answers depend on.
     pub contents: Digest,
+    /// Texts whose vectors are computed just now, for whichever model on this encoder.
+    pub flights: Flights,
 }
 
 impl Backbone {
@@ -84,7 +87,8 @@ impl Backbone {
         let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
         let (unread, pooling) = (tensors.unread(), pooling(folder)?);
         drop(loaded);
-        Ok(Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents })
+        let flights = Flights::default();
+        Ok(Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents, flights })
     }
 
     /// Around a network that somebody else has made.
@@ -93,7 +97,8 @@ impl Backbone {
         let (hidden, vocabulary) = (network.hidden(), network.vocabulary());
         let resident = Resident::fixed(Loaded::new(network), 0);
         let (mask_token, pooling, unread) = (None, Pooling::Mean, Vec::new());
-        Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents }
+        let flights = Flights::default();
+        Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents, flights }
     }
 
     /// The network, read again where it had to go; blocks meanwhile.
@@ -139,6 +144,13 @@ impl std::fmt::Debug for Backbones {
 }
 
 impl Backbones {
+    /// Whoever asks for these contents while somebody holds this encoder gets it.
+    #[cfg(test)]
+    pub fn put(&self, backbone: &Arc<Backbone>) {
+        let slot = Arc::new(Mutex::new(Arc::downgrade(backbone)));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(backbone.contents.as_str().to_owned(), slot);
+    }
+
     /// The encoder of a folder whose weights must have this sha256.
     pub fn open(&self, name: &str, folder: &Path, sha256: &str, memory: &Memory) -> Result<Arc<Backbone>, InferenceError> {
         let config = ModelConfig::open(folder)?;
