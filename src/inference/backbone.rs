@@ -122,11 +122,15 @@ fn read(config: &ModelConfig, tensors: &Tensors<'_>, plan: Plan) -> Result<(Load
 fn reload(folder: &Path, wanted: &Digest, plan: Plan) -> Result<(Loaded, usize), InferenceError> {
     let (config, weights) = (ModelConfig::open(folder)?, Weights::open(folder, None)?);
     if contents(folder, weights.digest())? != *wanted {
-        let cause =
-            "its files are others than when the model was opened; start again, so that answers name the model they are of";
-        return Err(InferenceError::Unsupported { path: folder.to_owned(), cause: cause.to_owned() });
+        return Err(changed(folder));
     }
     read(&config, &weights.tensors()?, plan)
+}
+
+/// Of a folder that is not as it was when its model was read first.
+pub fn changed(folder: &Path) -> InferenceError {
+    let cause = "its files are others than when the model was opened; start again, so that answers name the model they are of";
+    InferenceError::Unsupported { path: folder.to_owned(), cause: cause.to_owned() }
 }
 
 /// The encoders of this process that are in use, by the digest of their contents: what stands beside the weights (configuration,
