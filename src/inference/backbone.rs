@@ -4,8 +4,9 @@
 use super::InferenceError;
 use super::checkpoint::ModelConfig;
 use super::contents::contents;
+use super::flights::Flights;
 use super::memory::{Lease, Memory, Resident};
-use super::network::{self, Network, Scratch};
+use super::network::{self, Network, Plan, Scratch};
 use super::tokenizer::{TextTokenizer, max_tokens};
 use super::weights::{Digest, Tensors, Weights};
 use serde::Deserialize;
@@ -56,6 +57,8 @@ pub struct Backbone {
     pub unread: Vec<String>,
     /// The digest of what the encoder's answers depend on.
     pub contents: Digest,
+    /// Texts whose vectors are computed just now, for whichever model on this encoder.
+    pub flights: Flights,
 }
 
 impl Backbone {
@@ -65,14 +68,14 @@ impl Backbone {
         config: &ModelConfig,
         weights: &Weights,
         contents: Digest,
-        memory: &Memory,
+        (memory, plan): (&Memory, Plan),
     ) -> Result<Self, InferenceError> {
         let tensors = weights.tensors()?;
         let again = {
             let (folder, contents) = (folder.to_owned(), contents.clone());
-            move || reload(&folder, &contents)
+            move || reload(&folder, &contents, plan)
         };
-        let first = || read(config, &tensors);
+        let first = || read(config, &tensors, plan);
         let resident = Resident::open(memory, name, tensors.bytes_in_memory(&[]), first, again)?;
         let loaded = resident.lease()?;
         let (hidden, vocabulary) = (loaded.network.hidden(), loaded.network.vocabulary());
@@ -84,7 +87,8 @@ impl Backbone {
         let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));
         let (unread, pooling) = (tensors.unread(), pooling(folder)?);
         drop(loaded);
-        Ok(Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents })
+        let flights = Flights::default();
+        Ok(Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents, flights })
     }
 
     /// Around a network that somebody else has made.
@@ -93,7 +97,8 @@ impl Backbone {
         let (hidden, vocabulary) = (network.hidden(), network.vocabulary());
         let resident = Resident::fixed(Loaded::new(network), 0);
         let (mask_token, pooling, unread) = (None, Pooling::Mean, Vec::new());
-        Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents }
+        let flights = Flights::default();
+        Self { resident, hidden, vocabulary, tokenizer, mask_token, pooling, unread, contents, flights }
     }
 
     /// The network, read again where it had to go; blocks meanwhile.
@@ -108,26 +113,34 @@ impl Backbone {
 }
 
 /// A network, and the bytes of what it has read: each number takes four in memory, however it is stored, but in the word table.
-fn read(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<(Loaded, usize), InferenceError> {
-    let network = network::load(config, tensors)?;
+fn read(config: &ModelConfig, tensors: &Tensors<'_>, plan: Plan) -> Result<(Loaded, usize), InferenceError> {
+    let network = network::load_by(plan, config, tensors)?;
     Ok((Loaded::new(network), tensors.bytes_in_memory(&tensors.unread())))
 }
 
 /// The same once more from a folder that must be as it was.
-fn reload(folder: &Path, wanted: &Digest) -> Result<(Loaded, usize), InferenceError> {
+fn reload(folder: &Path, wanted: &Digest, plan: Plan) -> Result<(Loaded, usize), InferenceError> {
     let (config, weights) = (ModelConfig::open(folder)?, Weights::open(folder, None)?);
     if contents(folder, weights.digest())? != *wanted {
-        let cause =
-            "its files are others than when the model was opened; start again, so that answers name the model they are of";
-        return Err(InferenceError::Unsupported { path: folder.to_owned(), cause: cause.to_owned() });
+        return Err(changed(folder));
     }
-    read(&config, &weights.tensors()?)
+    read(&config, &weights.tensors()?, plan)
+}
+
+/// Of a folder that is not as it was when its model was read first.
+pub fn changed(folder: &Path) -> InferenceError {
+    let cause = "its files are others than when the model was opened; start again, so that answers name the model they are of";
+    InferenceError::Unsupported { path: folder.to_owned(), cause: cause.to_owned() }
 }
 
 /// The encoders of this process that are in use, by the digest of their contents: what stands beside the weights (configuration,
 /// tokeniser, pooling) counts too, the place does not.
 #[derive(Clone, Default)]
-pub struct Backbones(Arc<Mutex<Open>>);
+pub struct Backbones {
+    open: Arc<Mutex<Open>>,
+    /// How networks are loaded.
+    plan: Plan,
+}
 
 /// By contents. Each has a lock of its own, so that one that is being loaded keeps nobody from another.
 type Open = HashMap<String, Arc<Mutex<Weak<Backbone>>>>;
@@ -139,6 +152,18 @@ impl std::fmt::Debug for Backbones {
 }
 
 impl Backbones {
+    /// Those whose networks are loaded by another plan than the usual one.
+    pub fn by_plan(plan: Plan) -> Self {
+        Self { plan, ..Self::default() }
+    }
+
+    /// Whoever asks for these contents while somebody holds this encoder gets it.
+    #[cfg(test)]
+    pub fn put(&self, backbone: &Arc<Backbone>) {
+        let slot = Arc::new(Mutex::new(Arc::downgrade(backbone)));
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(backbone.contents.as_str().to_owned(), slot);
+    }
+
     /// The encoder of a folder whose weights must have this sha256.
     pub fn open(&self, name: &str, folder: &Path, sha256: &str, memory: &Memory) -> Result<Arc<Backbone>, InferenceError> {
         let config = ModelConfig::open(folder)?;
@@ -159,7 +184,7 @@ impl Backbones {
     ) -> Result<Arc<Backbone>, InferenceError> {
         let contents = contents(folder, weights.digest())?;
         let slot = {
-            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             // A slot that somebody is loading into, or waits for, is held by him too.
             open.retain(|_, slot| Arc::strong_count(slot) > 1 || is_used(slot));
             Arc::clone(open.entry(contents.as_str().to_owned()).or_default())
@@ -168,7 +193,7 @@ impl Backbones {
         if let Some(backbone) = slot.upgrade() {
             return Ok(backbone);
         }
-        let backbone = Arc::new(Backbone::load(name, folder, config, weights, contents, memory)?);
+        let backbone = Arc::new(Backbone::load(name, folder, config, weights, contents, (memory, self.plan))?);
         *slot = Arc::downgrade(&backbone);
         Ok(backbone)
     }

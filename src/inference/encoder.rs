@@ -6,6 +6,7 @@ mod once;
 #[cfg(test)]
 mod tests;
 mod together;
+mod vectors;
 
 pub use together::Together;
 
@@ -38,9 +39,10 @@ pub struct Options {
     pub backbones: Backbones,
     /// What the models may take.
     pub memory: Memory,
-    /// Answers that are kept. Off by default: whoever measures a model asks it the same texts again.
+    /// Answers and vectors of texts that are kept. Off by default: whoever measures a model asks it the same texts again.
     pub results: Results,
-    /// Whether equal texts of one call are computed once.
+    /// Whether equal texts are computed once: those of one call, and, where the vector alone is read, those that any model on the same
+    /// encoder is asked about at the same time.
     pub merge: bool,
     /// Whether texts that go through the network together are of similar length.
     pub sort: bool,
@@ -132,6 +134,8 @@ impl Encoder {
             token_budget: options.token_budget,
             sorted: options.sort,
             firsts: options.firsts,
+            results: options.results.clone(),
+            merge: options.merge,
         });
         let engine = Arc::clone(&shared);
         let build = move || Engine { shared: Arc::clone(&engine) };

@@ -14,6 +14,7 @@ mod contents;
 mod described;
 mod dots;
 mod encoder;
+mod flights;
 pub mod generate;
 mod handle;
 mod heads;

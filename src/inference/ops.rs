@@ -163,7 +163,32 @@ impl Linear {
         multiply((rows, n, self.inputs), out, o, true, x, a, &self.weight, b, 1.0);
     }
 
-    /// The same for a few rows, in small pieces, whatever the number of outputs.
+    /// [`Linear::forward`] into the columns from `first` on of an `out` of `width`, whose other columns stay. What a row gets depends on whether it is
+    /// alone.
+    pub fn forward_beside(&self, x: &[f32], out: &mut [f32], (first, width): (usize, usize)) {
+        let rows = x.len() / self.inputs;
+        for row in out.chunks_exact_mut(width) {
+            row[first..first + self.outputs()].copy_from_slice(&self.bias);
+        }
+        let (o, a, b) = (row_major(first, width), row_major(0, self.inputs), row_major(0, self.outputs()));
+        multiply((rows, self.outputs(), self.inputs), out, o, true, x, a, &self.weight, b, 1.0);
+    }
+
+    /// A layer of some of the outputs.
+    pub fn some_outputs(&self, outputs: std::ops::Range<usize>) -> Self {
+        let rows = self.weight.chunks_exact(self.outputs());
+        let weight = rows.flat_map(|row| &row[outputs.clone()]).copied().collect();
+        Self { weight, bias: self.bias[outputs].to_vec(), inputs: self.inputs }
+    }
+
+    /// Multiplies some of the outputs with `factor`.
+    pub fn multiply_outputs(&mut self, outputs: std::ops::Range<usize>, factor: f32) {
+        let n = self.outputs();
+        let weights = self.weight.chunks_exact_mut(n).flat_map(|row| &mut row[outputs.clone()]);
+        weights.chain(&mut self.bias[outputs.clone()]).for_each(|v| *v *= factor);
+    }
+
+    /// [`Linear::forward`] for a few rows, in small pieces, whatever the number of outputs.
     pub fn forward_alike(&self, x: &[f32], out: &mut Vec<f32>) {
         let n = self.outputs();
         if x.len() == self.inputs {

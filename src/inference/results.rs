@@ -32,8 +32,14 @@ struct State {
 }
 
 struct Kept {
-    answer: Answer,
+    what: What,
     used: u64,
+}
+
+enum What {
+    Answer(Answer),
+    /// The answer is a vector that is kept under this key, for all who ask the encoder for it; and whether the text was cut.
+    Vector(Key, bool),
 }
 
 /// How a cache did so far.
@@ -43,6 +49,8 @@ pub struct Counts {
     pub hits: u64,
     /// Inputs that were not kept; equal ones of a call are computed once and count each.
     pub misses: u64,
+    /// Texts that were not kept for the question, and whose vector was, since another question had been asked about them.
+    pub vectors: u64,
     /// Answers that are kept now.
     pub answers: usize,
     /// Their memory in bytes, about; never above the capacity.
@@ -100,8 +108,17 @@ impl Key {
 
     /// Of one window: what the network sees, and whether it is part of more.
     pub fn of_tokens(question: Question, tokens: &Tokens) -> Self {
+        Self::of_window(question, tokens, tokens.truncated)
+    }
+
+    /// Of what the network sees alone, whatever it is part of.
+    pub fn of_ids(question: Question, tokens: &Tokens) -> Self {
+        Self::of_window(question, tokens, false)
+    }
+
+    fn of_window(question: Question, tokens: &Tokens, truncated: bool) -> Self {
         let mut hash = Sha256::new();
-        hash.update([u8::from(tokens.truncated)]);
+        hash.update([u8::from(truncated)]);
         for number in tokens.ids.iter().chain(&tokens.types) {
             hash.update(number.to_le_bytes());
         }
@@ -143,17 +160,51 @@ impl Results {
         keys.iter().map(|key| state.find(key)).collect()
     }
 
+    /// The vector that is kept under this key.
+    pub(super) fn vector(&self, key: &Key) -> Option<Vec<f32>> {
+        if !self.is_on() {
+            return None;
+        }
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = state.look(key)?.values;
+        state.counts.vectors += 1;
+        Some(found)
+    }
+
     /// Keeps answers. One that would take more than an eighth of the room is not kept: it would cost many others.
     pub(super) fn keep<'a>(&self, answers: impl IntoIterator<Item = (Key, &'a Answer)>) {
+        let answers = answers.into_iter().filter(|(_, answer)| size(answer) <= self.0.capacity / 8);
+        self.enter(answers.map(|(key, answer)| (key, What::Answer(answer.clone()))));
+    }
+
+    /// Keeps the vector of a text of so many tokens, as an answer.
+    pub(super) fn keep_vector(&self, key: Key, vector: &[f32], tokens: usize) {
+        if self.is_on() {
+            self.keep([(key, &Answer { values: vector.to_vec(), tokens, truncated: false })]);
+        }
+    }
+
+    /// Keeps for each key that its answer is a vector which is kept under another key; and whether the text was cut.
+    pub(super) fn refer(&self, answers: impl IntoIterator<Item = (Key, Key, bool)>) {
         if !self.is_on() {
             return;
         }
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, answer) in answers {
-            if size(answer) <= self.0.capacity / 8 {
-                state.keep(key, answer.clone(), self.0.capacity);
+        for (key, vector, truncated) in answers {
+            if state.kept.contains_key(&vector) {
+                state.keep(key, What::Vector(vector, truncated), self.0.capacity);
+                // It goes after what refers to it.
+                state.use_now(&vector);
             }
         }
+    }
+
+    fn enter(&self, answers: impl IntoIterator<Item = (Key, What)>) {
+        if !self.is_on() {
+            return;
+        }
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.into_iter().for_each(|(key, what)| state.keep(key, what, self.0.capacity));
     }
 }
 
@@ -162,35 +213,65 @@ fn size(answer: &Answer) -> usize {
     answer.values.len() * size_of::<f32>() + OVERHEAD
 }
 
+impl What {
+    fn size(&self) -> usize {
+        match self {
+            Self::Answer(answer) => size(answer),
+            Self::Vector(..) => OVERHEAD,
+        }
+    }
+
+    /// How many answers it counts as.
+    fn answers(&self) -> usize {
+        usize::from(matches!(self, Self::Answer(_)))
+    }
+}
+
 impl State {
     fn find(&mut self, key: &Key) -> Option<Answer> {
-        let Some(kept) = self.kept.get_mut(key) else {
-            self.counts.misses += 1;
-            return None;
-        };
-        self.counts.hits += 1;
+        let found = self.look(key);
+        let count = if found.is_some() { &mut self.counts.hits } else { &mut self.counts.misses };
+        *count += 1;
+        found
+    }
+
+    /// What is kept under a key, which is now the one that was used last.
+    fn look(&mut self, key: &Key) -> Option<Answer> {
+        self.use_now(key);
+        match &self.kept.get(key)?.what {
+            What::Answer(answer) => Some(answer.clone()),
+            // What it refers to is an answer, and may be gone.
+            What::Vector(vector, truncated) => {
+                let (vector, truncated) = (*vector, *truncated);
+                Some(Answer { truncated, ..self.look(&vector)? })
+            }
+        }
+    }
+
+    fn use_now(&mut self, key: &Key) {
+        let Some(kept) = self.kept.get_mut(key) else { return };
         self.clock += 1;
         self.order.remove(&kept.used);
         kept.used = self.clock;
         self.order.insert(self.clock, *key);
-        Some(kept.answer.clone())
     }
 
-    fn keep(&mut self, key: Key, answer: Answer, capacity: usize) {
+    fn keep(&mut self, key: Key, what: What, capacity: usize) {
         if self.kept.contains_key(&key) {
             return;
         }
-        self.counts.bytes += size(&answer);
+        self.counts.bytes += what.size();
+        self.counts.answers += what.answers();
         self.clock += 1;
         self.order.insert(self.clock, key);
-        self.kept.insert(key, Kept { answer, used: self.clock });
+        self.kept.insert(key, Kept { what, used: self.clock });
         while self.counts.bytes > capacity
             && let Some((_, oldest)) = self.order.pop_first()
         {
-            let gone = self.kept.remove(&oldest);
-            self.counts.bytes -= gone.map_or(0, |kept| size(&kept.answer));
+            let Some(gone) = self.kept.remove(&oldest) else { continue };
+            self.counts.bytes -= gone.what.size();
+            self.counts.answers -= gone.what.answers();
         }
-        self.counts.answers = self.kept.len();
     }
 }
 
@@ -225,6 +306,28 @@ mod tests {
         let off = Results::default();
         off.keep([(key("x"), &answer(1.0, 4))]);
         assert!(off.find(&[key("x")])[0].is_none() && off.counts() == Counts::default());
+    }
+
+    /// Would catch: a vector that is kept twice, a reference that outlives it and is taken for an answer, another text's mark of a cut.
+    #[test]
+    fn what_refers_to_a_vector_goes_with_it() {
+        let one = size(&answer(0.0, 100));
+        let results = Results::new(8 * one);
+        let (vector, short, long) = (key("vector"), key("short"), key("long"));
+        results.refer([(short, vector, false)]);
+        assert!(results.find(&[short])[0].is_none());
+        results.keep_vector(vector, &[1.0; 100], 3);
+        results.refer([(short, vector, false), (long, vector, true)]);
+        let found = results.find(&[short, long]).into_iter().flatten();
+        let told: Vec<_> = found.map(|answer| (answer.values.len(), answer.tokens, answer.truncated)).collect();
+        assert_eq!(told, [(100, 3, false), (100, 3, true)]);
+        let counts = results.counts();
+        assert_eq!((counts.answers, counts.bytes, counts.vectors), (1, one + 2 * OVERHEAD, 0));
+        assert_eq!((results.vector(&vector).map(|of| of.len()), results.counts().vectors), (Some(100), 1));
+        for i in 0..8 {
+            results.keep([(key(&i.to_string()), &answer(0.0, 100))]);
+        }
+        assert!(results.find(&[short, long]).iter().all(Option::is_none) && results.vector(&vector).is_none());
     }
 
     /// Would catch: an answer of another model, of another question, or of another text that looks alike.

@@ -1,9 +1,12 @@
 //! candle's own networks on the same files, as candle-transformers has them: what ours are measured beside. Nothing else runs on them.
 
 use super::InferenceError;
+use super::weights::Weights;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{bert, llama};
+use safetensors::Dtype;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A network of candle's.
@@ -23,8 +26,10 @@ impl Stock {
         let malformed =
             |e: serde_json::Error| InferenceError::Malformed { path: folder.join("config.json"), cause: e.to_string() };
         let family: serde_json::Value = serde_json::from_slice(&config).map_err(malformed)?;
-        let weights =
-            || VarBuilder::from_buffered_safetensors(read("model.safetensors")?, DType::F32, &Device::Cpu).map_err(failed);
+        let weights = || match widened(folder)? {
+            Some(tensors) => Ok(VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)),
+            None => VarBuilder::from_buffered_safetensors(read("model.safetensors")?, DType::F32, &Device::Cpu).map_err(failed),
+        };
         match family["model_type"].as_str() {
             Some("bert") => {
                 let config: bert::Config = serde_json::from_slice(&config).map_err(malformed)?;
@@ -42,6 +47,15 @@ impl Stock {
 
     /// Runs texts through an encoder, padded to the longest.
     pub fn encode(&self, batch: &[&[u32]]) -> Result<(), InferenceError> {
+        self.run(batch).map(drop)
+    }
+
+    /// The vectors that it gives, `[texts, longest, hidden]`.
+    pub fn vectors(&self, batch: &[&[u32]]) -> Result<Vec<f32>, InferenceError> {
+        self.run(batch)?.flatten_all().and_then(|all| all.to_vec1()).map_err(failed)
+    }
+
+    fn run(&self, batch: &[&[u32]]) -> Result<Tensor, InferenceError> {
         let Self::Bert(model) = self else { return Err(not_so()) };
         let width = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let padded = |of: fn(u32) -> u32| {
@@ -50,7 +64,7 @@ impl Stock {
             Tensor::from_vec(flat, (batch.len(), width), &Device::Cpu)
         };
         let run = || model.forward(&padded(|id| id)?, &padded(|_| 0)?, Some(&padded(|_| 1)?));
-        run().map(drop).map_err(failed)
+        run().map_err(failed)
     }
 
     /// Goes on with a prompt, always with the likeliest token, for `new` tokens.
@@ -71,6 +85,25 @@ impl Stock {
         };
         run().map_err(failed)
     }
+}
+
+/// The tensors of a folder that has some as I8, as F32, since candle does not read those; `None` for one that it reads itself.
+fn widened(folder: &Path) -> Result<Option<HashMap<String, Tensor>>, InferenceError> {
+    let weights = Weights::open(folder, None)?;
+    let tensors = weights.tensors()?;
+    // All of them, as nothing is read yet.
+    let names = tensors.unread();
+    let small = |name: &str| tensors.kind(name).is_ok_and(|kind| kind == Dtype::I8);
+    if !names.iter().any(|name| small(name)) {
+        return Ok(None);
+    }
+    let scale = |name: &String| name.strip_suffix(".scale").is_some_and(small);
+    let one = |name: String| {
+        let shape = tensors.shape(&name)?;
+        let numbers = tensors.f32(&name, &shape)?;
+        Ok((name, Tensor::from_vec(numbers, shape, &Device::Cpu).map_err(failed)?))
+    };
+    names.into_iter().filter(|name| !scale(name)).map(one).collect::<Result<_, _>>().map(Some)
 }
 
 fn failed(error: candle_core::Error) -> InferenceError {

@@ -28,6 +28,9 @@ use anyhow::{Context, anyhow};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+mod pinned;
+
 /// Builds the function of a pipeline; a model is loaded and warm when this returns.
 pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Arc<dyn Function>> {
     let places = Places::of_process();
@@ -45,18 +48,19 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         }
         Ok::<_, anyhow::Error>(encoder)
     };
+    let writer = || {
+        let (name, path, digest) = model()?;
+        let writer = registry.writer(name, path, digest)?;
+        if pipeline.pin {
+            writer.pin()?;
+        }
+        Ok::<_, anyhow::Error>(writer)
+    };
     let options = &pipeline.options;
     Ok(match pipeline.function.as_str() {
         "sentiment" => Arc::new(Sentiment::new(encoder()?)?.with(options).map_err(|error| anyhow!(error))?),
         "embed" => Arc::new(Embed::new(encoder()?).with(options).map_err(|error| anyhow!(error))?),
-        "generate" => {
-            let (name, path, digest) = model()?;
-            let writer = registry.writer(name, path, digest)?;
-            if pipeline.pin {
-                writer.pin()?;
-            }
-            Arc::new(Generate::new(writer, options).map_err(|error| anyhow!(error))?)
-        }
+        "generate" => Arc::new(Generate::new(writer()?, options).map_err(|error| anyhow!(error))?),
         "copy" => Arc::new(Copy::new(options).map_err(|error| anyhow!(error))?),
         "risk" => {
             let declared = config.risk_of(pipeline).context("it needs features; declare them under [[risk.feature]]")?;
@@ -86,9 +90,15 @@ pub fn function(config: &Config, pipeline: &Pipeline, registry: &Registry) -> an
         text if TEXT_FUNCTIONS.contains(&text) => {
             let (name, path, digest) = model()?;
             let model = match Kind::wanted(text, path, options)? {
-                Kind::Encoder => Model::Encoder(registry.encoder(name, path, digest)?),
-                Kind::Writer => Model::Writer(registry.writer(name, path, digest)?),
-                Kind::TextToText => Model::TextToText(registry.text_to_text(name, path, digest)?),
+                Kind::Encoder => Model::Encoder(encoder()?),
+                Kind::Writer => Model::Writer(writer()?),
+                Kind::TextToText => {
+                    let model = registry.text_to_text(name, path, digest)?;
+                    if pipeline.pin {
+                        model.pin()?;
+                    }
+                    Model::TextToText(model)
+                }
             };
             text_function(text, model, options).map_err(|error| anyhow!(error))?
         }

@@ -10,9 +10,6 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use std::path::Path;
 
-/// Texts that are gone on with: a language model costs more than an encoder.
-const TEXTS: usize = 8;
-
 pub fn report(folder: &Path, texts: &[String], args: &Model) -> Result<String> {
     let new = args.new_tokens;
     let options = Options { threads: Threads::Exactly(1), ..Options::default() };
@@ -23,7 +20,7 @@ pub fn report(folder: &Path, texts: &[String], args: &Model) -> Result<String> {
     let vocabulary = Vocabulary::open(folder)?;
     let (mut prefix, mut other) = (Vec::new(), Vec::new());
     let mut prompts: Vec<Vec<u32>> = Vec::new();
-    for text in texts.iter().take(TEXTS) {
+    for text in texts.iter().take(args.prompts) {
         let mut ids = vocabulary.plain(text, true)?;
         ensure!(!ids.is_empty(), "a text without tokens");
         ids.truncate(room);

@@ -2,7 +2,8 @@
 
 use super::measure::{Peak, Row, in_turns};
 use super::{Model, stock, told};
-use crate::inference::{Encoder, Head, InferenceError, Options, Results, Threads};
+use crate::inference::network::{BERTS, Plan};
+use crate::inference::{Backbones, Encoder, Head, InferenceError, Memory, Options, Results, Threads};
 use anyhow::Result;
 use std::path::Path;
 
@@ -14,11 +15,15 @@ pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String>
     let options = Options { threads: Threads::Exactly(1), ..Options::default() };
     let open = |options: Options| Encoder::open("bench", folder, None, &options);
     let ask = |encoder: &Encoder, head: Head| encoder.answer_blocking(head, texts.clone()).map(drop);
-    let peak = Peak::begin();
-    let all_on = open(options.clone())?;
-    ask(&all_on, Head::Embed)?;
-    let peak = peak.end();
-    let weights = options.memory.held().iter().map(|of| of.bytes).sum();
+    // With weights of its own, and what it took to load them and to answer once.
+    let measured = |options: Options| {
+        let peak = Peak::begin();
+        let encoder = open(options.clone())?;
+        ask(&encoder, Head::Embed)?;
+        let weights: usize = options.memory.held().iter().map(|of| of.bytes).sum();
+        Ok::<_, InferenceError>((encoder, weights, peak.end()))
+    };
+    let (all_on, weights, peak) = measured(options.clone())?;
     let others = [
         ("equal texts of a call computed each", Options { merge: false, ..options.clone() }),
         ("texts as they come, not by length", Options { sort: false, ..options.clone() }),
@@ -27,6 +32,19 @@ pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String>
     ];
     let others = others.into_iter().map(|(name, options)| Ok((name, open(options)?)));
     let others = others.collect::<Result<Vec<_>, InferenceError>>()?;
+
+    let plans = match BERTS.contains(&all_on.described().family.as_str()) {
+        true => vec![
+            ("attention scale when it runs, not in the weights", Plan { folded: false, joined: true }),
+            ("query, key, value apart, not one product", Plan { folded: true, joined: false }),
+        ],
+        false => Vec::new(),
+    };
+    let plan = |(name, plan): (&'static str, Plan)| {
+        let own = Options { backbones: Backbones::by_plan(plan), memory: Memory::default(), ..options.clone() };
+        Ok((name, measured(own)?))
+    };
+    let plans = plans.into_iter().map(plan).collect::<Result<Vec<_>, InferenceError>>()?;
 
     let mut ids: Vec<Vec<u32>> =
         texts.iter().map(|text| Ok(all_on.tokenize(text)?.ids)).collect::<Result<_, InferenceError>>()?;
@@ -42,6 +60,9 @@ pub fn report(folder: &Path, texts: Vec<String>, args: &Model) -> Result<String>
     let mut rows = vec![Row::new("all on", || Ok(ask(&all_on, Head::Embed)?)).with(weights, peak)];
     for (name, encoder) in &others {
         rows.push(Row::new(name, || Ok(ask(encoder, Head::Embed)?)));
+    }
+    for (name, (encoder, weights, peak)) in &plans {
+        rows.push(Row::new(name, || Ok(ask(encoder, Head::Embed)?)).with(*weights, *peak));
     }
     if all_on.labels().is_some() {
         rows.push(Row::new("labels", || Ok(ask(&all_on, Head::Logits)?)));

@@ -25,7 +25,7 @@ impl<'a> Row<'a> {
     /// A line, with the ratio of its time to that of `first`.
     pub fn told(&self, first: &Self) -> String {
         let mut ratios: Vec<f64> = self.times.iter().zip(&first.times).map(|(own, other)| own / other).collect();
-        let mut line = format!("  {:<44} {:>10.2} ms  {:>6.2} x", self.name, median(&self.times), median(&ratios));
+        let mut line = format!("  {:<48} {:>10.2} ms  {:>6.2} x", self.name, median(&self.times), median(&ratios));
         ratios.sort_by(f64::total_cmp);
         if let (Some(low), Some(high)) = (ratios.first(), ratios.last()) {
             line += &format!(" ({low:.2} to {high:.2})");

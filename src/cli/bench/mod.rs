@@ -44,6 +44,9 @@ struct Model {
     /// How often each row is run, after once that does not count.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Texts that a causal model goes on with at once; at most 64.
+    #[arg(long, default_value_t = 16)]
+    prompts: usize,
     /// Tokens that a causal model writes after each text.
     #[arg(long, default_value_t = 32)]
     new_tokens: usize,
@@ -59,7 +62,8 @@ pub fn run(args: Args) -> Result<Exit> {
 }
 
 fn report(args: &Model) -> Result<String> {
-    ensure!(args.rounds > 0 && args.new_tokens > 0, common::Usage("--rounds and --new-tokens must be at least 1".into()));
+    let counts = [args.rounds, args.prompts, args.new_tokens];
+    ensure!(counts.iter().all(|n| *n > 0), common::Usage("--rounds, --prompts and --new-tokens must be at least 1".into()));
     let folder = match args.folder.is_dir() {
         true => args.folder.clone(),
         false => common::model(&args.folder, false)?.folder,

@@ -23,8 +23,7 @@ impl Encoder {
     pub fn answer_blocking(&self, head: Head, texts: Vec<String>) -> Result<Vec<Answer>, InferenceError> {
         let mut once = self.once(head, texts.into_iter().map(Text::from).collect(), Cut::default());
         let requests = self.requests(head, std::mem::take(&mut once.new), Cut::default());
-        let replies = self.handle.infer_blocking(requests)?;
-        once.answers(replies.into_iter().flat_map(|reply| reply.answers).collect(), &self.options.results)
+        self.answered(once, self.handle.infer_blocking(requests)?)
     }
 
     /// One answer a text or pair, in the same order; what is too long is cut, never slid over.
@@ -32,7 +31,7 @@ impl Encoder {
         let cut = Cut { stride: None, ..cut };
         let mut once = self.once(head, texts, cut);
         let replies = self.infer(self.requests(head, std::mem::take(&mut once.new), cut)).await?;
-        once.answers(replies.into_iter().flat_map(|reply| reply.answers).collect(), &self.options.results)
+        self.answered(once, replies)
     }
 
     /// The windows of each text, tokenised on the model threads.
@@ -49,7 +48,16 @@ impl Encoder {
         let new = std::mem::take(&mut once.new);
         let requests = self.shared_out(new, |window| window.ids.len(), |windows| Request::Tokens(head, windows));
         let replies = self.infer(requests).await?;
-        once.answers(replies.into_iter().flat_map(|reply| reply.answers).collect(), results)
+        self.answered(once, replies)
+    }
+
+    fn answered<T>(&self, once: Once<T>, replies: Vec<Reply>) -> Result<Vec<Answer>, InferenceError> {
+        let (mut answers, mut vectors) = (Vec::new(), Vec::new());
+        for reply in replies {
+            answers.extend(reply.answers);
+            vectors.extend(reply.vectors);
+        }
+        once.answers(answers, &vectors, &self.options.results)
     }
 
     pub(super) async fn infer(&self, requests: Vec<Request>) -> Result<Vec<Reply>, InferenceError> {

@@ -8,6 +8,7 @@ use crate::inference::batch;
 use crate::inference::handle::Model;
 use crate::inference::heads::{Heads, Labelled, Rows, mean};
 use crate::inference::network::{Network, Sequence};
+use crate::inference::results::{Key, Results};
 use crate::inference::tokenizer::{Cut, Text, Tokens};
 use std::sync::Arc;
 
@@ -20,6 +21,10 @@ pub struct Shared {
     pub sorted: bool,
     /// Whether the last layer works for first tokens alone where a head reads no others.
     pub firsts: bool,
+    /// Vectors that are kept.
+    pub results: Results,
+    /// Whether vectors that somebody computes already are waited for.
+    pub merge: bool,
 }
 
 pub enum Request {
@@ -30,10 +35,12 @@ pub enum Request {
     Together(Vec<Arc<Shared>>, Vec<Text>),
 }
 
-/// All but one are empty.
+/// All but one are empty, and `vectors`.
 #[derive(Default)]
 pub struct Reply {
     pub answers: Vec<Answer>,
+    /// Where answers are vectors: under which keys those are kept. Empty where they are none, or nothing is kept.
+    pub vectors: Vec<Key>,
     pub windows: Vec<Vec<Tokens>>,
     pub together: Vec<Together>,
 }
@@ -58,36 +65,25 @@ impl Model for Engine {
             Request::Tokens(head, tokens) => (head, tokens),
             Request::Texts(head, texts, cut) => (head, self.shared.tokens(&texts, &cut)?),
         };
-        let mut answers: Vec<Answer> =
-            tokens.iter().map(|t| Answer { values: Vec::new(), tokens: t.ids.len(), truncated: t.truncated }).collect();
-        let loaded = self.shared.backbone.lease()?;
-        let mut scratch = loaded.scratch();
-        for batch in self.shared.batches(&tokens) {
-            let texts: Vec<Sequence<'_>> =
-                batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
-            let values = match self.shared.reads_firsts(head) {
-                true => {
-                    loaded.network.encode_firsts(&texts, &mut scratch)?;
-                    // A head reads these rows as it would read texts of one token.
-                    let firsts: Vec<Sequence<'_>> =
-                        texts.iter().map(|text| Sequence { ids: &text.ids[..1], types: &[] }).collect();
-                    self.shared.read(head, &*loaded.network, &firsts, &scratch.x)?
-                }
-                false => {
-                    loaded.network.encode(&texts, &mut scratch)?;
-                    self.shared.read(head, &*loaded.network, &texts, &scratch.x)?
-                }
-            };
-            for (index, values) in batch.into_iter().zip(values) {
-                answers[index].values = values;
+        let (values, vectors) = match self.shared.reads_embedding(head) {
+            true => {
+                let (vectors, keys) = self.shared.vectors(&tokens)?;
+                let keys = if head == Head::Embed && self.shared.results.is_on() { keys } else { Vec::new() };
+                (self.shared.of_embeddings(head, vectors)?, keys)
             }
-        }
-        loaded.put_back(scratch);
+            false => (self.shared.values(head, &tokens)?, Vec::new()),
+        };
+        let answer = |(values, tokens): (_, &Tokens)| Answer { values, tokens: tokens.ids.len(), truncated: tokens.truncated };
+        let answers: Vec<Answer> = values.into_iter().zip(&tokens).map(answer).collect();
         match answers.iter().any(|a| a.values.iter().any(|v| !v.is_finite())) {
-            true => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
-            false => Ok(Reply { answers, ..Reply::default() }),
+            true => Err(not_finite()),
+            false => Ok(Reply { answers, vectors, ..Reply::default() }),
         }
     }
+}
+
+pub fn not_finite() -> InferenceError {
+    InferenceError::Poison("an answer is not a finite number".to_owned())
 }
 
 impl Shared {
@@ -96,9 +92,33 @@ impl Shared {
         texts.iter().map(|text| Ok(self.backbone.tokenizer.windows(text, cut)?.swap_remove(0))).collect()
     }
 
-    /// Which texts go through the network together.
-    pub fn batches(&self, tokens: &[Tokens]) -> Vec<Vec<usize>> {
-        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
+    /// What a head reads from the network's output, one vector a text.
+    fn values(&self, head: Head, tokens: &[Tokens]) -> Result<Vec<Vec<f32>>, InferenceError> {
+        let mut all = vec![Vec::new(); tokens.len()];
+        let loaded = self.backbone.lease()?;
+        let mut scratch = loaded.scratch();
+        for batch in self.batches(tokens.iter()) {
+            let texts: Vec<Sequence<'_>> = batch.iter().map(|&i| tokens[i].sequence()).collect();
+            let network = &*loaded.network;
+            let values = match self.reads_firsts(head) {
+                true => {
+                    network.encode_firsts(&texts, &mut scratch)?;
+                    self.read(head, network, &firsts(&texts), &scratch.x)?
+                }
+                false => {
+                    network.encode(&texts, &mut scratch)?;
+                    self.read(head, network, &texts, &scratch.x)?
+                }
+            };
+            batch.into_iter().zip(values).for_each(|(index, values)| all[index] = values);
+        }
+        loaded.put_back(scratch);
+        Ok(all)
+    }
+
+    /// Which texts go through the network together, by their places.
+    pub fn batches<'a>(&self, tokens: impl Iterator<Item = &'a Tokens>) -> Vec<Vec<usize>> {
+        let lengths: Vec<usize> = tokens.map(|tokens| tokens.ids.len()).collect();
         match self.sorted {
             true => batch::by_token_budget(&lengths, self.token_budget),
             false => batch::as_they_come(&lengths, self.token_budget),
@@ -107,13 +127,8 @@ impl Shared {
 
     /// Whether all that a head reads of a text is the first token's vector.
     fn reads_firsts(&self, head: Head) -> bool {
-        let rows = match (head, &self.heads.sequence) {
-            (Head::Embed, _) => Rows::Embedding,
-            (Head::Logits | Head::Classify, Some(of)) => of.head.rows,
-            _ => Rows::All,
-        };
-        let pooled = rows == Rows::Embedding && self.backbone.pooling == Pooling::FirstToken;
-        self.firsts && (rows == Rows::First || pooled)
+        let sequence = self.heads.sequence.as_ref().filter(|_| matches!(head, Head::Logits | Head::Classify));
+        self.firsts && sequence.is_some_and(|of| of.head.rows == Rows::First)
     }
 
     /// One vector a text from what the network left, `[total_tokens, hidden]`.
@@ -124,17 +139,13 @@ impl Shared {
         texts: &[Sequence<'_>],
         x: &[f32],
     ) -> Result<Vec<Vec<f32>>, InferenceError> {
+        if self.reads_embedding(head) {
+            return self.of_embeddings(head, self.embeddings(texts, x));
+        }
         let none = |what: &str| Err(InferenceError::Poison(format!("the model has no head for {what}")));
-        let logits = |labelled: &Labelled| match labelled.head.rows {
-            Rows::Embedding => {
-                let rows = self.embeddings(texts, x).concat();
-                labelled.head.finish(network, rows, &vec![1; texts.len()])
-            }
-            _ => labelled.head.logits(network, x, texts, None),
-        };
+        let logits = |labelled: &Labelled| labelled.head.logits(network, x, texts, None);
         let heads = &self.heads;
         match (head, &heads.sequence, &heads.tokens, &heads.spans, &heads.mask) {
-            (Head::Embed, ..) => Ok(self.embeddings(texts, x)),
             (Head::Logits, Some(of), ..) => Ok(logits(of)),
             (Head::Classify, Some(of), ..) => Ok(logits(of).into_iter().map(|row| scores(row, of.problem)).collect()),
             (Head::Tokens, _, Some(of), ..) => Ok(logits(of)),
@@ -146,7 +157,7 @@ impl Shared {
                 let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
                 Ok(of.logits(network, x, texts, Some(&only)))
             }
-            (Head::Classify | Head::Logits, ..) => none("labels of a text"),
+            (Head::Embed | Head::Classify | Head::Logits, ..) => none("labels of a text"),
             (Head::Tokens, ..) => none("labels of tokens"),
             (Head::Spans, ..) => none("answers in a text"),
             (Head::Mask, ..) => none("words behind a mask"),
@@ -154,7 +165,7 @@ impl Shared {
     }
 
     /// Pooled vectors of length 1.
-    fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
+    pub fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
         let hidden = self.backbone.hidden;
         let mut rest = x;
         let one = |text: &Sequence<'_>| {
@@ -170,4 +181,9 @@ impl Shared {
         };
         texts.iter().map(one).collect()
     }
+}
+
+/// The same texts with their first tokens alone: a head reads those rows as it would read texts of one token.
+pub fn firsts<'a>(texts: &[Sequence<'a>]) -> Vec<Sequence<'a>> {
+    texts.iter().map(|text| Sequence { ids: &text.ids[..1], types: &[] }).collect()
 }

@@ -50,12 +50,19 @@ impl<T> Once<T> {
         once
     }
 
-    /// One answer an input, in order, from one for each of `new`; those are kept.
-    pub fn answers(self, new: Vec<Answer>, results: &Results) -> Result<Vec<Answer>, InferenceError> {
+    /// One answer an input, in order, from one for each of `new`; those are kept. Where they are kept already, `vectors` says under which
+    /// keys.
+    pub fn answers(self, new: Vec<Answer>, vectors: &[Key], results: &Results) -> Result<Vec<Answer>, InferenceError> {
         if self.places.iter().any(|place| matches!(place, Place::New(number) if *number >= new.len())) {
             return Err(InferenceError::Poison("the model gave too few answers".to_owned()));
         }
-        results.keep(self.keys.into_iter().zip(&new));
+        match vectors.len() == new.len() {
+            true => {
+                let refer = |((key, vector), answer): ((Key, &Key), &Answer)| (key, *vector, answer.truncated);
+                results.refer(self.keys.into_iter().zip(vectors).zip(&new).map(refer));
+            }
+            false => results.keep(self.keys.into_iter().zip(&new)),
+        }
         let mut uses = vec![0usize; new.len()];
         for place in &self.places {
             if let Place::New(number) = place {

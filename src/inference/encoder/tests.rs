@@ -50,9 +50,14 @@ async fn merging_keeping_and_sorting_change_no_bit() {
             }
         }
     }
-    // Each question the second time: 33 texts, of which 11 differ.
+    // Each question the second time: 33 texts, of which 11 differ. A vector is kept once for texts that are cut to the same tokens.
+    let mut windows = std::collections::BTreeSet::new();
+    for cut in cuts {
+        let of_texts = reference.windows(texts.clone(), cut).await.unwrap();
+        windows.extend(of_texts.into_iter().map(|mut of| std::mem::take(&mut of[0])).map(|window| (window.ids, window.types)));
+    }
     let counts = results.counts();
-    assert_eq!((counts.hits, counts.misses, counts.answers), (6 * 33, 6 * 33, 6 * 11));
+    assert_eq!((counts.hits, counts.misses, counts.answers), (6 * 33, 6 * 33, 4 * 11 + windows.len()));
 }
 
 /// Would catch: windows that are merged though they belong to a cut text, tokens and texts that share a key.

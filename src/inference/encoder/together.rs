@@ -1,7 +1,7 @@
 //! A text's vector and what several heads say of it, from one pass through the encoder that they stand on.
 
 use super::ask::text_weight;
-use super::engine::{Engine, Reply, Request, Shared};
+use super::engine::{Engine, Reply, Request, Shared, not_finite};
 use super::once::Once;
 use super::{Answer, Encoder, Head};
 use crate::inference::InferenceError;
@@ -60,7 +60,7 @@ impl Encoder {
         let replies = self.infer(requests).await?;
         let answers = replies.into_iter().flat_map(|reply| reply.together).map(Together::joined).collect();
         let counts: Vec<usize> = heads.iter().map(|head| head.labels().map_or(0, <[String]>::len)).collect();
-        let answers = once.answers(answers, results)?.into_iter();
+        let answers = once.answers(answers, &[], results)?.into_iter();
         Ok(answers.map(|answer| Together::parted(answer, self.dimensions(), &counts)).collect())
     }
 }
@@ -93,11 +93,29 @@ impl Engine {
             scores: Vec::with_capacity(heads.len()),
         };
         let mut together: Vec<Together> = tokens.iter().map(empty).collect();
+        // Where nobody reads more of the network than the vector, it may be there already.
+        if heads.iter().all(|head| head.reads_embedding(Head::Classify)) {
+            let (vectors, _) = self.shared.vectors(&tokens)?;
+            for head in heads {
+                let scores = head.of_embeddings(Head::Classify, vectors.clone())?;
+                together.iter_mut().zip(scores).for_each(|(one, scores)| one.scores.push(scores));
+            }
+            together.iter_mut().zip(vectors).for_each(|(one, vector)| one.embedding.values = vector);
+        } else {
+            self.one_pass(heads, &tokens, &mut together)?;
+        }
+        let numbers = |one: &Together| one.embedding.values.iter().chain(one.scores.iter().flatten()).all(|v| v.is_finite());
+        match together.iter().all(numbers) {
+            true => Ok(Reply { together, ..Reply::default() }),
+            false => Err(not_finite()),
+        }
+    }
+
+    fn one_pass(&self, heads: &[Arc<Shared>], tokens: &[Tokens], together: &mut [Together]) -> Result<(), InferenceError> {
         let loaded = self.shared.backbone.lease()?;
         let (network, mut scratch) = (&*loaded.network, loaded.scratch());
-        for batch in self.shared.batches(&tokens) {
-            let texts: Vec<Sequence<'_>> =
-                batch.iter().map(|&i| Sequence { ids: &tokens[i].ids, types: &tokens[i].types }).collect();
+        for batch in self.shared.batches(tokens.iter()) {
+            let texts: Vec<Sequence<'_>> = batch.iter().map(|&i| tokens[i].sequence()).collect();
             network.encode(&texts, &mut scratch)?;
             let vectors = self.shared.read(Head::Embed, network, &texts, &scratch.x)?;
             batch.iter().zip(vectors).for_each(|(&i, vector)| together[i].embedding.values = vector);
@@ -107,11 +125,7 @@ impl Engine {
             }
         }
         loaded.put_back(scratch);
-        let numbers = |one: &Together| one.embedding.values.iter().chain(one.scores.iter().flatten()).all(|v| v.is_finite());
-        match together.iter().all(numbers) {
-            true => Ok(Reply { together, ..Reply::default() }),
-            false => Err(InferenceError::Poison("an answer is not a finite number".to_owned())),
-        }
+        Ok(())
     }
 }
 
@@ -126,7 +140,7 @@ mod tests {
     use crate::inference::tokenizer::TextTokenizer;
     use crate::inference::weights::Weights;
     use crate::inference::words::WordTable;
-    use crate::inference::{Options, Threads};
+    use crate::inference::{Options, Results, Threads};
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -171,8 +185,16 @@ mod tests {
         let heads = [(); 2].map(|()| Heads::load(&config, &tensors, &*network).unwrap());
         let network = Box::new(Counting(network, passes.clone()));
         let backbone = Arc::new(Backbone::of(network, tokenizer, weights.digest().clone()));
-        let heads = heads
-            .map(|heads| Arc::new(Shared { backbone: backbone.clone(), heads, token_budget: 512, sorted: true, firsts: true }));
+        let shared = |heads| Shared {
+            backbone: backbone.clone(),
+            heads,
+            token_budget: 512,
+            sorted: true,
+            firsts: true,
+            results: Results::default(),
+            merge: true,
+        };
+        let heads = heads.map(|heads| Arc::new(shared(heads)));
         let mut engine = Engine { shared: heads[0].clone() };
         let texts: Vec<Text> = ["good film", "a bad, bad film", "good"].map(|text| Text::from(text.to_owned())).into();
         let together = engine.infer(Request::Together(heads.to_vec(), texts.clone())).unwrap().together;

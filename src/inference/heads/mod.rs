@@ -78,8 +78,16 @@ impl Head {
         self.finish(network, rows, &counts)
     }
 
-    /// Logits of rows `[sum of counts, hidden]` that were picked already, one vector a text.
-    pub fn finish(&self, network: &dyn Network, mut rows: Vec<f32>, counts: &[usize]) -> Vec<Vec<f32>> {
+    /// Logits of texts' embeddings `[texts, hidden]`, one vector a text; `None` for a head that is tied to a network's words.
+    pub fn of_embeddings(&self, embeddings: Vec<f32>) -> Option<Vec<Vec<f32>>> {
+        let Out::Linear(linear) = &self.out else { return None };
+        let (rows, mut next) = (self.before_out(embeddings), Vec::new());
+        linear.forward_alike(&rows, &mut next);
+        Some(next.chunks_exact(linear.outputs().max(1)).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Rows behind all layers but the last product.
+    fn before_out(&self, mut rows: Vec<f32>) -> Vec<f32> {
         let mut next = Vec::new();
         for dense in &self.dense {
             dense.linear.forward_alike(&rows, &mut next);
@@ -89,6 +97,12 @@ impl Head {
             }
             std::mem::swap(&mut rows, &mut next);
         }
+        rows
+    }
+
+    /// Logits of rows `[sum of counts, hidden]` that were picked already, one vector a text.
+    pub fn finish(&self, network: &dyn Network, rows: Vec<f32>, counts: &[usize]) -> Vec<Vec<f32>> {
+        let (rows, mut next) = (self.before_out(rows), Vec::new());
         let width = match &self.out {
             Out::Linear(linear) => {
                 linear.forward_alike(&rows, &mut next);

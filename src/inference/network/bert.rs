@@ -3,7 +3,7 @@
 
 use super::embed::{Embeddings, Tables};
 use super::layers::{BERT, Names, Sizes, Stack, Wanted};
-use super::{Network, Reader, Scratch, Sequence, mpnet};
+use super::{Network, Plan, Reader, Scratch, Sequence, mpnet};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::ops::Activation;
@@ -31,6 +31,11 @@ impl Bert {
             "mpnet" => Self::mpnet(config, tensors),
             _ => Self::plain(config, tensors),
         }
+    }
+
+    /// The same network by another plan; its answers agree up to rounding.
+    pub fn planned(self, plan: Plan) -> Self {
+        Self { stack: self.stack.planned(plan), ..self }
     }
 
     fn plain(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Self, InferenceError> {

@@ -2,6 +2,7 @@
 //! `[total_tokens, hidden]`, attention runs text by text, so nothing is padded and nothing masked. Query, key and value are one
 //! product; the attention scale is folded into the query. Where a head reads first tokens alone, the last layer works for those.
 
+use super::projection::{Plan, Projection};
 use super::{Reader, Scratch, Sequence, firsts};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
@@ -55,6 +56,11 @@ impl Sizes {
         .checked(config)
     }
 
+    /// Of the scores.
+    fn scale(&self) -> f32 {
+        1.0 / ((self.hidden / self.heads) as f32).sqrt()
+    }
+
     /// Refuses heads that do not divide the width.
     pub fn checked(self, config: &ModelConfig) -> Result<Self, InferenceError> {
         match self.hidden.is_multiple_of(self.heads) {
@@ -65,7 +71,7 @@ impl Sizes {
 }
 
 struct Layer {
-    query_key_value: Linear,
+    query_key_value: Projection,
     attended: Linear,
     attended_norm: Norm,
     up: Linear,
@@ -76,15 +82,15 @@ struct Layer {
 impl Layer {
     /// Reads the layer whose parts begin with `at`.
     fn load(reader: &Reader<'_>, at: &str, names: &Names, sizes: &Sizes) -> Result<Self, InferenceError> {
-        let Sizes { hidden, heads, wide, .. } = *sizes;
+        let Sizes { hidden, wide, .. } = *sizes;
         let at = |name: &str| format!("{at}.{name}");
         let mut query = reader.part(&at(names.query), hidden, hidden)?;
-        let scale = 1.0 / ((hidden / heads) as f32).sqrt();
+        let scale = sizes.scale();
         query.0.iter_mut().chain(&mut query.1).for_each(|v| *v *= scale);
         let key = reader.part(&at(names.key), hidden, hidden)?;
         let value = reader.part(&at(names.value), hidden, hidden)?;
         Ok(Self {
-            query_key_value: Linear::join(&[query, key, value], hidden),
+            query_key_value: Projection::new(Linear::join(&[query, key, value], hidden)),
             attended: reader.linear(&at(names.attended), hidden, hidden)?,
             attended_norm: reader.norm(&at(names.attended_norm), hidden)?,
             up: reader.linear(&at(names.up), hidden, wide)?,
@@ -132,6 +138,13 @@ impl Stack {
     /// With terms for the distance of two tokens in every layer.
     pub fn with_distances(self, distances: Distances) -> Self {
         Self { distances: Some(distances), ..self }
+    }
+
+    /// Worked out by another plan, for those who want to see what the usual one brings.
+    pub fn planned(self, plan: Plan) -> Self {
+        let scale = self.sizes.scale();
+        let of = |layer: Layer| Layer { query_key_value: layer.query_key_value.planned(plan, scale), ..layer };
+        Self { layers: self.layers.into_iter().map(of).collect(), ..self }
     }
 
     pub fn hidden(&self) -> usize {

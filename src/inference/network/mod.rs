@@ -9,11 +9,13 @@ pub mod modernbert;
 mod mpnet;
 #[cfg(test)]
 mod parity_relative;
+mod projection;
 mod read;
 #[cfg(test)]
 mod tests;
 pub mod xlnet;
 
+pub use projection::Plan;
 pub use read::{Part, Reader};
 
 use super::InferenceError;
@@ -113,12 +115,21 @@ pub const FAMILIES: &[&str] = &[
     "xlnet",
 ];
 
+/// Model types that have BERT's layers.
+pub const BERTS: &[&str] = &["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "albert", "electra", "mpnet"];
+
 /// Loads the network that `config.json` names.
 pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
+    load_by(Plan::default(), config, tensors)
+}
+
+/// The same by a plan, which the families of [`BERTS`] follow alone.
+pub fn load_by(plan: Plan, config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
     match config.family()? {
         "bart" | "t5" => Ok(Box::new(super::seq2seq::Rereading::load(config, tensors)?)),
-        "bert" | "distilbert" | "roberta" | "xlm-roberta" | "camembert" | "albert" | "electra" | "mpnet" => {
-            Ok(Box::new(bert::Bert::load(config, tensors)?))
+        bert if BERTS.contains(&bert) => {
+            let bert = bert::Bert::load(config, tensors)?;
+            Ok(Box::new(if plan == Plan::default() { bert } else { bert.planned(plan) }))
         }
         "deberta-v2" => Ok(Box::new(deberta::Deberta::load(config, tensors)?)),
         "modernbert" => Ok(Box::new(modernbert::ModernBert::load(config, tensors)?)),

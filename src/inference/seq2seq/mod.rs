@@ -9,17 +9,21 @@ mod decode;
 mod encode;
 mod generate;
 mod layers;
+#[cfg(test)]
+mod memory_tests;
 mod options;
 #[cfg(test)]
 mod parity;
 mod rereading;
 mod rules;
+mod sizes;
 mod spec;
 mod texts;
 mod transducer;
 
 pub use options::{EarlyStopping, GenerateOptions};
 pub use rereading::Rereading;
+pub use sizes::Sizes;
 pub use texts::{Ask, Read, TextToText, Written, most_before};
 pub use transducer::Transducer;
 
@@ -48,6 +52,16 @@ impl Seq2Seq {
         let reader = Reader::top(tensors);
         let encoder = Encoder::load(&reader, &spec)?;
         Ok(Self { decoder: Decoder::load(config, &reader, &spec, &encoder, true)?, encoder, spec })
+    }
+
+    /// What can be known of it without it.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            hidden: self.hidden(),
+            vocabulary: self.vocabulary(),
+            target_vocabulary: self.target_vocabulary(),
+            max_tokens: self.max_tokens(),
+        }
     }
 
     /// Numbers in a token's vector.
@@ -100,7 +114,7 @@ impl Seq2Seq {
     /// The same for several sources, in their order. Each is written as if it were alone; those that still are go through the network
     /// together.
     pub fn generate_batch(&self, texts: &[&[u32]], options: &GenerateOptions) -> Result<Vec<Vec<u32>>, InferenceError> {
-        options.check(self)?;
+        options.check(&self.sizes())?;
         let encoded = self.encode(texts)?;
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let sources = self.decoder.sources(&encoded, &lengths);

@@ -1,6 +1,6 @@
 //! What is asked of a network that writes, and what its folder says about it.
 
-use super::Seq2Seq;
+use super::Sizes;
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
 use serde::de::Error as _;
@@ -224,7 +224,7 @@ impl GenerateOptions {
     }
 
     /// Refuses what `network` cannot do.
-    pub fn check(&self, network: &Seq2Seq) -> Result<(), InferenceError> {
+    pub fn check(&self, network: &Sizes) -> Result<(), InferenceError> {
         let words = network.target_vocabulary();
         let refuse = |cause: String| Err(InferenceError::Poison(cause));
         if self.max_new_tokens == 0 || self.max_new_tokens > network.max_tokens() {

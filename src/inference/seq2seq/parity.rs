@@ -14,7 +14,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// A model folder as transformers would have saved it.
-fn folder(name: &str, version: &str) -> tempfile::TempDir {
+pub(super) fn folder(name: &str, version: &str) -> tempfile::TempDir {
     let (folder, fixture) = (tempfile::tempdir().unwrap(), fixture(name));
     let files = [("model.safetensors", "model.safetensors"), ("generation_config.json", "generation_config.json")];
     for (from, to) in files.into_iter().chain([(format!("{version}.json").as_str(), "config.json")]) {
@@ -44,17 +44,17 @@ struct Case {
 }
 
 #[derive(serde::Deserialize)]
-struct Written {
-    sources: Vec<Vec<u32>>,
+pub(super) struct Written {
+    pub(super) sources: Vec<Vec<u32>>,
     written: Vec<Case>,
 }
 
-fn written(name: &str) -> Written {
+pub(super) fn written(name: &str) -> Written {
     serde_json::from_slice(&std::fs::read(fixture(name).join("written.json")).unwrap()).unwrap()
 }
 
 /// What the folder says, with what a case says instead.
-fn options(folder: &Path, case: &Value) -> GenerateOptions {
+pub(super) fn options(folder: &Path, case: &Value) -> GenerateOptions {
     let mut options = GenerateOptions::read(folder, &ModelConfig::open(folder).unwrap()).unwrap();
     for (key, value) in case.as_object().unwrap() {
         let count = value.as_u64().unwrap_or(0) as usize;

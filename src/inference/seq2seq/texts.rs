@@ -100,6 +100,11 @@ impl TextToText {
         self.transducer.digest()
     }
 
+    /// Keeps the network in memory, whatever other models need. An error when it does not fit beside those that are pinned already.
+    pub fn pin(&self) -> Result<(), InferenceError> {
+        self.transducer.pin()
+    }
+
     /// As `config.json` names it: `t5`, `bart` or `marian`.
     pub fn family(&self) -> &str {
         &self.family

@@ -2,5 +2,6 @@
 
 mod files;
 mod parity;
+mod plans;
 mod refusals;
 mod whole;
