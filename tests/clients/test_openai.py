@@ -197,10 +197,19 @@ class OpenAI(unittest.TestCase):
         parsed = self.client.chat.completions.parse(model="chat", messages=ASK, max_tokens=50, response_format=Answer)
         self.assertIsInstance(parsed.choices[0].message.parsed, Answer)
 
-    def test_json_of_any_shape_is_not_promised(self):
-        error = self.refused(openai.BadRequestError, lambda: self.chat(response_format={"type": "json_object"}))
-        self.assertEqual(error.param, "response_format")
-        self.assertIn("json_schema", error.body["message"])
+    def test_json_of_any_shape(self):
+        form = {"type": "json_object"}
+        for seed in range(8):
+            for most in (2, 5, 30):
+                answer = self.chat(max_tokens=most, response_format=form, temperature=1.5, seed=seed).choices[0]
+                self.assertIsInstance(json.loads(answer.message.content), dict)
+                self.assertEqual(answer.finish_reason, "stop")
+        streamed = self.chat(max_tokens=20, response_format=form, stream=True)
+        self.assertIsInstance(json.loads("".join(chunk.choices[0].delta.content or "" for chunk in streamed)), dict)
+        for name in ("max_tokens", "max_completion_tokens"):
+            error = self.refused(openai.BadRequestError, lambda name=name: self.chat(response_format=form, **{name: 1}))
+            self.assertEqual(error.param, name)
+            self.assertIn("may need 2", error.body["message"])
 
     def test_a_choice_of_labels(self):
         answer = self.chat(extra_body={"labels": ["refund", "delivery"]}, logprobs=True)

@@ -70,6 +70,13 @@ async fn forms_of_output() {
     let options = json!({ "schema": schema, "max_new_tokens": 24, "temperature": 1.5 });
     let answers = ask(&generate(options).unwrap(), &[json!("x")]).await;
     assert!(answers[0]["value"]["urgent"].is_boolean(), "{}", answers[0]);
+    // Any object: whatever the chance and the limit, it is whole.
+    let open = json!({ "type": "object", "additionalProperties": true });
+    for (seed, most) in (0..24).zip([2, 3, 8, 40].into_iter().cycle()) {
+        let options = json!({ "schema": open, "max_new_tokens": most, "temperature": 2, "top_k": 0, "seed": seed });
+        let answer = ask(&generate(options).unwrap(), &[json!("x")]).await.remove(0);
+        assert!(answer["value"].is_object() && answer["finish_reason"] == "eos_token", "{answer}");
+    }
     let answers = ask(&generate(json!({ "top_logprobs": 2 })).unwrap(), &[json!("x")]).await;
     let tokens = answers[0]["tokens"].as_array().unwrap();
     assert_eq!(tokens.len(), answers[0]["generated_tokens"].as_u64().unwrap() as usize);
@@ -151,6 +158,7 @@ fn options_that_are_none_are_named() {
         (json!({ "labels": ["a"], "schema": { "type": "null" } }), "exclude"),
         (json!({ "schema": { "type": "string", "minLength": 20 } }), "`max_new_tokens` is 12"),
         (json!({ "schema": { "type": "string", "format": "date" } }), "`format`"),
+        (json!({ "schema": { "type": "object", "additionalProperties": true }, "max_new_tokens": 1 }), "of `schema` may need 2"),
         (json!({ "prompt": "no place" }), "{text}"),
         (json!({ "chat": false, "system": "x" }), "`system`"),
         (json!({ "logit_bias": { "290": 1 } }), "below 290"),

@@ -87,7 +87,7 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
         | "tool_choice"
         | "parallel_tool_calls"
         | "modalities" => None,
-        "max_tokens" | "max_completion_tokens" => Some(("max_new_tokens", value.clone())),
+        "max_tokens" | NEWER => Some(("max_new_tokens", value.clone())),
         "n" => Some(("num_return_sequences", value.clone())),
         "tools" | "functions" if value.as_array().is_some_and(Vec::is_empty) => None,
         "tools" | "functions" => return Err(refused("tools are not called here", name)),
@@ -96,19 +96,18 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
     })
 }
 
-/// The schema that an answer is held to; huggingface_hub and other servers' clients have it in `value` or `schema` of a json_object.
+/// The schema that an answer is held to; huggingface_hub and other servers' clients have it in `value` or `schema` of a json_object,
+/// which without one is an object of any shape.
 fn schema(format: &Value) -> Result<Option<Value>, ApiError> {
     let (schema, place) = match format["type"].as_str() {
         Some("text") => return Ok(None),
         Some("json_schema") => (&format["json_schema"]["schema"], "`json_schema.schema`"),
-        Some("json_object") => match format.get("value").or_else(|| format.get("schema")) {
-            Some(schema) => (schema, "`value`"),
-            None => {
-                let message = "`response_format` of type json_object needs a schema in `value`: answers are not held to JSON of any \
-                               shape; use type json_schema";
-                return Err(refused(message, "response_format"));
+        Some("json_object") => {
+            match ["value", "schema"].iter().find_map(|name| format.get(name).filter(|given| !given.is_null())) {
+                Some(schema) => (schema, "`value`"),
+                None => return Ok(Some(json!({ "type": "object", "additionalProperties": true }))),
             }
-        },
+        }
         _ => return Err(refused("`response_format` is of type text, json_schema or json_object", "response_format")),
     };
     match schema {
@@ -128,21 +127,26 @@ impl Functions {
             let seed = uuid::Uuid::new_v4().as_u128() as u64 >> 11;
             asked.parameters.insert("seed".into(), seed.into());
         }
-        let function = call::tuned(&known.function, &asked.parameters).map_err(at_top)?;
-        let input = known.event(&json!({ "messages": asked.messages }));
+        let most = if input.get(NEWER).is_some_and(|most| !most.is_null()) { NEWER } else { "max_tokens" };
+        let function = call::tuned(&known.function, &asked.parameters).map_err(|error| at_top(error, most))?;
+        let event = known.event(&json!({ "messages": asked.messages }));
         let head = Head::new(&*function);
         if asked.stream {
-            return Ok(Said::Events(stream(&known, function, &input, head, asked.usage, place).await?));
+            return Ok(Said::Events(stream(&known, function, &event, head, asked.usage, place).await?));
         }
-        let output = call::outputs(&known, &*function, std::slice::from_ref(&input)).await?.pop().unwrap_or_default();
+        let output = call::outputs(&known, &*function, std::slice::from_ref(&event)).await?.pop().unwrap_or_default();
         Ok(Said::Whole(head.whole(&fields(output, &head.model)?)))
     }
 }
 
-/// The parameters of the function are fields of the body here.
-fn at_top(error: ApiError) -> ApiError {
+/// The newer of the two names for the tokens of an answer at most.
+const NEWER: &str = "max_completion_tokens";
+
+/// The parameters of the function are fields of the body here; `most` is the name of the tokens of an answer at most.
+fn at_top(error: ApiError, most: &str) -> ApiError {
     let param = error.param.map(|param| match param.trim_start_matches("parameters.") {
         "num_return_sequences" => "n".to_owned(),
+        "max_new_tokens" => most.to_owned(),
         other => other.to_owned(),
     });
     ApiError { param, ..error }

@@ -108,6 +108,17 @@ async fn forms_and_log_probabilities() {
         whole(&functions, request).await.unwrap()["choices"][0]["message"]["content"],
         answer["choices"][0]["message"]["content"]
     );
+    // Any object, in all the ways in which clients leave the schema out.
+    for (form, most) in [(json!({ "type": "json_object" }), 2), (json!({ "type": "json_object", "value": null }), 25)] {
+        for seed in 0..6 {
+            let request = json!({
+                "messages": [{ "role": "user", "content": "x" }], "max_tokens": most, "response_format": form, "temperature": 1.5, "seed": seed,
+            });
+            let choice = whole(&functions, request).await.unwrap()["choices"][0].clone();
+            let value: Value = serde_json::from_str(choice["message"]["content"].as_str().unwrap()).unwrap();
+            assert!(value.is_object() && choice["finish_reason"] == "stop", "{choice}");
+        }
+    }
     let request = json!({ "messages": [{ "role": "user", "content": "x" }], "logprobs": true, "top_logprobs": 2 });
     let answer = whole(&functions, request).await.unwrap();
     let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
@@ -174,7 +185,8 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": hi, "tools": [{}] }), 400, "tools"),
         (json!({ "messages": hi, "temperature": 9000 }), 400, "temperature"),
         (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
-        (json!({ "messages": hi, "response_format": { "type": "json_object" } }), 400, "response_format"),
+        (json!({ "messages": hi, "response_format": { "type": "json_object" }, "max_tokens": 1 }), 400, "max_tokens"),
+        (json!({ "messages": hi, "max_completion_tokens": 0 }), 400, "max_completion_tokens"),
         (json!({ "messages": hi, "response_format": { "type": "json_schema", "json_schema": {} } }), 400, "response_format"),
         (json!({ "messages": hi, "response_format": { "type": "json_object", "value": 7 } }), 400, "response_format"),
         (json!({ "messages": hi, "stream": true, "logprobs": true }), 400, "logprobs"),
