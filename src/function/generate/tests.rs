@@ -185,15 +185,22 @@ async fn a_request_changes_what_it_may() {
 
 #[tokio::test]
 async fn pieces_go_out_while_it_writes() {
-    let function = generate(json!({ "temperature": 1.0 })).unwrap();
-    let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
-    let sink: Sink = Box::new(move |piece| to.send(piece.to_owned()).is_ok());
-    let Outcome::Emit(predictions) = function.answer(&input(0, &json!("x")), Some(sink)).await.unwrap() else { panic!() };
-    let mut all = String::new();
-    while let Some(piece) = from.recv().await {
-        all += &piece;
+    for (options, tells) in [(json!({ "temperature": 1.0 }), false), (json!({ "temperature": 1.0, "top_logprobs": 1 }), true)] {
+        let function = generate(options).unwrap();
+        let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
+        let sink: Sink = Box::new(move |piece| to.send(piece).is_ok());
+        let Outcome::Emit(predictions) = function.answer(&input(0, &json!("x")), Some(sink)).await.unwrap() else { panic!() };
+        let (mut text, mut tokens) = (String::new(), Vec::new());
+        while let Some(piece) = from.recv().await {
+            assert_eq!(!piece.tokens.is_empty(), tells, "{piece:?}");
+            text += &piece.text;
+            tokens.extend(piece.tokens);
+        }
+        assert_eq!(predictions[0].fields["generated_text"], text);
+        // The last ones may have added no text.
+        let all = predictions[0].fields.get("tokens").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        assert!(all.starts_with(&tokens) && all.is_empty() != tells, "{all:?} {tokens:?}");
     }
-    assert_eq!(predictions[0].fields["generated_text"], all);
 }
 
 /// Would catch: anything between a llama2.c file and its story that is not as in run.c: rows, positions, vocabulary. The story is

@@ -141,13 +141,13 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
     };
     let pieces = begun(pieces(function, input, place), answered).await?;
     let whole = move |piece: Piece| match piece {
-        Piece::Text(text) => json!({ "text": text }),
+        Piece::Text(written) => json!({ "text": written.text }),
         Piece::End(Ok(output)) => json!({ "output": output, "model": model }),
         Piece::End(Err(error)) => json!({ "error": { "type": error.kind, "message": error.message } }),
     };
     let prompt = one.clone();
     let bare = move |(number, piece): (usize, Piece)| match &piece {
-        Piece::Text(text) => wanted.piece(number + 1, &prompt, Ok(text)),
+        Piece::Text(written) => wanted.piece(number + 1, &prompt, Ok(&written.text)),
         Piece::End(Ok(output)) => wanted.piece(number + 1, &prompt, Err(output)),
         Piece::End(Err(error)) => error.bare(),
     };

@@ -42,9 +42,6 @@ impl Asked {
         if stream && input.get("n").is_some_and(|n| !n.is_null() && *n != 1) {
             return Err(refused("several answers come without `stream` alone", "n"));
         }
-        if stream && (is(input.get("logprobs")) || parameters.contains_key("top_logprobs")) {
-            return Err(refused("log-probabilities come without `stream` alone", "logprobs"));
-        }
         let usage = is(input.get("stream_options").and_then(|options| options.get("include_usage")));
         // huggingface_hub writes `dummy` where its user names an address and no model.
         let model = input.get("model").and_then(Value::as_str).filter(|name| *name != "dummy").map(str::to_owned);
@@ -193,8 +190,11 @@ impl Head {
         whole
     }
 
-    fn chunk(&self, delta: Value, finish: Value) -> String {
-        self.with("chat.completion.chunk", json!([{ "index": 0, "delta": delta, "finish_reason": finish }])).to_string()
+    /// `tokens` as the answer has them; none is no word about them.
+    fn chunk(&self, delta: Value, finish: Value, tokens: &[Value]) -> String {
+        let logprobs = if tokens.is_empty() { Value::Null } else { content(tokens) };
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs });
+        self.with("chat.completion.chunk", json!([choice])).to_string()
     }
 }
 
@@ -215,7 +215,11 @@ fn usage(fields: &Value) -> Value {
 }
 
 fn logprobs(fields: &Value) -> Value {
-    let Some(tokens) = fields["tokens"].as_array() else { return Value::Null };
+    fields["tokens"].as_array().map_or(Value::Null, |tokens| content(tokens))
+}
+
+/// Tokens with their log-probabilities.
+fn content(tokens: &[Value]) -> Value {
     let one = |token: &Value| {
         let text = token["text"].as_str().unwrap_or_default();
         json!({ "token": text, "logprob": token["logprob"], "bytes": text.as_bytes() })
@@ -240,12 +244,23 @@ async fn stream(
     let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
     let model = head.model.clone();
     let pieces = begun(pieces(function, input, place), move |output| fields(output, &model)).await?;
-    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
+    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null, &[]);
+    let mut told = 0;
     let chunks = move |piece: Piece| {
         let all = match piece {
-            Piece::Text(text) => vec![head.chunk(json!({ "content": text }), Value::Null)],
+            Piece::Text(written) => {
+                told += written.tokens.len();
+                vec![head.chunk(json!({ "content": written.text }), Value::Null, &written.tokens)]
+            }
             Piece::End(Ok(fields)) => {
-                let mut all = vec![head.chunk(json!({}), finish(&fields))];
+                let mut all = Vec::new();
+                // Such as the token that ends an answer: those that add no text to it.
+                if let Some(rest) =
+                    fields["tokens"].as_array().and_then(|tokens| tokens.get(told..)).filter(|rest| !rest.is_empty())
+                {
+                    all.push(head.chunk(json!({ "content": "" }), Value::Null, rest));
+                }
+                all.push(head.chunk(json!({}), finish(&fields), &[]));
                 if with_usage {
                     let mut last = head.with("chat.completion.chunk", json!([]));
                     last["usage"] = usage(&fields);
