@@ -211,6 +211,11 @@ impl Function for Generate {
         })
     }
 
+    /// The generator lets go of a text within a token.
+    fn gives_up(&self) -> bool {
+        true
+    }
+
     fn requests(&self) -> Option<&dyn Requests> {
         Some(self)
     }

@@ -131,8 +131,12 @@ impl Functions {
         if asked.stream {
             return Ok(Said::Events(stream(&known, function, &event, head, asked.usage, place).await?));
         }
-        let output = call::outputs(&known, &*function, std::slice::from_ref(&event)).await?.pop().unwrap_or_default();
-        Ok(Said::Whole(head.whole(&fields(output, &head.model)?)))
+        let gives_up = known.function.gives_up();
+        let work = |given_up| async move {
+            let outputs = call::outputs(&known, &*function, std::slice::from_ref(&event), &given_up).await?;
+            Ok(head.whole(&fields(outputs.into_iter().next().unwrap_or_default(), &head.model)?))
+        };
+        Ok(Said::Whole(self.within(place, gives_up, work).await?))
     }
 }
 

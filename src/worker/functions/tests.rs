@@ -8,11 +8,12 @@ use crate::function::copy::Copy;
 use crate::function::offline;
 use crate::inference::{Options, Registry};
 use crate::worker::{build, folds};
+use std::time::Duration;
 
 /// Would catch: the last of two pipelines answering for both, a pipeline that cannot be named, a guess where nobody can know.
 #[tokio::test]
 async fn a_pipeline_is_named_and_a_shared_function_is_not_guessed() {
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let copy = |field: &str| Arc::new(Copy::new(json!({ "fields": [field] }).as_object().unwrap()).unwrap());
     functions.add("one", copy("a"), Arc::new(offline::Plain));
     let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] }), Shape::Whole).await;
@@ -41,7 +42,7 @@ async fn a_fold_begins_anew_with_each_request() {
         function = "risk"
     "#;
     let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let pipeline = &config.pipeline[0];
     let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
     functions.add("stage", function, folds::offline(&config, pipeline));
@@ -92,7 +93,7 @@ fn tiny() -> Functions {
 /// The functions of a config's pipelines.
 fn built(text: &str) -> Functions {
     let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let registry = Registry::new(Options::default());
     for pipeline in &config.pipeline {
         let function = build::function(&config, pipeline, &registry).unwrap();

@@ -37,7 +37,7 @@ fn functions_with(options: &str) -> Functions {
         request.folder.display().to_string()
     );
     let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let pipeline = &config.pipeline[0];
     let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
     functions.add("chat", function, folds::offline(&config, pipeline));
@@ -306,7 +306,7 @@ impl Pieces for Half {
 /// Would catch: a refusal after some text that reads like an answer, an answer that holds its place for ever, read or not.
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_and_says_how() {
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let limits = Limits { slice: 1, calls_in_flight: 1, timeout: Duration::from_secs(9) };
     let half = |ends| {
         let spec = crate::function::Spec { name: "generate", version: 1, model: "m".into(), limits: limits.clone() };
@@ -334,7 +334,7 @@ async fn a_stream_ends_and_says_how() {
 /// Would catch: a model that is said to be missing while it loads.
 #[tokio::test]
 async fn what_is_being_loaded_is_asked_for_again() {
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     functions.expect([("talk", "generate"), ("vectors", "embed")].into_iter());
     let chat = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "tiny" });
     assert_eq!(functions.chat(chat.clone()).await.err().map(|error| error.status), Some(503));
