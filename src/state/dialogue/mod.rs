@@ -3,8 +3,9 @@
 //! A message becomes an entry in the state of its conversation, in its place by time; equal times in the order of the log. What an
 //! event is told is gone over anew from the oldest entry on. Entries that go for want of room are summed up before they go
 //! (`session`), so that turns and waiting stay exact however long a session becomes. When nobody has written for longer than the gap
-//! the next message begins with an empty state. A message that comes again is known by its id while its entry is kept; one that is
-//! older than everything that is kept of its session, or of an earlier session, is answered and not folded.
+//! the next message begins with an empty state. A message that comes again is known by its id while its entry is kept, and
+//! while its entry is one of those of the newest time that went; one that is older than what went, or of an earlier session, is answered and
+//! not folded.
 
 mod read;
 mod session;
@@ -24,7 +25,7 @@ use session::{Limits, Message};
 use sha2::{Digest, Sha256};
 
 /// Raised when the same settings give other states.
-const VERSION: &str = "dialogue 1";
+const VERSION: &str = "dialogue 2";
 
 /// See the [module](self).
 pub struct DialogueFold {

@@ -5,9 +5,11 @@ use crate::state::{Stored, StoredError};
 use std::collections::VecDeque;
 
 /// Version of the layout of the bytes.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 /// Different messages of the desk that are remembered, the newest.
 const MOST_SENT: usize = 100;
+/// Messages of the very time of the newest that went whose ids are remembered, the newest: they may come again.
+const MOST_OF_A_TIME: usize = 64;
 /// Bytes of earlier texts that a message is told of, the newest: events that wait for their call hold them.
 const TOLD_BYTES: usize = 2_000;
 
@@ -49,6 +51,8 @@ pub struct Session {
 struct Gone {
     /// Time of the newest of them.
     until_ms: Option<i64>,
+    /// Fingerprints of the ids of those of that time.
+    then: Vec<u64>,
     /// How many were the customer's.
     turns: u64,
     /// Since when the customer waited for an answer when the last of them was written.
@@ -68,6 +72,23 @@ pub struct Seen<'a> {
 }
 
 impl Gone {
+    /// Remembers of a message that goes what tells it from one that comes again.
+    fn mark(&mut self, message: &Message) {
+        if self.until_ms < Some(message.time_ms) {
+            self.until_ms = Some(message.time_ms);
+            self.then.clear();
+        }
+        self.then.push(message.id);
+        if self.then.len() > MOST_OF_A_TIME {
+            self.then.remove(0);
+        }
+    }
+
+    /// Whether a message went, or is older than all that went.
+    fn has(&self, message: &Message) -> bool {
+        self.until_ms.is_some_and(|until| message.time_ms < until || (message.time_ms == until && self.then.contains(&message.id)))
+    }
+
     fn take(&mut self, message: &Message) {
         match message.said {
             Said::Customer(_) => {
@@ -110,10 +131,9 @@ impl Session {
     }
 
     fn takes_in(&self, message: &Message, limits: &Limits) -> bool {
-        let (Some(first), Some(newest)) = (self.kept.front(), self.newest_ms()) else { return true };
-        let gone = message.time_ms < newest && self.gone.until_ms.is_some_and(|until| message.time_ms <= until);
+        let Some(first) = self.kept.front() else { return true };
         let before = first.time_ms.saturating_sub(message.time_ms) > limits.gap_ms;
-        !gone && !before && self.place(message.id).is_none()
+        !self.gone.has(message) && !before && self.place(message.id).is_none()
     }
 
     fn place(&self, id: u64) -> Option<usize> {
@@ -127,7 +147,7 @@ impl Session {
             let Some(oldest) = self.kept.pop_front() else { return };
             bytes -= oldest.text_bytes();
             self.gone.take(&oldest);
-            self.gone.until_ms = self.gone.until_ms.max(Some(oldest.time_ms));
+            self.gone.mark(&oldest);
         }
     }
 
@@ -196,14 +216,15 @@ impl Part for Message {
 impl Part for Gone {
     fn write(&self, into: &mut Vec<u8>) {
         self.until_ms.write(into);
+        self.then.write(into);
         self.turns.write(into);
         self.waiting_since_ms.write(into);
         self.sent.write(into);
     }
 
     fn read(from: &mut &[u8]) -> Read<Self> {
-        let (until_ms, turns) = (Part::read(from)?, Part::read(from)?);
-        Ok(Self { until_ms, turns, waiting_since_ms: Part::read(from)?, sent: Part::read(from)? })
+        let (until_ms, then, turns) = (Part::read(from)?, Part::read(from)?, Part::read(from)?);
+        Ok(Self { until_ms, then, turns, waiting_since_ms: Part::read(from)?, sent: Part::read(from)? })
     }
 }
 
@@ -234,6 +255,7 @@ impl Stored for Session {
 
     fn cost_bytes(&self) -> usize {
         let texts: usize = self.kept.iter().map(Message::text_bytes).sum();
-        size_of::<Self>() + self.kept.capacity() * size_of::<Message>() + self.gone.sent.capacity() * size_of::<u64>() + texts
+        let numbers = (self.gone.sent.capacity() + self.gone.then.capacity()) * size_of::<u64>();
+        size_of::<Self>() + self.kept.capacity() * size_of::<Message>() + numbers + texts
     }
 }

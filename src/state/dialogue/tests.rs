@@ -135,6 +135,38 @@ fn equal_times_go_by_the_order_of_the_log() {
     assert_eq!(told(&log.says("8", 0, "8")).2, ["7"]);
 }
 
+/// Would catch: a message of the time of the last that went, which counts twice when it comes again, or not at all when it comes late.
+#[test]
+fn of_the_time_of_the_last_that_went_each_counts_once() {
+    let mut log = Log::of("messages = 2");
+    for n in 1..=7 {
+        log.says(&n.to_string(), 0, "x");
+    }
+    let before = log.bytes();
+    for n in 1..=7 {
+        let again = log.says(&n.to_string(), 0, "x");
+        assert_eq!(folded(&again), n > 5, "{again:?}");
+        assert_eq!(log.bytes(), before, "{n}");
+    }
+    // The same while later ones are kept.
+    log.says("8", 1, "x");
+    log.says("9", 2, "x");
+    let before = log.bytes();
+    for n in 1..=9 {
+        log.says(&n.to_string(), [0, 1, 2][(n as usize).saturating_sub(7)], "x");
+        assert_eq!(log.bytes(), before, "{n}");
+    }
+    // One that has not been there, though late.
+    log.answers("new", 0, "an answer");
+    assert_ne!(log.bytes(), before);
+    assert_eq!(told(&log.says("10", 3, "x")), (10, 2, vec!["x"]));
+    // However many have one time, the state is bounded.
+    for n in 0..5_000 {
+        log.says(&format!("many {n}"), 4, "x");
+    }
+    assert!(log.bytes()[0].len() < 1_500, "{}", log.bytes()[0].len());
+}
+
 /// Would catch: caps that are not kept, a cut in the middle of a letter, turns and answers that are forgotten with what was cut.
 #[test]
 fn a_session_is_bounded() {
@@ -231,8 +263,8 @@ fn damaged_states_are_refused() {
     for end in 1..good.len() {
         assert!(Session::decode(&good[..end]).is_err(), "{end}");
     }
-    assert!(Session::decode(&[&good[..], &[0]].concat()).is_err() && Session::decode(&[2]).is_err());
-    assert!(Session::decode(&[1, 0, 0, 0, 0, 0]).is_err(), "no message");
+    assert!(Session::decode(&[&good[..], &[0]].concat()).is_err() && Session::decode(&[3]).is_err());
+    assert!(Session::decode(&[2, 0, 0, 0, 0, 0, 0]).is_err(), "no message");
     for place in 0..good.len() {
         for byte in [0, 1, 0x7f, 0x80, 0xff] {
             let mut bad = good.clone();
