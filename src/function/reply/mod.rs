@@ -44,7 +44,7 @@ use super::{CallError, Input, Limits, Prediction, api, rewrite};
 use crate::event::Rejection;
 use crate::inference::generate::Writer;
 use crate::inference::{Answer, Encoder, Together, causal};
-use crate::state::dialogue::likeness;
+use crate::state::dialogue::{likeness, mark};
 use bank::{Bank, Known};
 use choose::Candidate;
 use futures_util::future::try_join_all;
@@ -127,7 +127,7 @@ impl Reply {
             }
             fit += 1;
             let Some(text) = slots::filled(&reply.pieces, &message.values) else { continue };
-            if !sent.is_empty() && sent.contains(&likeness(&text)) {
+            if !sent.is_empty() && (sent.contains(&likeness(&text)) || sent.contains(&mark(&reply.source))) {
                 known += 1;
                 continue;
             }

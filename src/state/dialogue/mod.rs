@@ -12,7 +12,7 @@ mod session;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use read::{Facts, likeness};
+pub use read::{Facts, likeness, mark};
 pub use session::Session;
 
 use super::{At, Features, Fold, Keys};
@@ -74,7 +74,7 @@ impl Fold for DialogueFold {
 
     /// `role`; for a customer's message `turn` (which of the customer's messages of this session it is, from 1), `waiting_ms` (since
     /// the customer began to wait for an answer), `earlier` (the customer's texts before it, the oldest first) and `sent`
-    /// ([likenesses](likeness) of what the desk has written before it); `folded: false` for a message that was passed over.
+    /// ([likenesses](likeness) of what the desk has written before it, and [marks](mark) of the replies that it named); `folded: false` for a message that was passed over.
     fn features(&self, states: &[&Session], facts: &Facts, at: At) -> Features {
         let mut told = Map::new();
         told.insert("role".into(), facts.who.name().into());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// Version of the layout of the bytes.
 const LAYOUT: u8 = 2;
-/// Different messages of the desk that are remembered, the newest.
+/// Marks of the desk's messages that are remembered, the newest.
 const MOST_SENT: usize = 100;
 /// Messages of the very time of the newest that went whose ids are remembered, the newest: they may come again.
 const MOST_OF_A_TIME: usize = 64;
@@ -26,8 +26,12 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Customer(Box<str>),
-    /// Its [likeness](super::likeness).
-    Agent(u64),
+    Agent {
+        /// Its [likeness](super::likeness).
+        likeness: u64,
+        /// The [mark](super::mark) of the reply that it names.
+        mark: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +61,7 @@ struct Gone {
     turns: u64,
     /// Since when the customer waited for an answer when the last of them was written.
     waiting_since_ms: Option<i64>,
-    /// What the desk wrote, each once, the newest last.
+    /// Likenesses of what the desk wrote and marks of the replies that it named, each once, the newest last.
     sent: Vec<u64>,
 }
 
@@ -95,13 +99,14 @@ impl Gone {
                 self.turns += 1;
                 self.waiting_since_ms.get_or_insert(message.time_ms);
             }
-            Said::Agent(likeness) => {
+            Said::Agent { likeness, mark } => {
                 self.waiting_since_ms = None;
-                self.sent.retain(|sent| *sent != likeness);
-                self.sent.push(likeness);
-                if self.sent.len() > MOST_SENT {
-                    self.sent.remove(0);
+                for known in std::iter::once(likeness).chain(mark) {
+                    self.sent.retain(|sent| *sent != known);
+                    self.sent.push(known);
                 }
+                let over = self.sent.len().saturating_sub(MOST_SENT);
+                self.sent.drain(..over);
             }
         }
     }
@@ -166,7 +171,7 @@ impl Session {
                     earlier.push(told);
                 }
                 Said::Customer(_) => break,
-                Said::Agent(_) => {}
+                Said::Agent { .. } => {}
             }
         }
         earlier.reverse();
@@ -185,7 +190,7 @@ impl Message {
     fn text_bytes(&self) -> usize {
         match &self.said {
             Said::Customer(text) => text.len(),
-            Said::Agent(_) => 0,
+            Said::Agent { .. } => 0,
         }
     }
 }
@@ -199,16 +204,20 @@ impl Part for Message {
                 false.write(into);
                 text.write(into);
             }
-            Said::Agent(likeness) => {
+            Said::Agent { likeness, mark } => {
                 true.write(into);
                 likeness.write(into);
+                mark.write(into);
             }
         }
     }
 
     fn read(from: &mut &[u8]) -> Read<Self> {
         let (time_ms, id) = (i64::read(from)?, u64::read(from)?);
-        let said = if bool::read(from)? { Said::Agent(u64::read(from)?) } else { Said::Customer(Part::read(from)?) };
+        let said = match bool::read(from)? {
+            true => Said::Agent { likeness: Part::read(from)?, mark: Part::read(from)? },
+            false => Said::Customer(Part::read(from)?),
+        };
         Ok(Self { time_ms, id, said })
     }
 }

@@ -91,6 +91,23 @@ fn a_conversation_has_turns_waiting_and_sessions() {
     assert_eq!(again.document.unwrap()["sent"], json!([]));
 }
 
+/// Would catch: a reply that was sent in other words and is not known, a name that is no name and refuses the message.
+#[test]
+fn the_desk_may_name_the_reply_that_it_sends() {
+    let mut log = Log::of("source = 'reply.id'");
+    let sends = |log: &mut Log, n: i64, id: Value| {
+        let payload = json!({ "text": format!("text {n}"), "role": "agent", "reply": { "id": id } });
+        log.add(&format!("r{n}"), n, payload).unwrap();
+    };
+    for (n, id) in (0..).zip([json!("parcel"), json!(7), json!(""), json!(null), json!(["x"]), json!("parcel")]) {
+        sends(&mut log, n, id);
+    }
+    let text = |n: i64| likeness(&format!("text {n}"));
+    let sent = log.says("a", 9, "and?").document.unwrap()["sent"].clone();
+    assert_eq!(sent, json!([text(0), text(1), mark("7"), text(2), text(3), text(4), text(5), mark("parcel")]));
+    assert!(mark("parcel") != likeness("parcel") && mark("a b") != likeness("\na b"));
+}
+
 /// Would catch: a message that counts twice because it was sent twice, also after it went for want of room.
 #[test]
 fn a_message_that_comes_again_is_there_once() {
@@ -271,7 +288,7 @@ fn damaged_states_are_refused() {
             bad[place] = byte;
             if let Ok(mut state) = Session::decode(&bad) {
                 let limits = Limits { messages: 2, bytes: 9, gap_ms: 1 };
-                state.take(Message { time_ms: i64::MAX / 2, id: 1, said: Said::Agent(1) }, &limits);
+                state.take(Message { time_ms: i64::MAX / 2, id: 1, said: Said::Agent { likeness: 1, mark: None } }, &limits);
                 state.seen(1, 0);
             }
         }
