@@ -101,3 +101,25 @@ impl Default for Limits {
         Self { body_bytes: 1 << 20, depth: 32, string_bytes: 256 << 10 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use std::collections::BTreeMap;
+
+    /// Would catch: a time within which nothing can be answered, or after which nobody is.
+    #[test]
+    fn times_of_the_doors_are_checked() {
+        let findings = |admin: &str| {
+            let text = format!(
+                "[admin]\n{admin}\n[[pipeline]]\nname = 'p'\ntopic = 't'\nevent = 'json'\nfunction = 'copy'\noptions = {{ fields = ['a'] }}"
+            );
+            Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap().findings()
+        };
+        assert_eq!(findings("call_timeout_ms = 1\nbody_timeout_ms = 86400000"), [""; 0]);
+        for wrong in ["call_timeout_ms = 0", "body_timeout_ms = 86400001"] {
+            let found = findings(wrong);
+            assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write 1 to 86400000")), "{found:?}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use super::api::{ApiError, FunctionDoc, Shape};
 use super::body::Body;
 use super::server::{AdminState, documented};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use controls::{Controls, Given};
 use page::{escaped, page};
@@ -114,7 +114,12 @@ fn sent(status: StatusCode, html: String) -> Response {
             "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
     ];
-    (status, headers, html).into_response()
+    let mut response = (status, headers, html).into_response();
+    if status == StatusCode::REQUEST_TIMEOUT {
+        // What is still to come is not waited for.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// A request's body of these inputs and parameters.

@@ -90,7 +90,8 @@ impl Gone {
 
     /// Whether a message went, or is older than all that went.
     fn has(&self, message: &Message) -> bool {
-        self.until_ms.is_some_and(|until| message.time_ms < until || (message.time_ms == until && self.then.contains(&message.id)))
+        self.until_ms
+            .is_some_and(|until| message.time_ms < until || (message.time_ms == until && self.then.contains(&message.id)))
     }
 
     fn take(&mut self, message: &Message) {

@@ -3,12 +3,43 @@
 mod clients;
 
 use super::*;
+use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::function::copy::Copy;
 use crate::function::offline;
 use crate::inference::{Options, Registry};
+use crate::telemetry::Metrics;
 use crate::worker::{build, folds};
-use std::time::Duration;
+use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+/// A server in front of some functions, on a free port; it ends with the token.
+pub async fn started(functions: &Arc<Functions>) -> (SocketAddr, CancellationToken) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let state = AdminState {
+        liveness: Arc::default(),
+        readiness: Arc::new(admin::Readiness::new([])),
+        status: Arc::default(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        functions: functions.clone(),
+        body_bytes: 1_000,
+        body_timeout: Duration::from_secs(10),
+    };
+    tokio::spawn(admin::serve(listener, state, stop.clone()));
+    (address, stop)
+}
+
+/// A request on its way.
+pub async fn sent(address: SocketAddr, path: &str, body: &Value) -> tokio::net::TcpStream {
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let body = body.to_string();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
 
 /// Would catch: the last of two pipelines answering for both, a pipeline that cannot be named, a guess where nobody can know.
 #[tokio::test]

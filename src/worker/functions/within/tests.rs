@@ -1,16 +1,16 @@
 //! Requests to functions that take longer than they may, under a clock that waits and over sockets.
 
 use super::super::IN_WORK;
+use super::super::tests::{sent, started};
 use super::*;
-use crate::admin::{self, AdminState, FunctionApi, Shape};
+use crate::admin::{FunctionApi, Shape};
+use crate::function::requests::{About, BadParameter};
 use crate::function::{Limits, offline};
-use crate::telemetry::Metrics;
-use serde_json::json;
-use std::net::SocketAddr;
+use serde_json::{Map, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 
 /// Answers when it is told to; one of several inputs spoils its calls.
@@ -50,6 +50,21 @@ impl Function for Slow {
     }
     fn gives_up(&self) -> bool {
         self.gives_up
+    }
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
+    }
+}
+
+impl Requests for Slow {
+    fn about(&self) -> About {
+        About { fields: &["text", "messages"], parameters: &[], options: json!({ "seed": 1 }), example: json!("x") }
+    }
+    fn tuned(&self, _: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {
+        Err(BadParameter::unknown("slow", "x", &[]))
+    }
+    fn bare(&self, fields: &Value) -> Value {
+        fields.clone()
     }
 }
 
@@ -96,32 +111,6 @@ async fn what_takes_too_long_is_given_up() {
     let (answer, ()) = tokio::join!(functions.call("slow", two, Shape::Whole), notify);
     assert_eq!((answer.unwrap()["outputs"][1]["skipped"].as_str(), slow.calls()), (Some("done"), 3));
     assert_eq!(functions.room.available_permits(), IN_WORK);
-}
-
-/// A server in front of some functions, on a free port; it ends with the token.
-async fn started(functions: &Arc<Functions>) -> (SocketAddr, CancellationToken) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let state = AdminState {
-        liveness: Arc::default(),
-        readiness: Arc::new(admin::Readiness::new([])),
-        status: Arc::default(),
-        metrics: Arc::new(Metrics::new().unwrap()),
-        functions: functions.clone(),
-        body_bytes: 1_000,
-        body_timeout: Duration::from_secs(10),
-    };
-    tokio::spawn(admin::serve(listener, state, stop.clone()));
-    (address, stop)
-}
-
-async fn sent(address: SocketAddr, path: &str, body: &Value) -> tokio::net::TcpStream {
-    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let body = body.to_string();
-    let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
-    socket.write_all(head.as_bytes()).await.unwrap();
-    socket
 }
 
 /// Would catch: a door that waits for ever, one that says so in the shape of another, a client that goes and leaves its work behind.
