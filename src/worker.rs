@@ -21,6 +21,7 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,7 @@ pub async fn run(
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
     let registry = Registry::new(options);
     telemetry.metrics.follow_models(Arc::new(move || status::models(&results, &memory)));
-    let functions = Arc::new(functions::Functions::default());
+    let functions = Arc::new(functions::Functions::new(Duration::from_millis(config.admin.call_timeout_ms)));
     functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
     let listener = tokio::net::TcpListener::bind(config.admin.listen)
         .await
@@ -67,6 +68,7 @@ pub async fn run(
         metrics: telemetry.metrics.clone(),
         functions: functions.clone(),
         body_bytes: config.admin.body_bytes,
+        body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 

@@ -91,7 +91,7 @@ pub enum Shape {
 pub struct ApiError {
     /// HTTP status.
     pub status: u16,
-    /// For example `invalid_request`, `not_found`, `overloaded`, `internal`.
+    /// For example `invalid_request`, `not_found`, `overloaded`, `timeout`, `internal`.
     pub kind: &'static str,
     pub message: String,
     pub param: Option<String>,
@@ -121,6 +121,8 @@ impl ApiError {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 (status, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
             }
+            // What is still to come is not waited for.
+            StatusCode::REQUEST_TIMEOUT => (status, [(header::CONNECTION, "close")], Json(body)).into_response(),
             _ => (status, Json(body)).into_response(),
         }
     }

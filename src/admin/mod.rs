@@ -1,6 +1,7 @@
 //! HTTP: health, metrics, status, functions.
 
 mod api;
+mod body;
 mod forms;
 mod health;
 mod openapi;

@@ -1,18 +1,17 @@
 //! The routes.
 
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
+use super::body::Body;
 use super::{Liveness, Readiness, StatusBoard, forms, openapi};
 use crate::telemetry::Metrics;
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The media type that asks for [`Shape::Bare`].
@@ -28,6 +27,8 @@ pub struct AdminState {
     pub functions: Arc<dyn FunctionApi>,
     /// Largest request body, bytes.
     pub body_bytes: usize,
+    /// How long one may take to come.
+    pub body_timeout: Duration,
 }
 
 /// Serves until the token is cancelled, then lets running requests end.
@@ -95,9 +96,6 @@ async fn functions(State(state): State<AdminState>) -> Response {
     Json(state.functions.list()).into_response()
 }
 
-/// A body that may have been refused for its size.
-pub(super) type Body = Result<Bytes, BytesRejection>;
-
 async fn call(
     State(state): State<AdminState>,
     Path(name): Path<String>,
@@ -106,7 +104,7 @@ async fn call(
 ) -> Result<Response, ApiError> {
     let accepted = head.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let shape = if accepted.is_some_and(|accepted| accepted.contains(HUGGING_FACE)) { Shape::Bare } else { Shape::Whole };
-    let mut answer = answered(&state, &name, json_of(body, &state)?, shape).await?;
+    let mut answer = answered(&state, &name, body.json()?, shape).await?;
     if shape == Shape::Bare {
         let kind = answer.headers_mut().get_mut(header::CONTENT_TYPE).filter(|kind| *kind == "application/json");
         if let Some(kind) = kind {
@@ -125,16 +123,16 @@ async fn answered(state: &AdminState, name: &str, input: Value, shape: Shape) ->
 }
 
 async fn chat(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
-    Ok(state.functions.chat(json_of(body, &state)?).await?.into_response())
+    Ok(state.functions.chat(body.json()?).await?.into_response())
 }
 
 async fn bare(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, BareError> {
-    Ok(answered(&state, &name, json_of(body, &state)?, Shape::Bare).await?)
+    Ok(answered(&state, &name, body.json()?, Shape::Bare).await?)
 }
 
 /// Where the clients of Hugging Face look for chat beside a pipeline; the path names it, whatever the body says.
 async fn bare_chat(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, BareError> {
-    let mut input = json_of(body, &state)?;
+    let mut input = body.json()?;
     if let Value::Object(members) = &mut input {
         members.insert("model".into(), name.into());
     }
@@ -160,27 +158,7 @@ async fn other_method(method: Method, path: Uri) -> ApiError {
 }
 
 async fn embeddings(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
-    Ok(Json(state.functions.embeddings(json_of(body, &state)?).await?).into_response())
-}
-
-/// The bytes of a body, or why they were not read.
-pub(super) fn read(body: Body, state: &AdminState) -> Result<Bytes, ApiError> {
-    let refused = |status, kind, message| ApiError { status, kind, message, param: None };
-    body.map_err(|cause| match cause.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let most = state.body_bytes;
-            let message = format!("the body has more than {most} bytes, the limit `body_bytes` of [admin]; send fewer inputs");
-            refused(413, "too_large", message)
-        }
-        status => refused(status.as_u16(), "invalid_request", cause.body_text()),
-    })
-}
-
-fn json_of(body: Body, state: &AdminState) -> Result<Value, ApiError> {
-    serde_json::from_slice(&read(body, state)?).map_err(|cause| {
-        let message = format!("the body is not JSON at line {} column {}", cause.line(), cause.column());
-        ApiError { status: 400, kind: "invalid_request", message, param: None }
-    })
+    Ok(Json(state.functions.embeddings(body.json()?).await?).into_response())
 }
 
 #[cfg(test)]

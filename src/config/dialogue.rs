@@ -16,6 +16,9 @@ pub struct Dialogue {
     pub agents: Vec<String>,
     /// When it is neither: it is passed by. Default: `system`. A message of any other role is rejected.
     pub ignored: Vec<String>,
+    /// Dotted path of what names the reply that a message of the desk is: the `source` of a suggestion, so that one that was sent in other words
+    /// is known. Default `source`. A message without it is known by its text.
+    pub source: String,
     /// Messages of a session that are kept at most; the oldest go. Default 20.
     pub messages: usize,
     /// Bytes of the customer's texts that are kept of a session at most; the oldest go, and a longer text is cut. Default 4,096.
@@ -34,6 +37,7 @@ impl Default for Dialogue {
             customers: names(["customer", "user"]),
             agents: names(["agent", "assistant"]),
             ignored: vec!["system".into()],
+            source: "source".into(),
             messages: 20,
             bytes: 4_096,
             gap: Span::days(1),
@@ -47,8 +51,10 @@ impl Dialogue {
     pub fn findings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut say = |text: String| found.push(format!("[dialogue] {text}"));
-        if self.role.split('.').any(str::is_empty) {
-            say(format!("role = {:?} is no path; write names with dots between", self.role));
+        for (name, path) in [("role", &self.role), ("source", &self.source)] {
+            if path.split('.').any(str::is_empty) {
+                say(format!("{name} = {path:?} is no path; write names with dots between"));
+            }
         }
         if !(1..=1_000).contains(&self.messages) {
             say(format!("messages = {}: write 1 to 1,000", self.messages));
@@ -118,7 +124,8 @@ mod tests {
     fn what_cannot_run_is_named() {
         let json = "topic = 't'\nevent = 'json'\nfields = { key = 'k' }";
         for (event, dialogue, said) in [
-            (CHAT, "role = 'a..b'", "is no path"),
+            (CHAT, "role = 'a..b'", "role = \"a..b\" is no path"),
+            (CHAT, "source = ''", "source = \"\" is no path"),
             (CHAT, "messages = 0", "messages = 0"),
             (CHAT, "bytes = 7", "bytes = 7"),
             (CHAT, "ignored = ['agent']", "\"agent\" is one of agents and of ignored"),

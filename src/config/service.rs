@@ -11,13 +11,34 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Largest request body, bytes. Default 1 MiB.
     pub body_bytes: usize,
+    /// How long a request's body may take to come, milliseconds. Default 10,000.
+    pub body_timeout_ms: u64,
+    /// How long a function may take to answer a request without `stream`, milliseconds; a longer call is given up. Default 60,000. An answer in
+    /// pieces has the function's own time.
+    pub call_timeout_ms: u64,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), body_bytes: 1 << 20 }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 9464));
+        Self { listen, body_bytes: 1 << 20, body_timeout_ms: 10_000, call_timeout_ms: 60_000 }
     }
 }
+
+impl Admin {
+    /// Everything that is wrong, as sentences.
+    pub fn findings(&self) -> Vec<String> {
+        let all = [("body_timeout_ms", self.body_timeout_ms), ("call_timeout_ms", self.call_timeout_ms)];
+        let wrong = |(name, ms): (&str, u64)| match ms {
+            1..=MOST_MS => None,
+            ms => Some(format!("[admin] {name} = {ms}: write 1 to {MOST_MS}, milliseconds")),
+        };
+        all.into_iter().filter_map(wrong).collect()
+    }
+}
+
+/// A day.
+const MOST_MS: u64 = 86_400_000;
 
 /// `[telemetry]`: logs on stderr; metrics and traces over OTLP when an endpoint is set.
 #[derive(Debug, Clone, Deserialize)]
@@ -78,5 +99,27 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { body_bytes: 1 << 20, depth: 32, string_bytes: 256 << 10 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use std::collections::BTreeMap;
+
+    /// Would catch: a time within which nothing can be answered, or after which nobody is.
+    #[test]
+    fn times_of_the_doors_are_checked() {
+        let findings = |admin: &str| {
+            let text = format!(
+                "[admin]\n{admin}\n[[pipeline]]\nname = 'p'\ntopic = 't'\nevent = 'json'\nfunction = 'copy'\noptions = {{ fields = ['a'] }}"
+            );
+            Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap().findings()
+        };
+        assert_eq!(findings("call_timeout_ms = 1\nbody_timeout_ms = 86400000"), [""; 0]);
+        for wrong in ["call_timeout_ms = 0", "body_timeout_ms = 86400001"] {
+            let found = findings(wrong);
+            assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write 1 to 86400000")), "{found:?}");
+        }
     }
 }

@@ -91,6 +91,7 @@ pub fn findings(config: &Config) -> Vec<String> {
         }
         pipeline_findings(config, pipeline, &mut found);
     }
+    found.extend(config.admin.findings());
     found.extend(config.recommend.iter().flat_map(|recommend| recommend.findings()));
     found.extend(config.risk.iter().flat_map(|risk| risk.findings()));
     found.extend(config.dialogue.iter().flat_map(|dialogue| dialogue.findings()));

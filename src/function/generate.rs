@@ -17,12 +17,12 @@ pub use said::Generated;
 use super::fields::Places;
 use super::offline::input;
 use super::options::{Common, read, shown};
-use super::requests::{About, BadParameter, Pieces, Requests};
+use super::requests::{About, BadParameter, Pieces, Requests, Sink, Written};
 use super::texts::call_error;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
 use crate::event::Rejection;
 use crate::inference::causal;
-use crate::inference::generate::{Finish, Sampler, Sink, Writer, seed_of};
+use crate::inference::generate::{self as writing, Finish, Sampler, Trace, Writer, seed_of};
 use crate::inference::{Digest, InferenceError};
 use futures_util::future::{BoxFuture, try_join_all};
 use plan::Plan;
@@ -30,7 +30,7 @@ use prompt::Asked;
 use said::Said;
 use serde_json::{Map, Value, json};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 const NAME: &str = "generate";
@@ -161,12 +161,27 @@ impl Generate {
                 sampler = sampler.guide(guide);
             }
             if let Some(sink) = sink.take() {
-                sampler = sampler.sink(sink);
+                let trace = sampler.trace();
+                sampler = sampler.sink(self.with_tokens(sink, trace));
             }
             samplers.push(sampler);
         }
         let traces = self.writer.write(prompt, plan.max_new_tokens, samplers).await.map_err(call_error)?;
         Ok(traces.into_iter().zip(seeds).map(|(trace, seed)| Said { trace, seed, score: None }).collect())
+    }
+
+    /// A sink of texts that gives each on with its tokens, out of the record of the answer, where they are told.
+    fn with_tokens(&self, mut sink: Sink, trace: Arc<Mutex<Trace>>) -> writing::Sink {
+        let (plan, vocabulary, mut told) = (Arc::clone(&self.plan), Arc::clone(self.writer.vocabulary()), 0);
+        Box::new(move |text| {
+            let mut written = Written { text: text.to_owned(), tokens: Vec::new() };
+            if plan.tells_tokens() {
+                let trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
+                written.tokens = reply::tokens(&plan, &vocabulary, trace.tokens.get(told..).unwrap_or_default());
+                told += written.tokens.len();
+            }
+            sink(written)
+        })
     }
 
     /// Goes on with one text outside of a stream, or answers a conversation; `number` is the event's name.
@@ -194,6 +209,11 @@ impl Function for Generate {
             let outcomes = try_join_all(slice.iter().map(|input| self.answer(input, None))).await?;
             Ok(passed::add(slice, outcomes, self.common.texts.pass_event, &self.common.texts.output_key))
         })
+    }
+
+    /// The generator lets go of a text within a token.
+    fn gives_up(&self) -> bool {
+        true
     }
 
     fn requests(&self) -> Option<&dyn Requests> {

@@ -120,6 +120,11 @@ pub trait Function: Send + Sync {
     fn spec(&self) -> &Spec;
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>>;
 
+    /// Whether a call whose future is dropped ends its work at once, or nearly so.
+    fn gives_up(&self) -> bool {
+        false
+    }
+
     /// What it can do for one who asks off the stream; `None` for functions that take neither parameters nor other shapes.
     fn requests(&self) -> Option<&dyn requests::Requests> {
         None

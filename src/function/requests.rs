@@ -1,7 +1,6 @@
 //! What a function can do for one who asks off the stream: other options for one request, a description, a bare answer.
 
 use super::{CallError, Function, Input, Outcome};
-use crate::inference::generate::Sink;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -24,9 +23,21 @@ pub trait Requests: Send + Sync {
     }
 }
 
+/// A piece of an answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Written {
+    pub text: String,
+    /// Tokens since the piece before, as the answer's field `tokens` has them; none where the answer has no such field. The last of an answer
+    /// may add no text, and stand in that field alone.
+    pub tokens: Vec<Value>,
+}
+
+/// Is given each piece as it comes; `false` ends the answer.
+pub type Sink = Box<dyn FnMut(Written) -> bool + Send>;
+
 /// A function whose answer can go out in pieces.
 pub trait Pieces: Send + Sync {
-    /// Answers one input as [`Function::call`] does, and gives the sink each piece of the text as it comes.
+    /// Answers one input as [`Function::call`] does, and gives the sink each piece as it comes.
     fn answer_in_pieces<'a>(&'a self, input: &'a Input, sink: Sink) -> BoxFuture<'a, Result<Outcome, CallError>>;
 }
 

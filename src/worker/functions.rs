@@ -9,6 +9,7 @@ mod models;
 mod pieces;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use crate::admin::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
 use crate::function::Function;
@@ -19,7 +20,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests that are in work at the same time; streams come first.
@@ -31,14 +32,9 @@ pub struct Functions {
     /// Pipelines that will be added, with the names of their functions.
     expected: RwLock<Vec<(String, String)>>,
     room: Arc<Semaphore>,
+    /// What a request without pieces may take.
+    call_timeout: Duration,
     documents: documented::Documents,
-}
-
-impl Default for Functions {
-    fn default() -> Self {
-        let room = Arc::new(Semaphore::new(IN_WORK));
-        Self { by_pipeline: RwLock::default(), expected: RwLock::default(), room, documents: documented::Documents::default() }
-    }
 }
 
 /// A pipeline's function, and how it is given JSON.
@@ -68,6 +64,17 @@ impl Known {
 }
 
 impl Functions {
+    /// `call_timeout`: what a request without pieces may take.
+    pub fn new(call_timeout: Duration) -> Self {
+        Self {
+            by_pipeline: RwLock::default(),
+            expected: RwLock::default(),
+            room: Arc::new(Semaphore::new(IN_WORK)),
+            call_timeout,
+            documents: documented::Documents::default(),
+        }
+    }
+
     /// Pipelines that are being loaded, with the names of their functions: who asks for one meanwhile is told to come again.
     pub fn expect<'a>(&self, pipelines: impl Iterator<Item = (&'a str, &'a str)>) {
         let named = pipelines.map(|(pipeline, function)| (pipeline.to_owned(), function.to_owned()));
@@ -149,8 +156,9 @@ impl FunctionApi for Functions {
     fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
         async move {
             let known = self.find(name)?;
-            let _place = self.room()?;
-            call::call(&known, name, &input, shape).await
+            let (place, gives_up, name) = (self.room()?, known.function.gives_up(), name.to_owned());
+            let work = |given_up| async move { call::call(&known, &name, &input, shape, &given_up).await };
+            self.within(place, gives_up, work).await
         }
         .boxed()
     }
@@ -159,8 +167,8 @@ impl FunctionApi for Functions {
         async move {
             let asked = embeddings::Asked::read(&input)?;
             let known = self.of_task("embed", asked.model.as_deref())?;
-            let _place = self.room()?;
-            embeddings::answer(&known, asked).await
+            let (place, gives_up) = (self.room()?, known.function.gives_up());
+            self.within(place, gives_up, |given_up| async move { embeddings::answer(&known, asked, &given_up).await }).await
         }
         .boxed()
     }

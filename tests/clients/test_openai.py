@@ -179,6 +179,23 @@ class OpenAI(unittest.TestCase):
         written = b"".join(bytes(token.bytes or []) for token in content)
         self.assertEqual(written.decode("utf-8", "replace"), answer.choices[0].message.content)
 
+    def test_log_probabilities_in_a_stream(self):
+        for more in [{"max_tokens": 6}, {"max_tokens": 20, "temperature": 1.4, "seed": 3}, {"extra_body": {"labels": ["refund", "delivery"]}}]:
+            whole = self.chat(logprobs=True, top_logprobs=2, **more).choices[0].logprobs.content
+            chunks = list(self.chat(logprobs=True, top_logprobs=2, stream=True, **more))
+            parts = [chunk.choices[0].logprobs for chunk in chunks if chunk.choices[0].logprobs]
+            self.assertEqual([token for part in parts for token in part.content], whole)
+            self.assertGreater(len(parts), 1)
+        with self.client.chat.completions.stream(
+            model="chat", messages=ASK, logprobs=True, extra_body={"labels": ["refund", "delivery"]}
+        ) as stream:
+            deltas = [event for event in stream if event.type == "logprobs.content.delta"]
+            done = stream.get_final_completion().choices[0].logprobs.content
+        self.assertGreater(len(deltas), 1)
+        self.assertEqual(deltas[-1].snapshot, done)
+        plain = list(self.chat(max_tokens=4, stream=True))
+        self.assertTrue(all(chunk.choices[0].logprobs is None for chunk in plain))
+
     def test_a_stop_ends_the_answer(self):
         text = self.chat(max_tokens=12).choices[0].message.content
         stop = text[len(text) // 2 :][:2]
@@ -197,10 +214,19 @@ class OpenAI(unittest.TestCase):
         parsed = self.client.chat.completions.parse(model="chat", messages=ASK, max_tokens=50, response_format=Answer)
         self.assertIsInstance(parsed.choices[0].message.parsed, Answer)
 
-    def test_json_of_any_shape_is_not_promised(self):
-        error = self.refused(openai.BadRequestError, lambda: self.chat(response_format={"type": "json_object"}))
-        self.assertEqual(error.param, "response_format")
-        self.assertIn("json_schema", error.body["message"])
+    def test_json_of_any_shape(self):
+        form = {"type": "json_object"}
+        for seed in range(8):
+            for most in (2, 5, 30):
+                answer = self.chat(max_tokens=most, response_format=form, temperature=1.5, seed=seed).choices[0]
+                self.assertIsInstance(json.loads(answer.message.content), dict)
+                self.assertEqual(answer.finish_reason, "stop")
+        streamed = self.chat(max_tokens=20, response_format=form, stream=True)
+        self.assertIsInstance(json.loads("".join(chunk.choices[0].delta.content or "" for chunk in streamed)), dict)
+        for name in ("max_tokens", "max_completion_tokens"):
+            error = self.refused(openai.BadRequestError, lambda name=name: self.chat(response_format=form, **{name: 1}))
+            self.assertEqual(error.param, name)
+            self.assertIn("may need 2", error.body["message"])
 
     def test_a_choice_of_labels(self):
         answer = self.chat(extra_body={"labels": ["refund", "delivery"]}, logprobs=True)
@@ -213,7 +239,6 @@ class OpenAI(unittest.TestCase):
             "tools": {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
             "temperature": {"temperature": 9000},
             "top_logprobs": {"logprobs": True, "top_logprobs": 21},
-            "logprobs": {"logprobs": True, "stream": True},
             "nonsense": {"extra_body": {"nonsense": 1}},
             "messages.0": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
             "response_format": {"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}},

@@ -61,8 +61,12 @@ fn logs(topic: &str) -> Vec<Vec<RawEvent>> {
             4..14 => (json!("agent"), SENT[random.random_range(0..SENT.len())]),
             _ => (json!(null), ASKED[random.random_range(0..ASKED.len())]),
         };
-        let payload =
-            json!({ "id": format!("m-{n}"), "conversation": conversation, "role": role, "text": text, "time": now_ms - late_ms });
+        // The last reply in other words.
+        let source = (text == SENT[3]).then_some("5");
+        let payload = json!({
+            "id": format!("m-{n}"), "conversation": conversation, "role": role, "text": text, "source": source,
+            "time": now_ms - late_ms,
+        });
         let log = &mut logs[conversation % PARTITIONS];
         let again = random.random_bool(0.05).then(|| log.iter().rev().nth(random.random_range(0..20))).flatten();
         let (key, payload) = match again {

@@ -118,6 +118,24 @@ async fn the_doors_speak_as_clients_read() {
     let turns = json!({ "model": "dummy", "messages": [{ "role": "user", "content": "Where is it?" }], "max_tokens": 6 });
     let (status, said) = ask("/hf/chat/v1/chat/completions", turns.clone()).await;
     assert_eq!((status, &said["choices"]), (200, &ask("/v1/chat/completions", turns.clone()).await.1["choices"]));
+    // Tokens of a conversation in chunks, and any object.
+    let tokens = |stream: bool| {
+        let mut asked = turns.clone();
+        asked.as_object_mut().unwrap().extend([("logprobs".into(), true.into()), ("stream".into(), stream.into())]);
+        asked
+    };
+    let events = raw(&address, "/v1/chat/completions", &tokens(true)).await;
+    let chunks = events.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    let content = |chunk: Value| chunk["choices"][0]["logprobs"]["content"].as_array().cloned().unwrap_or_default();
+    let streamed: Vec<Value> = chunks.flat_map(content).collect();
+    assert_eq!(Value::from(streamed), ask("/v1/chat/completions", tokens(false)).await.1["choices"][0]["logprobs"]["content"]);
+    let mut any = turns.clone();
+    any["response_format"] = json!({ "type": "json_object" });
+    for path in ["/v1/chat/completions", "/hf/chat/v1/chat/completions"] {
+        let (status, said) = ask(path, any.clone()).await;
+        let value: Value = serde_json::from_str(said["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
+        assert!(status == 200 && value.is_object(), "{said}");
+    }
     let (status, error) = ask(&format!("/hf/{intent}/v1/chat/completions"), turns).await;
     assert!(status == 404 && error["error"].as_str().unwrap().contains(intent), "{error}");
 

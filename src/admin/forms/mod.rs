@@ -8,9 +8,10 @@ mod page;
 mod tests;
 
 use super::api::{ApiError, FunctionDoc, Shape};
-use super::server::{AdminState, Body, documented, read};
+use super::body::Body;
+use super::server::{AdminState, documented};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use controls::{Controls, Given};
 use page::{escaped, page};
@@ -46,7 +47,7 @@ pub async fn show(State(state): State<AdminState>, Path(name): Path<String>) -> 
 pub async fn answer(State(state): State<AdminState>, Path(name): Path<String>, head: HeaderMap, body: Body) -> Response {
     let Some(function) = find(&state, &name).await else { return unknown(&name) };
     let controls = Controls::new(&function);
-    let given = read(body, &state).map(|bytes| Given::read(&bytes));
+    let given = body.0.map(|bytes| Given::read(&bytes));
     let asked = given.as_ref().map_err(Clone::clone).and_then(|given| controls.request(given));
     let answered = match &asked {
         Ok(request) => state.functions.call(&function.pipeline, request.clone(), Shape::Whole).await,
@@ -113,7 +114,12 @@ fn sent(status: StatusCode, html: String) -> Response {
             "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
     ];
-    (status, headers, html).into_response()
+    let mut response = (status, headers, html).into_response();
+    if status == StatusCode::REQUEST_TIMEOUT {
+        // What is still to come is not waited for.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// A request's body of these inputs and parameters.

@@ -149,7 +149,7 @@ fn conversation(function: Option<&FunctionDoc>) -> (Value, Value) {
                 "properties": {
                     "type": { "enum": ["text", "json_schema", "json_object"] },
                     "json_schema": { "type": "object", "properties": { "schema": { "type": "object" } } },
-                    "value": { "type": "object", "description": "The schema of a json_object." },
+                    "value": { "type": "object", "description": "The schema of a json_object; without one any object may come." },
                 },
             }),
         ),

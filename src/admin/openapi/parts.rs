@@ -3,16 +3,17 @@
 use serde_json::{Value, json};
 
 /// Statuses of errors, with what they mean.
-const ERRORS: [(&str, &str, &str); 9] = [
+const ERRORS: [(&str, &str, &str); 10] = [
     ("400", "BadRequest", "The request has another shape than is asked for, or a parameter that is not taken."),
     ("404", "NotFound", "There is no pipeline, function or model of that name; the message lists those that there are."),
+    ("408", "Slow", "The body did not come in time."),
     ("409", "Ambiguous", "Several pipelines run the function; the message lists them."),
     ("413", "TooLarge", "The body, the number of inputs or a text is over its limit, which the message tells."),
     ("422", "Unprocessable", "An input cannot be answered, such as an empty text; `param` tells which."),
     ("429", "Overloaded", "As many requests are in work as may be. Ask again after `Retry-After` seconds."),
     ("500", "Internal", "The function failed."),
     ("503", "Loading", "The function's model is being loaded. Ask again after `Retry-After` seconds."),
-    ("504", "Late", "No answer within the function's time."),
+    ("504", "Late", "No answer in time; the message tells the limit. The call is given up."),
 ];
 
 /// What all operations refer to.

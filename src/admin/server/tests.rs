@@ -79,7 +79,7 @@ pub fn document(pipeline: &str) -> FunctionDoc {
     }
 }
 
-/// A server on a free port; it ends with the token.
+/// A server on a free port, which waits half a second for a body; it ends with the token.
 pub async fn started(body_bytes: usize) -> (AdminState, std::net::SocketAddr, CancellationToken) {
     let state = AdminState {
         liveness: Arc::default(),
@@ -88,6 +88,7 @@ pub async fn started(body_bytes: usize) -> (AdminState, std::net::SocketAddr, Ca
         metrics: Arc::new(Metrics::new().unwrap()),
         functions: Arc::new(Echo),
         body_bytes,
+        body_timeout: Duration::from_millis(500),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -150,5 +151,38 @@ async fn routes_answer_over_a_socket() {
     assert!(ask("POST", "/v1/embeddings", "[1]").await.contains("embedded"));
     let full = ask("POST", "/v1/functions/full", "[1]").await;
     assert!(full.contains(" 429 ") && full.contains("retry-after: 1"), "{full}");
+    stop.cancel();
+}
+
+/// Would catch: a body that never comes and holds its connection for ever, an answer to it in another door's shape.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let (_, address, stop) = started(100).await;
+    for (path, said) in [
+        ("/v1/functions/echo", "\"type\":\"timeout\""),
+        ("/v1/chat/completions", "\"type\":\"timeout\""),
+        ("/v1/embeddings", "\"type\":\"timeout\""),
+        ("/hf/echo", "\"error_type\":\"timeout\""),
+        ("/functions/echo", "role=\"alert\""),
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{{\"inputs\":");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // To its end: the connection is closed, though it might have been kept.
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains(said), "{answer}");
+        assert!(answer.contains("within 500ms, the limit `body_timeout_ms` of [admin]"), "{answer}");
+    }
+    // One that comes in parts, but comes.
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "POST /v1/functions/echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\n";
+    for part in [head, "[", "1", "]"] {
+        socket.write_all(part.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("[1]"), "{answer}");
     stop.cancel();
 }

@@ -50,7 +50,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// The answer is one of these.
     pub labels: List,
-    /// The answer is JSON of this schema.
+    /// The answer is JSON of this schema. `{"type": "object", "additionalProperties": true}` is an object of any members, nested 8 deep at
+    /// most; with a schema in place of `true` all its values are of that.
     pub schema: Option<Value>,
     /// What the model is told before a conversation.
     pub system: Option<String>,

@@ -78,6 +78,11 @@ impl Plan {
         Ok(Self { options, sampling, chat, max_new_tokens, beams, form })
     }
 
+    /// Whether an answer has each of its tokens.
+    pub fn tells_tokens(&self) -> bool {
+        self.options.logprobs || self.options.top_logprobs > 0
+    }
+
     /// For one text.
     pub fn guide(&self, vocabulary: &Arc<Vocabulary>) -> Option<Box<dyn Guide>> {
         Some(match self.form.as_ref()? {

@@ -43,10 +43,15 @@ fn one_answer(plan: &Plan, vocabulary: &Vocabulary, said: &Said) -> Map<String, 
     if plan.options.schema.is_some() {
         fields.insert("value".into(), serde_json::from_str(text).unwrap_or(Value::Null));
     }
-    if plan.options.logprobs || plan.options.top_logprobs > 0 {
-        fields.insert("tokens".into(), trace.tokens.iter().map(|token| told(plan, vocabulary, token)).collect());
+    if plan.tells_tokens() {
+        fields.insert("tokens".into(), tokens(plan, vocabulary, &trace.tokens).into());
     }
     fields
+}
+
+/// Tokens as an answer has them.
+pub fn tokens(plan: &Plan, vocabulary: &Vocabulary, tokens: &[Token]) -> Vec<Value> {
+    tokens.iter().map(|token| told(plan, vocabulary, token)).collect()
 }
 
 fn told(plan: &Plan, vocabulary: &Vocabulary, token: &Token) -> Value {

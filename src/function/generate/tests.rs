@@ -70,6 +70,13 @@ async fn forms_of_output() {
     let options = json!({ "schema": schema, "max_new_tokens": 24, "temperature": 1.5 });
     let answers = ask(&generate(options).unwrap(), &[json!("x")]).await;
     assert!(answers[0]["value"]["urgent"].is_boolean(), "{}", answers[0]);
+    // Any object: whatever the chance and the limit, it is whole.
+    let open = json!({ "type": "object", "additionalProperties": true });
+    for (seed, most) in (0..24).zip([2, 3, 8, 40].into_iter().cycle()) {
+        let options = json!({ "schema": open, "max_new_tokens": most, "temperature": 2, "top_k": 0, "seed": seed });
+        let answer = ask(&generate(options).unwrap(), &[json!("x")]).await.remove(0);
+        assert!(answer["value"].is_object() && answer["finish_reason"] == "eos_token", "{answer}");
+    }
     let answers = ask(&generate(json!({ "top_logprobs": 2 })).unwrap(), &[json!("x")]).await;
     let tokens = answers[0]["tokens"].as_array().unwrap();
     assert_eq!(tokens.len(), answers[0]["generated_tokens"].as_u64().unwrap() as usize);
@@ -151,6 +158,7 @@ fn options_that_are_none_are_named() {
         (json!({ "labels": ["a"], "schema": { "type": "null" } }), "exclude"),
         (json!({ "schema": { "type": "string", "minLength": 20 } }), "`max_new_tokens` is 12"),
         (json!({ "schema": { "type": "string", "format": "date" } }), "`format`"),
+        (json!({ "schema": { "type": "object", "additionalProperties": true }, "max_new_tokens": 1 }), "of `schema` may need 2"),
         (json!({ "prompt": "no place" }), "{text}"),
         (json!({ "chat": false, "system": "x" }), "`system`"),
         (json!({ "logit_bias": { "290": 1 } }), "below 290"),
@@ -177,15 +185,22 @@ async fn a_request_changes_what_it_may() {
 
 #[tokio::test]
 async fn pieces_go_out_while_it_writes() {
-    let function = generate(json!({ "temperature": 1.0 })).unwrap();
-    let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
-    let sink: Sink = Box::new(move |piece| to.send(piece.to_owned()).is_ok());
-    let Outcome::Emit(predictions) = function.answer(&input(0, &json!("x")), Some(sink)).await.unwrap() else { panic!() };
-    let mut all = String::new();
-    while let Some(piece) = from.recv().await {
-        all += &piece;
+    for (options, tells) in [(json!({ "temperature": 1.0 }), false), (json!({ "temperature": 1.0, "top_logprobs": 1 }), true)] {
+        let function = generate(options).unwrap();
+        let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
+        let sink: Sink = Box::new(move |piece| to.send(piece).is_ok());
+        let Outcome::Emit(predictions) = function.answer(&input(0, &json!("x")), Some(sink)).await.unwrap() else { panic!() };
+        let (mut text, mut tokens) = (String::new(), Vec::new());
+        while let Some(piece) = from.recv().await {
+            assert_eq!(!piece.tokens.is_empty(), tells, "{piece:?}");
+            text += &piece.text;
+            tokens.extend(piece.tokens);
+        }
+        assert_eq!(predictions[0].fields["generated_text"], text);
+        // The last ones may have added no text.
+        let all = predictions[0].fields.get("tokens").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        assert!(all.starts_with(&tokens) && all.is_empty() != tells, "{all:?} {tokens:?}");
     }
-    assert_eq!(predictions[0].fields["generated_text"], all);
 }
 
 /// Would catch: anything between a llama2.c file and its story that is not as in run.c: rows, positions, vocabulary. The story is

@@ -1,6 +1,7 @@
 //! The approved replies with their vectors, computed once.
 
 use super::Entry;
+use super::guard::Approved;
 use super::slots::{self, Piece, pieces};
 use crate::function::api::block;
 use crate::function::task::tokens;
@@ -17,6 +18,8 @@ pub struct Known {
     pub tags: Vec<String>,
     /// Of its text, of length 1.
     pub vector: Arc<[f32]>,
+    /// What its rewritings are compared with; for those with placeholders it is made when they are filled.
+    pub approved: Option<Approved>,
     /// Of the messages that it answers, of length 1.
     when: Vec<Arc<[f32]>>,
 }
@@ -70,9 +73,19 @@ impl Bank {
             let vector = vectors.next().ok_or("the model gave fewer vectors than it was asked for")?;
             let when = vectors.by_ref().take(entry.when.len()).collect();
             let source = entry.id.unwrap_or_default();
-            replies.push(Known { pieces, source, intent: entry.intent, tags: entry.tags, vector, when });
+            replies.push(Known { pieces, source, intent: entry.intent, tags: entry.tags, vector, approved: None, when });
         }
         Ok(Self { replies, digest: Digest::of(&written).short().to_owned(), longest, placeholders })
+    }
+}
+
+impl Bank {
+    /// Works out once what every rewriting is compared with.
+    pub fn prepare(&mut self) {
+        let none = BTreeMap::new();
+        for reply in &mut self.replies {
+            reply.approved = slots::filled(&reply.pieces, &none).map(|text| Approved::of(&text));
+        }
     }
 }
 

@@ -3,192 +3,61 @@
 //! and words that promise are known in English and Chinese; in other languages figures and addresses alone are compared.
 
 use super::addresses::{Addresses, take};
-use super::signs;
+use super::signs::Signs;
+use super::words::{BEFORE_ONE, MULTIPLIERS, NUMBERS, ONES, PROMISES, SAID, unit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words between a number and its unit at most, itself included: `five further working days`.
 const REACH: usize = 3;
 
-/// Numbers that are written as words. `one` stands for so much else that it counts before a unit alone.
-const NUMBERS: &[(&str, &str)] = &[
-    ("two", "2"),
-    ("three", "3"),
-    ("four", "4"),
-    ("five", "5"),
-    ("six", "6"),
-    ("seven", "7"),
-    ("eight", "8"),
-    ("nine", "9"),
-    ("ten", "10"),
-    ("eleven", "11"),
-    ("twelve", "12"),
-    ("thirteen", "13"),
-    ("fourteen", "14"),
-    ("fifteen", "15"),
-    ("sixteen", "16"),
-    ("seventeen", "17"),
-    ("eighteen", "18"),
-    ("nineteen", "19"),
-    ("twenty", "20"),
-    ("thirty", "30"),
-    ("forty", "40"),
-    ("fifty", "50"),
-    ("sixty", "60"),
-    ("seventy", "70"),
-    ("eighty", "80"),
-    ("ninety", "90"),
-    ("hundred", "100"),
-    ("thousand", "1000"),
-    ("million", "1000000"),
-    ("dozen", "12"),
-    ("half", "half"),
-    ("double", "double"),
-    ("twice", "double"),
-    ("triple", "triple"),
-    ("二", "2"),
-    ("两", "2"),
-    ("三", "3"),
-    ("四", "4"),
-    ("五", "5"),
-    ("六", "6"),
-    ("七", "7"),
-    ("八", "8"),
-    ("九", "9"),
-    ("十", "10"),
-    ("百", "100"),
-    ("千", "1000"),
-    ("万", "10000"),
-    ("亿", "100000000"),
-    ("零", "0"),
-    ("半", "half"),
-    ("billion", "1000000000"),
-    ("trillion", "1000000000000"),
-    ("lakh", "100000"),
-    ("crore", "10000000"),
-];
-
-/// Letters that multiply the number before them.
-const MULTIPLIERS: [&str; 5] = ["k", "m", "mn", "bn", "grand"];
-
-/// Words that promise a time or money, and must stand in the approved reply.
-const PROMISES: &[&str] = &[
-    "today",
-    "tonight",
-    "tomorrow",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-    "immediately",
-    "free",
-    "gratis",
-    "complimentary",
-    "refund",
-    "refunded",
-    "compensate",
-    "compensation",
-    "discount",
-    "credit",
-    "credited",
-    "guarantee",
-    "guaranteed",
-    "liable",
-    "liability",
-];
-
-/// The same in Chinese, whose words stand without blanks.
-const SAID: &[&str] = &["今天", "明天", "后天", "立即", "马上", "免费", "退款", "赔", "折扣", "优惠", "保证"];
-
-/// Behind these `a` is a number: `in a week`.
-const BEFORE_ONE: [&str; 8] = ["in", "within", "after", "for", "per", "every", "about", "than"];
-
-/// One, where a unit follows.
-const ONES: [&str; 6] = ["a", "an", "one", "next", "same", "一"];
-
-/// Units of time and money, and shares; of words without their plural.
-const UNITS: &[(&str, &str)] = &[
-    ("second", "second"),
-    ("sec", "second"),
-    ("minute", "minute"),
-    ("min", "minute"),
-    ("hour", "hour"),
-    ("hr", "hour"),
-    ("day", "day"),
-    ("weekday", "day"),
-    ("week", "week"),
-    ("month", "month"),
-    ("year", "year"),
-    ("night", "night"),
-    ("fortnight", "fortnight"),
-    ("quarter", "quarter"),
-    ("weekend", "weekend"),
-    ("秒", "second"),
-    ("钟", "minute"),
-    ("时", "hour"),
-    ("天", "day"),
-    ("日", "day"),
-    ("周", "week"),
-    ("月", "month"),
-    ("年", "year"),
-    ("$", "dollar"),
-    ("dollar", "dollar"),
-    ("buck", "dollar"),
-    ("franc", "franc"),
-    ("chf", "franc"),
-    ("yen", "yen"),
-    ("jpy", "yen"),
-    ("usd", "dollar"),
-    ("cent", "cent"),
-    ("€", "euro"),
-    ("euro", "euro"),
-    ("eur", "euro"),
-    ("£", "pound"),
-    ("pound", "pound"),
-    ("gbp", "pound"),
-    ("¥", "yuan"),
-    ("￥", "yuan"),
-    ("yuan", "yuan"),
-    ("cny", "yuan"),
-    ("rmb", "yuan"),
-    ("元", "yuan"),
-    ("块", "yuan"),
-    ("₹", "rupee"),
-    ("rupee", "rupee"),
-    ("%", "percent"),
-    ("％", "percent"),
-    ("percent", "percent"),
-    ("point", "point"),
-    ("voucher", "voucher"),
-];
-
 /// Signs that make a hole, such as `[your name]`.
 const HOLES: [char; 9] = ['[', ']', '{', '}', '<', '>', '［', '］', '_'];
 
-/// Why a rewriting is not shown: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`, `new_promise`, `new_placeholder`. All of it must
-/// stand in the approved reply: what the customer wrote must not become a promise. A number that should be repeated stands in a placeholder
-/// of the reply, and so is approved.
-pub fn added(rewritten: &str, approved: &str) -> Option<&'static str> {
-    if signs::strange(rewritten, approved) {
-        return Some("new_sign");
+/// An approved reply, with what a rewriting of it is compared with.
+pub struct Approved {
+    text: String,
+    figures: Figures,
+    signs: Signs,
+    /// How often each sign of [`HOLES`] stands there.
+    holes: [usize; HOLES.len()],
+}
+
+impl Approved {
+    pub fn of(text: &str) -> Self {
+        Self { text: text.to_owned(), figures: Figures::of(text), signs: Signs::of(text), holes: holes(text) }
     }
-    let [new, known] = [rewritten, approved].map(Figures::of);
-    let hole = HOLES.iter().any(|sign| rewritten.matches(*sign).count() > approved.matches(*sign).count());
-    if !new.addresses.links.is_subset(&known.addresses.links) {
-        Some("new_link")
-    } else if !new.addresses.mails.is_subset(&known.addresses.mails) {
-        Some("new_address")
-    } else if !new.amounts.is_subset(&known.amounts) {
-        Some("new_amount")
-    } else if new.numbers.iter().any(|(number, count)| known.numbers.get(number).is_none_or(|had| had < count)) {
-        Some("new_number")
-    } else if !new.promises.is_subset(&known.promises) {
-        Some("new_promise")
-    } else {
-        hole.then_some("new_placeholder")
+
+    pub fn text(&self) -> &str {
+        &self.text
     }
+
+    /// Why a rewriting is not shown: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`, `new_promise`, `new_placeholder`. All of it
+    /// must stand in the approved reply: what the customer wrote must not become a promise. A number that should be repeated stands in a
+    /// placeholder of the reply, and so is approved.
+    pub fn added(&self, rewritten: &str) -> Option<&'static str> {
+        if self.signs.strange(rewritten) {
+            return Some("new_sign");
+        }
+        let (new, known) = (Figures::of(rewritten), &self.figures);
+        if !new.addresses.links.is_subset(&known.addresses.links) {
+            Some("new_link")
+        } else if !new.addresses.mails.is_subset(&known.addresses.mails) {
+            Some("new_address")
+        } else if !new.amounts.is_subset(&known.amounts) {
+            Some("new_amount")
+        } else if new.numbers.iter().any(|(number, count)| known.numbers.get(number).is_none_or(|had| had < count)) {
+            Some("new_number")
+        } else if !new.promises.is_subset(&known.promises) {
+            Some("new_promise")
+        } else {
+            let hole = holes(rewritten).iter().zip(&self.holes).any(|(new, known)| new > known);
+            hole.then_some("new_placeholder")
+        }
+    }
+}
+
+fn holes(text: &str) -> [usize; HOLES.len()] {
+    HOLES.map(|sign| text.matches(sign).count())
 }
 
 /// What can be compared of a text.
@@ -225,9 +94,9 @@ impl Figures {
             };
             let quantity = |place: usize| run(place).or_else(|| one(place).then(|| "1".to_owned()));
             // Money may stand before its number, and a sign of it behind.
-            let after = run(place + 1).filter(|_| !is_time(unit));
+            let after = run(place + 1).filter(|_| !unit.is_time);
             let before = (place.saturating_sub(REACH)..place).rev().find_map(quantity);
-            figures.amounts.extend(after.into_iter().chain(before).map(|quantity| (quantity, unit)));
+            figures.amounts.extend(after.into_iter().chain(before).map(|quantity| (quantity, unit.name)));
         }
         figures
     }
@@ -254,15 +123,6 @@ fn runs(words: &[String]) -> Vec<Option<(usize, String)>> {
     found
 }
 
-fn is_time(unit: &str) -> bool {
-    ["second", "minute", "hour", "day", "week", "month", "year", "night", "fortnight", "quarter", "weekend"].contains(&unit)
-}
-
-fn unit(word: &str) -> Option<&'static str> {
-    let find = |word: &str| UNITS.iter().find(|(known, _)| *known == word).map(|(_, unit)| *unit);
-    find(word).or_else(|| find(word.strip_suffix('s')?))
-}
-
 /// A number as it is compared: `1,000` is `1000`, `five` is `5`.
 fn number(word: &str) -> Option<String> {
     if let Some((_, number)) = NUMBERS.iter().find(|(known, _)| *known == word) {
@@ -280,7 +140,7 @@ fn number(word: &str) -> Option<String> {
 }
 
 /// Words in small letters, numbers with what groups their digits, and signs of units. Letters of scripts without blanks are words.
-fn words(text: &str) -> Vec<String> {
+pub fn words(text: &str) -> Vec<String> {
     let letters: Vec<char> = text.chars().map(plain).collect();
     let (mut words, mut at) = (Vec::new(), 0);
     while at < letters.len() {
@@ -318,6 +178,10 @@ fn plain(letter: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn added(rewritten: &str, approved: &str) -> Option<&'static str> {
+        Approved::of(approved).added(rewritten)
+    }
 
     const APPROVED: &str = "Dear Ann, a refund of $1,000.50 for order 4711 is on your account within five working days. \
                             See https://shop.example/help or write to help@shop.example. 我们会在3天内回复。";

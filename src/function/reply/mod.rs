@@ -10,7 +10,7 @@
 //! earlier ones, what the desk has sent already is not suggested again, and messages of the desk itself are skipped.
 //!
 //! With `rewrite_model` a causal model says the best suggestions in words that fit the message (`rewriter`), beside the approved text
-//! and never instead of it; what adds figures or addresses to it is dropped (`guard`).
+//! and never instead of it; what adds figures or addresses to it (`guard`), or says the customer's words (`echo`), is dropped.
 //!
 //! The shape is that of Smart Reply (Kannan and others 2016, Henderson and others 2017).
 
@@ -18,6 +18,7 @@ mod addresses;
 mod ask;
 mod bank;
 mod choose;
+mod echo;
 mod guard;
 mod heads;
 mod options;
@@ -27,6 +28,7 @@ mod rewriter;
 mod signs;
 mod slots;
 mod suggested;
+mod words;
 
 pub use ask::Message;
 pub use options::{Entry, Options};
@@ -44,7 +46,7 @@ use super::{CallError, Input, Limits, Prediction, api, rewrite};
 use crate::event::Rejection;
 use crate::inference::generate::Writer;
 use crate::inference::{Answer, Encoder, Together, causal};
-use crate::state::dialogue::likeness;
+use crate::state::dialogue::{likeness, mark};
 use bank::{Bank, Known};
 use choose::Candidate;
 use futures_util::future::try_join_all;
@@ -100,8 +102,11 @@ impl Reply {
                 Some(Arc::new(Rewriter::new(writer, &options)?))
             }
         };
-        let bank = Arc::new(Bank::new(&encoder, entries, &options.fill)?);
-        Ok(Self { encoder, options, bank, heads, rewriter })
+        let mut bank = Bank::new(&encoder, entries, &options.fill)?;
+        if rewriter.is_some() {
+            bank.prepare();
+        }
+        Ok(Self { encoder, options, bank: Arc::new(bank), heads, rewriter })
     }
 
     fn suggestions(&self, message: &Message, seen: Together, context: Option<Answer>) -> Suggestions {
@@ -119,7 +124,7 @@ impl Reply {
             _ => &[],
         };
         let (mut fit, mut known, mut candidates, mut texts) = (0, 0, Vec::new(), Vec::new());
-        for reply in &self.bank.replies {
+        for (place, reply) in self.bank.replies.iter().enumerate() {
             let cosines = reply.examples().flat_map(|example| vectors.iter().map(move |vector| cosine(vector, example)));
             let cosine = cosines.fold(f32::NEG_INFINITY, f32::max);
             if cosine < self.options.min_score {
@@ -127,11 +132,11 @@ impl Reply {
             }
             fit += 1;
             let Some(text) = slots::filled(&reply.pieces, &message.values) else { continue };
-            if !sent.is_empty() && sent.contains(&likeness(&text)) {
+            if !sent.is_empty() && (sent.contains(&likeness(&text)) || sent.contains(&mark(&reply.source))) {
                 known += 1;
                 continue;
             }
-            texts.push((reply, text));
+            texts.push((place, reply, text));
             candidates.push(Candidate {
                 worth: worth(reply, cosine),
                 vector: &reply.vector,
@@ -140,9 +145,9 @@ impl Reply {
         }
         let chosen = choose::choose(&candidates, self.options.top_k, self.options.diversity);
         let one = |place: usize| {
-            let ((reply, text), score) = (&texts[place], rounded(candidates[place].worth));
+            let ((place, reply, text), score) = (&texts[place], rounded(candidates[place].worth));
             let (source, intent, tags) = (reply.source.clone(), reply.intent.clone(), reply.tags.clone());
-            Suggestion { text: text.clone(), score, source, intent, tags, rewriting: None }
+            Suggestion { text: text.clone(), score, source, intent, tags, rewriting: None, place: *place }
         };
         let suggestions: Vec<Suggestion> = chosen.into_iter().map(one).collect();
         let none = match (fit, known) {
@@ -162,7 +167,8 @@ impl Reply {
         let mut work = Vec::new();
         for (place, (ask, of_ask)) in asks.iter().zip(all.iter()).enumerate() {
             for (number, one) in of_ask.suggestions.iter().take(self.options.rewrite_top).enumerate() {
-                work.push(async move { Ok((place, number, rewriter.rewrite(ask, &one.text, number).await?)) });
+                let prepared = self.bank.replies.get(one.place).and_then(|reply| reply.approved.as_ref());
+                work.push(async move { Ok((place, number, rewriter.rewrite(ask, &one.text, prepared, number).await?)) });
             }
         }
         for (place, number, rewritten) in try_join_all(work).await? {
@@ -177,7 +183,7 @@ impl Reply {
 
 impl Task for Reply {
     const NAME: &'static str = "reply";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
     const PARAMETERS: &'static [&'static str] =
         &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus", "context_words", "skip_sent", "rewrite_top"];

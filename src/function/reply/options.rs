@@ -41,12 +41,12 @@ pub struct Options {
     /// With `[dialogue]`: a message of fewer words than this is read with the customer's earlier messages of the session, from the
     /// newest back, until there are as many; 0 is never. Default 6: `and when?` alone says nothing.
     pub context_words: usize,
-    /// With `[dialogue]`: whether a reply that the desk has sent in this session, the same but for blanks and case, is left out.
-    /// Default true.
+    /// With `[dialogue]`: whether a reply that the desk has sent in this session is left out: the same but for blanks and case, or in other words,
+    /// as a rewriting is, where the desk's message names it (`source` of `[dialogue]`). Default true.
     pub skip_sent: bool,
     /// A causal model with a chat template that says the best suggestions in words that fit the message, as `rewritten` beside the
-    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses is
-    /// dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
+    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses, or says the
+    /// customer's words, is dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
     pub rewrite_model: Option<String>,
     /// Suggestions of a message that are rewritten, from the best on, 0 to 10. Default 1.
     pub rewrite_top: usize,

@@ -17,7 +17,7 @@ pub struct Past {
     pub status: &'static str,
     /// The customer's messages before it, the oldest first.
     pub(super) earlier: Vec<String>,
-    /// Likenesses of what the desk has written before it.
+    /// Likenesses of what the desk has written before it, and marks of the replies that it named.
     pub(super) sent: Vec<u64>,
 }
 

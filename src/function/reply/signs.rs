@@ -1,14 +1,36 @@
 //! Signs that are not what they look like: what cannot be seen, digits and letters of scripts that the approved reply does not have.
 
-/// Whether a rewriting has a sign that neither stands in the approved reply nor is usual in a text of its scripts.
-pub fn strange(rewritten: &str, approved: &str) -> bool {
-    let scripts: Vec<Script> = approved.chars().filter_map(script).collect();
-    let wide = scripts.contains(&Script::Wide);
-    let usual = |sign: char| match script(sign) {
-        Some(script) => scripts.contains(&script) || script == Script::Latin && scripts.is_empty(),
-        None => sign.is_ascii() || TYPOGRAPHY.contains(sign) || (wide && WIDE.contains(sign)) || is_picture(sign),
-    };
-    rewritten.chars().any(|sign| !usual(sign) && !approved.contains(sign))
+use std::collections::BTreeSet;
+
+/// The signs of an approved reply.
+pub struct Signs {
+    /// Each once, in order.
+    signs: Vec<char>,
+    /// Each once.
+    scripts: Vec<Script>,
+}
+
+impl Signs {
+    pub fn of(approved: &str) -> Self {
+        let signs: BTreeSet<char> = approved.chars().collect();
+        let mut scripts = Vec::new();
+        for script in signs.iter().copied().filter_map(script) {
+            if !scripts.contains(&script) {
+                scripts.push(script);
+            }
+        }
+        Self { signs: signs.into_iter().collect(), scripts }
+    }
+
+    /// Whether a rewriting has a sign that neither stands in the approved reply nor is usual in a text of its scripts.
+    pub fn strange(&self, rewritten: &str) -> bool {
+        let wide = self.scripts.contains(&Script::Wide);
+        let usual = |sign: char| match script(sign) {
+            Some(script) => self.scripts.contains(&script) || script == Script::Latin && self.scripts.is_empty(),
+            None => sign.is_ascii() || TYPOGRAPHY.contains(sign) || (wide && WIDE.contains(sign)) || is_picture(sign),
+        };
+        rewritten.chars().any(|sign| !usual(sign) && self.signs.binary_search(&sign).is_err())
+    }
 }
 
 /// Quotes, dashes and dots of usual typography, and signs of money, whose amounts are compared.

@@ -18,6 +18,8 @@ pub struct Suggestion {
     pub tags: Vec<String>,
     /// The reply in other words, of the first ones where there is a model for it.
     pub rewriting: Option<Rewriting>,
+    /// The reply's place in the bank.
+    pub(super) place: usize,
 }
 
 /// What is suggested for one message.

@@ -5,8 +5,10 @@ mod rewritten;
 
 use super::{ask, bare, code, fixture, map, open};
 use crate::function::reply::{self, Message};
-use crate::function::{Function, api, text_function};
+use crate::function::{Function, Input, api, offline, text_function};
 use crate::inference::{Encoder, Head};
+use crate::state::Features;
+use crate::state::dialogue::{likeness, mark};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -265,6 +267,33 @@ async fn the_last_message_of_the_customer_counts() {
     ];
     assert_eq!(codes, expected.map(|(code, field)| (code.to_owned(), field.to_owned())));
     assert_eq!(sources(&outputs[8]), ["charged-twice"]);
+}
+
+/// Would catch: a reply that the desk has sent, in its own words or in others, and that is suggested again.
+#[tokio::test]
+async fn what_the_desk_has_sent_is_not_suggested_again() {
+    let replies = json!([
+        { "id": "way", "text": "Your parcel is on its way.", "when": ["where is my parcel"] },
+        { "id": "look", "text": "We look for your parcel.", "when": ["where is my parcel"] },
+    ]);
+    let function = |options: Value| {
+        let mut all = map(json!({ "replies": replies }));
+        all.extend(map(options));
+        text_function("reply", minilm(), &all).unwrap()
+    };
+    let (reply, all) = (function(json!({})), function(json!({ "skip_sent": false })));
+    let of = async |function: &dyn Function, sent: &[u64]| {
+        let document = json!({ "role": "customer", "turn": 2, "waiting_ms": 0, "earlier": [], "sent": sent });
+        let features = Features { document: Some(document), ..Features::default() };
+        let input = Input { features: Some(features), ..offline::input(0, &json!("where is my parcel")) };
+        offline::output(function.call(&[input]).await.unwrap().remove(0))
+    };
+    assert_eq!(sources(&of(&*reply, &[likeness("something else"), mark("other")]).await).len(), 2);
+    assert_eq!(sources(&of(&*reply, &[likeness("your parcel  is on its way.")]).await), ["look"]);
+    assert_eq!(sources(&of(&*reply, &[likeness("It is coming."), mark("way")]).await), ["look"]);
+    let none = of(&*reply, &[mark("look"), mark("way")]).await;
+    assert_eq!((&none["suggestions"], &none["reason"]), (&json!([]), &json!("already_sent")));
+    assert_eq!(sources(&of(&*all, &[mark("look"), mark("way")]).await).len(), 2);
 }
 
 #[test]

@@ -3,15 +3,16 @@
 //! A message becomes an entry in the state of its conversation, in its place by time; equal times in the order of the log. What an
 //! event is told is gone over anew from the oldest entry on. Entries that go for want of room are summed up before they go
 //! (`session`), so that turns and waiting stay exact however long a session becomes. When nobody has written for longer than the gap
-//! the next message begins with an empty state. A message that comes again is known by its id while its entry is kept; one that is
-//! older than everything that is kept of its session, or of an earlier session, is answered and not folded.
+//! the next message begins with an empty state. A message that comes again is known by its id while its entry is kept, and
+//! while its entry is one of those of the newest time that went; one that is older than what went, or of an earlier session, is answered and
+//! not folded.
 
 mod read;
 mod session;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use read::{Facts, likeness};
+pub use read::{Facts, likeness, mark};
 pub use session::Session;
 
 use super::{At, Features, Fold, Keys};
@@ -24,7 +25,7 @@ use session::{Limits, Message};
 use sha2::{Digest, Sha256};
 
 /// Raised when the same settings give other states.
-const VERSION: &str = "dialogue 1";
+const VERSION: &str = "dialogue 2";
 
 /// See the [module](self).
 pub struct DialogueFold {
@@ -73,7 +74,7 @@ impl Fold for DialogueFold {
 
     /// `role`; for a customer's message `turn` (which of the customer's messages of this session it is, from 1), `waiting_ms` (since
     /// the customer began to wait for an answer), `earlier` (the customer's texts before it, the oldest first) and `sent`
-    /// ([likenesses](likeness) of what the desk has written before it); `folded: false` for a message that was passed over.
+    /// ([likenesses](likeness) of what the desk has written before it, and [marks](mark) of the replies that it named); `folded: false` for a message that was passed over.
     fn features(&self, states: &[&Session], facts: &Facts, at: At) -> Features {
         let mut told = Map::new();
         told.insert("role".into(), facts.who.name().into());

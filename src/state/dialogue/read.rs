@@ -69,7 +69,7 @@ impl Reader {
         let key = self.conversation(event)?;
         let text = event.text.as_deref().ok_or_else(|| missing(&self.text))?;
         let said = match who {
-            Who::Agent => Said::Agent(likeness(text)),
+            Who::Agent => Said::Agent { likeness: likeness(text), mark: self.source(event).map(|source| mark(&source)) },
             _ => Said::Customer(beginning(text.trim(), self.config.bytes).into()),
         };
         Ok(Facts { who, key: Some(format!("conversation:{key}").into()), id, said: Some(said) })
@@ -108,6 +108,16 @@ impl Reader {
         }
     }
 
+    /// The reply that a message of the desk says it is; what is no name names none.
+    fn source(&self, event: &Event) -> Option<String> {
+        let payload = std::str::from_utf8(event.raw.payload.as_deref()?).ok()?;
+        match serde_json::from_str(find(payload, &self.config.source)?) {
+            Ok(Value::String(source)) if !source.is_empty() => Some(source),
+            Ok(Value::Number(source)) => Some(source.to_string()),
+            _ => None,
+        }
+    }
+
     /// A message from the far future would make all that come after it late.
     fn check_time(&self, event: &Event) -> Result<(), Rejection> {
         if !TIMES_MS.contains(&event.event_time_ms) {
@@ -127,6 +137,12 @@ impl Reader {
 pub fn likeness(text: &str) -> u64 {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     fingerprint(&words.join(" "))
+}
+
+/// The number of an approved reply by its name; none that a [likeness] is.
+pub fn mark(source: &str) -> u64 {
+    // No likeness is made of a text with a line's end in it.
+    fingerprint(&format!("\n{source}"))
 }
 
 /// Part of the states: the same on every machine, and nobody can write a text that has another's.

@@ -5,9 +5,11 @@ use crate::state::{Stored, StoredError};
 use std::collections::VecDeque;
 
 /// Version of the layout of the bytes.
-const LAYOUT: u8 = 1;
-/// Different messages of the desk that are remembered, the newest.
+const LAYOUT: u8 = 2;
+/// Marks of the desk's messages that are remembered, the newest.
 const MOST_SENT: usize = 100;
+/// Messages of the very time of the newest that went whose ids are remembered, the newest: they may come again.
+const MOST_OF_A_TIME: usize = 64;
 /// Bytes of earlier texts that a message is told of, the newest: events that wait for their call hold them.
 const TOLD_BYTES: usize = 2_000;
 
@@ -24,8 +26,12 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Customer(Box<str>),
-    /// Its [likeness](super::likeness).
-    Agent(u64),
+    Agent {
+        /// Its [likeness](super::likeness).
+        likeness: u64,
+        /// The [mark](super::mark) of the reply that it names.
+        mark: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +55,13 @@ pub struct Session {
 struct Gone {
     /// Time of the newest of them.
     until_ms: Option<i64>,
+    /// Fingerprints of the ids of those of that time.
+    then: Vec<u64>,
     /// How many were the customer's.
     turns: u64,
     /// Since when the customer waited for an answer when the last of them was written.
     waiting_since_ms: Option<i64>,
-    /// What the desk wrote, each once, the newest last.
+    /// Likenesses of what the desk wrote and marks of the replies that it named, each once, the newest last.
     sent: Vec<u64>,
 }
 
@@ -68,19 +76,38 @@ pub struct Seen<'a> {
 }
 
 impl Gone {
+    /// Remembers of a message that goes what tells it from one that comes again.
+    fn mark(&mut self, message: &Message) {
+        if self.until_ms < Some(message.time_ms) {
+            self.until_ms = Some(message.time_ms);
+            self.then.clear();
+        }
+        self.then.push(message.id);
+        if self.then.len() > MOST_OF_A_TIME {
+            self.then.remove(0);
+        }
+    }
+
+    /// Whether a message went, or is older than all that went.
+    fn has(&self, message: &Message) -> bool {
+        self.until_ms
+            .is_some_and(|until| message.time_ms < until || (message.time_ms == until && self.then.contains(&message.id)))
+    }
+
     fn take(&mut self, message: &Message) {
         match message.said {
             Said::Customer(_) => {
                 self.turns += 1;
                 self.waiting_since_ms.get_or_insert(message.time_ms);
             }
-            Said::Agent(likeness) => {
+            Said::Agent { likeness, mark } => {
                 self.waiting_since_ms = None;
-                self.sent.retain(|sent| *sent != likeness);
-                self.sent.push(likeness);
-                if self.sent.len() > MOST_SENT {
-                    self.sent.remove(0);
+                for known in std::iter::once(likeness).chain(mark) {
+                    self.sent.retain(|sent| *sent != known);
+                    self.sent.push(known);
                 }
+                let over = self.sent.len().saturating_sub(MOST_SENT);
+                self.sent.drain(..over);
             }
         }
     }
@@ -110,10 +137,9 @@ impl Session {
     }
 
     fn takes_in(&self, message: &Message, limits: &Limits) -> bool {
-        let (Some(first), Some(newest)) = (self.kept.front(), self.newest_ms()) else { return true };
-        let gone = message.time_ms < newest && self.gone.until_ms.is_some_and(|until| message.time_ms <= until);
+        let Some(first) = self.kept.front() else { return true };
         let before = first.time_ms.saturating_sub(message.time_ms) > limits.gap_ms;
-        !gone && !before && self.place(message.id).is_none()
+        !self.gone.has(message) && !before && self.place(message.id).is_none()
     }
 
     fn place(&self, id: u64) -> Option<usize> {
@@ -127,7 +153,7 @@ impl Session {
             let Some(oldest) = self.kept.pop_front() else { return };
             bytes -= oldest.text_bytes();
             self.gone.take(&oldest);
-            self.gone.until_ms = self.gone.until_ms.max(Some(oldest.time_ms));
+            self.gone.mark(&oldest);
         }
     }
 
@@ -146,7 +172,7 @@ impl Session {
                     earlier.push(told);
                 }
                 Said::Customer(_) => break,
-                Said::Agent(_) => {}
+                Said::Agent { .. } => {}
             }
         }
         earlier.reverse();
@@ -165,7 +191,7 @@ impl Message {
     fn text_bytes(&self) -> usize {
         match &self.said {
             Said::Customer(text) => text.len(),
-            Said::Agent(_) => 0,
+            Said::Agent { .. } => 0,
         }
     }
 }
@@ -179,16 +205,20 @@ impl Part for Message {
                 false.write(into);
                 text.write(into);
             }
-            Said::Agent(likeness) => {
+            Said::Agent { likeness, mark } => {
                 true.write(into);
                 likeness.write(into);
+                mark.write(into);
             }
         }
     }
 
     fn read(from: &mut &[u8]) -> Read<Self> {
         let (time_ms, id) = (i64::read(from)?, u64::read(from)?);
-        let said = if bool::read(from)? { Said::Agent(u64::read(from)?) } else { Said::Customer(Part::read(from)?) };
+        let said = match bool::read(from)? {
+            true => Said::Agent { likeness: Part::read(from)?, mark: Part::read(from)? },
+            false => Said::Customer(Part::read(from)?),
+        };
         Ok(Self { time_ms, id, said })
     }
 }
@@ -196,14 +226,15 @@ impl Part for Message {
 impl Part for Gone {
     fn write(&self, into: &mut Vec<u8>) {
         self.until_ms.write(into);
+        self.then.write(into);
         self.turns.write(into);
         self.waiting_since_ms.write(into);
         self.sent.write(into);
     }
 
     fn read(from: &mut &[u8]) -> Read<Self> {
-        let (until_ms, turns) = (Part::read(from)?, Part::read(from)?);
-        Ok(Self { until_ms, turns, waiting_since_ms: Part::read(from)?, sent: Part::read(from)? })
+        let (until_ms, then, turns) = (Part::read(from)?, Part::read(from)?, Part::read(from)?);
+        Ok(Self { until_ms, then, turns, waiting_since_ms: Part::read(from)?, sent: Part::read(from)? })
     }
 }
 
@@ -234,6 +265,7 @@ impl Stored for Session {
 
     fn cost_bytes(&self) -> usize {
         let texts: usize = self.kept.iter().map(Message::text_bytes).sum();
-        size_of::<Self>() + self.kept.capacity() * size_of::<Message>() + self.gone.sent.capacity() * size_of::<u64>() + texts
+        let numbers = (self.gone.sent.capacity() + self.gone.then.capacity()) * size_of::<u64>();
+        size_of::<Self>() + self.kept.capacity() * size_of::<Message>() + numbers + texts
     }
 }

@@ -91,6 +91,23 @@ fn a_conversation_has_turns_waiting_and_sessions() {
     assert_eq!(again.document.unwrap()["sent"], json!([]));
 }
 
+/// Would catch: a reply that was sent in other words and is not known, a name that is no name and refuses the message.
+#[test]
+fn the_desk_may_name_the_reply_that_it_sends() {
+    let mut log = Log::of("source = 'reply.id'");
+    let sends = |log: &mut Log, n: i64, id: Value| {
+        let payload = json!({ "text": format!("text {n}"), "role": "agent", "reply": { "id": id } });
+        log.add(&format!("r{n}"), n, payload).unwrap();
+    };
+    for (n, id) in (0..).zip([json!("parcel"), json!(7), json!(""), json!(null), json!(["x"]), json!("parcel")]) {
+        sends(&mut log, n, id);
+    }
+    let text = |n: i64| likeness(&format!("text {n}"));
+    let sent = log.says("a", 9, "and?").document.unwrap()["sent"].clone();
+    assert_eq!(sent, json!([text(0), text(1), mark("7"), text(2), text(3), text(4), text(5), mark("parcel")]));
+    assert!(mark("parcel") != likeness("parcel") && mark("a b") != likeness("\na b"));
+}
+
 /// Would catch: a message that counts twice because it was sent twice, also after it went for want of room.
 #[test]
 fn a_message_that_comes_again_is_there_once() {
@@ -133,6 +150,38 @@ fn equal_times_go_by_the_order_of_the_log() {
         assert_eq!(told(&log.says(&n.to_string(), 0, &n.to_string())).0, n);
     }
     assert_eq!(told(&log.says("8", 0, "8")).2, ["7"]);
+}
+
+/// Would catch: a message of the time of the last that went, which counts twice when it comes again, or not at all when it comes late.
+#[test]
+fn of_the_time_of_the_last_that_went_each_counts_once() {
+    let mut log = Log::of("messages = 2");
+    for n in 1..=7 {
+        log.says(&n.to_string(), 0, "x");
+    }
+    let before = log.bytes();
+    for n in 1..=7 {
+        let again = log.says(&n.to_string(), 0, "x");
+        assert_eq!(folded(&again), n > 5, "{again:?}");
+        assert_eq!(log.bytes(), before, "{n}");
+    }
+    // The same while later ones are kept.
+    log.says("8", 1, "x");
+    log.says("9", 2, "x");
+    let before = log.bytes();
+    for n in 1..=9 {
+        log.says(&n.to_string(), [0, 1, 2][(n as usize).saturating_sub(7)], "x");
+        assert_eq!(log.bytes(), before, "{n}");
+    }
+    // One that has not been there, though late.
+    log.answers("new", 0, "an answer");
+    assert_ne!(log.bytes(), before);
+    assert_eq!(told(&log.says("10", 3, "x")), (10, 2, vec!["x"]));
+    // However many have one time, the state is bounded.
+    for n in 0..5_000 {
+        log.says(&format!("many {n}"), 4, "x");
+    }
+    assert!(log.bytes()[0].len() < 1_500, "{}", log.bytes()[0].len());
 }
 
 /// Would catch: caps that are not kept, a cut in the middle of a letter, turns and answers that are forgotten with what was cut.
@@ -231,15 +280,15 @@ fn damaged_states_are_refused() {
     for end in 1..good.len() {
         assert!(Session::decode(&good[..end]).is_err(), "{end}");
     }
-    assert!(Session::decode(&[&good[..], &[0]].concat()).is_err() && Session::decode(&[2]).is_err());
-    assert!(Session::decode(&[1, 0, 0, 0, 0, 0]).is_err(), "no message");
+    assert!(Session::decode(&[&good[..], &[0]].concat()).is_err() && Session::decode(&[3]).is_err());
+    assert!(Session::decode(&[2, 0, 0, 0, 0, 0, 0]).is_err(), "no message");
     for place in 0..good.len() {
         for byte in [0, 1, 0x7f, 0x80, 0xff] {
             let mut bad = good.clone();
             bad[place] = byte;
             if let Ok(mut state) = Session::decode(&bad) {
                 let limits = Limits { messages: 2, bytes: 9, gap_ms: 1 };
-                state.take(Message { time_ms: i64::MAX / 2, id: 1, said: Said::Agent(1) }, &limits);
+                state.take(Message { time_ms: i64::MAX / 2, id: 1, said: Said::Agent { likeness: 1, mark: None } }, &limits);
                 state.seen(1, 0);
             }
         }

@@ -3,6 +3,7 @@
 use super::Known;
 use super::hugging_face::Wanted;
 use super::pieces::{Piece, begun, pieces};
+use super::within::Until;
 use crate::admin::{ApiError, Events, Shape};
 use crate::function::offline;
 use crate::function::{CallError, Function, Outcome};
@@ -10,6 +11,7 @@ use futures_util::stream::StreamExt;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 pub(super) fn refused(status: u16, kind: &'static str, message: String, param: &str) -> ApiError {
     ApiError { status, kind, message, param: Some(param.to_owned()) }
@@ -71,7 +73,14 @@ impl Body {
     }
 }
 
-pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Result<Value, ApiError> {
+/// The answer to a request; nothing more is called once it is given up.
+pub async fn call(
+    known: &Known,
+    name: &str,
+    input: &Value,
+    shape: Shape,
+    given_up: &CancellationToken,
+) -> Result<Value, ApiError> {
     let (body, wanted) = Body::read_for(known, input, shape)?;
     let function = tuned(&known.function, &body.parameters)?;
     let spec = function.spec();
@@ -81,10 +90,10 @@ pub async fn call(known: &Known, name: &str, input: &Value, shape: Shape) -> Res
         return Err(refused(413, "too_large", message, "inputs"));
     }
     let outputs = match shape {
-        Shape::Whole => outputs(known, &*function, &body.inputs).await?,
+        Shape::Whole => outputs(known, &*function, &body.inputs, given_up).await?,
         Shape::Bare => {
             let events: Vec<Value> = body.inputs.iter().map(|input| known.event(input)).collect();
-            outputs(known, &*function, &events).await?
+            outputs(known, &*function, &events, given_up).await?
         }
     };
     let rejections: Vec<(usize, &Value)> =
@@ -141,13 +150,13 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
     };
     let pieces = begun(pieces(function, input, place), answered).await?;
     let whole = move |piece: Piece| match piece {
-        Piece::Text(text) => json!({ "text": text }),
+        Piece::Text(written) => json!({ "text": written.text }),
         Piece::End(Ok(output)) => json!({ "output": output, "model": model }),
         Piece::End(Err(error)) => json!({ "error": { "type": error.kind, "message": error.message } }),
     };
     let prompt = one.clone();
     let bare = move |(number, piece): (usize, Piece)| match &piece {
-        Piece::Text(text) => wanted.piece(number + 1, &prompt, Ok(text)),
+        Piece::Text(written) => wanted.piece(number + 1, &prompt, Ok(&written.text)),
         Piece::End(Ok(output)) => wanted.piece(number + 1, &prompt, Err(output)),
         Piece::End(Err(error)) => error.bare(),
     };
@@ -172,8 +181,14 @@ pub fn tuned(function: &Arc<dyn Function>, wanted: &Map<String, Value>) -> Resul
 }
 
 /// One output an input.
-pub async fn outputs(known: &Known, function: &dyn Function, inputs: &[Value]) -> Result<Vec<Value>, ApiError> {
-    let outputs = offline::call(function, &mut *known.offline.sitting(), 0, inputs).await;
+pub async fn outputs(
+    known: &Known,
+    function: &dyn Function,
+    inputs: &[Value],
+    given_up: &CancellationToken,
+) -> Result<Vec<Value>, ApiError> {
+    let function = Until { function, given_up };
+    let outputs = offline::call(&function, &mut *known.offline.sitting(), 0, inputs).await;
     outputs.map_err(failed)
 }
 

@@ -42,9 +42,6 @@ impl Asked {
         if stream && input.get("n").is_some_and(|n| !n.is_null() && *n != 1) {
             return Err(refused("several answers come without `stream` alone", "n"));
         }
-        if stream && (is(input.get("logprobs")) || parameters.contains_key("top_logprobs")) {
-            return Err(refused("log-probabilities come without `stream` alone", "logprobs"));
-        }
         let usage = is(input.get("stream_options").and_then(|options| options.get("include_usage")));
         // huggingface_hub writes `dummy` where its user names an address and no model.
         let model = input.get("model").and_then(Value::as_str).filter(|name| *name != "dummy").map(str::to_owned);
@@ -87,7 +84,7 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
         | "tool_choice"
         | "parallel_tool_calls"
         | "modalities" => None,
-        "max_tokens" | "max_completion_tokens" => Some(("max_new_tokens", value.clone())),
+        "max_tokens" | NEWER => Some(("max_new_tokens", value.clone())),
         "n" => Some(("num_return_sequences", value.clone())),
         "tools" | "functions" if value.as_array().is_some_and(Vec::is_empty) => None,
         "tools" | "functions" => return Err(refused("tools are not called here", name)),
@@ -96,19 +93,18 @@ fn parameter<'a>(name: &'a str, value: &Value) -> Result<Option<(&'a str, Value)
     })
 }
 
-/// The schema that an answer is held to; huggingface_hub and other servers' clients have it in `value` or `schema` of a json_object.
+/// The schema that an answer is held to; huggingface_hub and other servers' clients have it in `value` or `schema` of a json_object,
+/// which without one is an object of any shape.
 fn schema(format: &Value) -> Result<Option<Value>, ApiError> {
     let (schema, place) = match format["type"].as_str() {
         Some("text") => return Ok(None),
         Some("json_schema") => (&format["json_schema"]["schema"], "`json_schema.schema`"),
-        Some("json_object") => match format.get("value").or_else(|| format.get("schema")) {
-            Some(schema) => (schema, "`value`"),
-            None => {
-                let message = "`response_format` of type json_object needs a schema in `value`: answers are not held to JSON of any \
-                               shape; use type json_schema";
-                return Err(refused(message, "response_format"));
+        Some("json_object") => {
+            match ["value", "schema"].iter().find_map(|name| format.get(name).filter(|given| !given.is_null())) {
+                Some(schema) => (schema, "`value`"),
+                None => return Ok(Some(json!({ "type": "object", "additionalProperties": true }))),
             }
-        },
+        }
         _ => return Err(refused("`response_format` is of type text, json_schema or json_object", "response_format")),
     };
     match schema {
@@ -128,21 +124,30 @@ impl Functions {
             let seed = uuid::Uuid::new_v4().as_u128() as u64 >> 11;
             asked.parameters.insert("seed".into(), seed.into());
         }
-        let function = call::tuned(&known.function, &asked.parameters).map_err(at_top)?;
-        let input = known.event(&json!({ "messages": asked.messages }));
+        let most = if input.get(NEWER).is_some_and(|most| !most.is_null()) { NEWER } else { "max_tokens" };
+        let function = call::tuned(&known.function, &asked.parameters).map_err(|error| at_top(error, most))?;
+        let event = known.event(&json!({ "messages": asked.messages }));
         let head = Head::new(&*function);
         if asked.stream {
-            return Ok(Said::Events(stream(&known, function, &input, head, asked.usage, place).await?));
+            return Ok(Said::Events(stream(&known, function, &event, head, asked.usage, place).await?));
         }
-        let output = call::outputs(&known, &*function, std::slice::from_ref(&input)).await?.pop().unwrap_or_default();
-        Ok(Said::Whole(head.whole(&fields(output, &head.model)?)))
+        let gives_up = known.function.gives_up();
+        let work = |given_up| async move {
+            let outputs = call::outputs(&known, &*function, std::slice::from_ref(&event), &given_up).await?;
+            Ok(head.whole(&fields(outputs.into_iter().next().unwrap_or_default(), &head.model)?))
+        };
+        Ok(Said::Whole(self.within(place, gives_up, work).await?))
     }
 }
 
-/// The parameters of the function are fields of the body here.
-fn at_top(error: ApiError) -> ApiError {
+/// The newer of the two names for the tokens of an answer at most.
+const NEWER: &str = "max_completion_tokens";
+
+/// The parameters of the function are fields of the body here; `most` is the name of the tokens of an answer at most.
+fn at_top(error: ApiError, most: &str) -> ApiError {
     let param = error.param.map(|param| match param.trim_start_matches("parameters.") {
         "num_return_sequences" => "n".to_owned(),
+        "max_new_tokens" => most.to_owned(),
         other => other.to_owned(),
     });
     ApiError { param, ..error }
@@ -189,8 +194,11 @@ impl Head {
         whole
     }
 
-    fn chunk(&self, delta: Value, finish: Value) -> String {
-        self.with("chat.completion.chunk", json!([{ "index": 0, "delta": delta, "finish_reason": finish }])).to_string()
+    /// `tokens` as the answer has them; none is no word about them.
+    fn chunk(&self, delta: Value, finish: Value, tokens: &[Value]) -> String {
+        let logprobs = if tokens.is_empty() { Value::Null } else { content(tokens) };
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs });
+        self.with("chat.completion.chunk", json!([choice])).to_string()
     }
 }
 
@@ -211,7 +219,11 @@ fn usage(fields: &Value) -> Value {
 }
 
 fn logprobs(fields: &Value) -> Value {
-    let Some(tokens) = fields["tokens"].as_array() else { return Value::Null };
+    fields["tokens"].as_array().map_or(Value::Null, |tokens| content(tokens))
+}
+
+/// Tokens with their log-probabilities.
+fn content(tokens: &[Value]) -> Value {
     let one = |token: &Value| {
         let text = token["text"].as_str().unwrap_or_default();
         json!({ "token": text, "logprob": token["logprob"], "bytes": text.as_bytes() })
@@ -236,12 +248,23 @@ async fn stream(
     let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
     let model = head.model.clone();
     let pieces = begun(pieces(function, input, place), move |output| fields(output, &model)).await?;
-    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
+    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null, &[]);
+    let mut told = 0;
     let chunks = move |piece: Piece| {
         let all = match piece {
-            Piece::Text(text) => vec![head.chunk(json!({ "content": text }), Value::Null)],
+            Piece::Text(written) => {
+                told += written.tokens.len();
+                vec![head.chunk(json!({ "content": written.text }), Value::Null, &written.tokens)]
+            }
             Piece::End(Ok(fields)) => {
-                let mut all = vec![head.chunk(json!({}), finish(&fields))];
+                let mut all = Vec::new();
+                // Such as the token that ends an answer: those that add no text to it.
+                if let Some(rest) =
+                    fields["tokens"].as_array().and_then(|tokens| tokens.get(told..)).filter(|rest| !rest.is_empty())
+                {
+                    all.push(head.chunk(json!({ "content": "" }), Value::Null, rest));
+                }
+                all.push(head.chunk(json!({}), finish(&fields), &[]));
                 if with_usage {
                     let mut last = head.with("chat.completion.chunk", json!([]));
                     last["usage"] = usage(&fields);

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::sync::PoisonError;
+use tokio_util::sync::CancellationToken;
 
 /// A request.
 pub struct Asked {
@@ -88,7 +89,7 @@ fn names<'a>(of: impl Iterator<Item = (&'a String, &'a Known)>) -> String {
     of.map(|(pipeline, _)| pipeline.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-pub async fn answer(known: &Known, asked: Asked) -> Result<Value, ApiError> {
+pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -> Result<Value, ApiError> {
     let spec = known.function.spec();
     if asked.texts.len() > spec.limits.slice {
         let (count, most, of) = (asked.texts.len(), spec.limits.slice, call::of_model(&spec.model));
@@ -96,7 +97,7 @@ pub async fn answer(known: &Known, asked: Asked) -> Result<Value, ApiError> {
         return Err(refused(413, message, "input"));
     }
     let events: Vec<Value> = asked.texts.iter().map(|text| known.event(text)).collect();
-    let outputs = call::outputs(known, &*known.function, &events).await?;
+    let outputs = call::outputs(known, &*known.function, &events, given_up).await?;
     let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
     for (index, output) in outputs.into_iter().enumerate() {
         if let Some(rejected) = output.get("rejected") {

@@ -3,6 +3,7 @@
 
 use crate::admin::ApiError;
 use crate::function::offline;
+use crate::function::requests::Written;
 use crate::function::{Function, Input};
 use futures_util::stream::{BoxStream, StreamExt, once, unfold};
 use serde_json::Value;
@@ -13,13 +14,13 @@ use tokio::task::JoinHandle;
 
 /// What comes, in this order: texts, then the end.
 pub enum Piece {
-    Text(String),
+    Text(Written),
     /// The output as a request without pieces gets it.
     End(Result<Value, ApiError>),
 }
 
 enum State {
-    Writing(Writing, UnboundedReceiver<String>),
+    Writing(Writing, UnboundedReceiver<Written>),
     Last(Piece),
     Over,
 }
@@ -43,7 +44,7 @@ pub fn pieces(function: Arc<dyn Function>, input: Input, place: OwnedSemaphorePe
             let message = format!("{} does not answer in pieces; leave `stream` out", function.spec().name);
             return Err(ApiError { status: 400, kind: "invalid_request", message, param: Some("stream".into()) });
         };
-        let outcome = pieces.answer_in_pieces(&input, Box::new(move |piece: &str| to.send(piece.to_owned()).is_ok())).await;
+        let outcome = pieces.answer_in_pieces(&input, Box::new(move |piece| to.send(piece).is_ok())).await;
         outcome.map(offline::output).map_err(super::call::failed)
     };
     let timed = async move {
@@ -80,15 +81,16 @@ async fn next(state: State) -> Option<(Piece, State)> {
     };
     tokio::select! {
         biased;
-        Some(text) = from.recv() => Some((Piece::Text(text), State::Writing(writing, from))),
+        Some(written) = from.recv() => Some((Piece::Text(written), State::Writing(writing, from))),
         output = &mut writing.0 => {
             let broken = |_| ApiError { status: 500, kind: "internal", message: "the function failed".into(), param: None };
-            let mut rest = String::new();
-            while let Ok(text) = from.try_recv() {
-                rest += &text;
+            let mut rest = Written::default();
+            while let Ok(written) = from.try_recv() {
+                rest.text += &written.text;
+                rest.tokens.extend(written.tokens);
             }
             let end = Piece::End(output.map_err(broken).flatten());
-            Some(if rest.is_empty() { (end, State::Over) } else { (Piece::Text(rest), State::Last(end)) })
+            Some(if rest.text.is_empty() { (end, State::Over) } else { (Piece::Text(rest), State::Last(end)) })
         }
     }
 }

@@ -3,16 +3,48 @@
 mod clients;
 
 use super::*;
+use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::function::copy::Copy;
 use crate::function::offline;
 use crate::inference::{Options, Registry};
+use crate::telemetry::Metrics;
 use crate::worker::{build, folds};
+use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+/// A server in front of some functions, on a free port; it ends with the token.
+pub async fn started(functions: &Arc<Functions>) -> (SocketAddr, CancellationToken) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let state = AdminState {
+        liveness: Arc::default(),
+        readiness: Arc::new(admin::Readiness::new([])),
+        status: Arc::default(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        functions: functions.clone(),
+        body_bytes: 1_000,
+        body_timeout: Duration::from_secs(10),
+    };
+    tokio::spawn(admin::serve(listener, state, stop.clone()));
+    (address, stop)
+}
+
+/// A request on its way.
+pub async fn sent(address: SocketAddr, path: &str, body: &Value) -> tokio::net::TcpStream {
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let body = body.to_string();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
 
 /// Would catch: the last of two pipelines answering for both, a pipeline that cannot be named, a guess where nobody can know.
 #[tokio::test]
 async fn a_pipeline_is_named_and_a_shared_function_is_not_guessed() {
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let copy = |field: &str| Arc::new(Copy::new(json!({ "fields": [field] }).as_object().unwrap()).unwrap());
     functions.add("one", copy("a"), Arc::new(offline::Plain));
     let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] }), Shape::Whole).await;
@@ -41,7 +73,7 @@ async fn a_fold_begins_anew_with_each_request() {
         function = "risk"
     "#;
     let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let pipeline = &config.pipeline[0];
     let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
     functions.add("stage", function, folds::offline(&config, pipeline));
@@ -92,7 +124,7 @@ fn tiny() -> Functions {
 /// The functions of a config's pipelines.
 fn built(text: &str) -> Functions {
     let config = Config::parse(text, "test.toml", &BTreeMap::new()).unwrap();
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let registry = Registry::new(Options::default());
     for pipeline in &config.pipeline {
         let function = build::function(&config, pipeline, &registry).unwrap();

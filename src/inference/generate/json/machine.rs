@@ -33,6 +33,10 @@ pub(super) enum Frame {
         next: usize,
         part: Member,
     },
+    Map {
+        node: usize,
+        part: Entry,
+    },
 }
 
 /// Within a string.
@@ -77,6 +81,16 @@ pub(super) enum Member {
         at: usize,
     },
     /// Behind the key of the field before `next`, behind the colon, and behind a blank behind that.
+    Named,
+    Colon,
+    Ready,
+}
+
+/// Within an object of any keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Entry {
+    Between(Between),
+    /// Behind a key, behind the colon, and behind a blank behind that.
     Named,
     Colon,
     Ready,
@@ -165,6 +179,7 @@ impl Frame {
             Self::Number { is_integer, part } => step::number(is_integer, part, byte),
             Self::List { node, count, part } => step::list(schema, node, count, part, byte),
             Self::Object { node, next, part } => step::object(schema, node, next, part, byte),
+            Self::Map { node, part } => step::map(schema, node, part, byte),
         }
     }
 
@@ -209,6 +224,16 @@ impl Frame {
                     }
                     Member::Named => 1 + schema.least(fields[next - 1].node) + after(next),
                     Member::Colon | Member::Ready => schema.least(fields[next - 1].node) + after(next),
+                }
+            }
+            Self::Map { node, part } => {
+                let Node::Map { key, value } = schema.at(node) else { return 0 };
+                let value = schema.least(*value) + 1;
+                match part {
+                    Entry::Between(Between::Open | Between::After) => 1,
+                    Entry::Between(Between::Comma | Between::Blank) => schema.least(*key) + 1 + value,
+                    Entry::Named => 1 + value,
+                    Entry::Colon | Entry::Ready => value,
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! A subset of JSON Schema: objects with known properties, arrays, strings, numbers, integers, booleans, null, `enum` and `const`.
+//! A subset of JSON Schema: objects with known properties, or with any (`additionalProperties`), arrays, strings, numbers, integers,
+//! booleans, null, `enum` and `const`.
 
 use super::machine::State;
 use serde_json::{Map, Value};
@@ -23,6 +24,13 @@ pub(super) enum Node {
     Object {
         fields: Vec<Field>,
     },
+    /// An object of any keys; a key may come twice.
+    Map {
+        key: usize,
+        value: usize,
+    },
+    /// One of these, which differ in their first byte.
+    Either(Vec<usize>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,17 +48,21 @@ pub struct Schema {
     /// Bytes of the shortest value of each node.
     least: Vec<u32>,
     root: usize,
+    /// An object of any members, once it is there.
+    open: Option<usize>,
 }
 
 /// Keywords that say nothing about a value.
 const SILENT: [&str; 7] = ["title", "description", "default", "examples", "$schema", "$id", "$comment"];
 const MAX_DEPTH: usize = 32;
 const MAX_COUNT: u64 = 100_000;
+/// Objects and lists in one another, in a value of any shape.
+const OPEN_DEPTH: usize = 8;
 
 impl Schema {
     /// Reads a schema. A keyword that it does not know is an error, since an output that ignores it would not validate.
     pub fn parse(schema: &Value) -> Result<Self, String> {
-        let mut parsed = Self { nodes: Vec::new(), least: Vec::new(), root: 0 };
+        let mut parsed = Self { nodes: Vec::new(), least: Vec::new(), root: 0, open: None };
         parsed.root = parsed.node(schema, "schema", 0)?;
         Ok(parsed)
     }
@@ -81,6 +93,8 @@ impl Schema {
                     needs.extend(b"{},:\"");
                     fields.iter().for_each(|field| needs.extend(&field.key));
                 }
+                Node::Map { .. } => needs.extend(b"{},:"),
+                Node::Either(_) => {}
             }
         }
         needs.sort_unstable();
@@ -99,6 +113,8 @@ impl Schema {
                 let bytes = |field: &Field| (field.key.len() as u32).saturating_add(3 + self.least[field.node]);
                 needed.map(bytes).fold(0, u32::saturating_add).saturating_sub(1).saturating_add(2)
             }
+            Node::Map { .. } => 2,
+            Node::Either(all) => all.iter().map(|node| self.least[*node]).min().unwrap_or(0),
         };
         self.nodes.push(node);
         self.least.push(least);
@@ -139,13 +155,62 @@ impl Schema {
                 let items = schema.get("items").ok_or_else(|| format!("{path}: an array needs `items`"))?;
                 Node::List { item: self.node(items, &format!("{path}.items"), depth + 1)?, min, max }
             }
-            _ => Node::Object { fields: self.fields(schema, path, depth)? },
+            _ => match self.members(schema, path, depth)? {
+                Some(open) => return Ok(open),
+                None => Node::Object { fields: self.fields(schema, path, depth)? },
+            },
         };
         let least = self.push(node);
         match self.least[least] {
             bytes if u64::from(bytes) > MAX_COUNT => Err(format!("{path}: its shortest value has {bytes} bytes")),
             _ => Ok(least),
         }
+    }
+
+    /// The node of an object whose keys are not named: its values are of one schema, or of any shape.
+    fn members(&mut self, schema: &Map<String, Value>, path: &str, depth: usize) -> Result<Option<usize>, String> {
+        let has_names = ["properties", "required"].iter().any(|word| match schema.get(*word) {
+            Some(Value::Object(names)) => !names.is_empty(),
+            Some(Value::Array(names)) => !names.is_empty(),
+            other => other.is_some(),
+        });
+        Ok(match schema.get("additionalProperties") {
+            None | Some(Value::Bool(false)) => None,
+            Some(Value::Bool(true) | Value::Object(_)) if has_names => None,
+            Some(Value::Bool(true)) => Some(self.any_object()),
+            Some(of @ Value::Object(_)) => {
+                let value = self.node(of, &format!("{path}.*"), depth + 1)?;
+                Some(self.map_of(value))
+            }
+            Some(_) => return Err(format!("{path}: `additionalProperties` is true, false or a schema")),
+        })
+    }
+
+    fn map_of(&mut self, value: usize) -> usize {
+        let key = self.push(Node::Text { min: 1, max: None });
+        self.push(Node::Map { key, value })
+    }
+
+    /// An object of any members, [`OPEN_DEPTH`] deep at most.
+    fn any_object(&mut self) -> usize {
+        if let Some(known) = self.open {
+            return known;
+        }
+        let plain = [
+            Node::Text { min: 0, max: None },
+            Node::Number { is_integer: false },
+            Node::Literals(vec![b"false".to_vec(), b"null".to_vec(), b"true".to_vec()]),
+        ];
+        let plain: Vec<usize> = plain.into_iter().map(|node| self.push(node)).collect();
+        let mut value = self.push(Node::Either(plain.clone()));
+        for _ in 1..OPEN_DEPTH {
+            let list = self.push(Node::List { item: value, min: 0, max: None });
+            let object = self.map_of(value);
+            value = self.push(Node::Either(plain.iter().copied().chain([list, object]).collect()));
+        }
+        let object = self.map_of(value);
+        self.open = Some(object);
+        object
     }
 
     fn fields(&mut self, schema: &Map<String, Value>, path: &str, depth: usize) -> Result<Vec<Field>, String> {

@@ -1,6 +1,6 @@
 //! What one byte does to a frame, by the kind of its node.
 
-use super::machine::{Between, Digits, Frame, Member, Part, Step, fields, lengths, literals, open_fields, same};
+use super::machine::{Between, Digits, Entry, Frame, Member, Part, Step, fields, lengths, literals, open_fields, same};
 use super::schema::{Node, Schema};
 
 /// Digits before and behind the point at most: every number is exact in 64 bits.
@@ -17,6 +17,11 @@ pub fn start(schema: &Schema, node: usize, byte: u8) -> Step {
         }
         (Node::List { .. }, b'[') => Step::Stay(Frame::List { node, count: 0, part: Between::Open }),
         (Node::Object { .. }, b'{') => Step::Stay(Frame::Object { node, next: 0, part: Member::Between(Between::Open) }),
+        (Node::Map { .. }, b'{') => Step::Stay(Frame::Map { node, part: Entry::Between(Between::Open) }),
+        (Node::Either(all), _) => {
+            let mut steps = all.iter().map(|node| start(schema, *node, byte));
+            steps.find(|step| !matches!(step, Step::Wrong)).unwrap_or(Step::Wrong)
+        }
         _ => Step::Wrong,
     }
 }
@@ -38,8 +43,8 @@ pub fn literal(schema: &Schema, node: usize, (low, high): (usize, usize), at: us
 pub fn text(schema: &Schema, node: usize, count: u32, part: Part, byte: u8) -> Step {
     let (min, max) = lengths(schema, node);
     let stay = |count: u32, part: Part| Step::Stay(Frame::Text { node, count, part });
-    // Without bounds nothing is counted, so that all places of a string are one state.
-    let counted = || if min == 0 && max.is_none() { 0 } else { count + 1 };
+    // Without an upper bound nothing is counted beyond the lower one, so that the places behind it are one state.
+    let counted = || if max.is_none() { (count + 1).min(min) } else { count + 1 };
     let inside = |missing: u8, low: u8, high: u8| stay(counted(), Part::Character { missing, low, high });
     match part {
         Part::Escape => match byte {
@@ -140,5 +145,22 @@ pub fn object(schema: &Schema, node: usize, next: usize, part: Member, byte: u8)
         (Member::Colon | Member::Ready, _) => {
             Step::Into(Frame::Object { node, next, part: Member::Between(Between::After) }, fields[next - 1].node)
         }
+    }
+}
+
+pub fn map(schema: &Schema, node: usize, part: Entry, byte: u8) -> Step {
+    let Node::Map { key, value } = schema.at(node) else { return Step::Wrong };
+    let stay = |part: Entry| Step::Stay(Frame::Map { node, part });
+    match (part, byte) {
+        (Entry::Between(Between::Open | Between::After), b'}') => Step::Over,
+        (Entry::Between(Between::After), b',') => stay(Entry::Between(Between::Comma)),
+        (Entry::Between(Between::After), _) => Step::Wrong,
+        (Entry::Between(Between::Comma), b' ') => stay(Entry::Between(Between::Blank)),
+        (Entry::Between(_), b'"') => Step::Into(Frame::Map { node, part: Entry::Named }, *key),
+        (Entry::Between(_), _) => Step::Wrong,
+        (Entry::Named, b':') => stay(Entry::Colon),
+        (Entry::Named, _) => Step::Wrong,
+        (Entry::Colon, b' ') => stay(Entry::Ready),
+        (Entry::Colon | Entry::Ready, _) => Step::Into(Frame::Map { node, part: Entry::Between(Between::After) }, *value),
     }
 }

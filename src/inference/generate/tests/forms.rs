@@ -34,6 +34,11 @@ fn valid(schema: &Value, value: &Value) -> bool {
     match schema["type"].as_str().unwrap_or_default() {
         "object" => {
             let Some(fields) = value.as_object() else { return false };
+            match &schema["additionalProperties"] {
+                Value::Bool(true) => return depth(value) <= 8,
+                of @ Value::Object(_) => return fields.values().all(|value| valid(of, value)),
+                _ => {}
+            }
             let required = schema["required"].as_array().cloned().unwrap_or_default();
             required.iter().all(|name| fields.contains_key(name.as_str().unwrap()))
                 && fields.iter().all(|(name, value)| valid(&schema["properties"][name], value))
@@ -47,6 +52,16 @@ fn valid(schema: &Value, value: &Value) -> bool {
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         _ => schema["const"] == *value,
+    }
+}
+
+/// Objects and lists in one another.
+fn depth(value: &Value) -> usize {
+    let inner = |deepest: Option<usize>| 1 + deepest.unwrap_or(0);
+    match value {
+        Value::Array(all) => inner(all.iter().map(depth).max()),
+        Value::Object(fields) => inner(fields.values().map(depth).max()),
+        _ => 0,
     }
 }
 
@@ -65,6 +80,9 @@ fn json_always_parses_and_validates() {
         json!({ "type": "array", "items": integer, "minItems": 2, "maxItems": 4 }),
         json!({ "type": "array", "items": { "type": "array", "items": { "type": "null" } } }),
         json!({ "type": "object" }),
+        json!({ "type": "object", "additionalProperties": true }),
+        json!({ "type": "object", "additionalProperties": { "type": "object", "additionalProperties": integer } }),
+        json!({ "type": "array", "items": { "type": "object", "additionalProperties": true }, "minItems": 2 }),
         json!({
             "type": "object", "additionalProperties": false, "required": ["urgency", "name"],
             "properties": {
@@ -107,6 +125,8 @@ fn a_schema_that_cannot_be_held_is_refused() {
             "its shortest value has",
         ),
         (json!({ "type": "object", "required": ["a"] }), "\"a\""),
+        (json!({ "type": "object", "additionalProperties": 1 }), "true, false or a schema"),
+        (json!({ "type": "object", "additionalProperties": { "type": "date" } }), "schema.*: there is no type"),
         (
             json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 1 } } }),
             "schema.a: the keyword `minimum`",
@@ -118,4 +138,60 @@ fn a_schema_that_cannot_be_held_is_refused() {
     let mut deep = json!({ "type": "null" });
     (0..100).for_each(|_| deep = json!({ "type": "array", "items": deep }));
     assert!(Schema::parse(&deep).unwrap_err().contains("nested"));
+}
+
+/// Takes the bytes of an output one by one, as tokens would come.
+fn takes(schema: &Value, text: &str) -> bool {
+    let vocabulary = vocabulary();
+    let tokens = Arc::new(JsonTokens::new(Schema::parse(schema).unwrap(), &vocabulary).unwrap());
+    let mut guide = JsonGuide::new(tokens, Arc::clone(&vocabulary));
+    let of =
+        |byte: u8| (0..vocabulary.size() as u32).find(|id| vocabulary.bytes(*id).is_some_and(|bytes| *bytes == [byte])).unwrap();
+    for byte in text.bytes() {
+        let (id, mut logits) = (of(byte), vec![0.0; vocabulary.size()]);
+        guide.mask(&mut logits, 10_000);
+        if logits[id as usize] == f32::NEG_INFINITY {
+            return false;
+        }
+        guide.advance(id);
+    }
+    guide.may_end()
+}
+
+/// Would catch: a value of some kind that cannot come in an object of any shape, one that is no JSON and can, a nesting without an end.
+#[test]
+fn an_object_of_any_shape() {
+    let open = json!({ "type": "object", "additionalProperties": true });
+    let nested = |levels: usize| format!("{}{}", "{\"a\":".repeat(levels - 1) + "{", "}".repeat(levels));
+    let listed = |levels: usize| format!("{{\"a\": {}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+    for text in [
+        "{}",
+        "{\"a\":1}",
+        "{\"a\": [], \"b\": {}}",
+        "{\"a\":\"\",\"\\\"\":[null,true,false,-0.5,\"x\",[1, {\"中\":2}]]}",
+        &nested(8),
+        &listed(8),
+    ] {
+        assert!(takes(&open, text), "{text}");
+        assert!(serde_json::from_str::<Value>(text).is_ok(), "{text}");
+    }
+    for text in [
+        "[]",
+        "1",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{\"\":1}",
+        "{a:1}",
+        "{\"a\":01}",
+        "{\"a\":1}}",
+        "{\"a\":nul}",
+        &nested(9),
+        &listed(9),
+    ] {
+        assert!(!takes(&open, text), "{text}");
+    }
+    let scores = json!({ "type": "object", "additionalProperties": { "type": "integer" } });
+    assert!(takes(&scores, "{\"a\":1, \"b\":2}") && !takes(&scores, "{\"a\":true}"));
 }

@@ -142,7 +142,12 @@ impl Case for Dialogue {
                     _ => json!(null),
                 };
                 let text = format!("{} ", rng.random_range(0..9)).repeat(rng.random_range(1..30));
-                message(&offset.to_string(), &conversation.to_string(), offset - late, &json!({ "text": text, "role": role }))
+                message(
+                    &offset.to_string(),
+                    &conversation.to_string(),
+                    offset - late,
+                    &json!({ "text": text, "role": role, "source": text.len() % 4 }),
+                )
             });
             event.raw.position.offset = offset;
             log.push(event);

@@ -69,7 +69,7 @@ proptest! {
         messages in 1usize..5,
     ) {
         let (mut small, mut large) = (Log::of(&format!("gap = '9m'\nmessages = {messages}")), Log::of("gap = '9m'\nmessages = 1000"));
-        let mut minutes = 0;
+        let (mut minutes, mut session) = (0, Vec::new());
         for (place, (after, agent, n)) in log.iter().enumerate() {
             minutes += after;
             let of = |log: &mut Log| log.add(&place.to_string(), minutes, payload(*n, *agent)).unwrap();
@@ -80,12 +80,22 @@ proptest! {
                 prop_assert!(b.2.ends_with(&a.2));
                 prop_assert_eq!(&one.document.as_ref().unwrap()["sent"], &other.document.as_ref().unwrap()["sent"]);
             }
+            // Whatever of the session comes again changes nothing.
+            if *after > 9 {
+                session.clear();
+            }
+            session.push((place, minutes, *n, *agent));
+            let before = small.bytes();
+            for (place, minutes, n, agent) in &session {
+                small.add(&place.to_string(), *minutes, payload(*n, *agent)).unwrap();
+                prop_assert_eq!(&small.bytes(), &before);
+            }
         }
     }
 
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>) {
-        let layout = [&[1][..], &bytes].concat();
+        let layout = [&[2][..], &bytes].concat();
         for bytes in [&bytes, &layout] {
             if let Ok(state) = Session::decode(bytes) {
                 let again = encoded(&state);

@@ -1,13 +1,13 @@
 mod clients;
+mod logprobs;
 
 use super::super::IN_WORK;
 use super::*;
 use crate::admin::{FunctionApi, Shape};
 use crate::config::Config;
 use crate::event::Rejection;
-use crate::function::requests::{About, BadParameter, Pieces, Requests};
+use crate::function::requests::{About, BadParameter, Pieces, Requests, Sink, Written};
 use crate::function::{CallError, Input, Limits, Outcome, offline};
-use crate::inference::generate::Sink;
 use crate::inference::import::{Dtype, Request, import};
 use crate::inference::{Options, Registry};
 use crate::worker::{build, folds};
@@ -38,7 +38,7 @@ fn functions_with(options: &str) -> Functions {
         request.folder.display().to_string()
     );
     let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let pipeline = &config.pipeline[0];
     let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
     functions.add("chat", function, folds::offline(&config, pipeline));
@@ -108,6 +108,17 @@ async fn forms_and_log_probabilities() {
         whole(&functions, request).await.unwrap()["choices"][0]["message"]["content"],
         answer["choices"][0]["message"]["content"]
     );
+    // Any object, in all the ways in which clients leave the schema out.
+    for (form, most) in [(json!({ "type": "json_object" }), 2), (json!({ "type": "json_object", "value": null }), 25)] {
+        for seed in 0..6 {
+            let request = json!({
+                "messages": [{ "role": "user", "content": "x" }], "max_tokens": most, "response_format": form, "temperature": 1.5, "seed": seed,
+            });
+            let choice = whole(&functions, request).await.unwrap()["choices"][0].clone();
+            let value: Value = serde_json::from_str(choice["message"]["content"].as_str().unwrap()).unwrap();
+            assert!(value.is_object() && choice["finish_reason"] == "stop", "{choice}");
+        }
+    }
     let request = json!({ "messages": [{ "role": "user", "content": "x" }], "logprobs": true, "top_logprobs": 2 });
     let answer = whole(&functions, request).await.unwrap();
     let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
@@ -174,10 +185,10 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": hi, "tools": [{}] }), 400, "tools"),
         (json!({ "messages": hi, "temperature": 9000 }), 400, "temperature"),
         (json!({ "messages": hi, "best_of": 2 }), 400, "best_of"),
-        (json!({ "messages": hi, "response_format": { "type": "json_object" } }), 400, "response_format"),
+        (json!({ "messages": hi, "response_format": { "type": "json_object" }, "max_tokens": 1 }), 400, "max_tokens"),
+        (json!({ "messages": hi, "max_completion_tokens": 0 }), 400, "max_completion_tokens"),
         (json!({ "messages": hi, "response_format": { "type": "json_schema", "json_schema": {} } }), 400, "response_format"),
         (json!({ "messages": hi, "response_format": { "type": "json_object", "value": 7 } }), 400, "response_format"),
-        (json!({ "messages": hi, "stream": true, "logprobs": true }), 400, "logprobs"),
     ] {
         let error = functions.chat(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
         assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{request}: {error}");
@@ -246,7 +257,7 @@ impl Requests for Half {
 impl Pieces for Half {
     fn answer_in_pieces<'a>(&'a self, _: &'a Input, mut sink: Sink) -> BoxFuture<'a, Result<Outcome, CallError>> {
         async move {
-            sink("half");
+            sink(Written { text: "half".into(), tokens: Vec::new() });
             if !self.ends {
                 std::future::pending::<()>().await;
             }
@@ -259,7 +270,7 @@ impl Pieces for Half {
 /// Would catch: a refusal after some text that reads like an answer, an answer that holds its place for ever, read or not.
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_and_says_how() {
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     let limits = Limits { slice: 1, calls_in_flight: 1, timeout: Duration::from_secs(9) };
     let half = |ends| {
         let spec = crate::function::Spec { name: "generate", version: 1, model: "m".into(), limits: limits.clone() };
@@ -287,7 +298,7 @@ async fn a_stream_ends_and_says_how() {
 /// Would catch: a model that is said to be missing while it loads.
 #[tokio::test]
 async fn what_is_being_loaded_is_asked_for_again() {
-    let functions = Functions::default();
+    let functions = Functions::new(Duration::from_secs(60));
     functions.expect([("talk", "generate"), ("vectors", "embed")].into_iter());
     let chat = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "tiny" });
     assert_eq!(functions.chat(chat.clone()).await.err().map(|error| error.status), Some(503));
