@@ -5,13 +5,15 @@ use crate::train::fit::Fit;
 use crate::train::head::{self, Backbone, Outputs};
 use crate::train::keep::Keep;
 use crate::train::measure::embeddings;
-use crate::train::network::Tuning;
-use crate::train::network::tests::tiny_with;
+use crate::train::network::tests::{SHAPE, tiny_with};
+use crate::train::network::{Shape, Tuning};
 use crate::train::probe::{Labelled, regression};
 use crate::train::shards::gradients;
 use crate::train::vocabulary::tests::small;
 use crate::train::vocabulary::tokenizer;
+use rand::RngExt;
 use serde_json::json;
+use std::collections::HashMap;
 use std::path::Path;
 
 fn body(dropout: f32) -> Network {
@@ -38,7 +40,7 @@ fn of(texts: &[[Vec<u32>; 2]], target: impl Fn(&[u32], &[u32]) -> Target) -> Vec
     texts.iter().map(|[ids, kinds]| Example { ids: ids.clone(), types: vec![], target: target(ids, kinds) }).collect()
 }
 
-/// Whether exactly one of two kinds is there: no sum over the tokens tells.
+/// Whether exactly one of two kinds is there.
 fn either(_: &[u32], kinds: &[u32]) -> Target {
     Target::Label((kinds[0] + kinds[1]) % 2)
 }
@@ -125,24 +127,46 @@ fn a_batch_reaches_the_encoder_and_its_own_head_alone() {
     assert!(turns.iter().all(|count| *count > 2), "{turns:?}");
 }
 
+/// Texts of three words out of 36, and one of three words more. Words of odd number outvote the others or not: eight numbers of a text's
+/// embedding cannot hold 36 words' votes unless the encoder learns which way each of them votes.
+fn votes(from: u32, count: u32) -> [Vec<Example>; 2] {
+    let mut rng = StdRng::seed_from_u64(u64::from(from));
+    let mut examples = [vec![], vec![]];
+    for _ in 0..count {
+        let words: [u32; 3] = std::array::from_fn(|_| rng.random_range(3..39));
+        let (place, mood): (usize, u32) = (rng.random_range(0..4), rng.random_range(0..3));
+        let mut ids = words.to_vec();
+        ids.insert(place, 39 + mood);
+        let ids = [&[1], &ids[..], &[2]].concat();
+        let odd = words.iter().filter(|word| *word % 2 == 1).count() > 1;
+        for (of, label) in examples.iter_mut().zip([u32::from(odd), mood]) {
+            of.push(Example { ids: ids.clone(), types: vec![], target: Target::Label(label) });
+        }
+    }
+    examples
+}
+
 /// Would catch: heads that learn while the encoder does not, one task that is learnt at the cost of the other, figures in another order.
 #[test]
 fn tasks_are_learnt_that_need_the_encoder_to_learn() {
-    let set = Set::new(240);
-    let network = body(0.0);
-    let learner = Several::new(&network, set.parts(&[0, 1, 3]), 1).unwrap();
+    let (train, dev, labels) = (votes(0, 480), votes(1, 150), [names(2), names(3)]);
+    let part = |name, i: usize, train| Part { name, task: Task::Label, labels: &labels[i], train, dev: &dev[i] };
+    let shape = Shape { vocab_size: 42, ..SHAPE };
+    let tuning = Tuning { tables: true, ..Tuning::default() };
+    let network = Network::new(shape, Task::Tag, 0, &HashMap::new(), &tuning).unwrap();
+    let parts = vec![part("votes", 0, &train[0][..]), part("mood", 1, &train[1][..240])];
+    let learner = Several::new(&network, parts, 1).unwrap();
     // What a head alone can do on the encoder as it was.
     let frozen = |part: &Part<'_>| {
-        let labels = |examples: &[Example]| -> Vec<u32> {
-            examples.iter().map(|example| if let Target::Label(label) = example.target { label } else { 0 }).collect()
-        };
-        let data = Labelled { vectors: embeddings(&network, part.train).unwrap(), labels: labels(part.train) };
+        let label = |example: &Example| if let Target::Label(label) = example.target { label } else { 0 };
+        let labels = part.train.iter().map(label).collect();
+        let data = Labelled { vectors: embeddings(&network, part.train).unwrap(), labels };
         let head = regression(&data, part.labels.len(), 100.0).unwrap();
         let rows: Vec<Vec<f32>> = embeddings(&network, part.dev).unwrap().iter().map(|vector| head.logits(vector)).collect();
         score(part.task, &rows, part.dev, part.labels)
     };
     let before = frozen(&learner.parts()[0]);
-    let plan = Plan { epochs: 30, rate: 1.5e-2, batch: 16, checks: 1, seed: 1, ..Plan::default() };
+    let plan = Plan { epochs: 8, rate: 1.5e-2, batch: 24, checks: 1, seed: 1, ..Plan::default() };
     let mut tags = Vec::new();
     let mut note = |record: &Record| {
         tags = learner.points(record);
@@ -151,17 +175,14 @@ fn tasks_are_learnt_that_need_the_encoder_to_learn() {
     let fitted = Fit::new(&learner, &plan).observed(&mut note).run().unwrap();
     let (mean, figures) = learner.measures().unwrap();
     assert_eq!((mean, &figures[..]), (fitted.best, Record::best(&fitted.records)));
-    let &[either, _, third, third_f1, words] = &figures[..] else { panic!("{figures:?}") };
-    assert!(before < 0.7 && either > 0.9, "{before} with the encoder as it was, {either} with the one that learnt");
-    assert!(third > 0.95 && third_f1 > 0.95 && words > 0.95, "{figures:?}");
-    assert!((mean - (either + third + words) / 3.0).abs() < 1e-12);
+    let &[votes, _, mood, mood_f1] = &figures[..] else { panic!("{figures:?}") };
+    assert!(before < 0.8 && votes > 0.85, "{before} with the encoder as it was, {votes} with the one that learnt");
+    assert!(mood > 0.9 && mood_f1 > 0.9, "{figures:?}");
+    assert!((mean - (votes + mood) / 2.0).abs() < 1e-12);
     let said = learner.said_with(mean, &figures);
-    assert!(said.contains("; either accuracy ") && said.contains("; words F1 "), "{said}");
+    assert!(said.contains("; votes accuracy ") && said.contains("; mood accuracy ") && said.contains(", macro-F1 "), "{said}");
     let tags: Vec<&str> = tags.iter().map(|point| &*point.tag).collect();
-    assert_eq!(
-        tags,
-        ["dev/mean", "dev/either/accuracy", "dev/either/macro_f1", "dev/third/accuracy", "dev/third/macro_f1", "dev/words/f1"]
-    );
+    assert_eq!(tags, ["dev/mean", "dev/votes/accuracy", "dev/votes/macro_f1", "dev/mood/accuracy", "dev/mood/macro_f1"]);
 }
 
 /// Would catch: a head's moments or its count of steps that do not outlive the process; a run that goes on with other tasks.
@@ -197,16 +218,12 @@ fn a_run_that_is_cut_off_goes_on_to_the_same_bytes() {
     assert!(refused.to_string().contains("other data"), "{refused}");
 }
 
-/// The base model of the written folders.
-fn config() -> serde_json::Value {
-    json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
-        "max_position_embeddings": 16, "type_vocab_size": 2, "model_type": "bert"})
-}
-
 /// Writes the encoder and the heads of a learner as the command does.
 fn write(folder: &Path, network: &Network, learner: &Several<'_>) {
     let encoder = folder.join("encoder");
-    let described = Described { base: &config(), tokenizer: &small(), labels: &[], threshold: None, max_tokens: None };
+    let base = json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12,
+        "hidden_act": "gelu", "max_position_embeddings": 16, "type_vocab_size": 2, "model_type": "bert"});
+    let described = Described { base: &base, tokenizer: &small(), labels: &[], threshold: None, max_tokens: None };
     let (_, sha256) = export::write(&encoder, network, &described, false).unwrap();
     export::pooled(&encoder, folder, 8).unwrap();
     let backbone = Backbone { folder: "../encoder".into(), sha256 };
