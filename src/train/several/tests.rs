@@ -40,7 +40,6 @@ fn of(texts: &[[Vec<u32>; 2]], target: impl Fn(&[u32], &[u32]) -> Target) -> Vec
     texts.iter().map(|[ids, kinds]| Example { ids: ids.clone(), types: vec![], target: target(ids, kinds) }).collect()
 }
 
-/// Whether exactly one of two kinds is there.
 fn either(_: &[u32], kinds: &[u32]) -> Target {
     Target::Label((kinds[0] + kinds[1]) % 2)
 }
@@ -151,16 +150,15 @@ fn votes(from: u32, count: u32) -> [Vec<Example>; 2] {
 fn tasks_are_learnt_that_need_the_encoder_to_learn() {
     let (train, dev, labels) = (votes(0, 480), votes(1, 150), [names(2), names(3)]);
     let part = |name, i: usize, train| Part { name, task: Task::Label, labels: &labels[i], train, dev: &dev[i] };
-    let shape = Shape { vocab_size: 42, ..SHAPE };
     let tuning = Tuning { tables: true, ..Tuning::default() };
-    let network = Network::new(shape, Task::Tag, 0, &HashMap::new(), &tuning).unwrap();
+    let network = Network::new(Shape { vocab_size: 42, ..SHAPE }, Task::Tag, 0, &HashMap::new(), &tuning).unwrap();
     let parts = vec![part("votes", 0, &train[0][..]), part("mood", 1, &train[1][..240])];
     let learner = Several::new(&network, parts, 1).unwrap();
     // What a head alone can do on the encoder as it was.
     let frozen = |part: &Part<'_>| {
         let label = |example: &Example| if let Target::Label(label) = example.target { label } else { 0 };
-        let labels = part.train.iter().map(label).collect();
-        let data = Labelled { vectors: embeddings(&network, part.train).unwrap(), labels };
+        let vectors = embeddings(&network, part.train).unwrap();
+        let data = Labelled { vectors, labels: part.train.iter().map(label).collect() };
         let head = regression(&data, part.labels.len(), 100.0).unwrap();
         let rows: Vec<Vec<f32>> = embeddings(&network, part.dev).unwrap().iter().map(|vector| head.logits(vector)).collect();
         score(part.task, &rows, part.dev, part.labels)
