@@ -192,7 +192,8 @@ impl<T: Trainable> Run<'_, T> {
         let by_clock = plan.minutes.map_or(0.0, |minutes| self.seconds() / (60.0 * minutes));
         let progress = by_steps.max(by_clock);
         let rate = rate_at(progress, plan.rate, plan.warm_up, plan.fall);
-        let norm = f64::from(self.optimiser.step(model.parameters(), &stores, rate)?);
+        let reached = |name: &str| model.reaches(batch, name);
+        let norm = f64::from(self.optimiser.step(model.parameters(), &stores, rate, reached)?);
         let fitted = &mut self.fitted;
         fitted.steps += 1;
         fitted.tokens += batch.iter().map(|&i| model.tokens(i)).sum::<usize>();
@@ -222,11 +223,11 @@ impl<T: Trainable> Run<'_, T> {
 
     /// Measures; the run ends where it has been long since anything was gained.
     fn check(&mut self) -> Result<()> {
-        let measure = self.model.measure()?;
+        let (measure, figures) = self.model.measures()?;
         let (step, seconds) = (self.fitted.steps, self.seconds());
-        let (loss, steps, said) = (self.fitted.last_loss, self.steps, self.model.said(measure));
+        let (loss, steps, said) = (self.fitted.last_loss, self.steps, self.model.said_with(measure, &figures));
         self.bar.suspend(|| println!("step {step}/{steps}: loss {loss:.4}, dev {said}, {seconds:.0} s"));
-        self.record(Record::Check { step, measure, seconds })?;
+        self.record(Record::Check { step, measure, figures, seconds })?;
         self.waited += 1;
         // A measure that is no number is never the best.
         if measure > self.fitted.best {
@@ -263,8 +264,8 @@ impl<T: Trainable> Run<'_, T> {
             let var = parameters.get(name).with_context(|| format!("the kept run has {name}, which is not trained"))?;
             self.best.insert(name.clone(), restored(var, values)?);
         }
-        self.optimiser.restore(progress.fitted.steps, moments.into_owned(), parameters)?;
-        let Progress { waited, ended, fitted, .. } = progress;
+        let Progress { waited, ended, missed, fitted, .. } = progress;
+        self.optimiser.restore(fitted.steps, missed, moments.into_owned(), parameters)?;
         (self.waited, self.ended, self.before, self.fitted) = (waited, ended, fitted.seconds, fitted);
         self.bar.set_position(self.fitted.steps as u64);
         println!("goes on behind step {} of {}", self.fitted.steps, self.steps);
@@ -280,7 +281,7 @@ impl<T: Trainable> Run<'_, T> {
         self.fitted.seconds = self.seconds();
         let values = |tensor: &Tensor| -> Result<Vec<f32>> { Ok(tensor.flatten_all()?.to_vec1::<f32>()?) };
         let state = State {
-            progress: keep.progress(&self.fitted, self.waited, self.ended),
+            progress: keep.progress(&self.fitted, self.waited, self.ended, self.optimiser.missed()),
             weights: self.model.parameters().iter().map(|(name, var)| Ok((name.clone(), values(var)?))).collect::<Result<_>>()?,
             moments: Cow::Borrowed(self.optimiser.moments()),
             best: self.best.iter().map(|(name, tensor)| Ok((name.clone(), values(tensor)?))).collect::<Result<_>>()?,

@@ -33,6 +33,9 @@ pub struct Progress {
     pub waited: usize,
     /// Before its last step.
     pub ended: bool,
+    /// Steps that have left a parameter as it was, where there are any.
+    #[serde(default)]
+    pub missed: BTreeMap<String, i32>,
     pub fitted: Fitted,
 }
 
@@ -55,8 +58,8 @@ impl Keep {
         out.join(".training")
     }
 
-    pub fn progress(&self, fitted: &Fitted, waited: usize, ended: bool) -> Progress {
-        Progress { fingerprint: self.fingerprint.clone(), waited, ended, fitted: fitted.clone() }
+    pub fn progress(&self, fitted: &Fitted, waited: usize, ended: bool, missed: &BTreeMap<String, i32>) -> Progress {
+        Progress { fingerprint: self.fingerprint.clone(), waited, ended, missed: missed.clone(), fitted: fitted.clone() }
     }
 
     fn file(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use super::distil::Taught;
 use super::fit::Plan;
 use super::held::Held;
 use super::loss::loss;
-use super::measure::{answered, entity_f1, logits, right, threshold};
+use super::measure::{logits, score};
 use super::network::{Network, Pass};
 use super::task::Task;
 use super::trainable::Trainable;
@@ -99,13 +99,9 @@ impl Learner<'_> {
 
     /// How good logits are that somebody gives for what is measured on.
     pub fn score(&self, logits: &[Vec<f32>]) -> f64 {
-        let examples = self.measured_on();
-        match (&self.dev, self.network.task) {
-            (Dev::Questions(held), _) => held.f1(logits),
-            (_, Task::Labels) => threshold(logits, examples).1,
-            (_, Task::Tag) => entity_f1(logits, examples, self.labels),
-            (_, Task::Answer) => answered(logits, examples),
-            (_, Task::Label) => right(logits, examples),
+        match &self.dev {
+            Dev::Questions(held) => held.f1(logits),
+            Dev::Examples(examples) => score(self.network.task, logits, examples, self.labels),
         }
     }
 
@@ -162,12 +158,7 @@ impl Trainable for Learner<'_> {
     }
 
     fn said(&self, measure: f64) -> String {
-        let what = match self.network.task {
-            Task::Label => "accuracy",
-            Task::Labels => "micro-F1",
-            Task::Tag | Task::Answer => "F1",
-        };
-        format!("{what} {:.2}", 100.0 * measure)
+        format!("{} {:.2}", self.network.task.figures()[0], 100.0 * measure)
     }
 }
 
@@ -196,7 +187,7 @@ mod tests {
         let plan = Plan { epochs: 60, rate: 1.5e-2, batch: 24, seed: 1, checks: 1, ..Plan::default() };
         let mut seen = Vec::new();
         let mut note = |record: &Record| {
-            seen.push(*record);
+            seen.push(record.clone());
             Ok(())
         };
         let fitted = Fit::new(&learner, &plan).observed(&mut note).run().unwrap();
@@ -276,7 +267,7 @@ mod tests {
         let learner = learner(&network, &examples, &labels);
         let mut seen = Vec::new();
         let mut note = |record: &Record| {
-            seen.push(*record);
+            seen.push(record.clone());
             Ok(())
         };
         let keep = of(&learner);

@@ -1,18 +1,34 @@
 //! How good a network under training is, from its logits.
 
 use super::batches::{Batch, Example, Target, batches};
+use super::metrics::Confusion;
 use super::network::{Network, Pass};
+use super::task::Task;
 use crate::inference::{joins, piece_label};
 use anyhow::Result;
+use candle_core::Tensor;
 
 /// The logits of each example, without those of padding.
 pub fn logits(network: &Network, examples: &[Example]) -> Result<Vec<Vec<f32>>> {
-    each(examples, |batch| {
-        let logits = network.logits(batch, &Pass::measuring())?.flatten_all()?.to_vec1::<f32>()?;
-        let width = logits.len() / batch.texts;
-        let own = |text: usize| if network.task.is_pooled() { width } else { batch.own(text) * network.outputs };
-        Ok(logits.chunks_exact(width).enumerate().map(|(text, row)| row[..own(text)].to_vec()).collect())
-    })
+    each(examples, |batch| rows(network.task, network.outputs, &network.logits(batch, &Pass::measuring())?, batch))
+}
+
+/// What of a batch's logits belongs to each text, without those of padding.
+pub(super) fn rows(task: Task, outputs: usize, logits: &Tensor, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+    let logits = logits.flatten_all()?.to_vec1::<f32>()?;
+    let width = logits.len() / batch.texts;
+    let own = |text: usize| if task.is_pooled() { width } else { batch.own(text) * outputs };
+    Ok(logits.chunks_exact(width).enumerate().map(|(text, row)| row[..own(text)].to_vec()).collect())
+}
+
+/// How good logits are for examples of labels, of texts or of words: what [`Task::figures`] names first.
+pub fn score(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> f64 {
+    match task {
+        Task::Labels => threshold(logits, examples).1,
+        Task::Tag => entity_f1(logits, examples, labels),
+        Task::Answer => answered(logits, examples),
+        Task::Label => right(logits, examples),
+    }
 }
 
 /// The embedding of each example, as [`Network::embeddings`] has it.
@@ -21,7 +37,7 @@ pub fn embeddings(network: &Network, examples: &[Example]) -> Result<Vec<Vec<f32
 }
 
 /// What `one` makes of each example of a batch, in the order of the examples; both cores work.
-fn each(examples: &[Example], one: impl Fn(&Batch) -> Result<Vec<Vec<f32>>> + Sync) -> Result<Vec<Vec<f32>>> {
+pub(super) fn each(examples: &[Example], one: impl Fn(&Batch) -> Result<Vec<Vec<f32>>> + Sync) -> Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
     let work = batches(&lengths, 32, 0);
     let of = |part: &[Vec<usize>]| -> Result<Vec<(usize, Vec<f32>)>> {
@@ -62,6 +78,17 @@ fn share(right: usize, of: usize) -> f64 {
 pub fn right(logits: &[Vec<f32>], examples: &[Example]) -> f64 {
     let is_right = |(row, example): &(&Vec<f32>, &Example)| matches!(example.target, Target::Label(label) if best(row.iter().copied()) == label as usize);
     share(logits.iter().zip(examples).filter(is_right).count(), examples.len())
+}
+
+/// The mean F1 of the labels, as [`Confusion::macro_f1`] has it.
+pub fn macro_f1(logits: &[Vec<f32>], examples: &[Example], labels: usize) -> f64 {
+    let pair = |(row, example): (&Vec<f32>, &Example)| match (&example.target, best(row.iter().copied())) {
+        (Target::Label(label), said) if said < labels => Some((*label as usize, said)),
+        // What is no number is another label.
+        (Target::Label(label), _) => Some((*label as usize, (*label as usize + 1) % labels.max(1))),
+        _ => None,
+    };
+    Confusion::of(labels, logits.iter().zip(examples).filter_map(pair)).macro_f1()
 }
 
 /// Share of examples whose highest start and highest end are the answer's.
@@ -178,7 +205,8 @@ mod tests {
     fn what_is_no_number_is_wrong() {
         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let (label, span) = (example(Target::Label(0)), example(Target::Span(0, 0)));
-            assert_eq!(right(&[vec![1.0, wrong]], &[label]), 0.0);
+            assert_eq!(right(&[vec![1.0, wrong]], std::slice::from_ref(&label)), 0.0);
+            assert_eq!(macro_f1(&[vec![1.0, wrong]], &[label], 2), 0.0);
             assert_eq!(answered(&[vec![9.0, 9.0, wrong, 1.0]], &[span]), 0.0);
             let of = |row: [f32; 2], labels: Vec<u32>| threshold(&[row.to_vec()], &[example(Target::Labels(labels))]).1;
             assert_eq!((of([wrong, 9.0], vec![0, 1]), of([wrong, 9.0], vec![1])), (2.0 / 3.0, 2.0 / 3.0));

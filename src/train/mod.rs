@@ -32,6 +32,7 @@ pub mod pieces;
 pub mod probe;
 pub mod quantise;
 pub mod questions;
+pub mod several;
 mod shards;
 pub mod share;
 pub mod shrink;

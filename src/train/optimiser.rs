@@ -19,6 +19,8 @@ pub struct Moments {
 pub struct AdamW {
     moments: BTreeMap<String, Moments>,
     steps: i32,
+    /// Of parameters that steps have left as they were: how many.
+    missed: BTreeMap<String, i32>,
     weight_decay: f32,
     clip: f32,
     beta2: f32,
@@ -57,17 +59,23 @@ impl InplaceOp1 for Update<'_> {
 impl AdamW {
     pub fn new(weight_decay: f64, clip: f64, beta2: f64) -> Self {
         let (weight_decay, clip, beta2) = (weight_decay as f32, clip as f32, beta2 as f32);
-        Self { moments: BTreeMap::new(), steps: 0, weight_decay, clip, beta2 }
+        Self { moments: BTreeMap::new(), steps: 0, missed: BTreeMap::new(), weight_decay, clip, beta2 }
     }
 
     pub fn moments(&self) -> &BTreeMap<String, Moments> {
         &self.moments
     }
 
+    /// Of each parameter that not all steps have changed: how many have not.
+    pub fn missed(&self) -> &BTreeMap<String, i32> {
+        &self.missed
+    }
+
     /// Goes on where another run was behind `steps` steps.
     pub fn restore(
         &mut self,
         steps: usize,
+        missed: BTreeMap<String, i32>,
         moments: BTreeMap<String, Moments>,
         parameters: &BTreeMap<String, Var>,
     ) -> Result<()> {
@@ -78,19 +86,29 @@ impl AdamW {
         }
         ensure!(moments.len() == parameters.len(), "the kept run has moments of parameters that are not trained");
         self.steps = i32::try_from(steps)?;
+        self.missed = missed;
         self.moments = moments;
         Ok(())
     }
 
-    /// One step with `shards`' gradients, each already weighted by its share of the batch. Returns the norm before it was clipped; one
-    /// that is no number is an error, and nothing is changed.
-    pub fn step(&mut self, parameters: &BTreeMap<String, Var>, shards: &[GradStore], rate: f64) -> Result<f32> {
+    /// One step with `shards`' gradients, each already weighted by its share of the batch. Parameters that are not `reached` stay as they
+    /// are, and their moments too. Returns the norm before it was clipped; one that is no number is an error, and nothing is changed.
+    pub fn step(
+        &mut self,
+        parameters: &BTreeMap<String, Var>,
+        shards: &[GradStore],
+        rate: f64,
+        reached: impl Fn(&str) -> bool,
+    ) -> Result<f32> {
         for (name, var) in parameters {
             let n = var.elem_count();
             let moments = || Moments { first: vec![0.0; n], second: vec![0.0; n] };
             self.moments.entry(name.clone()).or_insert_with(moments);
         }
-        let sum = |(name, var): (&String, &Var)| -> Result<Vec<f32>> {
+        let sum = |(name, var): (&String, &Var)| -> Result<Option<Vec<f32>>> {
+            if !reached(name) {
+                return Ok(None);
+            }
             let one = |shard: &GradStore| -> Result<Vec<f32>> {
                 let gradient = shard.get(var).with_context(|| format!("no gradient for {name}"))?;
                 Ok(gradient.flatten_all()?.to_vec1::<f32>()?)
@@ -99,28 +117,33 @@ impl AdamW {
             for shard in &shards[1..] {
                 total.iter_mut().zip(one(shard)?).for_each(|(a, b)| *a += b);
             }
-            Ok(total)
+            Ok(Some(total))
         };
-        let gradients: Vec<Vec<f32>> = parameters.iter().map(sum).collect::<Result<_>>()?;
+        let gradients: Vec<Option<Vec<f32>>> = parameters.iter().map(sum).collect::<Result<_>>()?;
         let square = |v: &Vec<f32>| v.chunks(256).map(|c| c.iter().map(|x| x * x).sum::<f32>() as f64).sum::<f64>();
-        let norm = gradients.iter().map(square).sum::<f64>().sqrt() as f32;
+        let norm = gradients.iter().flatten().map(square).sum::<f64>().sqrt() as f32;
         ensure!(norm.is_finite(), "the gradient is no longer finite at step {}; start again with a lower --lr", self.steps + 1);
         self.steps += 1;
+        for (name, _) in parameters.keys().zip(&gradients).filter(|(_, gradient)| gradient.is_none()) {
+            *self.missed.entry(name.clone()).or_default() += 1;
+        }
         let factor = if norm > self.clip { self.clip / norm } else { 1.0 };
         let rate = rate as f32;
-        let correction = 1.0 - BETA1.powi(self.steps);
-        let root_correction = 1.0 / (1.0 - self.beta2.powi(self.steps)).sqrt();
         // Both maps are in name order, so the three lists run side by side.
-        let mut work: Vec<_> = parameters.iter().zip(self.moments.values_mut()).zip(gradients).collect();
+        let all = parameters.iter().zip(self.moments.values_mut()).zip(gradients);
+        let mut work: Vec<_> = all.filter_map(|(of, gradient)| Some((of, gradient?))).collect();
         let half = work.len() / 2;
         let second_half = work.split_off(half);
-        let (weight_decay, beta2) = (self.weight_decay, self.beta2);
+        let (weight_decay, beta2, steps, missed) = (self.weight_decay, self.beta2, self.steps, &self.missed);
         let apply = |work: Vec<((_, &mut Moments), Vec<f32>)>| -> Result<()> {
             for (((name, var), moments), gradient) in work {
                 let (name, var): (&String, &Var) = (name, var);
                 let decayed = name.ends_with(".weight") && !name.contains("LayerNorm");
                 let decay = if decayed { weight_decay * rate } else { 0.0 };
                 let moments = Mutex::new(moments);
+                let steps = steps - missed.get(name).copied().unwrap_or(0);
+                let (correction, root) = (1.0 - BETA1.powi(steps), 1.0 - beta2.powi(steps));
+                let root_correction = 1.0 / root.sqrt();
                 var.inplace_op1(&Update { gradient, moments, rate: rate / correction, root_correction, decay, factor, beta2 })?;
             }
             Ok(())
@@ -179,7 +202,7 @@ mod tests {
         let mut optimiser = AdamW::new(0.0, 1.0, 0.999);
         let step = |optimiser: &mut AdamW, scale: f64| {
             let loss: Tensor = var.affine(scale, 0.0).unwrap().sum_all().unwrap();
-            optimiser.step(&parameters, &[loss.backward().unwrap()], 0.1)
+            optimiser.step(&parameters, &[loss.backward().unwrap()], 0.1, |_| true)
         };
         assert!((step(&mut optimiser, 3.0).unwrap() - 18f32.sqrt()).abs() < 1e-5);
         let before = var.to_vec1::<f32>().unwrap();
@@ -191,5 +214,35 @@ mod tests {
         }
         step(&mut optimiser, 3.0).unwrap();
         assert!(var.to_vec1::<f32>().unwrap()[0] < before[0]);
+    }
+
+    /// Would catch: a head that moves on while another task is learnt, or that takes too long steps where it has missed some.
+    #[test]
+    fn a_parameter_that_is_not_reached_learns_as_if_the_step_had_not_been() {
+        let learnt = |all: &[bool]| {
+            let (a, b) = (Var::new(&[1f32], &Device::Cpu).unwrap(), Var::new(&[1f32], &Device::Cpu).unwrap());
+            let parameters = BTreeMap::from([("a.weight".to_owned(), a.clone()), ("b.weight".to_owned(), b.clone())]);
+            let mut optimiser = AdamW::new(0.1, 1.0, 0.999);
+            for (step, both) in all.iter().enumerate() {
+                let of = |var: &Var| var.affine(0.1 + step as f64, 0.0).unwrap();
+                let loss = if *both { (of(&a) + of(&b)).unwrap() } else { of(&b) };
+                let store = loss.sum_all().unwrap().backward().unwrap();
+                optimiser.step(&parameters, &[store], 0.1, |name| *both || name == "b.weight").unwrap();
+            }
+            let one = |var: &Var| var.to_vec1::<f32>().unwrap()[0];
+            (one(&a), one(&b), optimiser)
+        };
+        let (a, b, optimiser) = learnt(&[false, false, false]);
+        assert_eq!((a, optimiser.missed()["a.weight"], optimiser.moments()["a.weight"].first[0]), (1.0, 3, 0.0));
+        assert!(b < 0.8);
+        // The first step of a parameter is as long as the rate, whenever it comes.
+        let (a, ..) = learnt(&[false, false, true]);
+        assert!((a - (1.0 - 0.1 * 0.1 - 0.1)).abs() < 1e-4, "{a}");
+        let var = Var::new(&[1f32], &Device::Cpu).unwrap();
+        let parameters = BTreeMap::from([("a.weight".to_owned(), var.clone())]);
+        let other = Var::new(&[1f32], &Device::Cpu).unwrap();
+        let store = other.sum_all().unwrap().backward().unwrap();
+        let missing = AdamW::new(0.0, 1.0, 0.999).step(&parameters, &[store], 0.1, |_| true).unwrap_err().to_string();
+        assert!(missing.contains("no gradient for a.weight"), "{missing}");
     }
 }

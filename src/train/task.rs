@@ -34,6 +34,15 @@ impl Task {
         matches!(self, Self::Label | Self::Labels)
     }
 
+    /// What a network under training is measured by; the first counts.
+    pub fn figures(self) -> &'static [&'static str] {
+        match self {
+            Self::Label => &["accuracy", "macro-F1"],
+            Self::Labels => &["micro-F1"],
+            Self::Tag | Self::Answer => &["F1"],
+        }
+    }
+
     /// As `--task` has it.
     pub fn name(self) -> &'static str {
         match self {

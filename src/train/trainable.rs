@@ -10,7 +10,7 @@ pub trait Trainable: Sync {
     /// What is trained, by name. Names ending in `.weight`, but those of norms, are decayed.
     fn parameters(&self) -> &BTreeMap<String, Var>;
 
-    /// The batches of one pass over the data, each once; their order follows from `epoch` and a seed alone.
+    /// The batches of one pass over the data; what they are follows from `epoch` and a seed alone.
     fn batches(&self, size: usize, epoch: usize) -> Vec<Vec<usize>>;
 
     /// The mean loss of a part of a batch, as a number with a gradient. Examples count by their [`Trainable::weight`]. What is drawn at
@@ -23,18 +23,35 @@ pub trait Trainable: Sync {
         1.0
     }
 
+    /// Whether the loss of a batch follows from a parameter. One that it does not follow from stays as it is in that step.
+    fn reaches(&self, batch: &[usize], parameter: &str) -> bool {
+        let _ = (batch, parameter);
+        true
+    }
+
     /// Tokens of an example, to tell the speed.
     fn tokens(&self, example: usize) -> usize;
 
     /// How good the network is now, on what it is not trained on. Higher is better.
     fn measure(&self) -> Result<f64>;
 
+    /// The measure, and the figures behind it where several things are trained.
+    fn measures(&self) -> Result<(f64, Vec<f64>)> {
+        Ok((self.measure()?, Vec::new()))
+    }
+
     /// A measure for people, such as `accuracy 91.20`.
     fn said(&self, measure: f64) -> String;
+
+    /// The same with the figures behind it.
+    fn said_with(&self, measure: f64, figures: &[f64]) -> String {
+        let _ = figures;
+        self.said(measure)
+    }
 }
 
 /// What happened in a run, in order.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
     /// Every few steps, and the last one.
@@ -51,10 +68,26 @@ pub enum Record {
         seconds: f64,
     },
     /// A measurement.
-    Check { step: usize, measure: f64, seconds: f64 },
+    Check {
+        step: usize,
+        measure: f64,
+        /// Those behind the measure, where several things are trained.
+        #[serde(default)]
+        figures: Vec<f64>,
+        seconds: f64,
+    },
 }
 
 impl Record {
+    /// The figures behind the highest measure of a run, where several things were trained.
+    pub fn best(records: &[Self]) -> &[f64] {
+        let best = records.iter().fold((f64::MIN, &[][..]), |best, record| match record {
+            Self::Check { measure, figures, .. } if *measure > best.0 => (*measure, figures),
+            _ => best,
+        });
+        best.1
+    }
+
     /// As a journal takes it down; `measured` names the measure.
     pub fn points(&self, measured: &'static str) -> Vec<Point> {
         match *self {

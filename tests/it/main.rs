@@ -29,3 +29,4 @@ mod support;
 mod telemetry;
 mod tls;
 mod trained;
+mod trained_several;

@@ -1,5 +1,6 @@
 //! What `millrace train` can be told.
 
+use super::training::Training;
 use crate::train::fresh::New;
 use crate::train::pieces::Pieces;
 use crate::train::task::Task;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 ///
 /// `full` tunes all weights, or the last layers, with --teacher towards another model's answers too; `probe` learns a small head on the encoder as it is, in seconds, and several such
 /// heads share one encoder; `centroid` is for one to four examples a label; `setfit` tunes the encoder by pairs of few examples, eight to 64 of each of a few labels.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = "Examples:
   millrace train --recipe probe --from models/minilm-en --train intents.csv --out models/my-intents
   millrace train --from MINILM --train train.tsv --dev dev.tsv --out my-sentiment --epochs 3
@@ -68,54 +69,14 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', help_heading = "Data")]
     pub label_names: Vec<String>,
 
-    /// Passes over the data. Default 1
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub epochs: Option<usize>,
-    /// Peak learning rate. Default 7e-5, for setfit 2e-5
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub lr: Option<f64>,
-    /// Examples of a step, for setfit pairs. Default 32, for setfit 16
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub batch: Option<usize>,
-    /// Default 0.01
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub weight_decay: Option<f64>,
-    /// Share of values that each pass leaves out. Default 0
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub dropout: Option<f32>,
+    #[command(flatten, next_help_heading = "Training of weights (full, setfit)")]
+    pub training: Training,
     /// Share of tokens that each pass takes for unknown ones. Default 0
     #[arg(long, help_heading = "Training of weights (full)")]
     pub word_dropout: Option<f32>,
     /// Keep the first N layers of the base model
     #[arg(long, help_heading = "Training of weights (full)")]
     pub layers: Option<usize>,
-    /// Train the last N layers and the head alone; the others stay as they are
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub tune_layers: Option<usize>,
-    /// Train the word, position and type tables too; a network that is drawn always does
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub train_tables: bool,
-    /// Of everything that is drawn. Default 42
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub seed: Option<u64>,
-    /// Measurements an epoch. Default 4
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub checks: Option<usize>,
-    /// End after N measurements without a better one
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub patience: Option<usize>,
-    /// End within so many minutes: the learning rate then falls by the clock
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub minutes: Option<f64>,
-    /// Stop after N steps, to measure speed
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub max_steps: Option<usize>,
-    /// Go on with a run of the same command that was cut off, to the same result; begin where there is none
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub resume: bool,
-    /// Write down every N seconds how far the run is. Default 60
-    #[arg(long, help_heading = "Training of weights (full, setfit)")]
-    pub keep_seconds: Option<u64>,
     /// Drop tokens of non-Latin scripts and unused ones that neither file needs
     #[arg(long, help_heading = "Training of weights (full)")]
     pub prune_vocabulary: bool,
@@ -149,9 +110,10 @@ pub struct Args {
 }
 
 /// Ways from an encoder to a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Recipe {
     /// All weights, or those of the last layers.
+    #[default]
     Full,
     /// Logistic regression on the encoder's embeddings.
     Probe,
@@ -172,21 +134,7 @@ impl Args {
         use Recipe::{Full, Probe, Setfit};
         let (tuned, full, headed): (&[Recipe], &[Recipe], &[Recipe]) = (&[Full, Setfit], &[Full], &[Probe, Setfit]);
         let options = [
-            ("epochs", self.epochs.is_some(), tuned),
-            ("lr", self.lr.is_some(), tuned),
-            ("batch", self.batch.is_some(), tuned),
-            ("weight-decay", self.weight_decay.is_some(), tuned),
-            ("dropout", self.dropout.is_some(), tuned),
-            ("seed", self.seed.is_some(), tuned),
             ("max-tokens", self.max_tokens.is_some(), tuned),
-            ("checks", self.checks.is_some(), tuned),
-            ("patience", self.patience.is_some(), tuned),
-            ("minutes", self.minutes.is_some(), tuned),
-            ("max-steps", self.max_steps.is_some(), tuned),
-            ("resume", self.resume, tuned),
-            ("keep-seconds", self.keep_seconds.is_some(), tuned),
-            ("tune-layers", self.tune_layers.is_some(), tuned),
-            ("train-tables", self.train_tables, tuned),
             ("new", self.new.is_some(), full),
             ("word-dropout", self.word_dropout.is_some(), full),
             ("dev-rows", self.dev_rows.is_some(), full),
@@ -198,6 +146,10 @@ impl Args {
             ("pairs", self.pairs.is_some(), &[Setfit]),
             ("c", !self.c.is_empty(), headed),
         ];
+        let own = self.training.given();
+        if let Some(option) = own.first().filter(|_| !tuned.contains(&self.recipe)) {
+            return Some(option);
+        }
         let stray = options.iter().find(|(_, given, recipes)| *given && !recipes.contains(&self.recipe));
         stray.map(|(option, ..)| *option)
     }
@@ -207,26 +159,15 @@ impl Args {
         let above_zero = |value: Option<f64>| value.is_some_and(|value| !(value.is_finite() && value > 0.0));
         let zero = |value: Option<usize>| value == Some(0);
         let checks = [
-            (above_zero(self.lr), "--lr must be above 0"),
-            (above_zero(self.minutes), "--minutes must be above 0"),
-            (self.weight_decay.is_some_and(|value| !(0.0..1.0).contains(&value)), "--weight-decay must be from 0 to below 1"),
-            (self.dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--dropout must be from 0 to below 1"),
             (self.word_dropout.is_some_and(|value| !(0.0..1.0).contains(&value)), "--word-dropout must be from 0 to below 1"),
             (above_zero(self.temperature), "--temperature must be above 0"),
             (self.hard_weight.is_some_and(|value| !(0.0..1.0).contains(&value)), "--hard-weight must be from 0 to below 1"),
             (self.pairs.is_some_and(|pairs| pairs < 2), "--pairs must be 2 or more"),
-            (zero(self.epochs), "--epochs must be 1 or more"),
-            (zero(self.batch), "--batch must be 1 or more"),
             (zero(self.max_rows), "--max-rows must be 1 or more"),
             (zero(self.dev_rows), "--dev-rows must be 1 or more"),
-            (zero(self.max_steps), "--max-steps must be 1 or more"),
-            (zero(self.patience), "--patience must be 1 or more"),
             (self.max_tokens.is_some_and(|tokens| tokens < 4), "--max-tokens must be 4 or more"),
-            (
-                self.tune_layers.is_some() && self.train_tables,
-                "--tune-layers leaves the tables as they are; take out --train-tables",
-            ),
         ];
-        checks.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what.to_owned())
+        let of_data = checks.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what);
+        self.training.wrong().or(of_data).map(str::to_owned)
     }
 }

@@ -8,7 +8,7 @@ use super::{Report, name};
 use crate::inference::{Encoder, Head, Options, best};
 use crate::train::data::Row;
 use crate::train::export;
-use crate::train::head::{self, Backbone};
+use crate::train::head::{self, Backbone, Outputs};
 use crate::train::metrics::Confusion;
 use crate::train::probe::{Labelled, Linear, centroids, regression, temperature};
 use crate::train::task::Task;
@@ -39,7 +39,7 @@ pub fn headed(args: &Args, data: &Data, encoder: &Encoder, backbone: &Backbone, 
     let logits: Vec<Vec<f32>> = dev.vectors.iter().map(|vector| head.logits(vector)).collect();
     let (temperature, why) = tempered(args.recipe, &logits, &dev.labels);
     report.say(format!("temperature {temperature:.4}, {why}"));
-    let (size, digest) = head::write(&args.out, backbone, &head.tempered(temperature), &data.names)?;
+    let (size, digest) = head::write(&args.out, backbone, &head.tempered(temperature), &Outputs::one_of(&data.names))?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}; stands on {under} {}", backbone.sha256));
     of_labels(&args.out, data, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args, Task::Label), report.lines())

@@ -5,6 +5,7 @@ use super::go::{go, keep};
 use super::load::{Loaded, Rows};
 use super::measured::measured;
 use super::shown::shown;
+use super::small::written;
 use super::taught::{self, asked};
 use super::{Report, name};
 use crate::train::blank::Blank;
@@ -20,9 +21,6 @@ use crate::train::trainable::{Record, Trainable};
 use crate::train::vocabulary::{self, Tokenizer};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
-
-/// Points of the measure that int8 may cost, as a share.
-const INT8_LOSS: f64 = 0.005;
 
 pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     taught::check(args, task)?;
@@ -44,15 +42,15 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
         ensure!((1..=whole as usize).contains(&layers), "--layers is 1 to {whole}");
         base.config["num_hidden_layers"] = layers.into();
     }
-    if args.tune_layers.is_some() && !base.has_weights() {
+    if args.training.tune_layers.is_some() && !base.has_weights() {
         let said = "--tune-layers leaves the first layers as they are, but there is no model.safetensors to take them from";
         return Err(crate::cli::common::Usage(said.into()).into());
     }
     let (labels, outputs) = rows.labels();
     let tuning = Tuning {
-        layers: args.tune_layers,
-        tables: args.train_tables || !base.has_weights(),
-        dropout: args.dropout.unwrap_or(0.0),
+        layers: args.training.tune_layers,
+        tables: args.training.train_tables || !base.has_weights(),
+        dropout: args.training.dropout.unwrap_or(0.0),
         seed: plan.seed,
     };
     let network = base.network(task, outputs, &tuning)?;
@@ -66,7 +64,7 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     if let Some(teacher) = &teacher {
         report.say(format!("teacher: dev {}", learner.said(learner.score(&teacher.dev))));
     }
-    let keep = keep(&args.out, learner.fingerprint(&plan)?, args.keep_seconds);
+    let keep = keep(&args.out, learner.fingerprint(&plan)?, args.training.keep_seconds);
     let fitted = go(&learner, &plan, &keep, &args.out, |record: &Record| record.points(learner.tag()))?;
     report.say(format!(
         "trained {} steps in {:.0} s, {:.0} tokens/s; best dev {}",
@@ -83,9 +81,10 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
         // Spans of positions that were not trained mean nothing.
         max_tokens: (task == Task::Answer).then_some(most),
     };
-    let (size, digest) = write(args, &learner, &described, fitted.best, &mut report)?;
+    let write = |int8| export::write(&args.out, &network, &described, int8);
+    let (size, digest) = written(args.int8, &learner, fitted.best, write, || again(args, &learner), &mut report)?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
-    measured(args, task, &rows, &described, &mut report)?;
+    measured(args, task, &rows, described.threshold, &mut report)?;
     export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())?;
     // Until here the same command goes on from the last step.
     keep.remove()
@@ -115,21 +114,14 @@ fn blank(args: &Args, tokenizer: &Tokenizer) -> Result<Option<Blank>> {
 
 /// How long and how fast, with the defaults filled in.
 pub fn plan(args: &Args) -> Plan {
-    let usual = match args.recipe {
+    args.training.plan(usual(args.recipe))
+}
+
+/// What nobody says of a run.
+pub fn usual(recipe: Recipe) -> Plan {
+    match recipe {
         Recipe::Setfit => Plan { rate: 2e-5, batch: 16, ..Plan::default() },
         _ => Plan::default(),
-    };
-    Plan {
-        epochs: args.epochs.unwrap_or(usual.epochs),
-        rate: args.lr.unwrap_or(usual.rate),
-        batch: args.batch.unwrap_or(usual.batch),
-        weight_decay: args.weight_decay.unwrap_or(usual.weight_decay),
-        seed: args.seed.unwrap_or(usual.seed),
-        checks: args.checks.unwrap_or(usual.checks),
-        minutes: args.minutes,
-        max_steps: args.max_steps,
-        patience: args.patience,
-        ..usual
     }
 }
 
@@ -160,32 +152,15 @@ fn chosen(learner: &Learner<'_>) -> Result<Option<f64>> {
     }
 }
 
-/// With int8 the folder is read again and measured: one that lost too much is written as it was trained.
-fn write(
-    args: &Args,
-    learner: &Learner<'_>,
-    described: &Described<'_>,
-    best: f64,
-    report: &mut Report,
-) -> Result<(usize, String)> {
+/// The measure of the folder that was written.
+fn again(args: &Args, learner: &Learner<'_>) -> Result<f64> {
     let network = learner.network;
-    let written = export::write(&args.out, network, described, args.int8)?;
-    if !args.int8 {
-        return Ok(written);
-    }
     let read = Folder::read(&args.out)?.network(network.task, network.outputs, &Tuning::default())?;
     let dev = match &learner.dev {
         Dev::Examples(dev) => Dev::Examples(dev),
         Dev::Questions(held) => Dev::Questions(held.clone()),
     };
-    let small = Learner { network: &read, dev, blank: None, ..*learner };
-    let after = small.measure()?;
-    report.say(format!("dev {} before int8, {} after", learner.said(best), learner.said(after)));
-    if best - after <= INT8_LOSS {
-        return Ok(written);
-    }
-    report.say(format!("int8 costs more than {} points: the weights stay as they were trained", 100.0 * INT8_LOSS));
-    export::write(&args.out, network, described, false)
+    Learner { network: &read, dev, blank: None, ..*learner }.measure()
 }
 
 /// Smaller tables, smaller ids; says how many texts are cut into other pieces than before.

@@ -25,7 +25,8 @@ pub fn task(args: &Args, report: &mut Report) -> Result<Task> {
     Ok(task)
 }
 
-fn guess(args: &Args) -> Result<(Task, String)> {
+/// What the training file holds, and why.
+pub fn guess(args: &Args) -> Result<(Task, String)> {
     let (reader, name) = open(&args.train)?;
     match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
         "json" => Ok((Task::Answer, "the training file is JSON".to_owned())),

@@ -10,7 +10,6 @@ use crate::function::tag::Sentence;
 use crate::inference::{Encoder, Head, Options};
 use crate::train::confusion;
 use crate::train::evaluate::evaluate;
-use crate::train::export::Described;
 use crate::train::measure::{f1, pieces};
 use crate::train::metrics::{SquadScore, squad};
 use crate::train::squad::Squad;
@@ -22,9 +21,10 @@ use std::path::Path;
 /// Questions that are measured on at most: more tell little more, and take minutes.
 const QUESTIONS: usize = 2_000;
 
-pub fn measured(args: &Args, task: Task, rows: &Rows, described: &Described<'_>, report: &mut Report) -> Result<()> {
+/// `threshold` is the probability from which a label holds, where several may.
+pub fn measured(args: &Args, task: Task, rows: &Rows, threshold: Option<f64>, report: &mut Report) -> Result<()> {
     match (rows, task) {
-        (Rows::Labelled(data), Task::Labels) => of_lists(args, data, described.threshold.unwrap_or(0.5), report),
+        (Rows::Labelled(data), Task::Labels) => of_lists(args, data, threshold.unwrap_or(0.5), report),
         (Rows::Labelled(data), _) => of_labels(&args.out, data, report),
         (Rows::Tagged { dev, .. }, _) => of_words(&args.out, dev, report),
         (Rows::Asked { dev, .. }, _) => of_answers(&args.out, dev, report),

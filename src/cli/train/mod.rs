@@ -10,9 +10,12 @@ mod load;
 mod measured;
 mod rows;
 mod setfit;
+pub mod several;
 mod shown;
 mod signal;
+mod small;
 mod taught;
+mod training;
 
 pub use args::Args;
 
@@ -23,21 +26,14 @@ use std::path::{Path, PathBuf};
 
 pub fn run(args: &Args) -> Result<()> {
     let written = [args.out.clone(), args.out.join(setfit::BODY)];
-    let own = |from: &PathBuf| {
-        let from = from.canonicalize();
-        from.is_ok() && written.iter().any(|out| out.canonicalize().ok() == from.as_ref().ok().cloned())
-    };
-    if let Some(folder) = [&args.from, &args.teacher].into_iter().flatten().find(|folder| own(folder)) {
-        let folder = folder.display();
-        return Err(Usage(format!("--out would be written over {folder}, which is read; name another")).into());
-    }
+    [&args.from, &args.teacher].into_iter().flatten().try_for_each(|folder| unread(folder, &written))?;
     if let Some(option) = args.stray() {
         return Err(Usage(format!("--{option} means nothing to this recipe; leave it out")).into());
     }
     if let Some(wrong) = args.wrong() {
         return Err(Usage(wrong).into());
     }
-    go::unkept(&args.out, args.resume)?;
+    go::unkept(&args.out, args.training.resume)?;
     let mut report = Report::default();
     let task = guess::task(args, &mut report)?;
     match args.recipe {
@@ -45,6 +41,16 @@ pub fn run(args: &Args) -> Result<()> {
         Recipe::Setfit => setfit::run(args, report),
         Recipe::Probe | Recipe::Centroid => frozen::run(args, report),
     }
+}
+
+/// An error where a folder that is read is one of those that are written.
+fn unread(folder: &Path, written: &[PathBuf]) -> Result<(), Usage> {
+    let place = folder.canonicalize();
+    if place.is_err() || written.iter().all(|out| out.canonicalize().ok() != place.as_ref().ok().cloned()) {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(Usage(format!("--out would be written over {folder}, which is read; name another")))
 }
 
 /// Lines on the screen that also go into the card.

@@ -54,11 +54,11 @@ pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let measured = beside(train, dev, MEASURED, plan.seed)?;
     report.say(format!("{} pairs of {} texts, half of them of one label", learnt.len(), train.len()));
 
-    let dropout = args.dropout.unwrap_or(0.0);
-    let tuning = Tuning { layers: args.tune_layers, tables: args.train_tables, dropout, seed: plan.seed };
+    let dropout = args.training.dropout.unwrap_or(0.0);
+    let tuning = Tuning { layers: args.training.tune_layers, tables: args.training.train_tables, dropout, seed: plan.seed };
     let network = base.network(Task::Tag, 0, &tuning)?;
     let learner = Contrast { network: &network, texts: &texts, pairs: &learnt, dev: &measured, seed: plan.seed };
-    let keep = keep(&args.out, learner.fingerprint(&plan)?, args.keep_seconds);
+    let keep = keep(&args.out, learner.fingerprint(&plan)?, args.training.keep_seconds);
     report.say(format!("dev {} before", learner.said(learner.measure()?)));
     let fitted = go(&learner, &plan, &keep, &args.out, points)?;
     report.say(format!("tuned {} steps in {:.0} s; best dev {}", fitted.steps, fitted.seconds, learner.said(fitted.best)));

@@ -24,16 +24,9 @@ pub fn shown(args: &Args, task: Task) -> String {
         line += &args.unlabelled.as_deref().map(|path| format!(" --unlabelled {}", name(path))).unwrap_or_default();
     }
     line += &format!(" --task {}", task.name());
-    match args.recipe {
-        Recipe::Full | Recipe::Setfit => {
-            let plan = full::plan(args);
-            line += &format!(" --epochs {} --lr {} --batch {}", plan.epochs, plan.rate, plan.batch);
-            line += &format!(" --weight-decay {} --seed {}", plan.weight_decay, plan.seed);
-            if let Some(tokens) = args.max_tokens {
-                line += &format!(" --max-tokens {tokens}");
-            }
-        }
-        Recipe::Probe | Recipe::Centroid => {}
+    if matches!(args.recipe, Recipe::Full | Recipe::Setfit) {
+        line += &args.training.shown(full::usual(args.recipe));
+        line += &args.max_tokens.map(|tokens| format!(" --max-tokens {tokens}")).unwrap_or_default();
     }
     let strengths = || frozen::strengths(args).iter().map(f64::to_string).collect::<Vec<_>>().join(",");
     match args.recipe {
@@ -49,21 +42,15 @@ pub fn shown(args: &Args, task: Task) -> String {
             line += &format!(" --{option} {value}");
         }
     };
-    add("dropout", args.dropout.map(|n| n.to_string()));
     add("word-dropout", args.word_dropout.map(|n| n.to_string()));
     add("layers", args.layers.map(|n| n.to_string()));
-    add("tune-layers", args.tune_layers.map(|n| n.to_string()));
     add("max-rows", args.max_rows.map(|n| n.to_string()));
     add("dev-rows", args.dev_rows.map(|n| n.to_string()));
-    add("checks", args.checks.map(|n| n.to_string()));
-    add("patience", args.patience.map(|n| n.to_string()));
-    add("minutes", args.minutes.map(|n| n.to_string()));
-    add("max-steps", args.max_steps.map(|n| n.to_string()));
     args.prove_on.iter().for_each(|path| add("prove-on", Some(name(path))));
     add("text-column", args.text_column.clone());
     add("label-column", args.label_column.clone());
     add("label-names", (!args.label_names.is_empty()).then(|| args.label_names.join(",")));
-    let flags = [(args.train_tables, " --train-tables"), (args.prune_vocabulary, " --prune-vocabulary"), (args.int8, " --int8")];
+    let flags = [(args.prune_vocabulary, " --prune-vocabulary"), (args.int8, " --int8")];
     for (on, flag) in flags {
         line += if on { flag } else { "" };
     }

@@ -170,14 +170,19 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// A head that was trained on the embeddings of an encoder that stayed as it was.
+    /// A head with a folder of its own: on the embeddings of texts, or on the vectors of tokens.
     pub fn on_frozen(config: &ModelConfig, tensors: &Tensors<'_>, network: &dyn Network) -> Result<Self, InferenceError> {
         let reader = Reader::top(tensors);
         let count = reader.rows("classifier.weight")?;
-        let (labels, problem) = (config.labels(count)?, config.problem(count)?);
+        let labels = config.labels(count)?;
         let out = Out::Linear(reader.linear("classifier", network.hidden(), count)?);
-        let head = Head { rows: Rows::Embedding, dense: Vec::new(), out };
-        Ok(Self { sequence: Some(Labelled { head, labels, problem }), ..Self::default() })
+        let head = |rows| Head { rows, dense: Vec::new(), out };
+        if config.architecture().is_some_and(|class| class.ends_with("ForTokenClassification")) {
+            let tokens = Labelled { head: head(Rows::All), labels, problem: Problem::OneLabel };
+            return Ok(Self { tokens: Some(tokens), ..Self::default() });
+        }
+        let sequence = Labelled { head: head(Rows::Embedding), labels, problem: config.problem(count)? };
+        Ok(Self { sequence: Some(sequence), ..Self::default() })
     }
 
     /// The head that `config.json` names, with all its tensors; where it names no class, the one whose tensors are there.

@@ -14,8 +14,8 @@ const BOTTOM: f64 = 24.0;
 pub fn svg(points: &[Point]) -> String {
     let mut tags: Vec<&str> = Vec::new();
     for point in points {
-        if !tags.contains(&point.tag) {
-            tags.push(point.tag);
+        if !tags.contains(&&*point.tag) {
+            tags.push(&point.tag);
         }
     }
     let height = HEIGHT * tags.len().max(1) as f64;
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn each_tag_has_a_panel_with_its_points_and_its_ends() {
-        let at = Point::new;
+        let at = |step, tag: &'static str, value| Point::new(step, tag, value);
         let all = [at(1, "train/loss", 4.0), at(2, "dev/f1", 0.5), at(2, "train/loss", 2.0), at(4, "train/loss", f64::NAN)];
         let picture = svg(&all);
         assert_eq!(picture.matches("<polyline").count(), 2);

@@ -6,6 +6,7 @@ mod tensorboard;
 pub use tensorboard::EventFile;
 
 use anyhow::{Context, Result};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +16,13 @@ pub struct Point {
     /// Optimiser steps done.
     pub step: usize,
     /// As TensorBoard groups it: `train/loss`, `dev/accuracy`.
-    pub tag: &'static str,
+    pub tag: Cow<'static, str>,
     pub value: f64,
 }
 
 impl Point {
-    pub fn new(step: usize, tag: &'static str, value: f64) -> Self {
-        Self { step, tag, value }
+    pub fn new(step: usize, tag: impl Into<Cow<'static, str>>, value: f64) -> Self {
+        Self { step, tag: tag.into(), value }
     }
 }
 
@@ -42,7 +43,7 @@ impl Journal {
     /// Takes numbers down; the event file has them at once.
     pub fn note(&mut self, points: &[Point]) -> Result<()> {
         for point in points {
-            self.events.scalar(point.tag, point.step, point.value)?;
+            self.events.scalar(&point.tag, point.step, point.value)?;
         }
         self.points.extend_from_slice(points);
         self.events.flush()

@@ -5,7 +5,7 @@ use crate::train::batches::Batch;
 use crate::train::masked::{dropout, masked_softmax};
 use crate::train::ops::{gelu, layer_norm, linear, softmax};
 use anyhow::{Context, Result, ensure};
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use std::cell::Cell;
 
 /// One way through a network.
@@ -26,13 +26,17 @@ impl Pass {
     pub fn measuring() -> Self {
         Self { gradient: false, draw: Cell::new(0) }
     }
+
+    /// A parameter as this pass sees it.
+    pub fn of(&self, var: &Var) -> Tensor {
+        if self.gradient { var.as_tensor().clone() } else { var.as_detached_tensor() }
+    }
 }
 
 impl Network {
     fn p(&self, name: &str, pass: &Pass) -> Result<Tensor> {
         match self.parameters.get(name) {
-            Some(var) if pass.gradient => Ok(var.as_tensor().clone()),
-            Some(var) => Ok(var.as_detached_tensor()),
+            Some(var) => Ok(pass.of(var)),
             None => self.frozen.get(name).cloned().with_context(|| format!("no parameter {name}")),
         }
     }
@@ -46,7 +50,8 @@ impl Network {
         Ok(layer_norm(x, &weight, &bias, self.shape.layer_norm_eps)?)
     }
 
-    fn dropped(&self, x: Tensor, pass: &Pass) -> Result<Tensor> {
+    /// `x` with a share of its values left out, where the network drops any and the pass is of training.
+    pub fn dropped(&self, x: Tensor, pass: &Pass) -> Result<Tensor> {
         if self.dropout == 0.0 || !pass.gradient {
             return Ok(x);
         }
@@ -81,7 +86,7 @@ impl Network {
     }
 
     /// What the last layer gives: `[texts * length, hidden]`, for a head that reads the first token `[texts, hidden]`.
-    fn encoded(&self, batch: &Batch, pass: &Pass) -> Result<Tensor> {
+    pub fn encoded(&self, batch: &Batch, pass: &Pass) -> Result<Tensor> {
         let (h, texts, length) = (self.shape.hidden_size, batch.texts, batch.length);
         ensure!(texts > 0 && length > 0 && batch.ids.len() == texts * length, "a batch needs texts of one length");
         let most = self.shape.max_position_embeddings;

@@ -187,7 +187,7 @@ fn is_trained(name: &str, layers: usize, tuning: &Tuning) -> bool {
 }
 
 /// As BERT begins: matrices and tables normal with a deviation of 0.02, norms 1, biases 0.
-fn drawn(name: &str, dims: &[usize], rng: &mut StdRng) -> Result<Tensor> {
+pub fn drawn(name: &str, dims: &[usize], rng: &mut StdRng) -> Result<Tensor> {
     let count: usize = dims.iter().product();
     let values: Vec<f32> = match name.ends_with(".weight") {
         true if name.contains("LayerNorm") => vec![1.0; count],

@@ -5,6 +5,7 @@ mod options;
 use crate::cli::common::{Usage, model};
 use crate::cli::train::Report;
 use crate::cli::train::go::{go, keep, unkept};
+use crate::cli::train::several;
 use crate::inference::Weights;
 use crate::inference::causal::Causal;
 use crate::inference::generate::Vocabulary;
@@ -37,16 +38,22 @@ pub struct Command {
 enum Other {
     /// Train a causal language model.
     Generate(Box<Args>),
+    /// Train one encoder for several tasks of texts, with a head for each.
+    Several(Box<several::Options>),
 }
 
 /// Runs what was asked for.
 pub fn dispatch(command: Command) -> Result<()> {
+    let folder = |name: Option<PathBuf>| -> Result<Option<PathBuf>> {
+        Ok(name.map(|name| model(&name, false)).transpose()?.map(|found| found.folder))
+    };
     match (command.other, command.classifier) {
         (Some(Other::Generate(args)), _) => run(&args),
+        (Some(Other::Several(mut options)), _) => {
+            options.from = model(&options.from, false)?.folder;
+            several::run(&options)
+        }
         (None, Some(mut args)) => {
-            let folder = |name: Option<PathBuf>| -> Result<Option<PathBuf>> {
-                Ok(name.map(|name| model(&name, false)).transpose()?.map(|found| found.folder))
-            };
             (args.from, args.teacher) = (folder(args.from)?, folder(args.teacher)?);
             super::run(&args)
         }
