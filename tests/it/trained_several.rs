@@ -33,11 +33,11 @@ fn tokenizer(texts: &str) -> Value {
     let tokens: Vec<String> = special.into_iter().chain(words.into_iter().filter(|word| !word.is_empty())).collect();
     let vocabulary: serde_json::Map<String, Value> =
         tokens.iter().enumerate().map(|(i, token)| (token.clone(), json!(i))).collect();
-    let added = |id: usize| json!({"id": id, "content": tokens[id], "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false});
+    let added = [0, 1, 2, 3, 4].map(|id: usize| json!({"id": id, "content": tokens[id], "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}));
     let of = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});
     let text = |name: &str| json!({"Sequence": {"id": name, "type_id": u32::from(name == "B")}});
     json!({
-        "version": "1.0", "truncation": null, "padding": null, "decoder": null, "added_tokens": [0, 1, 2, 3, 4].map(added),
+        "version": "1.0", "truncation": null, "padding": null, "decoder": null, "added_tokens": added,
         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {"type": "TemplateProcessing", "single": [of("[CLS]"), text("A"), of("[SEP]")], "pair": [of("[CLS]"), text("A"), of("[SEP]"), text("B"), of("[SEP]")],
