@@ -22,7 +22,7 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const DATABASE: &str = "database and schema";
@@ -140,8 +140,24 @@ pub async fn run(
     }
     closing.cancel();
     while watching.join_next().await.is_some() {}
-    server.await.context("the admin server's task ended badly")?.context("the admin server failed")?;
+    last_answers(server, &stop.abort).await?;
     Ok(exit)
+}
+
+/// How long requests that are under way when all pipelines have ended may still take.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Waits for the last requests, but not for a client that stands still: it would keep the worker, and its exit code, for as long as it likes.
+async fn last_answers(mut server: JoinHandle<std::io::Result<()>>, abort: &CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = &mut server => {
+            return ended.context("the admin server's task ended badly")?.context("the admin server failed");
+        }
+        () = abort.cancelled() => {}
+        () = tokio::time::sleep(LAST_ANSWERS) => tracing::warn!("Some requests over HTTP are not over; they are cut off."),
+    }
+    server.abort();
+    Ok(())
 }
 
 /// A halt is what must not be overlooked: whoever starts the worker again changes nothing by that.

@@ -104,11 +104,11 @@ impl Generate {
         let asked = self.places.of(input).and_then(|fields| Asked::read(&fields, &self.common.texts));
         let asked = match asked {
             Ok(asked) => asked,
-            Err(refused) => return Ok(Outcome::Reject(refused)),
+            Err(refused) => return Ok(Outcome::Reject(self.places.located(refused))),
         };
         Ok(match self.say(asked, &input.event.id, input.event.event_time_ms, sink).await? {
             Ok(prediction) => Outcome::Emit(vec![prediction]),
-            Err(refused) => Outcome::Reject(refused),
+            Err(refused) => Outcome::Reject(self.places.located(refused)),
         })
     }
 

@@ -15,6 +15,7 @@ use crate::admin::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
 use crate::function::Function;
 use crate::function::example;
 use crate::function::offline::Offline;
+use crate::inference::Threads;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests that are in work at the same time; streams come first.
+/// Requests that are in work or wait for their turn at the same time.
 const IN_WORK: usize = 64;
 
 /// Functions by the name of their pipeline. A request names a pipeline, or a function that is the same in all that run it.
@@ -44,6 +45,8 @@ struct Known {
     offline: Arc<dyn Offline>,
     /// When it was loaded, seconds since 1970.
     since: u64,
+    /// Calls over HTTP that its model is given at the same time: what stands before a slice of the stream in the model's queue is bounded.
+    turns: Arc<Semaphore>,
 }
 
 impl Known {
@@ -83,7 +86,8 @@ impl Functions {
 
     pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let known = Known { function, offline, since };
+        let turns = Arc::new(Semaphore::new(Threads::OnePerCore.count().max(2)));
+        let known = Known { function, offline, since, turns };
         self.expected.write().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != pipeline);
         self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), known);
     }

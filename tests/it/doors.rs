@@ -5,6 +5,8 @@ use crate::support::http::{self, get, post, raw};
 use crate::support::stage::{Plan, Stage, Worker};
 use crate::support::{create_topic, unique};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -150,5 +152,15 @@ async fn the_doors_speak_as_clients_read() {
         }
     }
     assert_eq!(answered, 2 * 5 + 3);
+
+    // Would catch: a worker that ends only when a client that stands still lets it.
+    let mut silent = TcpStream::connect(&address).unwrap();
+    silent
+        .write_all(
+            b"POST /v1/functions/faq HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+        )
+        .unwrap();
+    let mut silent_head = TcpStream::connect(&address).unwrap();
+    silent_head.write_all(b"POST /v1/fun").unwrap();
     worker.drain();
 }

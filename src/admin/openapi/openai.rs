@@ -141,7 +141,7 @@ fn conversation(function: Option<&FunctionDoc>) -> (Value, Value) {
         ("stream_options", json!({ "type": ["object", "null"], "properties": { "include_usage": { "type": "boolean" } } })),
         ("max_tokens", if most.is_object() { most.clone() } else { json!({ "type": "integer" }) }),
         ("max_completion_tokens", if most.is_object() { most } else { json!({ "type": "integer" }) }),
-        ("n", json!({ "const": 1 })),
+        ("n", json!({ "type": ["integer", "null"], "minimum": 1, "maximum": 8, "description": "With `stream` one." })),
         (
             "response_format",
             json!({

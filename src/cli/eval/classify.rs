@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
     after_help = "Examples:\n  millrace eval classify --model models/sentiment-en --input dev.tsv --label-names negative,positive\n  millrace eval classify --model models/intent-en --input test.csv --against my-intents"
 )]
 pub struct Args {
-    /// The model's folder.
+    /// The model: a folder, a starter's name, or one of a hub that is here.
     #[arg(long)]
     model: PathBuf,
     /// Another model with the same labels, to compare with.
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     };
     let measure = |folder: &Path| -> Result<(Figures, Vec<usize>, Evaluation)> {
         let name = folder.file_name().map_or("model".into(), |name| name.to_string_lossy());
-        let encoder = Encoder::open(&name, folder, None, &Options::default())?;
+        let encoder = Encoder::open(&name, &common::model(folder, false)?.folder, None, &Options::default())?;
         let labels = encoder.labels().with_context(|| format!("{} has no head for labels of a text", encoder.id()))?.to_vec();
         let number = |label: &str| {
             let found = labels.iter().position(|known| known == names[label]);

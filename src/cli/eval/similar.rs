@@ -1,6 +1,6 @@
 //! `millrace eval similar`: how well cosines of embeddings follow people's judgement of pairs.
 
-use crate::cli::common::Usage;
+use crate::cli::common::{self, Usage};
 use crate::inference::{Encoder, Head, Options};
 use crate::lifecycle::Exit;
 use crate::train::data::open;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
     after_help = "Example, the STS benchmark, which has no header:\n  millrace eval similar --model MINILM --input sts-test.csv --columns 5,6,7 --tabs --no-header"
 )]
 pub struct Args {
-    /// The model's folder.
+    /// The model: a folder, a starter's name, or one of a hub that is here.
     #[arg(long)]
     model: PathBuf,
     /// Pairs: .tsv or .csv, also .gz.
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     ensure!(judgements.len() > 1, "{} has fewer than two pairs", args.input.display());
     let name = args.model.file_name().map_or("model".into(), |name| name.to_string_lossy());
-    let encoder = Encoder::open(&name, &args.model, None, &Options::default())?;
+    let encoder = Encoder::open(&name, &common::model(&args.model, false)?.folder, None, &Options::default())?;
     let vectors = encoder.answer_blocking(Head::Embed, texts)?;
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
     let cosines: Vec<f64> = vectors.chunks(2).map(|pair| dot(&pair[0].values, &pair[1].values)).collect();

@@ -24,6 +24,14 @@ pub struct Prompt {
 }
 
 impl Asked {
+    /// The field that it came in.
+    fn field(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Messages(_) => "messages",
+        }
+    }
+
     pub fn read(fields: &Fields<'_>, limits: &TextOptions) -> Result<Self, Rejection> {
         let Some(messages) = fields.value("messages") else {
             let text = fields.optional("text")?.ok_or_else(|| missing("text"))?;
@@ -72,7 +80,7 @@ impl Plan {
         }
         if self.options.too_long != TooLong::Truncate {
             let detail = format!("the prompt has {} tokens; there is room for {room} beside `max_new_tokens`", ids.len());
-            return Err(Rejection::new("text_too_long", detail).at("text"));
+            return Err(Rejection::new("text_too_long", detail).at(asked.field()));
         }
         build.fitting(asked, room).map(|ids| Prompt { ids, truncated: true })
     }
@@ -132,7 +140,7 @@ impl Build<'_> {
         let (mut fits, mut low, mut high) = (self.ids(&cut(1))?, 1, whole.chars().count());
         if fits.len() > room {
             let detail = format!("the prompt around the text has {} tokens; there is room for {room}", fits.len());
-            return Err(Rejection::new("text_too_long", detail).at("text"));
+            return Err(Rejection::new("text_too_long", detail).at(asked.field()));
         }
         while low + 1 < high {
             let middle = low.midpoint(high);

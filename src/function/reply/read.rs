@@ -94,7 +94,7 @@ pub fn checked(entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
         _ if texts > MOST_TEXTS => return Err(format!("{texts} replies and examples; a bank has {MOST_TEXTS} at most")),
         _ => {}
     }
-    let mut known = HashMap::new();
+    let (mut known, mut said) = (HashMap::new(), HashMap::new());
     let mut done = Vec::with_capacity(entries.len());
     for (place, entry) in entries.into_iter().enumerate() {
         let number = place + 1;
@@ -123,6 +123,12 @@ pub fn checked(entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
         if let Some(first) = entry.id.clone().and_then(|id| known.insert(id, number)) {
             let id = entry.id.unwrap_or_default();
             return Err(format!("replies {first} and {number} have the same id {id:?}; give one another"));
+        }
+        // Both would be suggested for one message.
+        if let Some(first) = said.insert((entry.text.clone(), entry.intent.clone()), number) {
+            return Err(format!(
+                "replies {first} and {number} have the same text; leave one out, or give them intents that differ"
+            ));
         }
         done.push(entry);
     }

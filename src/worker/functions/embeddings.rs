@@ -42,7 +42,14 @@ impl Asked {
             Some(_) => return Err(refused(400, "`encoding_format` must be float or base64".to_owned(), "encoding_format")),
         };
         let model = input.get("model").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { texts, model, base64, dimensions: input.get("dimensions").and_then(Value::as_u64) })
+        let dimensions = match input.get("dimensions").filter(|dimensions| !dimensions.is_null()) {
+            None => None,
+            Some(number) => match number.as_u64().filter(|number| *number > 0) {
+                Some(number) => Some(number),
+                None => return Err(refused(400, "`dimensions` must be a whole number, 1 or more".to_owned(), "dimensions")),
+            },
+        };
+        Ok(Self { texts, model, base64, dimensions })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::function::{CallError, Function, Input, Outcome, Spec};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,8 @@ impl Functions {
 pub struct Until<'a> {
     pub function: &'a dyn Function,
     pub given_up: &'a CancellationToken,
+    /// Each call waits for one of them.
+    pub turns: Option<&'a Semaphore>,
 }
 
 impl Function for Until<'_> {
@@ -74,10 +76,22 @@ impl Function for Until<'_> {
     }
 
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
-        if self.given_up.is_cancelled() {
-            return std::future::ready(Err(CallError::Transient("nobody waits for the answer".to_owned()))).boxed();
+        async move {
+            let nobody = || CallError::Transient("nobody waits for the answer".to_owned());
+            let turn = async {
+                match self.turns {
+                    Some(turns) => turns.acquire().await.map(Some).map_err(|closed| CallError::Fatal(closed.to_string())),
+                    None => Ok(None),
+                }
+            };
+            let _turn = tokio::select! {
+                biased;
+                () = self.given_up.cancelled() => return Err(nobody()),
+                turn = turn => turn?,
+            };
+            self.function.call(slice).await
         }
-        self.function.call(slice)
+        .boxed()
     }
 
     fn gives_up(&self) -> bool {

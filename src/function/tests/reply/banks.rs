@@ -26,6 +26,7 @@ fn bad_banks_are_refused_at_the_start() {
             "replies 1 and 2 have the same id \"x\"",
         ),
         ("a.jsonl", "{\"text\": \"a\", \"id\": \"2\"}\n{\"text\": \"b\"}", "same id \"2\""),
+        ("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n{\"text\": \" a\"}", "replies 1 and 3 have the same text"),
         ("a.jsonl", "{\"text\": \"a\\u0000\"}", "U+0000"),
         ("a.jsonl", "{\"text\": \"Hi {name\"}", "reply 1: `text`: \"{name\" begins no placeholder"),
         ("a.csv", "text,intents\na,b\n", "there is no column \"intents\"; known: text, id, intent, tags, when"),

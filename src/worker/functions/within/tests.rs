@@ -113,6 +113,24 @@ async fn what_takes_too_long_is_given_up() {
     assert_eq!(functions.room.available_permits(), IN_WORK);
 }
 
+/// Would catch: calls over HTTP that fill the queue of a model, so that a slice of the stream waits behind all of them.
+#[tokio::test(start_paused = true)]
+async fn calls_over_http_take_turns() {
+    let slow = Slow::new("slow", false);
+    let functions = with(&slow, Duration::from_secs(600));
+    let turns = functions.find("slow").unwrap().turns.available_permits();
+    let calls = (0..3 * turns).map(|_| functions.call("slow", json!({ "inputs": ["a"] }), Shape::Whole));
+    let watch = async {
+        for round in 1..=3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(slow.calls(), round * turns, "as many as there are turns");
+            slow.go.notify_waiters();
+        }
+    };
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(calls), watch);
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer["outputs"][0]["skipped"] == "done")));
+}
+
 /// Would catch: a door that waits for ever, one that says so in the shape of another, a client that goes and leaves its work behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_door_answers_in_time() {
