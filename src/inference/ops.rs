@@ -202,11 +202,21 @@ impl Linear {
     }
 }
 
+/// Makes a buffer `len` long. Where it has to grow it grows to exactly that, so that the memory of a batch can be told before it runs.
+pub fn fit(buffer: &mut Vec<f32>, len: usize) {
+    buffer.reserve_exact(len.saturating_sub(buffer.len()));
+    buffer.resize(len, 0.0);
+}
+
+/// Empties a buffer that is then filled to `len`; the same of its growth.
+pub fn room(buffer: &mut Vec<f32>, len: usize) {
+    buffer.clear();
+    buffer.reserve_exact(len);
+}
+
 /// `rows` times the bias.
 fn biases(rows: usize, bias: &[f32], out: &mut Vec<f32>) {
-    out.clear();
-    // Exactly, so that the memory of a batch can be told before it runs.
-    out.reserve_exact(rows * bias.len());
+    room(out, rows * bias.len());
     for _ in 0..rows {
         out.extend_from_slice(bias);
     }
@@ -314,8 +324,7 @@ pub fn attention(
     scores: &mut Vec<f32>,
 ) {
     let size = hidden / heads;
-    scores.reserve_exact((queries * len).saturating_sub(scores.len()));
-    scores.resize(queries * len, 0.0);
+    fit(scores, queries * len);
     let base = start * 3 * hidden;
     for head in 0..heads {
         let at = base + head * size;
