@@ -1,7 +1,7 @@
 //! The two halves of attention, one head of one text at a time: scores of rows against rows, and rows mixed by scores. Networks whose
 //! scores depend on distances put their own terms between the two.
 
-use super::ops::{View, multiply, row_major, softmax};
+use super::ops::{View, fit, multiply, row_major, softmax};
 use std::ops::Range;
 
 /// Rows of one head inside a wider matrix: row `r` begins at `offset + r * stride`.
@@ -24,7 +24,7 @@ impl<'a> Rows<'a> {
 
 /// `scores[rows, columns] = a · bᵀ` of two matrices `[rows, size]` and `[columns, size]`. `scores` is resized.
 pub fn products(a: Rows<'_>, b: Rows<'_>, (rows, columns, size): (usize, usize, usize), scores: &mut Vec<f32>) {
-    scores.resize(rows * columns, 0.0);
+    fit(scores, rows * columns);
     let transposed = View { offset: b.offset, row: 1, col: b.stride };
     let (o, left) = (row_major(0, columns), row_major(a.offset, a.stride));
     multiply((rows, columns, size), scores, o, false, a.data, left, b.data, transposed, 1.0);
@@ -50,6 +50,17 @@ pub fn softmax_rows(scores: &mut [f32], width: usize) {
 /// Rows whose scores are worked out together where each row sees all.
 const TOGETHER: usize = 128;
 
+/// Rows whose scores are worked out together where a row sees those at most `half` away.
+fn block(half: Option<usize>) -> usize {
+    half.map_or(TOGETHER, |half| (2 * half).max(32))
+}
+
+/// Numbers that [`attend`] needs for scores, for texts of up to `len` rows.
+pub fn most_scores(len: usize, half: Option<usize>) -> usize {
+    let block = block(half);
+    block.min(len) * half.map_or(len, |half| (block + 2 * half).min(len))
+}
+
 /// Self-attention of a text of `len` rows for one head, in which a row sees those at most `half` away; all where that is `None`.
 /// Written at `at` with a stride of `stride`. Scores are worked out block by block, so that memory grows with a text's length and not
 /// with its square. Where a text is cut depends on the text alone.
@@ -60,7 +71,7 @@ pub fn attend(
     (at, stride): (usize, usize),
     scores: &mut Vec<f32>,
 ) {
-    let block = half.map_or(TOGETHER, |half| (2 * half).max(32));
+    let block = block(half);
     for first in (0..len).step_by(block) {
         let rows = first..(first + block).min(len);
         let seen = half.map_or(0..len, |half| rows.start.saturating_sub(half)..(rows.end + half).min(len));

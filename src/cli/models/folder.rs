@@ -66,7 +66,7 @@ fn causal(name: &str, folder: &Path, config: &ModelConfig) -> Result<Value> {
     Ok(json!({
         "family": config.family()?, "digest": generator.digest().as_str(), "head": "the next token",
         "vocabulary": generator.vocabulary(), "max_tokens": generator.max_positions(), "bytes_in_memory": bytes.weights,
-        "bytes_of_cache_a_token": bytes.token,
+        "bytes_of_cache_a_token": bytes.token, "bytes_of_cache": bytes.cache, "bytes_of_activations": bytes.activations,
     }))
 }
 

@@ -3,7 +3,7 @@
 
 use super::blocks::{Blocks, Sequence, pieces};
 use super::ops::{add_weighted, dots, soft_cap};
-use crate::inference::ops::{View, multiply, row_major, softmax};
+use crate::inference::ops::{View, fit, multiply, room, row_major, softmax};
 
 /// Sizes of the heads, and what is done to scores.
 #[derive(Clone, Copy)]
@@ -42,6 +42,19 @@ pub(super) struct Buffers {
     values: Vec<f32>,
 }
 
+impl Buffers {
+    /// Bytes of the buffers.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        [&self.scores, &self.keys, &self.values].map(Vec::capacity).iter().sum::<usize>() * size_of::<f32>()
+    }
+
+    /// Numbers that they hold at most, for texts of so many positions.
+    pub(super) fn most(positions: usize, size: usize) -> usize {
+        positions * (TOGETHER.min(positions) + 2 * size)
+    }
+}
+
 /// New tokens from which matrix products are worth their set-up.
 const MANY: usize = 8;
 
@@ -65,8 +78,8 @@ pub(super) fn cached(
         let rows = |part, piece| blocks.rows(sequence, layer, part, kv_head, piece);
         if new >= MANY {
             let first = heads.first(position);
-            buffers.keys.clear();
-            buffers.values.clear();
+            room(&mut buffers.keys, (end - first) * heads.size);
+            room(&mut buffers.values, (end - first) * heads.size);
             for piece in pieces(first, end) {
                 buffers.keys.extend_from_slice(rows(0, piece));
                 buffers.values.extend_from_slice(rows(1, piece));
@@ -80,7 +93,7 @@ pub(super) fn cached(
         }
         for (row, position) in (position..end).enumerate() {
             let first = heads.first(position);
-            buffers.scores.resize(position + 1 - first, 0.0);
+            fit(&mut buffers.scores, position + 1 - first);
             for head in kv_head * group..(kv_head + 1) * group {
                 let query = &qkv[row * heads.width() + head * heads.size..][..heads.size];
                 for piece in pieces(first, position + 1) {
@@ -130,7 +143,7 @@ fn many(
         let len = position + to - start;
         let behind = |view: View| View { offset: view.offset + (start - first) * view.row, ..view };
         let (keys_at, values_at) = (behind(keys_at), behind(values_at));
-        scores.resize(rows * len, 0.0);
+        fit(scores, rows * len);
         let query = row_major(from * heads.width() + head * heads.size, heads.width());
         let transposed = View { offset: keys_at.offset, row: 1, col: keys_at.row };
         multiply((rows, len, heads.size), scores, row_major(0, len), false, qkv, query, keys, transposed, 1.0);

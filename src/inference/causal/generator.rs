@@ -6,6 +6,7 @@ use super::job::Job;
 use super::lane::{Lane, Remembered};
 use super::limit::Limit;
 use super::model::Causal;
+use super::score::GROUP;
 use super::spec::Spec;
 use super::worker::{Loaded, Queue, work};
 use crate::inference::InferenceError;
@@ -80,6 +81,8 @@ pub struct Bytes {
     pub token: usize,
     /// Keys and values of all threads, when all blocks are in use.
     pub cache: usize,
+    /// What each thread needs beside these at most: the largest pass that is admitted, with its logits.
+    pub activations: usize,
 }
 
 /// A loaded network with its threads. When it is dropped, they finish what was asked and end.
@@ -90,8 +93,9 @@ pub struct Generator {
     vocabulary: usize,
     max_positions: usize,
     pub(super) limit: Limit,
-    /// Bytes of the weights.
+    /// Bytes of the weights, and of a thread's activations.
     weights: usize,
+    activations: usize,
     pub(super) queue: mpsc::Sender<Job>,
     remembered: Remembered,
     shares: Shares,
@@ -132,10 +136,13 @@ impl Generator {
         shares: Shares,
         options: &Options,
     ) -> Result<Self, InferenceError> {
-        let (vocabulary, max_positions, limit, weights) = {
+        let (vocabulary, max_positions, limit, weights, activations) = {
             let loaded = resident.lease()?;
             let model = &loaded.model;
-            (model.vocabulary(), model.max_positions(), model.limit(), model.bytes())
+            // Each text that is written has a block at least, and a token in each pass, beside the prompts within the budget.
+            let (texts, positions) = (shares.blocks, model.max_positions().min(shares.blocks * BLOCK));
+            let activations = model.activations(options.token_budget + texts, texts.max(GROUP), positions);
+            (model.vocabulary(), model.max_positions(), model.limit(), model.bytes(), activations)
         };
         let (sender, receiver) = mpsc::channel(options.queue.max(1));
         let queue = Arc::new(Queue::new(receiver, shares.threads));
@@ -150,7 +157,19 @@ impl Generator {
                 .map_err(|e| InferenceError::Closed(e.to_string()))?;
         }
         let id = format!("{name}@{}", digest.short());
-        Ok(Self { id, digest, resident, vocabulary, max_positions, limit, weights, queue: sender, remembered, shares })
+        Ok(Self {
+            id,
+            digest,
+            resident,
+            vocabulary,
+            max_positions,
+            limit,
+            weights,
+            activations,
+            queue: sender,
+            remembered,
+            shares,
+        })
     }
 
     /// Keeps the network in memory, whatever other models need. An error when it does not fit beside those that are pinned already.
@@ -195,7 +214,12 @@ impl Generator {
     }
 
     pub fn bytes(&self) -> Bytes {
-        Bytes { weights: self.weights, token: self.shares.block / BLOCK, cache: self.shares.bytes() }
+        Bytes {
+            weights: self.weights,
+            token: self.shares.block / BLOCK,
+            cache: self.shares.bytes(),
+            activations: self.activations,
+        }
     }
 
     /// Keeps the keys and values of these ids, such as the beginning of a template: texts that begin with them do not compute them

@@ -10,7 +10,7 @@ use super::panels::Panels;
 use super::rows::{Rows, Turns};
 use super::spec::{Positions, Spec};
 use crate::inference::InferenceError;
-use crate::inference::ops::add;
+use crate::inference::ops::{add, room};
 use crate::inference::weights::Tensors;
 
 /// New tokens of one sequence.
@@ -33,6 +33,15 @@ pub struct Scratch {
     logits: Vec<f32>,
     pub(super) rows: Rows,
     pub(super) buffers: Buffers,
+}
+
+#[cfg(test)]
+impl Scratch {
+    /// Bytes of the buffers that grow with what is asked; the plan of a pass is small beside them.
+    pub(super) fn bytes(&self) -> usize {
+        let buffers = [&self.x, &self.normed, &self.wide, &self.y, &self.logits];
+        buffers.map(Vec::capacity).iter().sum::<usize>() * size_of::<f32>() + self.buffers.bytes()
+    }
 }
 
 /// The weights of one causal network, read only, shared by all model threads.
@@ -125,6 +134,31 @@ impl Causal {
         (numbers + self.layers.iter().map(layer).sum::<usize>()) * size_of::<f32>()
     }
 
+    /// Numbers in the widest row between two layers.
+    fn widest(&self) -> usize {
+        let of = |layer: &Layer| [&layer.query_key_value, &layer.attended, &layer.up, &layer.down].map(Panels::outputs);
+        let widest = self.layers.iter().flat_map(of).max().unwrap_or(0);
+        widest.max(self.spec.hidden).max(self.spec.heads * self.spec.head_size)
+    }
+
+    /// Bytes of a thread's [`Scratch`] at most, for passes of so many tokens, of which so many get logits at a time, in texts of so many
+    /// positions.
+    pub fn activations(&self, tokens: usize, logits: usize, positions: usize) -> usize {
+        // A row that is alone goes twice.
+        let (tokens, logits) = (tokens.max(2), logits.max(2));
+        let layers = tokens * (self.spec.hidden + 3 * self.widest());
+        size_of::<f32>() * (layers + logits * self.spec.vocabulary + Buffers::most(positions, self.spec.head_size))
+    }
+
+    /// Gives the buffers exactly the room that a pass takes.
+    fn make_room(&self, tokens: usize, scratch: &mut Scratch) {
+        room(&mut scratch.x, tokens * self.spec.hidden);
+        let widest = tokens.max(2) * self.widest();
+        for buffer in [&mut scratch.normed, &mut scratch.wide, &mut scratch.y] {
+            room(buffer, widest);
+        }
+    }
+
     /// Runs the new ids of several sequences at once and writes their keys and values to the cache. Returns the logits after the
     /// last new id of each sequence, or after all of them where a step asks for that: `[rows, vocabulary]` in the order of the
     /// steps. What a sequence gets does not depend on the others, to the bit. On an error no sequence has moved on.
@@ -147,6 +181,7 @@ impl Causal {
             scratch.x.clear();
             return Ok(0);
         }
+        self.make_room(steps.iter().map(|step| step.ids.len()).sum(), scratch);
         for step in &*steps {
             cache.check(&self.spec, step.sequence, step.ids.len())?;
             self.look_up(step.ids, step.sequence.len(), scratch)?;
@@ -174,6 +209,7 @@ impl Causal {
             scratch.x.clear();
             return Ok(&scratch.x);
         }
+        self.make_room(texts.iter().map(|text| text.len()).sum(), scratch);
         for text in texts {
             self.look_up(text, 0, scratch)?;
             scratch.rows.add(0, text.len(), self.limit().is_long(text.len()), true);

@@ -1,7 +1,7 @@
 //! Linear layers in panels of columns. A panel lies together in memory, so that the few rows of a decoding step stream through the
 //! weights; rows go in groups, so that the bits of a row do not depend on how many there are.
 
-use crate::inference::ops::{View, multiply, row_major};
+use crate::inference::ops::{View, multiply, room, row_major};
 
 /// Columns of a panel, and rows of a group at most. Up to this size gemm cuts the sum over the inputs in the same places whatever the
 /// other sizes are; only a single row goes another way, so that it goes twice.
@@ -52,7 +52,7 @@ impl Panels {
             self.forward(&[x, x].concat(), out);
             return out.truncate(outputs);
         }
-        out.clear();
+        room(out, rows * outputs);
         for _ in 0..rows {
             out.extend_from_slice(&self.bias);
         }

@@ -9,7 +9,7 @@ use crate::inference::InferenceError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Rows whose logits are made at a time; more only take memory.
-const GROUP: usize = 32;
+pub(super) const GROUP: usize = 32;
 
 /// A continuation in work.
 struct Text {

@@ -14,7 +14,7 @@ use super::{Network, Part, Reader, Scratch, Sequence, check};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::ops::{Activation, Linear, Norm, add};
+use crate::inference::ops::{Activation, Linear, Norm, add, fit, room};
 use crate::inference::weights::Tensors;
 use crate::inference::words::WordTable;
 
@@ -92,7 +92,7 @@ impl Deberta {
     fn look_up(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         check(texts, self.longest, self.vocabulary())?;
         let Scratch { x, y, .. } = scratch;
-        x.clear();
+        room(x, texts.iter().map(|text| text.ids.len()).sum::<usize>() * self.embedding);
         let row = |table: &'_ [f32], at: usize| at * self.embedding..((at + 1) * self.embedding).min(table.len());
         for text in texts {
             for (position, &id) in text.ids.iter().enumerate() {
@@ -119,13 +119,17 @@ impl Deberta {
         Ok(())
     }
 
+    /// The rows of the tables that the distances of a text fall into, of each distance from `-(len - 1)` on.
+    fn rows(&self, len: usize) -> &[usize] {
+        let middle = self.longest - 1;
+        if self.buckets.is_empty() { &[] } else { &self.buckets[middle + 1 - len..middle + len] }
+    }
+
     /// Attention of the text at rows `start..start + len`, from `qkv` into `out`. `near` is scratch for the relative terms.
     fn attend(&self, layer: &Layer, (start, len): (usize, usize), qkv: &[f32], out: &mut [f32], buffers: [&mut Vec<f32>; 2]) {
         let (hidden, size) = (self.hidden, self.hidden / self.heads);
         let [scores, near] = buffers;
-        // Rows of the tables that distances of this text fall into.
-        let middle = self.longest - 1;
-        let rows: &[usize] = if self.buckets.is_empty() { &[] } else { &self.buckets[middle + 1 - len..middle + len] };
+        let rows = self.rows(len);
         let (first, last) = (rows.first().copied().unwrap_or(0), rows.last().copied().unwrap_or(0));
         let width = last + 1 - first;
         for head in 0..self.heads {
@@ -207,17 +211,25 @@ impl Network for Deberta {
         &self.words
     }
 
+    fn activations(&self, tokens: usize, longest: usize) -> Option<usize> {
+        let wide = self.layers.iter().map(|layer| layer.up.outputs()).max().unwrap_or(0);
+        let widest = (3 * self.hidden).max(wide).max(self.embedding);
+        let rows = self.rows(longest.min(self.longest));
+        let near = rows.last().zip(rows.first()).map_or(0, |(last, first)| longest * (last + 1 - first));
+        let beside = self.convolution.as_ref().map_or(0, |of| tokens * self.hidden + of.numbers(longest));
+        Some(size_of::<f32>() * (3 * tokens * widest + longest * longest + near + beside))
+    }
+
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         self.look_up(texts, scratch)?;
-        let Scratch { x, y, wide, scores } = scratch;
+        let Scratch { x, y, wide, scores, near } = scratch;
         let embeddings = self.convolution.as_ref().map(|_| x.clone());
-        let mut near = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             layer.query_key_value.forward(x, wide);
-            y.resize(x.len(), 0.0);
+            fit(y, x.len());
             let mut start = 0;
             for text in texts {
-                self.attend(layer, (start, text.ids.len()), wide, y, [scores, &mut near]);
+                self.attend(layer, (start, text.ids.len()), wide, y, [scores, near]);
                 start += text.ids.len();
             }
             layer.attended.forward(y, wide);

@@ -6,7 +6,7 @@ use super::projection::{Plan, Projection};
 use super::{Reader, Scratch, Sequence, firsts};
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::ops::{Activation, Distances, Linear, Norm, Stretch, attention};
+use crate::inference::ops::{Activation, Distances, Linear, Norm, Stretch, attention, fit};
 
 /// What a family calls the parts of a layer.
 pub struct Names {
@@ -161,12 +161,11 @@ impl Stack {
     /// From `[total_tokens, hidden]` in `scratch.x` to the last layer's output for those that are wanted, there too.
     pub fn run(&self, texts: &[Sequence<'_>], wanted: Wanted, scratch: &mut Scratch) {
         let Sizes { hidden, heads, epsilon, activation, .. } = self.sizes;
-        let Scratch { x, y, wide, scores } = scratch;
+        let Scratch { x, y, wide, scores, .. } = scratch;
         for (place, layer) in self.order.iter().filter_map(|&layer| self.layers.get(layer)).enumerate() {
             let last = wanted == Wanted::Firsts && place + 1 == self.order.len();
             layer.query_key_value.forward(x, wide);
-            y.reserve_exact(x.len().saturating_sub(y.len()));
-            y.resize(x.len(), 0.0);
+            fit(y, x.len());
             let mut start = 0;
             for text in texts {
                 let len = text.ids.len();

@@ -45,12 +45,15 @@ pub struct Scratch {
     pub y: Vec<f32>,
     pub wide: Vec<f32>,
     pub scores: Vec<f32>,
+    /// What distances add to the scores, in families that work that out for each text.
+    pub near: Vec<f32>,
 }
 
 impl Scratch {
     /// Bytes of the buffers.
     pub fn bytes(&self) -> usize {
-        [&self.x, &self.y, &self.wide, &self.scores].map(Vec::capacity).iter().sum::<usize>() * size_of::<f32>()
+        let buffers = [&self.x, &self.y, &self.wide, &self.scores, &self.near];
+        buffers.map(Vec::capacity).iter().sum::<usize>() * size_of::<f32>()
     }
 }
 
@@ -68,8 +71,8 @@ pub trait Network: Send + Sync {
     /// The word table, for a head that is tied to it. In some families its vectors are narrower than [`Network::hidden`].
     fn words(&self) -> &WordTable;
 
-    /// Bytes of a thread's [`Scratch`] at most, for batches of `tokens` in which no text is longer than `longest`; `None` for a family
-    /// whose layers take more than that.
+    /// Bytes of a thread's [`Scratch`] at most, and of what its layers need beside it, for batches of `tokens` in which no text is longer
+    /// than `longest`; `None` for a family that does not know.
     fn activations(&self, _tokens: usize, _longest: usize) -> Option<usize> {
         None
     }

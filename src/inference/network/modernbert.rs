@@ -3,9 +3,9 @@
 
 use super::{Network, Reader, Scratch, Sequence, check};
 use crate::inference::InferenceError;
-use crate::inference::attend::{Rows, attend};
+use crate::inference::attend::{Rows, attend, most_scores};
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::ops::{Activation, Linear, Norm, add};
+use crate::inference::ops::{Activation, Linear, Norm, add, room};
 use crate::inference::weights::Tensors;
 use crate::inference::words::WordTable;
 use serde_json::Value;
@@ -75,8 +75,12 @@ impl ModernBert {
     fn turns(&self, base: f32, longest: usize) -> Turns {
         let size = self.hidden / self.heads;
         let speeds: Vec<f32> = (0..size / 2).map(|i| 1.0 / base.powf((2 * i) as f32 / size as f32)).collect();
-        let angles = (0..longest).flat_map(|position| speeds.iter().map(move |speed| position as f32 * speed));
-        let (sin, cos) = angles.map(f32::sin_cos).unzip();
+        let room = || Vec::with_capacity(longest * speeds.len());
+        let (mut sin, mut cos) = (room(), room());
+        for angle in (0..longest).flat_map(|position| speeds.iter().map(move |speed| position as f32 * speed)) {
+            sin.push(angle.sin());
+            cos.push(angle.cos());
+        }
         Turns { cos, sin }
     }
 
@@ -213,14 +217,24 @@ impl Network for ModernBert {
         &self.words
     }
 
+    fn activations(&self, tokens: usize, longest: usize) -> Option<usize> {
+        let widths = self.hidden + self.hidden.max(self.wide) + (3 * self.hidden).max(2 * self.wide);
+        let scores = most_scores(longest, None).max(most_scores(longest, Some(self.half)));
+        // Cosines and sines of both bases.
+        let turns = 2 * longest * (self.hidden / self.heads);
+        Some(size_of::<f32>() * (tokens * widths + scores + turns))
+    }
+
     /// The family has no segments; those of a pair are not looked at.
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         check(texts, self.longest, self.vocabulary())?;
         let hidden = self.hidden;
         let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
         let turns = self.bases.map(|base| self.turns(base, longest));
-        let Scratch { x, y, wide, scores } = scratch;
-        x.clear();
+        let Scratch { x, y, wide, scores, .. } = scratch;
+        let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
+        room(x, tokens * hidden);
+        room(y, tokens * hidden.max(self.wide));
         for &id in texts.iter().flat_map(|text| text.ids) {
             self.words.push(id as usize, x);
         }

@@ -248,3 +248,27 @@ fn inputs_that_the_networks_cannot_take_are_poison() {
         assert_eq!(refuses(&[5, 6], &[0, 7]), name == "deberta_own");
     }
 }
+
+/// Would catch: a figure that batches exceed, one that is far above what they take.
+#[test]
+fn activations_are_what_was_told_before() {
+    let heads = [("modernbert", "mask"), ("deberta_v3", "mask"), ("deberta_own", "sequence"), ("deberta_conv", "sequence")];
+    for (name, head) in heads.into_iter().chain([("xlnet", "sequence"), ("xlnet_clamped", "sequence")]) {
+        let folder = folder(&fixtures().join(name), head, "v5");
+        let (config, weights) = (ModelConfig::open(folder.path()).unwrap(), Weights::open(folder.path(), None).unwrap());
+        let network = load(&config, &weights.tensors().unwrap()).unwrap();
+        let (tokens, longest) = (300, network.max_tokens().min(60));
+        let told = network.activations(tokens, longest).unwrap();
+        let ids: Vec<u32> = (0..longest as u32).map(|i| 5 + i % 40).collect();
+        let mut scratch = Scratch::default();
+        // Short texts before long ones, one text alone, and as many tokens as there may be.
+        for len in [1, longest / 3, 2, longest, longest / 2] {
+            for count in [1, tokens / len] {
+                let texts: Vec<Sequence<'_>> = (0..count).map(|_| Sequence::from(&ids[..len])).collect();
+                network.encode(&texts, &mut scratch).unwrap();
+            }
+        }
+        let counted = scratch.bytes();
+        assert!(counted <= told && counted * 3 > told * 2, "{name}: told {told}, counted {counted}");
+    }
+}

@@ -10,7 +10,7 @@ use super::{Network, Part, Reader, Scratch, Sequence, check};
 use crate::inference::InferenceError;
 use crate::inference::attend::{Rows, mix, products, softmax_rows};
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::ops::{Activation, Linear, Norm};
+use crate::inference::ops::{Activation, Linear, Norm, fit, room};
 use crate::inference::weights::Tensors;
 use crate::inference::words::WordTable;
 
@@ -78,7 +78,9 @@ impl XlNet {
             let sines = speeds.iter().map(move |speed| (distance * speed).sin());
             sines.chain(speeds.iter().map(move |speed| (distance * speed).cos()))
         };
-        (-far..=far).flat_map(row).collect()
+        let mut rows = Vec::with_capacity((2 * longest).saturating_sub(1) * self.hidden);
+        (-far..=far).for_each(|distance| rows.extend(row(distance)));
+        rows
     }
 
     /// Attention of `text`, whose first row is `start`, from `joined` into `out`. `distance` is what queries meet at the distances from
@@ -187,22 +189,30 @@ impl Network for XlNet {
         &self.words
     }
 
+    fn activations(&self, tokens: usize, longest: usize) -> Option<usize> {
+        let widths = self.layers.iter().map(|layer| layer.joined.outputs().max(layer.up.outputs()));
+        let (widest, distances) = (widths.max().unwrap_or(0).max(self.hidden), (2 * longest).saturating_sub(1));
+        // The vectors of distances, and what queries meet of them.
+        let beside = 2 * distances * self.hidden;
+        Some(size_of::<f32>() * (3 * tokens * widest + longest * longest + longest * distances + beside))
+    }
+
     fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
         check(texts, LONGEST, self.vocabulary())?;
-        let Scratch { x, y, wide, scores } = scratch;
-        x.clear();
+        let Scratch { x, y, wide, scores, near } = scratch;
+        room(x, texts.iter().map(|text| text.ids.len()).sum::<usize>() * self.hidden);
         for &id in texts.iter().flat_map(|text| text.ids) {
             self.words.push(id as usize, x);
         }
         let distances = self.distances(texts.iter().map(|text| text.ids.len()).max().unwrap_or(0));
-        let (mut distance, mut near) = (Vec::new(), Vec::new());
+        let mut distance = Vec::new();
         for layer in &self.layers {
             layer.joined.forward(x, wide);
             layer.distance.forward(&distances, &mut distance);
-            y.resize(x.len(), 0.0);
+            fit(y, x.len());
             let mut start = 0;
             for text in texts {
-                self.attend((text, start), (wide, &distance), y, [scores, &mut near]);
+                self.attend((text, start), (wide, &distance), y, [scores, near]);
                 start += text.ids.len();
             }
             layer.attended.forward(y, wide);

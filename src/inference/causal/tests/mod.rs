@@ -1,5 +1,6 @@
 //! Parity with transformers on tiny random checkpoints, and what is refused.
 
+mod activations;
 mod batches;
 mod beams;
 mod configs;

@@ -4,7 +4,7 @@ use super::super::{Reader, Sequence};
 use super::distances::switched;
 use crate::inference::InferenceError;
 use crate::inference::checkpoint::ModelConfig;
-use crate::inference::ops::{Activation, Linear, Norm};
+use crate::inference::ops::{Activation, Linear, Norm, room};
 
 /// Beside the first layer: each token's neighbours, weighed, activated and added.
 pub(super) struct Convolution {
@@ -36,22 +36,28 @@ impl Convolution {
         Ok(Some(Self { linear: Linear::join(&[(weight, bias)], kernel * hidden), kernel, norm, activation }))
     }
 
+    /// Numbers that it needs for a text of `len` tokens: the text between zeros, the windows, what comes out.
+    pub(super) fn numbers(&self, len: usize) -> usize {
+        let hidden = self.norm.weight.len();
+        hidden * ((len + self.kernel - 1) + len * self.kernel + len)
+    }
+
     /// `x = norm(x + activated(convolved(embeddings)))`. Beyond the ends of a text stand zeros.
     pub(super) fn apply(&self, texts: &[Sequence<'_>], embeddings: &[f32], x: &mut [f32], epsilon: f32) {
         let hidden = self.norm.weight.len();
         let (mut rest, mut after) = (embeddings, x);
-        let (mut neighbours, mut out) = (Vec::new(), Vec::new());
+        let (mut neighbours, mut windows, mut out) = (Vec::new(), Vec::new(), Vec::new());
         for text in texts {
             let (rows, next) = rest.split_at(text.ids.len() * hidden);
             let (target, next_target) = std::mem::take(&mut after).split_at_mut(rows.len());
             (rest, after) = (next, next_target);
-            neighbours.clear();
+            room(&mut neighbours, rows.len() + (self.kernel - 1) * hidden);
             neighbours.resize(self.kernel / 2 * hidden, 0.0);
             neighbours.extend_from_slice(rows);
             neighbours.resize(neighbours.len() + self.kernel / 2 * hidden, 0.0);
             // Rows of kernel * hidden that begin one token apart.
-            let windows: Vec<f32> =
-                (0..text.ids.len()).flat_map(|i| &neighbours[i * hidden..(i + self.kernel) * hidden]).copied().collect();
+            room(&mut windows, rows.len() * self.kernel);
+            (0..text.ids.len()).for_each(|i| windows.extend_from_slice(&neighbours[i * hidden..(i + self.kernel) * hidden]));
             self.linear.forward(&windows, &mut out);
             self.activation.apply(&mut out);
             self.norm.add_and_apply(target, &out, epsilon);
