@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// The model, for functions that need one: a folder, a name in $MILLRACE_MODELS, models here or beside the program, or
-    /// org/name@revision of a hub. Default: sentiment-en for `sentiment` and `classify` (sentiment-zh is for Chinese), minilm-en for the functions that embed, and
+    /// org/name@revision of a hub. Default: sentiment-en for `sentiment` and `classify` (sentiment-zh is for Chinese), answer-en for `answer`, minilm-en for the functions that embed, and
     /// `classify` with --labels.
     #[arg(long)]
     model: Option<PathBuf>,

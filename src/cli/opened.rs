@@ -30,6 +30,7 @@ impl Named<'_> {
             _ if self.model.is_some() => "",
             "classify" if self.labelled => "minilm-en",
             "sentiment" | "classify" => "sentiment-en",
+            "answer" => "answer-en",
             "embed" | "similar" | "rerank" | "summarize" | "reply" => "minilm-en",
             other => return Err(Usage(format!("there is no starter model for `{other}`; name a folder with --model")).into()),
         };

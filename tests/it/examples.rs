@@ -29,7 +29,7 @@ fn each_example_says_what_it_should() {
         ("rerank", "Refunds are paid in five days. 0."),
         ("summarize", "2 sentences, "),
         ("reply", "parcel: Hello Ann, you can follow your parcel on the page My orders. (0."),
-        ("answer", "answer needs a folder of"),
+        ("answer", "five days 0."),
         ("tag", "tag needs a folder of"),
         ("fill", "fill needs a folder of"),
         ("generate", "generate needs a folder of"),

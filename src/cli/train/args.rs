@@ -69,7 +69,8 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', help_heading = "Data")]
     pub label_names: Vec<String>,
 
-    #[command(flatten, next_help_heading = "Training of weights (full, setfit)")]
+    /// Beside these in the command: clap does not notice an optional part that has a part of its own.
+    #[arg(skip)]
     pub training: Training,
     /// Share of tokens that each pass takes for unknown ones. Default 0
     #[arg(long, help_heading = "Training of weights (full)")]

@@ -13,6 +13,17 @@ fn shared<T: Clone + Send + Sync + 'static>(of: &T) -> T {
     of.clone()
 }
 
+/// Would catch: a starter whose word table is that of another folder and is read otherwise than it was trained with.
+#[test]
+fn the_starter_for_answers_finds_them() {
+    let answer = api::answer("answer-en").unwrap().load().unwrap();
+    let context = "Refunds are paid within five days. Parcels leave our house on Monday and on Thursday.";
+    for (question, expected) in [("How long do refunds take?", "five days"), ("When do parcels leave?", "Monday")] {
+        let found = answer.call((question, context)).unwrap();
+        assert!(found.answers[0].answer == expected && !found.truncated, "{found:?}");
+    }
+}
+
 /// Would catch: a Chinese model that is shipped with a tokeniser that the program reads otherwise than it was trained with.
 #[test]
 fn the_chinese_starter_tells_good_reviews_from_bad_ones() {

@@ -6,6 +6,7 @@ use crate::cli::common::{Usage, model};
 use crate::cli::train::Report;
 use crate::cli::train::go::{go, keep, unkept};
 use crate::cli::train::several;
+use crate::cli::train::training::Training;
 use crate::inference::Weights;
 use crate::inference::causal::Causal;
 use crate::inference::generate::Vocabulary;
@@ -30,6 +31,8 @@ use std::path::{Path, PathBuf};
 pub struct Command {
     #[command(flatten)]
     classifier: Option<super::Args>,
+    #[command(flatten, next_help_heading = "Training of weights (full, setfit)")]
+    training: Training,
     #[command(subcommand)]
     other: Option<Other>,
 }
@@ -54,6 +57,7 @@ pub fn dispatch(command: Command) -> Result<()> {
             several::run(&options)
         }
         (None, Some(mut args)) => {
+            args.training = command.training;
             (args.from, args.teacher) = (folder(args.from)?, folder(args.teacher)?);
             super::run(&args)
         }
