@@ -31,7 +31,7 @@ lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny 
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/local/*.sh tests/clients/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/local/*.sh tests/clients/*.sh tests/fixtures/*.sh .ci/run; do bash -n $$script || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
 
 bench: ## the whole pipeline on real services, decide rounds, sentiment and embed beside plain candle (MILLRACE_MINILM_DIR: all-MiniLM-L6-v2)

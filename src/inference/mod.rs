@@ -22,6 +22,8 @@ pub mod import;
 mod memory;
 pub mod network;
 pub(crate) mod ops;
+#[cfg(test)]
+pub(crate) mod parity;
 mod pieces;
 mod registry;
 mod results;

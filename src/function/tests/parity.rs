@@ -1,6 +1,7 @@
 //! Held against the pipelines of transformers 4.57.1 (`tests/fixtures/functions/truth.json`): every score to 1e-4.
 
 use super::{bare, cut, fixture, function};
+use crate::inference::parity;
 use serde_json::{Value, json};
 
 const TOLERANCE: f64 = 1e-4;
@@ -15,14 +16,17 @@ fn score(item: &Value) -> f64 {
     item["score"].as_f64().unwrap()
 }
 
-/// Items in one order with the same scores, and the same names where no neighbour has nearly the same score.
-fn same(ours: &Value, theirs: &Value, names: &[&str], about: &Value) {
+/// Items in one order with the same scores, and the same names where no neighbour has nearly the same score. The name is that of the
+/// pipeline.
+fn same(pipeline: &str, ours: &Value, theirs: &Value, names: &[&str], about: &Value) {
     let (ours, theirs) = (ours.as_array().unwrap(), theirs.as_array().unwrap());
     assert_eq!(ours.len(), theirs.len(), "{about}\nours {ours:?}\ntheirs {theirs:?}");
     for (place, (a, b)) in ours.iter().zip(theirs).enumerate() {
         let tie = theirs.iter().enumerate().any(|(other, item)| other != place && (score(item) - score(b)).abs() < 1e-5);
         let named = tie || names.iter().all(|name| a[*name] == b[*name]);
-        assert!((score(a) - score(b)).abs() <= TOLERANCE && named, "{about}\nours {a}\ntheirs {b}");
+        let off = (score(a) - score(b)).abs();
+        assert!(off <= TOLERANCE && named, "{about}\nours {a}\ntheirs {b}");
+        parity::seen("function", pipeline, "scores", off as f32);
     }
 }
 
@@ -38,7 +42,7 @@ async fn labels_have_the_scores_of_text_classification() {
         for case in truth(name) {
             let parameters = if case["parameters"].is_null() { json!({}) } else { case["parameters"].clone() };
             let ours = bare(&*function, &case["inputs"], parameters).await;
-            same(&ours, &case["output"], &["label"], &case);
+            same("text-classification", &ours, &case["output"], &["label"], &case);
         }
     }
 }
@@ -49,7 +53,7 @@ async fn candidate_labels_have_the_scores_of_zero_shot_classification() {
     let function = function("classify", &fixture("nli"), json!({}));
     for case in truth("nli") {
         let ours = bare(&*function, &case["inputs"], case["parameters"].clone()).await;
-        same(&ours, &case["output"], &["label"], &case);
+        same("zero-shot-classification", &ours, &case["output"], &["label"], &case);
     }
 }
 
@@ -58,7 +62,7 @@ async fn entities_are_those_of_token_classification() {
     let function = function("tag", &fixture("tag"), json!({}));
     for case in truth("tag") {
         let ours = bare(&*function, &case["inputs"], case["parameters"].clone()).await;
-        same(&ours, &case["output"], &["entity", "entity_group", "start", "end", "index"], &case);
+        same("token-classification", &ours, &case["output"], &["entity", "entity_group", "start", "end", "index"], &case);
         for one in ours.as_array().unwrap() {
             assert_eq!(cut(case["inputs"].as_str().unwrap(), &one["start"], &one["end"]), one["word"].as_str().unwrap());
         }
@@ -72,7 +76,7 @@ async fn answers_have_the_scores_of_question_answering() {
         let ours = bare(&*function, &case["inputs"], case["parameters"].clone()).await;
         // The pipeline fills up with spans of no probability, such as one that ends before it starts.
         let theirs = case["output"].as_array().unwrap().iter().filter(|one| score(one) > 0.0).cloned().collect();
-        same(&ours, &theirs, &["answer", "start", "end"], &case);
+        same("question-answering", &ours, &theirs, &["answer", "start", "end"], &case);
         for one in ours.as_array().unwrap() {
             assert_eq!(
                 cut(case["inputs"]["context"].as_str().unwrap(), &one["start"], &one["end"]),
@@ -90,10 +94,10 @@ async fn words_have_the_scores_of_fill_mask() {
         let names = ["token", "token_str", "sequence"];
         if case["output"][0].is_array() {
             for (ours, theirs) in ours.as_array().unwrap().iter().zip(case["output"].as_array().unwrap()) {
-                same(ours, theirs, &names, &case);
+                same("fill-mask", ours, theirs, &names, &case);
             }
         } else {
-            same(&ours, &case["output"], &names, &case);
+            same("fill-mask", &ours, &case["output"], &names, &case);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{EarlyStopping, GenerateOptions, Seq2Seq, Transducer};
 use crate::inference::checkpoint::ModelConfig;
+use crate::inference::parity::{self, off as worst};
 use crate::inference::weights::Weights;
 use crate::inference::{InferenceError, Options, Threads};
 use safetensors::SafeTensors;
@@ -29,11 +30,6 @@ fn open(folder: &Path) -> Result<Seq2Seq, InferenceError> {
 
 fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     file.tensor(name).unwrap().data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-}
-
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(found.len(), expected.len());
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
 }
 
 #[derive(serde::Deserialize)]
@@ -92,8 +88,8 @@ fn agrees(name: &str, version: &str) {
         let fifth = logits.chunks_exact(network.target_vocabulary()).step_by(5).flatten().copied();
         found[1] = worst(&fifth.collect::<Vec<_>>(), &values(&expected, &format!("logits.{number}"))).max(found[1]);
     }
-    println!("{name} {version}: encoder {:.1e}, logits {:.1e}", found[0], found[1]);
-    assert!(found[0] < 1e-4 && found[1] < 1e-4, "{name} {version}: {found:?}");
+    parity::seen("text to text", name, "vectors of the encoder", found[0]);
+    parity::seen("text to text", name, "logits behind given targets", found[1]);
     // Each alone, then all sources of the same options in one batch.
     for case in &written {
         let options = options(folder.path(), &case.options);
@@ -105,6 +101,7 @@ fn agrees(name: &str, version: &str) {
         let options = options(folder.path(), &case.options);
         assert_eq!(network.generate_batch(&texts, &options).unwrap(), ids, "{name} {version} {} together", case.options);
     }
+    parity::equal("text to text", name, &format!("{} outputs, greedy and with beams", written.len()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::support::{Expected, Run, close, expected, load};
 use crate::inference::causal::{BLOCK, BeamOptions, Blocks, Generator, Greedy, Options, Request, Step, log_probability};
+use crate::inference::parity::{self, off};
 use crate::inference::{Digest, Threads};
 use serde_json::Value;
 
@@ -29,14 +30,14 @@ fn short_and_long_texts_are_those_of_transformers() {
         for (i, text) in texts.iter().enumerate() {
             assert_eq!(model.limit().is_long(text.ids.len()), i == 2);
             let hidden = model.encode(&[&text.ids], &mut run.scratch).unwrap().to_vec();
-            close(&hidden, &text.hidden, 1e-4, &format!("{file}, input {i}, hidden"));
+            parity::seen("causal", NAME, "vectors of tokens", off(&hidden, &text.hidden));
             let mut sequence = run.blocks.allocate(text.ids.len()).unwrap();
-            close(&run.one(&mut sequence, &text.ids, true), &text.logits, 1e-4, &format!("{file}, input {i}"));
+            parity::seen("causal", NAME, "logits, at once", off(&run.one(&mut sequence, &text.ids, true), &text.logits));
             run.blocks.release(sequence);
             let mut sequence = run.blocks.allocate(text.ids.len()).unwrap();
             model.reach(&mut sequence, text.ids.len());
             let single: Vec<f32> = text.ids.iter().flat_map(|id| run.one(&mut sequence, &[*id], false)).collect();
-            close(&single, &text.logits, 1e-4, &format!("{file}, input {i}, one by one"));
+            parity::seen("causal", NAME, "logits, token by token", off(&single, &text.logits));
             run.blocks.release(sequence);
         }
         let ids: Vec<&[u32]> = texts.iter().map(|text| text.ids.as_slice()).collect();
@@ -85,6 +86,7 @@ async fn texts_are_written_over_the_limit_as_transformers_does() {
             answers.unwrap().iter().for_each(|answer| assert_eq!(answer.tokens, alone[i].tokens));
         }
     }
+    parity::equal("causal", NAME, "32 greedy tokens, alone and in one batch");
     // Two texts of their own fit, three do not.
     let (small, texts) = generator(6, 256);
     assert_eq!(small.room_for(32, 1), 3 * BLOCK - 32);

@@ -3,6 +3,7 @@
 use super::support::{FAMILIES, Run, close, config, expected, folder, load};
 use crate::inference::Weights;
 use crate::inference::causal::{Causal, Scratch, Step};
+use crate::inference::parity::{self, off};
 
 #[test]
 fn logits_and_hidden_states_are_those_of_transformers() {
@@ -10,16 +11,16 @@ fn logits_and_hidden_states_are_those_of_transformers() {
         for file in ["config.json", "config-4.json"] {
             let model = load(name, file);
             let mut run = Run::new(&model, 16);
-            for (i, text) in expected(name, &model).iter().enumerate() {
-                let what = format!("{name}/{file}, input {i}");
+            for text in &expected(name, &model) {
                 let hidden = model.encode(&[&text.ids], &mut run.scratch).unwrap().to_vec();
-                close(&hidden, &text.hidden, 1e-4, &format!("{what}, hidden"));
+                parity::seen("causal", name, "vectors of tokens", off(&hidden, &text.hidden));
                 let mut sequence = run.blocks.allocate(text.ids.len()).unwrap();
-                close(&run.one(&mut sequence, &text.ids, true), &text.logits, 1e-4, &format!("{what}, at once"));
+                let at_once = run.one(&mut sequence, &text.ids, true);
+                parity::seen("causal", name, "logits, at once", off(&at_once, &text.logits));
                 run.blocks.release(sequence);
                 let mut sequence = run.blocks.allocate(text.ids.len()).unwrap();
                 let one_by_one: Vec<f32> = text.ids.iter().flat_map(|id| run.one(&mut sequence, &[*id], false)).collect();
-                close(&one_by_one, &text.logits, 1e-4, &format!("{what}, token by token"));
+                parity::seen("causal", name, "logits, token by token", off(&one_by_one, &text.logits));
                 run.blocks.release(sequence);
             }
             assert_eq!(run.blocks.free(), 16);
@@ -59,6 +60,7 @@ fn the_32_greedy_tokens_are_those_of_transformers() {
         for (text, expected) in texts.iter().zip(&expected) {
             assert_eq!(run.greedy(&[text], 32)[0].0, expected.greedy, "{name} alone");
         }
+        parity::equal("causal", name, "32 greedy tokens, alone and in one batch");
     }
 }
 

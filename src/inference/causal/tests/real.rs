@@ -1,9 +1,10 @@
 //! Small trained networks that lie beside the repository: two that tell stories, one that sorts letters. What transformers answers
 //! with them is in `real.json`.
 
-use super::support::{Run, close, folder};
+use super::support::{Run, folder};
 use crate::inference::Weights;
 use crate::inference::causal::Causal;
+use crate::inference::parity::{self, off};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -120,7 +121,8 @@ fn check(name: &str, model: &Causal) {
     let text = [&prompt[..], &greedy[..greedy.len() - 1]].concat();
     let logits = &run.greedy(&[&text], 1)[0].1;
     let last: Vec<f32> = list("last_logits").into_iter().map(|n| n as f32).collect();
-    close(&logits[..last.len()], &last, 1e-4, name);
+    parity::equal("causal, trained", name, "greedy tokens");
+    parity::seen("causal, trained", name, "logits of the last", off(&logits[..last.len()], &last));
 }
 
 #[test]
