@@ -33,6 +33,7 @@ pub mod task;
 mod tests;
 mod texts;
 pub mod translate;
+mod vectors;
 mod windows;
 
 pub use table::{TEXT_FUNCTIONS, text_function};

@@ -23,6 +23,7 @@ mod memory;
 pub mod network;
 pub(crate) mod ops;
 mod pieces;
+mod prompts;
 mod registry;
 mod results;
 pub mod seq2seq;

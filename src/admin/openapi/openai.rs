@@ -72,7 +72,7 @@ fn embeddings(function: Option<&FunctionDoc>) -> Value {
             "model": model("embed"),
             "input": { "anyOf": [text, { "type": "array", "items": text, "minItems": 1, "maxItems": most }] },
             "encoding_format": { "enum": ["float", "base64", null], "default": "float" },
-            "dimensions": { "type": "integer", "description": "The length of the model's vectors; it cannot be changed." },
+            "dimensions": { "type": "integer", "minimum": 1, "description": "So many numbers of each vector, the first, of length 1 again; all where it is left out." },
         },
     });
     let one = json!({

@@ -3,11 +3,13 @@
 
 mod beams;
 mod compatible;
+mod policy;
 mod spans;
 
 use super::chars::Chars;
 use super::control::harmless;
 use super::fields::Fields;
+use super::options::TooLong;
 use super::task::{MAX_ITEMS, Task, tokens, windowed};
 use super::texts::call_error;
 use super::windows::{Seen, Window, answers};
@@ -43,6 +45,8 @@ pub struct Options {
     /// Scores as the question-answering pipeline of transformers 4.57.1 has them: softmax inside each window, so that a window without
     /// the answer may win. For comparisons. Default false.
     pub hf_compatible: bool,
+    /// `window` (default), `truncate` or `reject`, for contexts. A question is cut by `max_question_len`.
+    pub too_long: TooLong,
 }
 
 impl Default for Options {
@@ -56,6 +60,7 @@ impl Default for Options {
             handle_impossible_answer: false,
             align_to_words: true,
             hf_compatible: false,
+            too_long: TooLong::Window,
         }
     }
 }
@@ -88,7 +93,7 @@ pub struct Answered {
     pub answers: Vec<Found>,
     /// Tokens that the network saw.
     pub tokens: usize,
-    /// Whether the question was cut; the context never is.
+    /// Whether the question was cut, or the context where the options say so.
     pub truncated: bool,
     pub windows: usize,
 }
@@ -188,6 +193,7 @@ impl Task for Answer {
         "handle_impossible_answer",
         "align_to_words",
         "hf_compatible",
+        "too_long",
     ];
     type Model = Encoder;
     type Options = Options;
@@ -241,6 +247,9 @@ impl Task for Answer {
     fn cost(&self, ask: &Question) -> usize {
         let question = tokens(&ask.question).min(self.options.max_question_len).min(self.max_seq_len);
         let room = self.max_seq_len - question;
+        if self.options.too_long != TooLong::Window {
+            return (tokens(&ask.context) + question).min(self.max_seq_len);
+        }
         windowed(tokens(&ask.context), question, self.max_seq_len, self.doc_stride.min(room * 3 / 4))
     }
 
@@ -254,13 +263,18 @@ impl Task for Answer {
             .map(|(ask, mut windows)| self.prepare(ask, windows.pop().unwrap_or_default()))
             .collect();
         let good: Vec<&Prepared> = prepared.iter().filter_map(|one| one.as_ref().ok()).collect();
-        let windows = self.windows(&good).await?;
+        let mut windows = self.windows(&good).await?;
+        let refused = policy::kept(self.options.too_long, self.max_seq_len, &mut windows);
         let answered = answers(&self.encoder, Head::Spans, windows).await?;
-        let mut found =
-            good.into_iter().zip(&answered).map(|(one, windows)| self.answered(one, windows)).collect::<Vec<_>>().into_iter();
+        let one = |((of, windows), refused): ((&Prepared, &Vec<Window>), Option<Rejection>)| match refused {
+            Some(refused) => Err(refused),
+            None => Ok(self.answered(of, windows)),
+        };
+        let found: Vec<Result<Answered, Rejection>> = good.into_iter().zip(&answered).zip(refused).map(one).collect();
+        let mut found = found.into_iter();
         let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
         let place = |one: Result<Prepared, Rejection>| match one {
-            Ok(_) => found.next().map(Ok).ok_or_else(missing),
+            Ok(_) => found.next().ok_or_else(missing),
             Err(refused) => Ok(Err(refused)),
         };
         prepared.into_iter().map(place).collect()

@@ -26,6 +26,7 @@ mod past;
 mod read;
 mod rewriter;
 mod signs;
+mod seen;
 mod slots;
 mod suggested;
 mod words;
@@ -37,11 +38,11 @@ pub use read::entries;
 pub use rewriter::Rewriting;
 pub use suggested::{Suggestion, Suggestions};
 
-use super::control::harmless;
 use super::fields::Fields;
-use super::task::{self, Task, TextFunction, tokens};
+use super::options::TooLong;
+use super::task::{self, Task, TextFunction, tokens, windowed};
 use super::texts::{call_error, rounded};
-use super::windows::cosine;
+use super::windows::{check_stride, cosine, in_place};
 use super::{CallError, Input, Limits, Prediction, api, rewrite};
 use crate::event::Rejection;
 use crate::inference::generate::Writer;
@@ -53,6 +54,7 @@ use futures_util::future::try_join_all;
 use heads::Heads;
 use rewriter::Rewriter;
 use serde_json::{Map, Value, json};
+use seen::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,6 +95,7 @@ impl Reply {
     fn build(encoder: Arc<Encoder>, options: Options, base: &Path, open: Open<'_>) -> Result<Self, String> {
         options.check()?;
         let entries = options.entries(base)?;
+        check_stride(&encoder, options.stride)?;
         let heads = Heads::open(&options, open)?;
         heads.check(&entries)?;
         let rewriter = match &options.rewrite_model {
@@ -109,8 +112,9 @@ impl Reply {
         Ok(Self { encoder, options, bank: Arc::new(bank), heads, rewriter })
     }
 
-    fn suggestions(&self, message: &Message, seen: Together, context: Option<Answer>) -> Suggestions {
-        let Together { embedding, scores } = seen;
+    fn suggestions(&self, message: &Message, seen: Read, context: Option<Answer>) -> Suggestions {
+        let windows = (self.options.too_long == TooLong::Window).then_some(seen.windows);
+        let Together { embedding, scores } = seen.together;
         let vectors: Vec<&[f32]> = [Some(&embedding), context.as_ref()].into_iter().flatten().map(|of| &of.values[..]).collect();
         let (intent, sentiment) = self.heads.labels(&scores);
         let worth = |reply: &Known, cosine: f32| match &intent {
@@ -159,7 +163,19 @@ impl Reply {
         let Answer { tokens, truncated, .. } = embedding;
         let context = message.query.as_ref().map_or(0, |(_, count)| *count);
         let (past, prompt_tokens, generated_tokens) = (message.past.clone(), 0, 0);
-        Suggestions { suggestions, reason, intent, sentiment, tokens, truncated, past, context, prompt_tokens, generated_tokens }
+        Suggestions {
+            suggestions,
+            reason,
+            intent,
+            sentiment,
+            tokens,
+            truncated,
+            windows,
+            past,
+            context,
+            prompt_tokens,
+            generated_tokens,
+        }
     }
 
     /// All of a call at the same time: the model writes them together.
@@ -185,8 +201,18 @@ impl Task for Reply {
     const NAME: &'static str = "reply";
     const VERSION: u32 = 2;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
-    const PARAMETERS: &'static [&'static str] =
-        &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus", "context_words", "skip_sent", "rewrite_top"];
+    const PARAMETERS: &'static [&'static str] = &[
+        "top_k",
+        "min_score",
+        "diversity",
+        "one_per_intent",
+        "intent_bonus",
+        "context_words",
+        "skip_sent",
+        "rewrite_top",
+        "too_long",
+        "stride",
+    ];
     type Model = Encoder;
     type Options = Options;
     type Ask = Message;
@@ -209,6 +235,7 @@ impl Task for Reply {
     fn with(&self, options: Options) -> Result<Self, String> {
         options.check()?;
         let (encoder, bank) = (self.encoder.clone(), self.bank.clone());
+        check_stride(&self.encoder, options.stride)?;
         Ok(Self { encoder, options, bank, heads: self.heads.clone(), rewriter: self.rewriter.clone() })
     }
 
@@ -238,30 +265,37 @@ impl Task for Reply {
 
     fn cost(&self, ask: &Message) -> usize {
         let rewritten = |rewriter: &Arc<Rewriter>| self.options.rewrite_top * rewriter.cost(&ask.text, self.bank.longest);
-        let read = |text: &str| tokens(text).min(self.encoder.max_tokens());
-        read(&ask.text) + ask.query.as_ref().map_or(0, |(text, _)| read(text)) + self.rewriter.as_ref().map_or(0, rewritten)
+        let most = self.encoder.max_tokens();
+        let read = |text: &str| tokens(text).min(most);
+        let message = match self.options.too_long {
+            // The beginning is read once more.
+            TooLong::Window => read(&ask.text) + windowed(tokens(&ask.text), 0, most, self.options.stride.unwrap_or(most / 4)),
+            TooLong::Truncate | TooLong::Reject => read(&ask.text),
+        };
+        message + ask.query.as_ref().map_or(0, |(text, _)| read(text)) + self.rewriter.as_ref().map_or(0, rewritten)
     }
 
     async fn answer(&self, asks: Vec<Message>) -> Result<Vec<Result<Suggestions, Rejection>>, CallError> {
-        let heads = self.heads.all();
-        let clean = |text: &str| {
-            let own = harmless(self.encoder.tokenizer(), text.to_owned(), None);
-            heads.iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
-        };
         // Intent and sentiment are the message's own; replies may also fit it with what came before.
-        let seen =
-            self.encoder.answer_heads(&heads, asks.iter().map(|ask| clean(&ask.text)).collect()).await.map_err(call_error)?;
-        let short: Vec<String> = asks.iter().filter_map(|ask| ask.query.as_ref()).map(|(text, _)| clean(text)).collect();
+        let (mut seen, mut good, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(asks.len()));
+        for (read, ask) in self.read(&asks).await?.into_iter().zip(asks) {
+            places.push(read.map(|read| {
+                seen.push(read);
+                good.push(ask);
+            }));
+        }
+        let asks = good;
+        let short: Vec<String> = asks.iter().filter_map(|ask| ask.query.as_ref()).map(|(text, _)| self.clean(text)).collect();
         let count = short.len();
         let within = match count {
             0 => Vec::new(),
             _ => self.encoder.answer_heads(&[], short).await.map_err(call_error)?,
         };
-        if seen.len() != asks.len() || within.len() != count {
+        if within.len() != count {
             return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
         }
         let mut within = within.into_iter();
-        let told = |(ask, seen): (&Message, Together)| {
+        let told = |(ask, seen): (&Message, Read)| {
             let context = ask.query.as_ref().and_then(|_| within.next());
             self.suggestions(ask, seen, context.map(|context| context.embedding))
         };
@@ -269,7 +303,7 @@ impl Task for Reply {
         if let Some(rewriter) = &self.rewriter {
             self.rewrite(rewriter, &asks, &mut all).await?;
         }
-        Ok(all.into_iter().map(Ok).collect())
+        Ok(in_place(places, all))
     }
 
     fn prediction(&self, answer: Suggestions) -> Prediction {

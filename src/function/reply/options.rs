@@ -1,6 +1,7 @@
 //! Options of `reply`, and a reply as it is written down.
 
 use super::read;
+use crate::function::options::TooLong;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,11 @@ pub struct Options {
     pub rewrite_max_new_tokens: Option<usize>,
     /// 0 takes the most probable token, above 0 chance decides, with a seed out of the event's id. Default 0.
     pub rewrite_temperature: f32,
+    /// `truncate` (default), `window` or `reject`, for the message. In windows its vector is the mean of theirs, and so are the scores of intent and
+    /// sentiment, weighted by their tokens.
+    pub too_long: TooLong,
+    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
+    pub stride: Option<usize>,
 }
 
 impl Default for Options {
@@ -78,6 +84,8 @@ impl Default for Options {
             rewrite_instruction: None,
             rewrite_max_new_tokens: None,
             rewrite_temperature: 0.0,
+            too_long: TooLong::default(),
+            stride: None,
         }
     }
 }

@@ -27,11 +27,12 @@ async fn bare_answers_are_as_their_clients_read_them() {
             .is_string()
     );
     for (name, value, status) in [
-        ("normalize", json!(false), 400),
+    let short = ask("vectors", json!({ "inputs": "good film", "dimensions": 8, "normalize": false })).await.unwrap();
+    assert_eq!(short[0].as_array().unwrap().len(), 8);
         ("truncation_direction", json!("left"), 400),
         ("encoding_format", json!("base64"), 400),
         ("prompt_name", json!("query"), 400),
-        ("dimensions", json!(8), 400),
+        ("dimensions", json!(17), 400),
         ("dimensions", json!("8"), 400),
         ("nonsense", json!(8), 400),
     ] {
