@@ -1,7 +1,7 @@
 //! `/v1/embeddings`: the function `embed` in the shape that clients of OpenAI's API write and read.
 
 use super::{Functions, Known, call};
-use crate::admin::ApiError;
+use crate::admin::{Answered, ApiError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -96,7 +96,7 @@ fn names<'a>(of: impl Iterator<Item = (&'a String, &'a Known)>) -> String {
     of.map(|(pipeline, _)| pipeline.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -> Result<Value, ApiError> {
+pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -> Result<Answered, ApiError> {
     let shortened = Map::from_iter(asked.dimensions.map(|wanted| ("dimensions".to_owned(), wanted.into())));
     // Its parameters are fields of the body here.
     let at_top = |error: ApiError| ApiError { param: Some("dimensions".to_owned()), ..error };
@@ -109,6 +109,7 @@ pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -
     }
     let events: Vec<Value> = asked.texts.iter().map(|text| known.event(text)).collect();
     let outputs = call::outputs(known, &*function, &events, given_up).await?;
+    let truncated = call::cut(&outputs);
     let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
     for (index, output) in outputs.into_iter().enumerate() {
         if let Some(rejected) = output.get("rejected") {
@@ -120,7 +121,11 @@ pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -
         data.push(json!({ "object": "embedding", "index": index, "embedding": embedding }));
     }
     let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
-    Ok(json!({ "object": "list", "data": data, "model": spec.model, "usage": usage }))
+    let mut body = json!({ "object": "list", "data": data, "model": spec.model, "usage": usage });
+    if !truncated.is_empty() {
+        body["truncated"] = truncated.clone().into();
+    }
+    Ok(Answered { body, truncated })
 }
 
 /// Numbers as 32-bit floats, little end first, in base64.
