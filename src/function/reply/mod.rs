@@ -18,6 +18,7 @@ mod addresses;
 mod ask;
 mod bank;
 mod choose;
+mod denials;
 mod echo;
 mod guard;
 mod heads;
@@ -25,8 +26,8 @@ mod options;
 mod past;
 mod read;
 mod rewriter;
-mod signs;
 mod seen;
+mod signs;
 mod slots;
 mod suggested;
 mod words;
@@ -50,11 +51,10 @@ use crate::inference::{Answer, Encoder, Together, causal};
 use crate::state::dialogue::{likeness, mark};
 use bank::{Bank, Known};
 use choose::Candidate;
-use futures_util::future::try_join_all;
 use heads::Heads;
 use rewriter::Rewriter;
-use serde_json::{Map, Value, json};
 use seen::Read;
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,8 +94,8 @@ pub fn load(
 impl Reply {
     fn build(encoder: Arc<Encoder>, options: Options, base: &Path, open: Open<'_>) -> Result<Self, String> {
         options.check()?;
-        let entries = options.entries(base)?;
         check_stride(&encoder, options.stride)?;
+        let entries = options.entries(base)?;
         let heads = Heads::open(&options, open)?;
         heads.check(&entries)?;
         let rewriter = match &options.rewrite_model {
@@ -177,42 +177,13 @@ impl Reply {
             generated_tokens,
         }
     }
-
-    /// All of a call at the same time: the model writes them together.
-    async fn rewrite(&self, rewriter: &Rewriter, asks: &[Message], all: &mut [Suggestions]) -> Result<(), CallError> {
-        let mut work = Vec::new();
-        for (place, (ask, of_ask)) in asks.iter().zip(all.iter()).enumerate() {
-            for (number, one) in of_ask.suggestions.iter().take(self.options.rewrite_top).enumerate() {
-                let prepared = self.bank.replies.get(one.place).and_then(|reply| reply.approved.as_ref());
-                work.push(async move { Ok((place, number, rewriter.rewrite(ask, &one.text, prepared, number).await?)) });
-            }
-        }
-        for (place, number, rewritten) in try_join_all(work).await? {
-            let of_ask = &mut all[place];
-            of_ask.prompt_tokens += rewritten.prompt_tokens;
-            of_ask.generated_tokens += rewritten.generated_tokens;
-            of_ask.suggestions[number].rewriting = Some(rewritten.text);
-        }
-        Ok(())
-    }
 }
 
 impl Task for Reply {
     const NAME: &'static str = "reply";
     const VERSION: u32 = 2;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
-    const PARAMETERS: &'static [&'static str] = &[
-        "top_k",
-        "min_score",
-        "diversity",
-        "one_per_intent",
-        "intent_bonus",
-        "context_words",
-        "skip_sent",
-        "rewrite_top",
-        "too_long",
-        "stride",
-    ];
+    const PARAMETERS: &'static [&'static str] = &options::PARAMETERS;
     type Model = Encoder;
     type Options = Options;
     type Ask = Message;
@@ -234,8 +205,8 @@ impl Task for Reply {
 
     fn with(&self, options: Options) -> Result<Self, String> {
         options.check()?;
-        let (encoder, bank) = (self.encoder.clone(), self.bank.clone());
         check_stride(&self.encoder, options.stride)?;
+        let (encoder, bank) = (self.encoder.clone(), self.bank.clone());
         Ok(Self { encoder, options, bank, heads: self.heads.clone(), rewriter: self.rewriter.clone() })
     }
 

@@ -13,6 +13,20 @@ const MOST_WORDS: usize = 100;
 /// Suggestions that are rewritten at most.
 const MOST_REWRITTEN: usize = 10;
 
+/// Options that one request may change.
+pub const PARAMETERS: [&str; 10] = [
+    "top_k",
+    "min_score",
+    "diversity",
+    "one_per_intent",
+    "intent_bonus",
+    "context_words",
+    "skip_sent",
+    "rewrite_top",
+    "too_long",
+    "stride",
+];
+
 /// Options of `reply`. One of `bank` and `replies` must be given.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
@@ -46,8 +60,8 @@ pub struct Options {
     /// as a rewriting is, where the desk's message names it (`source` of `[dialogue]`). Default true.
     pub skip_sent: bool,
     /// A causal model with a chat template that says the best suggestions in words that fit the message, as `rewritten` beside the
-    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses, or says the
-    /// customer's words, is dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
+    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses, denies more or
+    /// less often than the reply, or says the customer's words, is dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
     pub rewrite_model: Option<String>,
     /// Suggestions of a message that are rewritten, from the best on, 0 to 10. Default 1.
     pub rewrite_top: usize,
