@@ -2,9 +2,10 @@
 
 use super::api::block;
 use super::fields::Fields;
+use super::one::{self, One};
 use super::options::TooLong;
 use super::requests::Requests;
-use super::task::{self, One, Task, TextFunction};
+use super::task::{self, Task, TextFunction};
 use super::texts::{rounded, unknown};
 use super::vectors::{Reading, prompt, vectors};
 use super::windows::Seen;
@@ -149,12 +150,13 @@ impl Embed {
 
     /// With the pipeline's options; the error says what to change.
     pub fn with(self, options: &Map<String, Value>) -> Result<Self, String> {
+        one::check_fields(NAME, options)?;
         TextFunction::new(self.0.task().encoder.clone(), options).map(Self)
     }
 
     /// Opens a model folder under the folder's own name. Blocks while it reads.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, InferenceError> {
-        task::load(NAME, folder.as_ref()).map(Self::new)
+        one::load(NAME, folder.as_ref()).map(Self::new)
     }
 
     /// Embeds texts outside a stream; one outcome a text. Blocks its thread.

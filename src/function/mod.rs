@@ -14,6 +14,7 @@ pub mod generate;
 pub mod halve;
 pub mod model;
 pub mod offline;
+mod one;
 pub mod options;
 mod passed;
 pub mod recommend;

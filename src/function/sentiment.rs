@@ -4,9 +4,10 @@ use super::api::block;
 use super::classify::{Apply, Label};
 use super::control::harmless;
 use super::fields::Fields;
+use super::one::{self, One};
 use super::options::{TooLong, TopK};
 use super::requests::Requests;
-use super::task::{self, One, Task, TextFunction, tokens, windowed};
+use super::task::{self, Task, TextFunction, tokens, windowed};
 use super::texts::{UNKNOWN_TEXT, call_error, rounded};
 use super::windows::{self, Seen, Window, answers, check_stride, in_place, ranked, weighted};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
@@ -184,12 +185,13 @@ impl Sentiment {
 
     /// With the pipeline's options; the error says what to change.
     pub fn with(self, options: &Map<String, Value>) -> Result<Self, String> {
+        one::check_fields(NAME, options)?;
         TextFunction::new(self.0.task().encoder.clone(), options).map(Self)
     }
 
     /// Opens a model folder under the folder's own name. Blocks while it reads.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, InferenceError> {
-        task::load(NAME, folder.as_ref()).and_then(Self::new)
+        one::load(NAME, folder.as_ref()).and_then(Self::new)
     }
 
     /// Scores texts outside a stream; one outcome a text. Blocks its thread.

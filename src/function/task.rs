@@ -7,14 +7,12 @@ use super::options::{self, Common};
 use super::requests::{About, BadParameter, Requests};
 use super::texts::TextOptions;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
-use crate::event::{Rejection, missing};
-use crate::inference::{Encoder, InferenceError, Options};
+use crate::event::Rejection;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,22 +30,6 @@ pub const MAX_ITEMS: usize = 1_000;
 
 /// Texts that are in work together at most; a text counts once more for each KiB.
 const GROUP: usize = 2_048;
-
-/// What is asked about one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct One(pub String);
-
-impl<T: AsRef<str>> From<T> for One {
-    fn from(text: T) -> Self {
-        Self(text.as_ref().to_owned())
-    }
-}
-
-/// A model that reads, under its folder's own name or that of the function. Blocks while it reads.
-pub fn load(function: &str, folder: &Path) -> Result<Arc<Encoder>, InferenceError> {
-    let name = folder.file_name().map_or(function.into(), |name| name.to_string_lossy());
-    Ok(Arc::new(Encoder::open(&name, folder, None, &Options::default())?))
-}
 
 /// One text function.
 pub trait Task: Send + Sync + Sized + 'static {
@@ -191,22 +173,6 @@ impl<T: Task> TextFunction<T> {
             Err(refused) => Ok(Err(refused)),
         };
         places.into_iter().map(place).collect()
-    }
-}
-
-impl<T: Task> TextFunction<T>
-where
-    T::Ask: for<'t> From<&'t str>,
-{
-    /// One outcome a text, outside of a stream; `None` is an input without one.
-    pub async fn answer_texts(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
-        let ask = |text: &Option<&str>| text.map(T::Ask::from).ok_or_else(|| missing(T::FIELDS[0]));
-        let answers = self.answer(texts.iter().map(ask).collect()).await?;
-        let outcome = |answer| match answer {
-            Ok(answer) => Outcome::Emit(vec![self.task.prediction(answer)]),
-            Err(refused) => Outcome::Reject(refused),
-        };
-        Ok(answers.into_iter().map(outcome).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// The file that has the options of each function.
 const SOURCES: [(&str, &str); 12] = [
-    ("answer", include_str!("../answer/mod.rs")),
+    ("answer", include_str!("../answer/options.rs")),
     ("classify", include_str!("../classify/options.rs")),
     ("embed", include_str!("../embed.rs")),
     ("fill", include_str!("../fill.rs")),

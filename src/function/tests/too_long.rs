@@ -174,6 +174,9 @@ async fn prompts_of_a_folder_are_named() {
         let error = refused(name, &fixture("fill"), options);
         assert!(error.contains(said), "{error}");
     }
+    let options = json!({ "fields": { "text": "a.b" } });
+    let moved = Embed::new(super::open(&fixture("fill"))).with(options.as_object().unwrap()).err().unwrap();
+    assert!(moved.contains("`fields.text`"), "{moved}");
     let error = refused("rerank", &fixture("rank"), json!({ "query_prompt": "query: " }));
     assert!(error.contains("`query_prompt` is for models that embed"), "{error}");
 }

@@ -217,8 +217,8 @@ pub fn of_model(model: &str) -> String {
 /// What HTTP says of an input that a function refuses: which one, which model does, and why; `detail` has the limit where there is one.
 pub fn rejection(inputs: &str, index: usize, rejected: &Value, model: &str) -> ApiError {
     let (status, kind) = match rejected["code"].as_str().unwrap_or_default() {
-        "text_too_long" | "question_too_long" | "label_too_long" | "prefix_too_long" | "too_expensive" | "too_many_items"
-        | "too_many_masks" => (413, "too_large"),
+        "text_too_long" | "question_too_long" | "query_too_long" | "label_too_long" | "prefix_too_long" | "too_expensive"
+        | "too_many_items" | "too_many_masks" => (413, "too_large"),
         // Of the model, not of what was sent.
         "poison" | "not_finite" | "no_answer" => (500, "internal"),
         "missing_field" | "wrong_type" | "not_an_object" | "invalid_json" | "unexpected_field" => (400, "invalid_request"),
