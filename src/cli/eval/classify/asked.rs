@@ -59,7 +59,7 @@ fn brought(args: &Args, count: usize) -> Result<Vec<Value>> {
     let field = |row: &Example| row.event.get(FIELD).cloned().unwrap_or_default();
     // What else a row has is of no interest here: of those without the field none is an example.
     let first = examples::fields(&args.input, 1)?;
-    if !first.first().is_some_and(|row| row.event.get(FIELD).is_some()) {
+    if first.first().is_none_or(|row| row.event.get(FIELD).is_none()) {
         return Ok(Vec::new());
     }
     let all: Vec<Value> = examples::fields(&args.input, usize::MAX)?.iter().map(field).collect();
