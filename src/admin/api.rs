@@ -1,7 +1,7 @@
 //! What the routes share: the functions as HTTP sees them, shapes of answers, errors.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
@@ -16,6 +16,14 @@ pub trait FunctionApi: Send + Sync {
     /// What each takes and answers, by the name of its pipeline. May block for a moment when it is first asked.
     fn documented(&self) -> Vec<Arc<FunctionDoc>>;
     fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>>;
+    /// The same, with what was cut.
+    fn answer<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Answered, ApiError>> {
+        Box::pin(async move { self.call(name, input, shape).await.map(Answered::from) })
+    }
+    /// The same of OpenAI's embeddings.
+    fn embedded(&self, input: Value) -> BoxFuture<'_, Result<Answered, ApiError>> {
+        Box::pin(async move { self.embeddings(input).await.map(Answered::from) })
+    }
     /// A request and an answer in the shape of OpenAI's embeddings.
     fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>>;
     /// The same of OpenAI's chat completions; events when the request wants a stream.
@@ -56,7 +64,36 @@ pub struct FunctionDoc {
 /// The data of server-sent events, in order. Whoever drops it gives the answer up.
 pub type Events = BoxStream<'static, String>;
 
-/// An answer as a whole, or in events.
+/// The header that says which inputs were not seen to their end: their numbers from 0 on, with commas between. Shapes that others have fixed
+/// have no place for it in the body.
+pub const TRUNCATED: &str = "x-millrace-truncated";
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    pub body: Value,
+    /// Inputs of which some was not seen.
+    pub truncated: Vec<usize>,
+}
+
+impl From<Value> for Answered {
+    fn from(body: Value) -> Self {
+        Self { body, truncated: Vec::new() }
+    }
+}
+
+impl IntoResponse for Answered {
+    fn into_response(self) -> Response {
+        let numbers: Vec<String> = self.truncated.iter().map(usize::to_string).collect();
+        let mut response = Json(self.body).into_response();
+        if let Some(told) = HeaderValue::from_str(&numbers.join(",")).ok().filter(|told| !told.is_empty()) {
+            response.headers_mut().insert(TRUNCATED, told);
+        }
+        response
+    }
+}
+
+/// An answer as a whole, or in events. A whole one to a conversation that was cut has `truncated` true.
 pub enum Said {
     Whole(Value),
     Events(Events),
@@ -65,7 +102,10 @@ pub enum Said {
 impl IntoResponse for Said {
     fn into_response(self) -> Response {
         match self {
-            Self::Whole(answer) => Json(answer).into_response(),
+            Self::Whole(body) => {
+                let truncated = if body["truncated"] == true { vec![0] } else { Vec::new() };
+                Answered { body, truncated }.into_response()
+            }
             Self::Events(events) => sent(events),
         }
     }

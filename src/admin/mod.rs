@@ -7,7 +7,7 @@ mod health;
 mod openapi;
 mod server;
 
-pub use api::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
+pub use api::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
 pub use health::{Liveness, Readiness};
 #[cfg(test)]
 pub(crate) use openapi::document as openapi_of;

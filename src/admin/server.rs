@@ -119,7 +119,7 @@ async fn answered(state: &AdminState, name: &str, input: Value, shape: Shape) ->
     if input.get("stream") == Some(&Value::Bool(true)) {
         return Ok(sent(state.functions.stream(name, input, shape).await?));
     }
-    Ok(Json(state.functions.call(name, input, shape).await?).into_response())
+    Ok(state.functions.answer(name, input, shape).await?.into_response())
 }
 
 async fn chat(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
@@ -158,7 +158,7 @@ async fn other_method(method: Method, path: Uri) -> ApiError {
 }
 
 async fn embeddings(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
-    Ok(Json(state.functions.embeddings(body.json()?).await?).into_response())
+    Ok(state.functions.embedded(body.json()?).await?.into_response())
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub struct Args {
     /// Answers to each input at most.
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
+    /// What becomes of a text that is longer than the model sees: `truncate`, `window` or `reject`.
+    #[arg(long, value_name = "POLICY")]
+    too_long: Option<String>,
     /// The model, for functions that need one: a folder, a name in $MILLRACE_MODELS, models here or beside the program, or
     /// org/name@revision of a hub. Default: sentiment-en for `sentiment` and `classify` (sentiment-zh is for Chinese), answer-en for `answer`, minilm-en for the functions that embed, and
     /// `classify` with --labels.
@@ -68,7 +71,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<(
         Some(path) => tokio::task::block_in_place(|| of_config(&args, path, env))?,
         None => (function(&args)?, Plain.sitting()),
     };
-    let function = given::tuned(function, args.labels.as_deref(), args.top_k)?;
+    let function = given::tuned(function, args.labels.as_deref(), args.top_k, args.too_long.as_deref())?;
     let given = Given::new(args.text.or(args.said), &args.set)?;
     let first_field = function.requests().and_then(|requests| requests.about().fields.first().copied()).unwrap_or("text");
     if let Some(input) = given.alone(first_field) {

@@ -13,28 +13,29 @@
 
 pub(super) mod block;
 mod build;
+mod embed;
 pub(super) mod find;
 mod generate;
 
 use super::answer::Answer;
 use super::classify::{Classify, Label, Passage};
+use super::embed::Embedding;
 use super::fill::Fill;
 use super::reply::Reply;
 use super::rerank::Rerank;
 use super::similar::Similar;
 use super::summarize::Summarize;
 use super::tag::Tag;
-use super::task::{Task, TextFunction, check};
-use super::texts::TextOptions;
+use super::task::{Task, TextFunction};
 use super::translate::Translate;
-use super::windows::embeddings;
 use super::{CallError, Function, halve};
 use crate::event::Rejection;
 use crate::hub::Missing;
-use crate::inference::{Encoder, InferenceError};
+use crate::inference::InferenceError;
 use std::sync::Arc;
 
 pub use build::Builder;
+pub use embed::Embedder;
 pub use generate::Generator;
 
 /// Why a function did not load or answer.
@@ -131,7 +132,7 @@ pub fn generate(model: &str) -> Result<Generator, Error> {
 
 /// Vectors of texts. See [`classify`] for `model`.
 pub fn embed(model: &str) -> Result<Embedder, Error> {
-    Ok(Embedder(build::open(&find::find(model)?)?))
+    Ok(Embedder(Builder::<Embedding>::find(model)?.load()?.0))
 }
 
 /// A loaded function.
@@ -212,33 +213,5 @@ impl Sentiment {
     /// `name@digest12` of the model.
     pub fn model(&self) -> &str {
         self.0.model()
-    }
-}
-
-/// A model that embeds.
-#[derive(Clone)]
-pub struct Embedder(Arc<Encoder>);
-
-impl Embedder {
-    /// The vector of one text, of length 1.
-    pub fn call(&self, text: &str) -> Result<Vec<f32>, Error> {
-        let mut vectors = self.call_batch([text])?;
-        vectors.pop().ok_or_else(|| CallError::Fatal("the model gave no answer".to_owned()).into())
-    }
-
-    /// The vector of each text, in order. Their end is cut off where they are longer than the model sees.
-    pub fn call_batch<T: AsRef<str>>(&self, texts: impl IntoIterator<Item = T>) -> Result<Vec<Vec<f32>>, Error> {
-        let texts: Vec<String> = texts.into_iter().map(|text| text.as_ref().to_owned()).collect();
-        let limits = TextOptions::default();
-        for (index, text) in texts.iter().enumerate() {
-            check(&limits, &[("text", None, text)]).map_err(|rejection| Error::Input { index, rejection })?;
-        }
-        let vectors = block::on(embeddings(&self.0, texts))?;
-        Ok(vectors.into_iter().map(|(vector, _)| vector.to_vec()).collect())
-    }
-
-    /// `name@digest12` of the model.
-    pub fn model(&self) -> &str {
-        self.0.id()
     }
 }

@@ -1,101 +1,186 @@
 //! `embed`: a text as a vector of length 1, such that near texts have near vectors.
 
-use super::passed;
-use super::requests::{About, BadParameter, Requests};
-use super::texts::{Asked, TextOptions, call_error, rounded, unknown};
+use super::api::block;
+use super::fields::Fields;
+use super::one::{self, One};
+use super::options::TooLong;
+use super::requests::Requests;
+use super::task::{self, Task, TextFunction};
+use super::texts::{rounded, unknown};
+use super::vectors::{Reading, prompt, vectors};
+use super::windows::Seen;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
-use crate::inference::{Answer, Encoder, Head, InferenceError, Options};
+use crate::event::Rejection;
+use crate::inference::{Encoder, InferenceError};
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 const NAME: &str = "embed";
-const VERSION: u32 = 2;
-const LIMITS: Limits = Limits { slice: 256, calls_in_flight: 2, timeout: Duration::from_secs(120) };
 
-/// Fields: `embedding`, `dimensions`, `tokens`, `truncated`. Neither label nor score.
-pub struct Embed {
-    spec: Spec,
-    encoder: Arc<Encoder>,
-    options: TextOptions,
+/// Options of `embed`; null is the default.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Options {
+    /// `truncate` (default), `window` or `reject`. The vector of windows is the mean of theirs, weighted by their tokens, and of length 1 again.
+    pub too_long: TooLong,
+    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
+    pub stride: Option<usize>,
+    /// Whether vectors have length 1. Default true; false gives them as the network pools them.
+    pub normalize: bool,
+    /// So many numbers of a vector, the first, and of length 1 again; for models that were trained to be cut short (Kusupati and others
+    /// 2022). Default: all.
+    pub dimensions: Option<usize>,
+    /// What is put before each text, such as `query: `. Default: nothing.
+    pub prompt: Option<String>,
+    /// The same by its name in the model's config_sentence_transformers.json. Default: none.
+    pub prompt_name: Option<String>,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { too_long: TooLong::default(), stride: None, normalize: true, dimensions: None, prompt: None, prompt_name: None }
+    }
+}
+
+/// The vector of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedded {
+    pub vector: Vec<f32>,
+    pub seen: Seen,
+}
+
+/// What `embed` does, as a task.
+pub struct Embedding {
+    encoder: Arc<Encoder>,
+    how: Reading,
+}
+
+impl Embedding {
+    /// The model, and how it reads.
+    pub(super) fn parts(&self) -> (&Encoder, &Reading) {
+        (&self.encoder, &self.how)
+    }
+}
+
+impl Task for Embedding {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = 2;
+    const FIELDS: &'static [&'static str] = &["text"];
+    const PARAMETERS: &'static [&'static str] = &["too_long", "stride", "normalize", "dimensions", "prompt", "prompt_name"];
+    type Model = Encoder;
+    type Options = Options;
+    type Ask = One;
+    type Answer = Embedded;
+
+    fn new(encoder: Arc<Encoder>, options: Options) -> Result<Self, String> {
+        let Options { too_long, stride, normalize, dimensions, prompt: text, prompt_name } = options;
+        let prompt = prompt(&encoder, text.as_deref(), prompt_name.as_deref())?;
+        let how = Reading { too_long, stride, prompt, dimensions, normalize };
+        how.check(&encoder)?;
+        Ok(Self { encoder, how })
+    }
+
+    fn model(&self) -> &Arc<Encoder> {
+        &self.encoder
+    }
+
+    fn limits(&self) -> Limits {
+        let minutes = if self.how.too_long == TooLong::Window { 10 } else { 2 };
+        Limits { timeout: Duration::from_secs(60 * minutes), ..task::LIMITS }
+    }
+
+    fn ask(&self, fields: &Fields<'_>) -> Result<One, Rejection> {
+        fields.text("text").map(One)
+    }
+
+    fn texts(ask: &One) -> Vec<(&'static str, Option<usize>, &str)> {
+        vec![("text", None, &ask.0)]
+    }
+
+    fn cost(&self, ask: &One) -> usize {
+        self.how.cost(&self.encoder, &ask.0)
+    }
+
+    async fn answer(&self, asks: Vec<One>) -> Result<Vec<Result<Embedded, Rejection>>, CallError> {
+        let known: Vec<bool> = asks.iter().map(|ask| self.encoder.tokenizer().knows(&ask.0)).collect();
+        let texts = asks.into_iter().zip(&known).filter(|(_, known)| **known).map(|(ask, _)| ask.0).collect();
+        let mut found = vectors(&self.encoder, texts, &self.how).await?.into_iter();
+        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
+        let one = |known: bool| match known {
+            false => Ok(Err(unknown())),
+            true => {
+                let found = found.next().ok_or_else(missing)?;
+                Ok(found.map(|of| Embedded { vector: of.whole(&self.how), seen: of.seen }))
+            }
+        };
+        known.into_iter().map(one).collect()
+    }
+
+    fn prediction(&self, answer: Embedded) -> Prediction {
+        let embedding: Vec<Value> = answer.vector.iter().map(|value| rounded(*value).into()).collect();
+        let mut fields = Map::new();
+        fields.insert("dimensions".into(), embedding.len().into());
+        fields.insert("embedding".into(), embedding.into());
+        answer.seen.tell(&mut fields, self.how.too_long);
+        Prediction { key: None, fields, label: None, score: None }
+    }
+
+    fn bare(fields: &Value) -> Value {
+        fields["embedding"].clone()
+    }
+
+    fn example(&self) -> Value {
+        json!("I love it.")
+    }
+}
+
+/// Fields: `embedding`, `dimensions`, `tokens`, `truncated`, with `too_long = "window"` also `windows`. Neither label nor score. A text of
+/// which the model knows no token is refused.
+pub struct Embed(TextFunction<Embedding>);
 
 impl Embed {
     /// Uses an open model.
     pub fn new(encoder: Arc<Encoder>) -> Self {
-        let spec = Spec { name: NAME, version: VERSION, model: encoder.id().to_owned(), limits: LIMITS };
-        Self { spec, encoder, options: TextOptions::default() }
+        Self(TextFunction::of(Embedding { encoder, how: Reading::plain(TooLong::default(), None) }))
     }
 
     /// With the pipeline's options; the error says what to change.
-    pub fn with(mut self, options: &Map<String, Value>) -> Result<Self, String> {
-        self.options = TextOptions::of(NAME, options)?;
-        Ok(self)
+    pub fn with(self, options: &Map<String, Value>) -> Result<Self, String> {
+        one::check_fields(NAME, options)?;
+        TextFunction::new(self.0.task().encoder.clone(), options).map(Self)
     }
 
     /// Opens a model folder under the folder's own name. Blocks while it reads.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, InferenceError> {
-        let folder = folder.as_ref();
-        let name = folder.file_name().map_or(NAME.into(), |n| n.to_string_lossy());
-        Ok(Self::new(Arc::new(Encoder::open(&name, folder, None, &Options::default())?)))
+        one::load(NAME, folder.as_ref()).map(Self::new)
     }
 
-    /// Embeds texts outside a stream; one outcome a text. For callers outside a Tokio runtime; panics inside one.
+    /// Embeds texts outside a stream; one outcome a text. Blocks its thread.
     pub fn call_texts(&self, texts: &[&str]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(&self.options, &self.encoder, texts.iter().map(|t| Some(*t)));
-        let answers = self.encoder.answer_blocking(Head::Embed, asked.take_texts(&self.encoder)).map_err(call_error)?;
-        asked.outcomes(answers, |answer| predict(&answer), || Outcome::Reject(unknown()))
+        let texts: Vec<Option<&str>> = texts.iter().map(|text| Some(*text)).collect();
+        block::on(self.answer(&texts))
     }
 
-    /// The same inside a Tokio runtime. `None` is an input without a text.
+    /// The same without blocking the thread. `None` is an input without a text.
     pub async fn answer(&self, texts: &[Option<&str>]) -> Result<Vec<Outcome>, CallError> {
-        let mut asked = Asked::new(&self.options, &self.encoder, texts.iter().copied());
-        let answers = self.encoder.answer(Head::Embed, asked.take_texts(&self.encoder)).await.map_err(call_error)?;
-        asked.outcomes(answers, |answer| predict(&answer), || Outcome::Reject(unknown()))
+        self.0.answer_texts(texts).await
     }
 }
 
 impl Function for Embed {
     fn spec(&self) -> &Spec {
-        &self.spec
+        self.0.spec()
     }
 
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
-        Box::pin(async move {
-            let texts: Vec<Option<&str>> = slice.iter().map(|input| input.event.text.as_deref()).collect();
-            let outcomes = self.answer(&texts).await?;
-            Ok(passed::add(slice, outcomes, self.options.pass_event, &self.options.output_key))
-        })
+        self.0.call(slice)
     }
 
     fn requests(&self) -> Option<&dyn Requests> {
-        Some(self)
+        self.0.requests()
     }
-}
-
-impl Requests for Embed {
-    fn about(&self) -> About {
-        About { fields: &["text"], parameters: &[], options: self.options.shown(), example: json!("I love it.") }
-    }
-
-    fn tuned(&self, parameters: &Map<String, Value>) -> Result<Arc<dyn Function>, BadParameter> {
-        let name = parameters.keys().next().map_or("", String::as_str);
-        Err(BadParameter::unknown(NAME, name, &[]))
-    }
-
-    fn bare(&self, fields: &Value) -> Value {
-        fields["embedding"].clone()
-    }
-}
-
-fn predict(answer: &Answer) -> Prediction {
-    let embedding: Vec<Value> = answer.values.iter().map(|v| rounded(*v).into()).collect();
-    let mut fields = Map::new();
-    fields.insert("dimensions".into(), embedding.len().into());
-    fields.insert("embedding".into(), embedding.into());
-    fields.insert("tokens".into(), answer.tokens.into());
-    fields.insert("truncated".into(), answer.truncated.into());
-    Prediction { key: None, fields, label: None, score: None }
 }

@@ -67,7 +67,12 @@ impl Places {
     /// Looks into one event.
     pub fn of<'a>(&'a self, input: &'a Input) -> Result<Fields<'a>, Rejection> {
         let text = input.event.text.as_deref();
+        // A function of the decoder's text alone reads no more of the event.
+        let decoded = text.is_some()
+            && self.members.len() == 1
+            && matches!(&self.places[..], [one] if !one.configured && one.name == "text");
         let members = match input.event.raw.payload.as_deref() {
+            _ if decoded => vec![None; self.members.len()],
             None => vec![None; self.members.len()],
             Some(bytes) => {
                 let payload =

@@ -2,10 +2,10 @@
 
 use super::control::harmless;
 use super::fields::Fields;
-use super::options::List;
+use super::options::{List, TooLong};
 use super::task::{MAX_ITEMS, Task};
 use super::texts::{call_error, rounded};
-use super::windows::{Seen, ranked, softmax};
+use super::windows::{self, Seen, ranked, softmax};
 use super::{CallError, Prediction};
 use crate::event::Rejection;
 use crate::inference::{Answer, Cut, Encoder, Head, Text, Tokens};
@@ -26,11 +26,13 @@ pub struct Options {
     pub top_k: usize,
     /// Only these words are scored; one that is not a token of the model counts as its first token. Default: the whole vocabulary.
     pub targets: Option<List>,
+    /// `truncate` (default), `window` or `reject`. A window stands around the masks, so that none is cut off; what is beyond it is not seen.
+    pub too_long: TooLong,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { top_k: 5, targets: None }
+        Self { top_k: 5, targets: None, too_long: TooLong::default() }
     }
 }
 
@@ -90,6 +92,26 @@ impl Fill {
         Ok(Filled { masks: fills?, tokens: seen.tokens, truncated: seen.truncated })
     }
 
+    /// What the network sees of a text, with a mask at least.
+    fn seen(&self, mut windows: Vec<Tokens>) -> Result<Tokens, Rejection> {
+        let is_mask = |id: &&u32| **id == self.mask;
+        match windows.iter().flat_map(|window| &window.ids).filter(is_mask).count() {
+            0 => {
+                let detail = format!("the text has no {} among the tokens that the model sees", self.mask_token);
+                Err(Rejection::new("no_mask", detail).at("text"))
+            }
+            1..=MAX_MASKS if windows.len() < 2 => Ok(windows.pop().unwrap_or_default()),
+            1..=MAX_MASKS => around(&windows, self.mask, self.encoder.max_tokens()).ok_or_else(|| {
+                let detail = format!("the first {0} and the last are further apart than the model sees", self.mask_token);
+                Rejection::new("text_too_long", detail).at("text")
+            }),
+            masks => {
+                let detail = format!("{masks} times {}; the limit is {MAX_MASKS}", self.mask_token);
+                Err(Rejection::new("too_many_masks", detail).at("text"))
+            }
+        }
+    }
+
     fn filling(&self, ids: &[u32], place: usize, token: u32, score: f32, single: bool) -> Result<Filling, Rejection> {
         let mut ids = ids.to_vec();
         ids[place] = token;
@@ -105,7 +127,7 @@ impl Task for Fill {
     const NAME: &'static str = "fill";
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["text"];
-    const PARAMETERS: &'static [&'static str] = &["top_k", "targets"];
+    const PARAMETERS: &'static [&'static str] = &["top_k", "targets", "too_long"];
     type Model = Encoder;
     type Options = Options;
     type Ask = Masked;
@@ -153,22 +175,12 @@ impl Task for Fill {
 
     async fn answer(&self, asks: Vec<Masked>) -> Result<Vec<Result<Filled, Rejection>>, CallError> {
         let clean = |ask: Masked| Text::from(harmless(self.encoder.tokenizer(), ask.0, Some(&self.mask_token)));
-        let windows = self.encoder.windows(asks.into_iter().map(clean).collect(), Cut::default()).await.map_err(call_error)?;
-        let checked = windows.into_iter().map(|mut windows| {
-            let window = windows.pop().unwrap_or_default();
-            match window.ids.iter().filter(|id| **id == self.mask).count() {
-                0 => {
-                    let detail = format!("the text has no {} among the tokens that the model sees", self.mask_token);
-                    Err(Rejection::new("no_mask", detail).at("text"))
-                }
-                1..=MAX_MASKS => Ok(window),
-                masks => {
-                    let detail = format!("{masks} times {}; the limit is {MAX_MASKS}", self.mask_token);
-                    Err(Rejection::new("too_many_masks", detail).at("text"))
-                }
-            }
-        });
-        let checked: Vec<Result<Tokens, Rejection>> = checked.collect();
+        let policy = self.options.too_long;
+        // All of a text is tokenised, in windows that have nothing in common, where masks may stand anywhere.
+        let cut = Cut { stride: (policy != TooLong::Truncate).then_some(0), ..Cut::default() };
+        let windows = windows::windows(&self.encoder, asks.into_iter().map(clean).collect(), cut, policy).await?;
+        let checked: Vec<Result<Tokens, Rejection>> =
+            windows.into_iter().map(|windows| windows.and_then(|windows| self.seen(windows))).collect();
         let good: Vec<&Tokens> = checked.iter().filter_map(|one| one.as_ref().ok()).collect();
         let mut filled = Vec::with_capacity(good.len());
         for some in good.chunks(TOGETHER) {
@@ -204,5 +216,66 @@ impl Task for Fill {
 
     fn example(&self) -> Value {
         json!(format!("Paris is a {} in France.", self.mask_token))
+    }
+}
+
+/// One window with all masks of a text, in its middle as far as the text's ends allow, out of windows that follow each other; `None` where
+/// they are too far apart.
+fn around(windows: &[Tokens], mask: u32, most: usize) -> Option<Tokens> {
+    let first = windows.first()?;
+    let special = |side: &&Option<u8>| side.is_none();
+    let lead = first.sides.iter().take_while(special).count();
+    let end = first.ids.len() - first.sides.iter().rev().take_while(special).count();
+    let own = |window: &Tokens| lead..(window.ids.len() + end).saturating_sub(first.ids.len()).max(lead);
+    let ids: Vec<u32> = windows.iter().flat_map(|window| &window.ids[own(window)]).copied().collect();
+    let room = most.saturating_sub(lead + first.ids.len() - end).min(ids.len());
+    let masks = |id: &u32| *id == mask;
+    let (begins, ends) = (ids.iter().position(masks)?, ids.iter().rposition(masks)? + 1);
+    if ends - begins > room {
+        return None;
+    }
+    let start = usize::midpoint(begins, ends).saturating_sub(room / 2).min(ids.len() - room);
+    let kind = first.types.get(lead).copied().unwrap_or_default();
+    let framed = |before: &[u32], inside: &[u32], behind: &[u32]| [before, inside, behind].concat();
+    Some(Tokens {
+        ids: framed(&first.ids[..lead], &ids[start..start + room], &first.ids[end..]),
+        types: framed(first.types.get(..lead)?, &vec![kind; room], first.types.get(end..)?),
+        truncated: room < ids.len(),
+        ..Tokens::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Would catch: a mask that is cut off, tokens that are left out inside of the window, a window of another length than the model sees.
+        #[test]
+        fn a_window_has_all_masks(length in 1usize..60, room in 1usize..12, masks in prop::collection::vec(0usize..60, 1..4)) {
+            const MASK: u32 = 1_000;
+            let mut text: Vec<u32> = (0..length as u32).collect();
+            masks.iter().for_each(|at| text[at % length] = MASK);
+            let window = |part: &[u32]| Tokens {
+                ids: [&[900], part, &[901, 902]].concat(),
+                types: [vec![2], vec![0; part.len()], vec![1, 2]].concat(),
+                sides: [vec![None], vec![Some(0); part.len()], vec![None; 2]].concat(),
+                ..Tokens::default()
+            };
+            let windows: Vec<Tokens> = text.chunks(room).map(window).collect();
+            let (first, last) = (text.iter().position(|id| *id == MASK).unwrap(), text.iter().rposition(|id| *id == MASK).unwrap());
+            let found = around(&windows, MASK, room + 3);
+            prop_assert_eq!(found.is_some(), last - first < room);
+            if let Some(found) = found {
+                prop_assert_eq!(found.ids.len(), room.min(length) + 3);
+                prop_assert_eq!(found.types.len(), found.ids.len());
+                let inside = &found.ids[1..found.ids.len() - 2];
+                prop_assert!(text.windows(inside.len()).any(|part| part == inside));
+                let count = |ids: &[u32]| ids.iter().filter(|id| **id == MASK).count();
+                prop_assert_eq!(count(inside), count(&text));
+                prop_assert_eq!((found.ids[0], &found.ids[found.ids.len() - 2..], found.truncated), (900, &[901, 902][..], length > room));
+            }
+        }
     }
 }

@@ -22,7 +22,7 @@ use super::texts::call_error;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec, passed, schema};
 use crate::event::Rejection;
 use crate::inference::causal;
-use crate::inference::generate::{self as writing, Finish, Sampler, Trace, Writer, seed_of};
+use crate::inference::generate::{self as writing, Finish, Sampler, Steering, Trace, Writer, seed_of};
 use crate::inference::{Digest, InferenceError};
 use futures_util::future::{BoxFuture, try_join_all};
 use plan::Plan;
@@ -131,9 +131,11 @@ impl Generate {
         let about = reply::About { prompt_tokens: prompt.ids.len(), truncated: prompt.truncated };
         let said = match plan.beams {
             Some(beams) => {
-                let found = self.writer.search(prompt.ids, plan.max_new_tokens, beams).await.map_err(call_error)?;
-                let most = plan.options.num_return_sequences;
-                found.into_iter().take(most).map(|found| said::searched(vocabulary, seed, &found)).collect()
+                let (most, stops) = (plan.options.num_return_sequences, &plan.options.stop.0);
+                let (sampling, words) = (Arc::clone(&plan.sampling), Arc::clone(vocabulary));
+                let steering = Steering::new(sampling, words, stops, plan.max_new_tokens);
+                let found = self.writer.search(prompt.ids, plan.max_new_tokens, beams, steering).await.map_err(call_error)?;
+                found.into_iter().take(most).map(|found| said::searched(vocabulary, seed, &found, stops)).collect()
             }
             None => self.sampled(prompt.ids, seed, sink).await?,
         };

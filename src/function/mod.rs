@@ -14,6 +14,7 @@ pub mod generate;
 pub mod halve;
 pub mod model;
 pub mod offline;
+mod one;
 pub mod options;
 mod passed;
 pub mod recommend;
@@ -33,6 +34,7 @@ pub mod task;
 mod tests;
 mod texts;
 pub mod translate;
+mod vectors;
 mod windows;
 
 pub use table::{TEXT_FUNCTIONS, text_function};

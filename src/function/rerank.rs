@@ -1,14 +1,15 @@
 //! `rerank`: texts by how well they fit a query: by a cross-encoder, where the model has a sequence head of one label, else by the
-//! cosines of their vectors.
+//! cosines of their vectors. A text that is read in windows is worth as much as its best one (MaxP, Dai and Callan 2019).
 
 use super::fields::Fields;
-use super::options::TopK;
-use super::task::{Task, check_list, tokens};
+use super::options::{TooLong, TopK};
+use super::task::{Task, check_list, tokens, windowed};
 use super::texts::{call_error, rounded};
-use super::windows::{self, Seen, cosine, embeddings, ranked};
+use super::vectors::{Reading, vectors};
+use super::windows::{self, Seen, Window, answers, cosine, in_place, ranked};
 use super::{CallError, Prediction};
 use crate::event::Rejection;
-use crate::inference::{Cut, Encoder, Head};
+use crate::inference::{Cut, Encoder, Give, Head, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -23,6 +24,15 @@ pub struct Options {
     pub return_texts: bool,
     /// Logits of a cross-encoder instead of their sigmoid. Default false.
     pub raw_scores: bool,
+    /// `truncate` (default), `window` or `reject`. A text in windows has the score of its best one; a cross-encoder reads the query with each of
+    /// them, and the vector of a long query is the mean of its windows'.
+    pub too_long: TooLong,
+    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
+    pub stride: Option<usize>,
+    /// For models that embed: what is put before the query, such as `query: `. Default: nothing.
+    pub query_prompt: Option<String>,
+    /// For models that embed: what is put before each text, such as `passage: `. Default: nothing.
+    pub text_prompt: Option<String>,
 }
 
 /// A query, and the texts to put in order.
@@ -53,46 +63,119 @@ pub struct Ranking {
     pub ranks: Vec<Ranked>,
     /// Tokens that the network saw.
     pub tokens: usize,
-    /// Whether one of the texts was longer than the model sees.
+    /// Whether the end of one of the texts was not seen.
     pub truncated: bool,
+    /// Windows of the text that has most.
+    pub windows: usize,
 }
 
-/// Fields: `ranks` (`index`, `score`, `text`), `tokens`, `truncated`. The prediction's score is the best one.
+/// Fields: `ranks` (`index`, `score`, `text`), `tokens`, `truncated`, with `too_long = "window"` also `windows`. The prediction's score is the best one.
 pub struct Rerank {
     encoder: Arc<Encoder>,
     options: Options,
     cross: bool,
 }
 
+/// The scores of the texts of one query, in their order.
+type Scored = Result<(Vec<f32>, Seen), Rejection>;
+
 impl Rerank {
-    /// The scores of the texts of each query, in their order.
-    async fn scores(&self, asks: &[Candidates]) -> Result<Vec<(Vec<f32>, Seen)>, CallError> {
-        let mut scored = Vec::with_capacity(asks.len());
-        if !self.cross {
-            let texts = asks.iter().flat_map(|ask| std::iter::once(&ask.query).chain(&ask.texts)).cloned().collect();
-            let mut vectors = embeddings(&self.encoder, texts).await?.into_iter();
-            for ask in asks {
-                let own: Vec<(Arc<[f32]>, Seen)> = vectors.by_ref().take(ask.texts.len() + 1).collect();
-                let seen = own.iter().fold(Seen::default(), |all, (_, seen)| all.and(*seen));
-                scored.push((own.iter().skip(1).map(|(vector, _)| cosine(&own[0].0, vector)).collect(), seen));
+    /// By the cosines of vectors.
+    async fn near(&self, asks: &[Candidates]) -> Result<Vec<Scored>, CallError> {
+        let how = |prompt: &Option<String>| Reading {
+            prompt: prompt.clone().unwrap_or_default(),
+            ..Reading::plain(self.options.too_long, self.options.stride)
+        };
+        let (of_query, of_text) = (how(&self.options.query_prompt), how(&self.options.text_prompt));
+        let queries = asks.iter().map(|ask| ask.query.clone()).collect();
+        let texts = asks.iter().flat_map(|ask| &ask.texts).cloned().collect();
+        let queries = vectors(&self.encoder, queries, &of_query).await?;
+        let mut texts = vectors(&self.encoder, texts, &of_text).await?.into_iter();
+        let one = |(ask, query): (&Candidates, Result<Arc<super::vectors::Vectors>, Rejection>)| {
+            let own: Vec<_> = texts.by_ref().take(ask.texts.len()).collect();
+            let query = query.map_err(|refused| refused.at("query"))?;
+            let (whole, mut seen, mut scores) = (query.whole(&of_query), query.seen, Vec::with_capacity(own.len()));
+            for (place, text) in own.into_iter().enumerate() {
+                let text = text.map_err(|refused| refused.at(format!("texts.{place}")))?;
+                seen = seen.and(text.seen);
+                scores.push(text.each(&of_text).iter().map(|vector| cosine(&whole, vector)).fold(f32::NEG_INFINITY, f32::max));
             }
-            return Ok(scored);
-        }
-        let pair = |query: &String, text: &String| windows::text(&self.encoder, query.clone(), Some(text.clone()));
-        let pairs = asks.iter().flat_map(|ask| ask.texts.iter().map(|text| pair(&ask.query, text))).collect();
-        let answers = self.encoder.answer_texts(Head::Logits, pairs, Cut::default()).await.map_err(call_error)?;
-        let mut answers = answers.into_iter();
+            Ok((scores, seen))
+        };
+        Ok(asks.iter().zip(queries).map(one).collect())
+    }
+
+    /// By the head that reads the query with each text.
+    async fn crossed(&self, asks: &[Candidates]) -> Result<Vec<Scored>, CallError> {
+        let (encoder, policy) = (&*self.encoder, self.options.too_long);
+        let pair = |query: &String, text: &String| windows::text(encoder, query.clone(), Some(text.clone()));
+        let mut pairs: Vec<Text> = Vec::new();
+        let mut refused = Vec::with_capacity(asks.len());
         for ask in asks {
-            let mut seen = Seen::default();
-            let of_text = |answer: crate::inference::Answer| {
-                seen = seen.and(Seen { tokens: answer.tokens, truncated: answer.truncated, windows: 1 });
-                let logit = answer.values[0];
-                if self.options.raw_scores { logit } else { 1.0 / (1.0 + (-logit).exp()) }
-            };
-            let scores = answers.by_ref().take(ask.texts.len()).map(of_text).collect();
-            scored.push((scores, seen));
+            let refusal = (policy == TooLong::Window).then(|| self.long_query(&ask.query)).flatten();
+            if refusal.is_none() {
+                pairs.extend(ask.texts.iter().map(|text| pair(&ask.query, text)));
+            }
+            refused.push(refusal);
         }
-        Ok(scored)
+        // Of a pair that must not be too long the text is what is told; in windows the query stands whole.
+        let cut = windows::cut(encoder, policy, self.options.stride);
+        let cut = match policy {
+            TooLong::Truncate => Cut::default(),
+            TooLong::Window => {
+                Cut { give: Give::Second, stride: cut.stride.map(|stride| stride.min(encoder.max_tokens() / 4)), ..cut }
+            }
+            TooLong::Reject => Cut { stride: None, ..cut },
+        };
+        let answered = match policy {
+            TooLong::Truncate => {
+                let answers = encoder.answer_texts(Head::Logits, pairs, cut).await.map_err(call_error)?;
+                let one = |answer: crate::inference::Answer| {
+                    Ok((answer.values[0], Seen { tokens: answer.tokens, truncated: answer.truncated, windows: 1 }))
+                };
+                answers.into_iter().map(one).collect()
+            }
+            TooLong::Window | TooLong::Reject => {
+                let mut asked = windows::windows(encoder, pairs, cut, policy).await?;
+                let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
+                let answered = answers(encoder, Head::Logits, tokens).await?;
+                let best = |windows: Vec<Window>| {
+                    let logits = windows.iter().map(|window| window.answer.values[0]);
+                    (logits.fold(f32::NEG_INFINITY, f32::max), Seen::of(&windows))
+                };
+                in_place(asked, answered.into_iter().map(best))
+            }
+        };
+        let mut answered: std::vec::IntoIter<Result<(f32, Seen), Rejection>> = answered.into_iter();
+        let one = |(ask, refused): (&Candidates, Option<Rejection>)| {
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+            let own: Vec<_> = answered.by_ref().take(ask.texts.len()).collect();
+            let (mut seen, mut scores) = (Seen::default(), Vec::with_capacity(own.len()));
+            for (place, answer) in own.into_iter().enumerate() {
+                let (logit, of_text) = answer.map_err(|refused| refused.at(format!("texts.{place}")))?;
+                seen = seen.and(of_text);
+                scores.push(if self.options.raw_scores { logit } else { 1.0 / (1.0 + (-logit).exp()) });
+            }
+            Ok((scores, seen))
+        };
+        Ok(asks.iter().zip(refused).map(one).collect())
+    }
+
+    /// Refuses a query beside which windows of a text have no room.
+    fn long_query(&self, query: &str) -> Option<Rejection> {
+        let most = self.encoder.max_tokens() / 2;
+        let clean = super::control::harmless(self.encoder.tokenizer(), query.to_owned(), None);
+        match self.encoder.tokenizer().plain(&clean, most) {
+            Ok((_, true)) => {
+                let detail =
+                    format!("more than {most} tokens, which is half of what the model sees; the texts need the other half");
+                Some(Rejection::new("query_too_long", detail).at("query"))
+            }
+            // Who tokenises it next tells the error.
+            _ => None,
+        }
     }
 }
 
@@ -100,7 +183,8 @@ impl Task for Rerank {
     const NAME: &'static str = "rerank";
     const VERSION: u32 = 1;
     const FIELDS: &'static [&'static str] = &["query", "texts"];
-    const PARAMETERS: &'static [&'static str] = &["top_k", "return_texts", "raw_scores"];
+    const PARAMETERS: &'static [&'static str] =
+        &["top_k", "return_texts", "raw_scores", "too_long", "stride", "query_prompt", "text_prompt"];
     type Model = Encoder;
     type Options = Options;
     type Ask = Candidates;
@@ -120,6 +204,14 @@ impl Task for Rerank {
         if options.raw_scores && !cross {
             return Err("option `raw_scores` is for models that score a pair; this one embeds".to_owned());
         }
+        for (name, prompt) in [("query_prompt", &options.query_prompt), ("text_prompt", &options.text_prompt)] {
+            match prompt {
+                Some(_) if cross => return Err(format!("option `{name}` is for models that embed; this one scores a pair")),
+                Some(text) if text.contains('\0') => return Err(format!("option `{name}` holds U+0000")),
+                _ => {}
+            }
+        }
+        windows::check_stride(&encoder, options.stride)?;
         Ok(Self { encoder, options, cross })
     }
 
@@ -140,22 +232,28 @@ impl Task for Rerank {
     fn cost(&self, ask: &Candidates) -> usize {
         let (most, query) = (self.encoder.max_tokens(), tokens(&ask.query));
         let beside = if self.cross { query } else { 0 };
-        let texts: usize = ask.texts.iter().map(|text| (tokens(text) + beside).min(most)).sum();
-        texts + query.min(most)
+        let stride = self.options.stride.unwrap_or(most / 4).min(most / 4);
+        let read = |text: usize, beside: usize| match self.options.too_long {
+            TooLong::Window => windowed(text, beside.min(most / 2), most, stride),
+            TooLong::Truncate | TooLong::Reject => (text + beside).min(most),
+        };
+        let prompt = self.options.text_prompt.as_deref().map_or(0, tokens);
+        ask.texts.iter().map(|text| read(tokens(text) + prompt, beside)).sum::<usize>() + read(query, 0)
     }
 
     async fn answer(&self, asks: Vec<Candidates>) -> Result<Vec<Result<Ranking, Rejection>>, CallError> {
         let checked: Vec<Result<(), Rejection>> = asks.iter().map(|ask| check_list("texts", ask.texts.len())).collect();
         let good: Vec<Candidates> = asks.into_iter().zip(&checked).filter(|(_, ok)| ok.is_ok()).map(|(ask, _)| ask).collect();
-        let scored = self.scores(&good).await?;
-        let one = |(ask, (scores, seen)): (Candidates, (Vec<f32>, Seen))| {
+        let scored = if self.cross { self.crossed(&good).await? } else { self.near(&good).await? };
+        let one = |(ask, scored): (Candidates, Scored)| {
+            let (scores, seen) = scored?;
             let order = ranked(&scores).into_iter().take(self.options.top_k.or(None));
             let text = |place: usize| self.options.return_texts.then(|| ask.texts[place].clone());
             let ranks = order.map(|index| Ranked { index, score: rounded(scores[index]), text: text(index) }).collect();
-            Ranking { ranks, tokens: seen.tokens, truncated: seen.truncated }
+            Ok(Ranking { ranks, tokens: seen.tokens, truncated: seen.truncated, windows: seen.windows })
         };
-        let rankings: Vec<Ranking> = good.into_iter().zip(scored).map(one).collect();
-        Ok(windows::in_place(checked, rankings))
+        let rankings: Vec<Result<Ranking, Rejection>> = good.into_iter().zip(scored).map(one).collect();
+        Ok(in_place(checked, rankings).into_iter().map(Result::flatten).collect())
     }
 
     fn prediction(&self, answer: Ranking) -> Prediction {
@@ -169,8 +267,8 @@ impl Task for Rerank {
         let mut fields = Map::new();
         let score = answer.ranks.first().map(|best| best.score);
         fields.insert("ranks".into(), answer.ranks.iter().map(one).collect());
-        fields.insert("tokens".into(), answer.tokens.into());
-        fields.insert("truncated".into(), answer.truncated.into());
+        let Ranking { tokens, truncated, windows, .. } = answer;
+        Seen { tokens, truncated, windows }.tell(&mut fields, self.options.too_long);
         Prediction { key: None, fields, label: None, score }
     }
 

@@ -124,6 +124,13 @@ impl<T: Task> TextFunction<T> {
         Ok(Self { spec, task, common, places, options: options.clone() })
     }
 
+    /// Around a task of default options.
+    pub fn of(task: T) -> Self {
+        let spec = Spec { name: T::NAME, version: T::VERSION, model: task.model().id().to_owned(), limits: task.limits() };
+        let places = Places::new(T::FIELDS, &Common::default().fields).with_paths(&task.paths());
+        Self { spec, task, common: Common::default(), places, options: Map::new() }
+    }
+
     /// The same with some options changed.
     pub fn changed(&self, parameters: &Map<String, Value>) -> Result<Self, BadParameter> {
         if let Some(name) = parameters.keys().find(|name| !T::PARAMETERS.contains(&name.as_str())) {

@@ -9,6 +9,7 @@ mod parity;
 mod policies;
 mod reply;
 mod summaries;
+mod too_long;
 mod translate;
 
 use super::{Function, offline, text_function};

@@ -1,10 +1,9 @@
-//! What the text functions share: which inputs have a text, and outcomes in the order of the inputs.
+//! What the text functions share: how long a text may be, numbers of an answer, errors.
 
-use super::control::harmless;
-use super::passed::{Paths, nul};
-use super::{CallError, Outcome, Prediction};
+use super::CallError;
+use super::passed::Paths;
 use crate::event::Rejection;
-use crate::inference::{Answer, Encoder, InferenceError};
+use crate::inference::InferenceError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -49,21 +48,6 @@ impl TextOptions {
         self.max_text_tokens.saturating_mul(BYTES_A_TOKEN)
     }
 
-    /// Those that say what events may be, where they are not the usual ones.
-    pub fn shown(&self) -> Value {
-        let mut shown = Map::new();
-        if self.max_text_tokens != Self::default().max_text_tokens {
-            shown.insert("max_text_tokens".into(), self.max_text_tokens.into());
-        }
-        if self.pass_event {
-            shown.insert("pass_event".into(), true.into());
-        }
-        if !self.output_key.0.is_empty() {
-            shown.insert("output_key".into(), self.output_key.0.clone().into());
-        }
-        Value::Object(shown)
-    }
-
     /// Why a text is refused, if it is.
     pub fn check(&self, text: &str) -> Option<Rejection> {
         let (max, bytes) = (self.max_text_tokens, self.most_bytes());
@@ -93,69 +77,6 @@ fn more_pieces(text: &str, max: usize) -> bool {
         }
     }
     false
-}
-
-/// The inputs of a call: the texts to score, and for each input whether it has one.
-pub struct Asked {
-    texts: Vec<String>,
-    inputs: Vec<Looked>,
-}
-
-/// What was seen of an input before the model is asked.
-enum Looked {
-    Good,
-    /// The model would see unknown tokens alone: what it says would be as sure as ever, and mean nothing.
-    Strange,
-    Refused(Rejection),
-}
-
-impl Asked {
-    pub fn new<'a>(options: &TextOptions, encoder: &Encoder, inputs: impl Iterator<Item = Option<&'a str>>) -> Self {
-        let mut asked = Self { texts: Vec::new(), inputs: Vec::new() };
-        for input in inputs {
-            let looked = match input {
-                None => Looked::Refused(Rejection::new("missing_field", "the event has no text to score").at("text")),
-                Some(text) if text.trim().is_empty() => {
-                    Looked::Refused(Rejection::new("empty_text", "the text is empty or only white space").at("text"))
-                }
-                Some(text) if text.contains('\0') => Looked::Refused(nul().at("text")),
-                Some(text) => match options.check(text) {
-                    Some(refusal) => Looked::Refused(refusal),
-                    None if !encoder.tokenizer().knows(text) => Looked::Strange,
-                    None => {
-                        asked.texts.push(text.to_owned());
-                        Looked::Good
-                    }
-                },
-            };
-            asked.inputs.push(looked);
-        }
-        asked
-    }
-
-    /// Takes the texts out, to be sent to the model; control tokens in them are words.
-    pub fn take_texts(&mut self, encoder: &Encoder) -> Vec<String> {
-        std::mem::take(&mut self.texts).into_iter().map(|text| harmless(encoder.tokenizer(), text, None)).collect()
-    }
-
-    /// One outcome an input; the answers are those to the texts. `strange` is the outcome of a text that the model knows nothing of.
-    pub fn outcomes(
-        self,
-        answers: Vec<Answer>,
-        predict: impl Fn(Answer) -> Prediction,
-        strange: impl Fn() -> Outcome,
-    ) -> Result<Vec<Outcome>, CallError> {
-        let mut answers = answers.into_iter();
-        let outcome = |looked| match looked {
-            Looked::Refused(refusal) => Ok(Outcome::Reject(refusal)),
-            Looked::Strange => Ok(strange()),
-            Looked::Good => answers
-                .next()
-                .map(|answer| Outcome::Emit(vec![predict(answer)]))
-                .ok_or_else(|| CallError::Fatal("the model gave fewer answers than it was asked for".to_owned())),
-        };
-        self.inputs.into_iter().map(outcome).collect()
-    }
 }
 
 /// Why there is no label: the model knows no token of the text.

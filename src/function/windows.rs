@@ -6,8 +6,7 @@ use super::options::TooLong;
 use super::texts::call_error;
 use crate::event::Rejection;
 use crate::inference::{Answer, Cut, Encoder, Head, Text, Tokens};
-use std::collections::HashMap;
-use std::sync::Arc;
+use serde_json::{Map, Value};
 
 /// One window: its tokens (without `ids` and `types`, which went to the network) and what the model says.
 pub struct Window {
@@ -39,6 +38,15 @@ impl Seen {
             tokens: self.tokens + other.tokens,
             truncated: self.truncated || other.truncated,
             windows: self.windows.max(other.windows),
+        }
+    }
+
+    /// Puts it into an answer's fields: `tokens`, `truncated`, and `windows` where there may be several.
+    pub fn tell(self, fields: &mut Map<String, Value>, too_long: TooLong) {
+        fields.insert("tokens".into(), self.tokens.into());
+        fields.insert("truncated".into(), self.truncated.into());
+        if too_long == TooLong::Window {
+            fields.insert("windows".into(), self.windows.into());
         }
     }
 }
@@ -136,23 +144,19 @@ pub fn in_place<Q, A>(asked: Vec<Result<Q, Rejection>>, answers: impl IntoIterat
     asked.into_iter().map(|asked| asked.and_then(|_| answers.next().ok_or_else(missing))).collect()
 }
 
-/// Vectors of length 1, one a text, with what was seen of it. Equal texts are computed once.
-pub async fn embeddings(encoder: &Encoder, texts: Vec<String>) -> Result<Vec<(Arc<[f32]>, Seen)>, CallError> {
-    let mut known = HashMap::new();
-    let (mut once, mut places) = (Vec::new(), Vec::with_capacity(texts.len()));
-    for text in texts {
-        let place = *known.entry(text).or_insert_with_key(|text| {
-            once.push(harmless(encoder.tokenizer(), text.clone(), None));
-            once.len() - 1
-        });
-        places.push(place);
+/// The mean of what the windows of a text say, weighted by their tokens.
+pub fn weighted(windows: &[Window], of: impl Fn(&Window) -> Vec<f32>) -> Vec<f32> {
+    if let [only] = windows {
+        return of(only);
     }
-    let answers = encoder.answer(Head::Embed, once).await.map_err(call_error)?;
-    let seen = |answer: &Answer| Seen { tokens: answer.tokens, truncated: answer.truncated, windows: 1 };
-    let vectors: Vec<_> = answers.into_iter().map(|answer| (seen(&answer), answer.values.into())).collect();
-    let one = |place: usize| vectors.get(place).map(|(seen, vector): &(Seen, Arc<[f32]>)| (vector.clone(), *seen));
-    let all: Option<Vec<_>> = places.into_iter().map(one).collect();
-    all.ok_or_else(|| CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()))
+    let all = Seen::of(windows).tokens.max(1) as f32;
+    let mut mean = Vec::new();
+    for window in windows {
+        let (row, share) = (of(window), window.answer.tokens as f32 / all);
+        mean.resize(row.len(), 0.0);
+        mean.iter_mut().zip(&row).for_each(|(mean, value)| *mean += value * share);
+    }
+    mean
 }
 
 /// The cosine of two vectors of length 1.

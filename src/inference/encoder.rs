@@ -19,10 +19,12 @@ use super::handle::{Handle, Threads};
 use super::heads::{Heads, Spans};
 use super::memory::Memory;
 use super::ops::softmax;
+use super::prompts;
 use super::results::Results;
 use super::tokenizer::TextTokenizer;
 use super::weights::{Digest, Weights};
 use engine::{Engine, Shared};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,6 +73,8 @@ impl Default for Options {
 pub enum Head {
     /// The pooled vector, of length 1: `[hidden]`.
     Embed,
+    /// The same of the length that the network gave it: `[hidden]`.
+    Pooled,
     /// The score of each label by the model's [`Problem`]: `[labels]`.
     Classify,
     /// The same before softmax or sigmoid: `[labels]`.
@@ -101,6 +105,7 @@ pub struct Encoder {
     digest: Digest,
     contents: Digest,
     described: Described,
+    prompts: BTreeMap<String, String>,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
     options: Options,
@@ -146,6 +151,7 @@ impl Encoder {
             digest,
             contents,
             described,
+            prompts: prompts::read(folder)?,
             shared,
             handle,
             options: options.clone(),
@@ -191,6 +197,11 @@ impl Encoder {
     /// What the folder turned out to be.
     pub fn described(&self) -> &Described {
         &self.described
+    }
+
+    /// What the model was trained to find before a text, by name; none where its folder does not say.
+    pub fn prompts(&self) -> &BTreeMap<String, String> {
+        &self.prompts
     }
 
     /// Bytes that a model thread needs beside the weights at most, whatever the texts: its layers' buffers, without what heads and

@@ -25,6 +25,7 @@ pub(crate) mod ops;
 #[cfg(test)]
 pub(crate) mod parity;
 mod pieces;
+mod prompts;
 mod registry;
 mod results;
 pub mod seq2seq;

@@ -11,7 +11,7 @@ mod pieces;
 mod tests;
 mod within;
 
-use crate::admin::{ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
+use crate::admin::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
 use crate::function::Function;
 use crate::function::example;
 use crate::function::offline::Offline;
@@ -158,6 +158,10 @@ impl FunctionApi for Functions {
     }
 
     fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
+        async move { Ok(self.answer(name, input, shape).await?.body) }.boxed()
+    }
+
+    fn answer<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Answered, ApiError>> {
         async move {
             let known = self.find(name)?;
             let (place, gives_up, name) = (self.room()?, known.function.gives_up(), name.to_owned());
@@ -168,6 +172,10 @@ impl FunctionApi for Functions {
     }
 
     fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
+        async move { Ok(self.embedded(input).await?.body) }.boxed()
+    }
+
+    fn embedded(&self, input: Value) -> BoxFuture<'_, Result<Answered, ApiError>> {
         async move {
             let asked = embeddings::Asked::read(&input)?;
             let known = self.of_task("embed", asked.model.as_deref())?;

@@ -89,9 +89,14 @@ class OpenAI(unittest.TestCase):
         for a, b in zip(one.data[0].embedding, floats.data[1].embedding, strict=True):
             self.assertAlmostEqual(a, b, delta=1e-5)
 
+    def test_what_was_cut_is_told(self):
+        raw = self.client.embeddings.with_raw_response.create(model="vectors", input=["a", "word " * 1000])
+        self.assertEqual(raw.headers["x-millrace-truncated"], "1")
+        self.assertEqual(raw.parse().truncated, [1])
+
     def test_what_cannot_be_embedded_is_told(self):
         embed = lambda **more: self.client.embeddings.create(**{"model": "vectors", "input": "a", **more})
-        error = self.refused(openai.BadRequestError, lambda: embed(dimensions=8))
+        error = self.refused(openai.BadRequestError, lambda: embed(dimensions=4096))
         self.assertEqual(error.param, "dimensions")
         self.assertIn("384", error.body["message"])
         error = self.refused(openai.BadRequestError, lambda: embed(input=[[1, 2]]))

@@ -103,7 +103,7 @@ async fn the_doors_speak_as_clients_read() {
     assert!(summary[0]["summary_text"].is_string(), "{summary}");
     for (name, body, status) in [
         (intent, json!({ "inputs": " " }), 422),
-        ("embedder", json!({ "inputs": "a", "normalize": false }), 400),
+        ("embedder", json!({ "inputs": "a", "prompt_name": "query" }), 400),
         ("nobody", json!({ "inputs": "a" }), 404),
     ] {
         let (found, error) = bare(name, body).await;

@@ -7,7 +7,7 @@ mod service;
 mod tests;
 
 use super::api::FunctionDoc;
-use parts::{bare_errors, errors, json_body, operation, reply};
+use parts::{bare_errors, errors, json_body, operation, reply, with_truncated};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ fn whole(function: &FunctionDoc) -> Value {
             "truncated": { "type": "array", "items": { "type": "boolean" } },
         },
     });
-    let mut good = reply("The answers.", &answer);
+    let mut good = with_truncated(reply("The answers.", &answer));
     good["content"]["application/vnd.huggingface+json"] = json!({ "schema": function.bare });
     if function.pieces {
         good["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
@@ -92,7 +92,8 @@ fn whole(function: &FunctionDoc) -> Value {
 }
 
 fn bare(function: &FunctionDoc) -> Value {
-    let mut good = reply("The answer alone, as the task's Hugging Face specification shapes it.", &function.bare);
+    let shaped = "The answer alone, as the task's Hugging Face specification shapes it.";
+    let mut good = with_truncated(reply(shaped, &function.bare));
     if function.pieces {
         good["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
     }

@@ -1,6 +1,6 @@
 //! `/v1/models`, `/v1/embeddings` and `/v1/chat/completions`.
 
-use super::parts::{bare_errors, errors, json_body, operation, reply};
+use super::parts::{bare_errors, errors, json_body, operation, reply, with_truncated};
 use crate::admin::api::FunctionDoc;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn embeddings(function: Option<&FunctionDoc>) -> Value {
             "model": model("embed"),
             "input": { "anyOf": [text, { "type": "array", "items": text, "minItems": 1, "maxItems": most }] },
             "encoding_format": { "enum": ["float", "base64", null], "default": "float" },
-            "dimensions": { "type": "integer", "description": "The length of the model's vectors; it cannot be changed." },
+            "dimensions": { "type": "integer", "minimum": 1, "description": "So many numbers of each vector, the first, of length 1 again; all where it is left out." },
         },
     });
     let one = json!({
@@ -92,10 +92,15 @@ fn embeddings(function: Option<&FunctionDoc>) -> Value {
             "data": { "type": "array", "items": one },
             "model": { "type": "string" },
             "usage": usage(&["prompt_tokens", "total_tokens"]),
+            "truncated": {
+                "type": "array", "items": { "type": "integer" },
+                "description": "Numbers of the texts that were cut; absent where none was. OpenAI has no such field.",
+            },
         },
     });
     let example = function.map(|_| json!({ "input": ["I lost my card.", "Where is my parcel?"] }));
-    let good = reply("Vectors of length 1, in the order of the texts.", &answer);
+    let good =
+        with_truncated(reply("Vectors, in the order of the texts; of length 1, unless the pipeline says otherwise.", &answer));
     operation("openai", "embeddings", "Vectors of texts", json_body(&body, example), errors(good))
 }
 
@@ -180,9 +185,14 @@ fn conversation(function: Option<&FunctionDoc>) -> (Value, Value) {
             "model": { "type": "string" },
             "choices": { "type": "array", "items": choice },
             "usage": usage(&["prompt_tokens", "completion_tokens", "total_tokens"]),
+            "truncated": {
+                "const": true,
+                "description": "Oldest messages, or the end of the last one, were left out: the conversation was too long; absent where it was not. OpenAI has no such field. \
+                                In a stream the chunk with the `finish_reason` has it.",
+            },
         },
     });
-    let mut good = reply("The answer; with `stream` in server-sent events.", &answer);
+    let mut good = with_truncated(reply("The answer; with `stream` in server-sent events.", &answer));
     good["content"]["text/event-stream"] = json!({ "schema": {
         "type": "string",
         "description": "Events whose data is a `chat.completion.chunk` in JSON; the last one is `[DONE]`.",

@@ -1,5 +1,6 @@
 //! Pieces that the operations share.
 
+use crate::admin::api::TRUNCATED;
 use serde_json::{Value, json};
 
 /// Statuses of errors, with what they mean.
@@ -61,6 +62,16 @@ pub fn responses() -> Value {
 /// An answer of JSON.
 pub fn reply(description: &str, schema: &Value) -> Value {
     json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+/// The same with the header that says which inputs were cut.
+pub fn with_truncated(mut good: Value) -> Value {
+    let description =
+        "Numbers of the inputs, from 0 on, of which the model did not see all; absent where it has. A stream has none.";
+    good["headers"][TRUNCATED] = json!({
+        "description": description, "schema": { "type": "string", "pattern": "^[0-9]+(,[0-9]+)*$" },
+    });
+    good
 }
 
 /// A body of JSON, with an example that is answered.

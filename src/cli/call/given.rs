@@ -86,15 +86,24 @@ fn quoted(line: &str) -> bool {
 }
 
 /// The function with the options that have words of their own.
-pub fn tuned(function: Arc<dyn Function>, labels: Option<&str>, top_k: Option<usize>) -> anyhow::Result<Arc<dyn Function>> {
-    let labels = labels.map(|labels| ("candidate_labels".to_owned(), Value::from(labels)));
-    let parameters: Map<String, Value> = labels.into_iter().chain(top_k.map(|k| ("top_k".to_owned(), k.into()))).collect();
+pub fn tuned(
+    function: Arc<dyn Function>,
+    labels: Option<&str>,
+    top_k: Option<usize>,
+    too_long: Option<&str>,
+) -> anyhow::Result<Arc<dyn Function>> {
+    let own = [
+        labels.map(|labels| ("candidate_labels", labels.into())),
+        top_k.map(|k| ("top_k", k.into())),
+        too_long.map(|policy| ("too_long", policy.into())),
+    ];
+    let parameters: Map<String, Value> = own.into_iter().flatten().map(|(name, value)| (name.to_owned(), value)).collect();
     if parameters.is_empty() {
         return Ok(function);
     }
     match function.requests() {
         Some(requests) => Ok(requests.tuned(&parameters).map_err(|error| Usage(error.message))?),
-        None => Err(Usage(format!("`{}` takes neither --labels nor --top-k", function.spec().name)).into()),
+        None => Err(Usage(format!("`{}` takes none of --labels, --top-k and --too-long", function.spec().name)).into()),
     }
 }
 

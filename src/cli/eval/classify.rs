@@ -1,7 +1,11 @@
 //! `millrace eval classify`: a classifier on labelled texts, alone or beside another.
 
+mod asked;
+mod measures;
+
 use crate::cli::common::{self, Usage};
-use crate::inference::{Encoder, Options};
+use crate::function::model::Kind as Does;
+use crate::inference::{Encoder, Options, Problem};
 use crate::lifecycle::Exit;
 use crate::train::data::{Columns, labels, rows};
 use crate::train::evaluate::{Evaluation, evaluate};
@@ -13,9 +17,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Measures a classifier on labelled texts: accuracy, macro-F1, each label's precision and recall, calibration.
+///
+/// Where several labels may hold, a row has them as `a|b` or as a JSON list: micro-F1, macro-F1, exact match. A model that gives a number is held
+/// to labels that are numbers: Pearson, Spearman, mean squared error. Labels to choose from may come with --labels, or in the rows' own field
+/// `candidate_labels`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace eval classify --model models/sentiment-en --input dev.tsv --label-names negative,positive\n  millrace eval classify --model models/intent-en --input test.csv --against my-intents"
+    after_help = "Examples:\n  millrace eval classify --model models/sentiment-en --input dev.tsv --label-names negative,positive\n  millrace eval classify --model models/intent-en --input test.csv --against my-intents\n  millrace eval classify --model models/minilm-en --input dev.tsv --labels refund,delay,praise"
 )]
 pub struct Args {
     /// The model: a folder, a starter's name, or one of a hub that is here.
@@ -24,7 +32,7 @@ pub struct Args {
     /// Another model with the same labels, to compare with.
     #[arg(long)]
     against: Option<PathBuf>,
-    /// Labelled texts: .tsv or .csv with a header, also .gz.
+    /// Labelled texts: .jsonl, .tsv or .csv with a header, also .gz.
     #[arg(long)]
     input: PathBuf,
     #[arg(long)]
@@ -34,6 +42,15 @@ pub struct Args {
     /// The model's names of the file's labels, sorted. Default: the file has the model's names.
     #[arg(long, value_delimiter = ',')]
     label_names: Vec<String>,
+    /// Labels to choose from, with commas between, for a model that embeds, infers or goes on with texts.
+    #[arg(long, value_delimiter = ',', conflicts_with = "label_names")]
+    labels: Vec<String>,
+    /// The score from which a label holds, where several may. Default: the model's own, else 0.5.
+    #[arg(long)]
+    threshold: Option<f32>,
+    /// Options of the function, as JSON, where several labels may hold, the model gives a number, or labels come with the texts.
+    #[arg(long, default_value = "{}")]
+    options: String,
     /// One JSON document instead of text.
     #[arg(long)]
     json: bool,
@@ -68,6 +85,46 @@ struct Report {
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
+    let asked = asked::Asked::read(args)?;
+    if asked.brings_labels() {
+        return match asked::several_may_hold(args)? {
+            true => asked::run(args, &asked, asked::Kind::Chosen, &[]),
+            false => told(args, &asked::chosen(args, &asked)?),
+        };
+    }
+    let kind = |model: &Path| -> Result<(Option<asked::Kind>, Vec<String>)> {
+        let found = common::model(model, false)?;
+        if Does::of(&found.folder)? != Does::Encoder {
+            return Err(Usage(format!("{} has no labels of its own; name some with --labels", model.display())).into());
+        }
+        let encoder = Encoder::open(&found.name, &found.folder, None, &Options::default())?;
+        let labels = encoder.labels().map(<[String]>::to_vec).unwrap_or_default();
+        let kind = match encoder.problem() {
+            _ if labels.len() == 1 => Some(asked::Kind::Number),
+            Some(Problem::ManyLabels) => Some(asked::Kind::Several),
+            _ => None,
+        };
+        Ok((kind, labels))
+    };
+    let (own, known) = kind(&args.model)?;
+    if let Some(other) = &args.against
+        && kind(other)?.0 != own
+    {
+        return Err(Usage("the two models are of different kinds: one label, several, or a number".into()).into());
+    }
+    match own {
+        Some(asked::Kind::Number) => asked::run(args, &asked, asked::Kind::Number, &[]),
+        Some(several) => asked::run(args, &asked, several, &known),
+        None if args.threshold.is_some() || args.options != "{}" => {
+            Err(Usage("--threshold and --options are for models of several labels or of a number, and for --labels".into())
+                .into())
+        }
+        None => one_label(args),
+    }
+}
+
+/// A model of which one label holds.
+fn one_label(args: &Args) -> Result<Exit> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let rows = rows(&args.input, &columns)?;
     let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
@@ -114,17 +171,25 @@ pub fn run(args: &Args) -> Result<Exit> {
             found.answers.iter().zip(truth).map(|((label, _), truth)| label == truth).collect()
         };
         let (a, b) = (right(&first, &truth), right(&second, &other_truth));
-        let count = |want: (bool, bool)| a.iter().zip(&b).filter(|(a, b)| (**a, **b) == want).count() as u64;
-        let (only_first, only_second) = (count((true, false)), count((false, true)));
-        report.compared = Some(Compared { only_first, only_second, p_value: mcnemar(only_first, only_second) });
+        report.compared = Some(compared(&a, &b));
         report.models.push(figures);
     }
-    if args.json {
-        common::print_json(&report)?
-    } else {
-        print!("{report}")
+    told(args, &report)
+}
+
+fn told(args: &Args, report: &Report) -> Result<Exit> {
+    match args.json {
+        true => common::print_json(report)?,
+        false => print!("{report}"),
     }
     Ok(Exit::Done)
+}
+
+/// Two models, by the rows that each gets right.
+fn compared(first: &[bool], second: &[bool]) -> Compared {
+    let count = |want: (bool, bool)| first.iter().zip(second).filter(|(a, b)| (**a, **b) == want).count() as u64;
+    let (only_first, only_second) = (count((true, false)), count((false, true)));
+    Compared { only_first, only_second, p_value: mcnemar(only_first, only_second) }
 }
 
 /// The exact McNemar test: twice the tail of a fair coin thrown `a + b` times, at most 1.

@@ -3,62 +3,28 @@
 
 mod beams;
 mod compatible;
+mod options;
+mod policy;
 mod spans;
+
+pub use options::Options;
 
 use super::chars::Chars;
 use super::control::harmless;
 use super::fields::Fields;
+use super::options::TooLong;
 use super::task::{MAX_ITEMS, Task, tokens, windowed};
 use super::texts::call_error;
 use super::windows::{Seen, Window, answers};
 use super::{CallError, Prediction};
 use crate::event::Rejection;
 use crate::inference::{Cut, Encoder, Give, Head, Text, Tokens};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Tokens of an answer at most, whatever the option says: every span of a window up to this length is looked at.
 const MAX_ANSWER_LEN: usize = 256;
-
-/// Options of `answer`; null is the default.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Options {
-    /// Answers, best first; there are fewer where the context has fewer. Default 1.
-    pub top_k: usize,
-    /// Tokens by which windows of a long context overlap. Default: half of `max_seq_len`, at most 128.
-    pub doc_stride: Option<usize>,
-    /// Tokens of an answer at most. Default 15.
-    pub max_answer_len: usize,
-    /// Tokens of question and window together, special ones included. Default: what the model sees, at most 384.
-    pub max_seq_len: Option<usize>,
-    /// Tokens of the question at most; a longer one is cut. Default 64.
-    pub max_question_len: usize,
-    /// Whether "there is no answer" may be the answer: an empty text. Default false.
-    pub handle_impossible_answer: bool,
-    /// Answers begin and end with words, not inside them. Default true; false suits Chinese and Japanese.
-    pub align_to_words: bool,
-    /// Scores as the question-answering pipeline of transformers 4.57.1 has them: softmax inside each window, so that a window without
-    /// the answer may win. For comparisons. Default false.
-    pub hf_compatible: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            top_k: 1,
-            doc_stride: None,
-            max_answer_len: 15,
-            max_seq_len: None,
-            max_question_len: 64,
-            handle_impossible_answer: false,
-            align_to_words: true,
-            hf_compatible: false,
-        }
-    }
-}
 
 /// A question about a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +54,7 @@ pub struct Answered {
     pub answers: Vec<Found>,
     /// Tokens that the network saw.
     pub tokens: usize,
-    /// Whether the question was cut; the context never is.
+    /// Whether the question was cut, or the context where the options say so.
     pub truncated: bool,
     pub windows: usize,
 }
@@ -188,6 +154,7 @@ impl Task for Answer {
         "handle_impossible_answer",
         "align_to_words",
         "hf_compatible",
+        "too_long",
     ];
     type Model = Encoder;
     type Options = Options;
@@ -241,6 +208,9 @@ impl Task for Answer {
     fn cost(&self, ask: &Question) -> usize {
         let question = tokens(&ask.question).min(self.options.max_question_len).min(self.max_seq_len);
         let room = self.max_seq_len - question;
+        if self.options.too_long != TooLong::Window {
+            return (tokens(&ask.context) + question).min(self.max_seq_len);
+        }
         windowed(tokens(&ask.context), question, self.max_seq_len, self.doc_stride.min(room * 3 / 4))
     }
 
@@ -254,13 +224,18 @@ impl Task for Answer {
             .map(|(ask, mut windows)| self.prepare(ask, windows.pop().unwrap_or_default()))
             .collect();
         let good: Vec<&Prepared> = prepared.iter().filter_map(|one| one.as_ref().ok()).collect();
-        let windows = self.windows(&good).await?;
+        let mut windows = self.windows(&good).await?;
+        let refused = policy::kept(self.options.too_long, self.max_seq_len, &mut windows);
         let answered = answers(&self.encoder, Head::Spans, windows).await?;
-        let mut found =
-            good.into_iter().zip(&answered).map(|(one, windows)| self.answered(one, windows)).collect::<Vec<_>>().into_iter();
+        let one = |((of, windows), refused): ((&Prepared, &Vec<Window>), Option<Rejection>)| match refused {
+            Some(refused) => Err(refused),
+            None => Ok(self.answered(of, windows)),
+        };
+        let found: Vec<Result<Answered, Rejection>> = good.into_iter().zip(&answered).zip(refused).map(one).collect();
+        let mut found = found.into_iter();
         let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
         let place = |one: Result<Prepared, Rejection>| match one {
-            Ok(_) => found.next().map(Ok).ok_or_else(missing),
+            Ok(_) => found.next().ok_or_else(missing),
             Err(refused) => Ok(Err(refused)),
         };
         prepared.into_iter().map(place).collect()

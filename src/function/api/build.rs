@@ -9,12 +9,12 @@ use crate::function::model::Opened;
 use crate::function::options::TooLong;
 use crate::function::reply::{self, Entry, Reply};
 use crate::function::rerank::Rerank;
+use crate::function::similar::Similar;
 use crate::function::summarize::{Method, Summarize};
 use crate::function::tag::{Strategy, Tag};
 use crate::function::task::{Task, TextFunction};
 use crate::function::translate::Translate;
 use crate::hub::Found;
-use crate::inference::{Encoder, Options};
 use serde_json::{Map, Value};
 use std::marker::PhantomData;
 use std::path::Path;
@@ -46,15 +46,11 @@ impl<T: Task> Builder<T> {
     }
 }
 
-pub fn open(model: &Found) -> Result<Arc<Encoder>, Error> {
-    Ok(Arc::new(Encoder::open(&model.name, &model.folder, None, &Options::default())?))
-}
-
 fn list<S: Into<String>>(items: impl IntoIterator<Item = S>) -> Value {
     items.into_iter().map(Into::into).map(Value::String).collect()
 }
 
-fn policy(too_long: TooLong) -> Value {
+pub(super) fn policy(too_long: TooLong) -> Value {
     serde_json::to_value(too_long).unwrap_or_default()
 }
 
@@ -95,6 +91,11 @@ impl Builder<Answer> {
     pub fn handle_impossible_answer(self, may: bool) -> Self {
         self.option("handle_impossible_answer", may)
     }
+
+    /// What becomes of a context that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
+    }
 }
 
 impl Builder<Tag> {
@@ -119,12 +120,29 @@ impl Builder<Fill> {
     pub fn targets<S: Into<String>>(self, words: impl IntoIterator<Item = S>) -> Self {
         self.option("targets", list(words))
     }
+
+    /// What becomes of a text that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
+    }
+}
+
+impl Builder<Similar> {
+    /// What becomes of a text that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
+    }
 }
 
 impl Builder<Rerank> {
     /// Texts in an answer.
     pub fn top_k(self, texts: usize) -> Self {
         self.option("top_k", texts)
+    }
+
+    /// What becomes of a text that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
     }
 }
 
@@ -139,6 +157,11 @@ impl Builder<Reply> {
     pub fn replies<E: Into<Entry>>(self, replies: impl IntoIterator<Item = E>) -> Self {
         let entries: Vec<Entry> = replies.into_iter().map(Into::into).collect();
         self.option("replies", serde_json::to_value(entries).unwrap_or_default())
+    }
+
+    /// What becomes of a message that is too long.
+    pub fn too_long(self, too_long: TooLong) -> Self {
+        self.option("too_long", policy(too_long))
     }
 
     /// Suggestions at most.

@@ -3,7 +3,7 @@
 use super::{Apply, Classified, Options, Passage, Reading, classified};
 use crate::event::Rejection;
 use crate::function::CallError;
-use crate::function::windows::{self, Seen, Window, answers, in_place, softmax};
+use crate::function::windows::{self, Seen, Window, answers, in_place, weighted};
 use crate::inference::{Encoder, Head as Asked, Problem};
 
 /// The score from which a label holds where neither the options nor the model say.
@@ -62,15 +62,11 @@ impl Head {
 
     /// The mean of the windows' scores, weighted by their tokens.
     fn scores(&self, windows: &[Window]) -> Vec<f32> {
-        let mut mean = vec![0.0; self.labels.len()];
-        let all = Seen::of(windows).tokens.max(1) as f32;
-        for window in windows {
+        weighted(windows, |window| {
             let mut scores = window.answer.values.clone();
-            apply(self.apply, &mut scores);
-            let share = if windows.len() == 1 { 1.0 } else { window.answer.tokens as f32 / all };
-            mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score * share);
-        }
-        mean
+            self.apply.to(&mut scores);
+            scores
+        })
     }
 }
 
@@ -89,13 +85,5 @@ impl Reading {
         };
         let answers = in_place(asked, answered.into_iter().map(one)).into_iter().zip(strange);
         Ok(answers.map(|(answer, strange)| if strange { answer.map(Classified::strange) } else { answer }).collect())
-    }
-}
-
-fn apply(apply: Apply, row: &mut [f32]) {
-    match apply {
-        Apply::Softmax => softmax(row),
-        Apply::Sigmoid => row.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp())),
-        Apply::None => {}
     }
 }

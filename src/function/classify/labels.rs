@@ -10,7 +10,8 @@ use crate::event::Rejection;
 use crate::function::CallError;
 use crate::function::control::harmless;
 use crate::function::task::check_list;
-use crate::function::windows::{self, Seen, Window, answers, cosine, embeddings, softmax};
+use crate::function::vectors::embeddings;
+use crate::function::windows::{self, Seen, Window, answers, cosine, softmax};
 use crate::inference::{Cut, Encoder, Give, Head, Text, Tokens};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,13 +135,12 @@ impl Reading {
 
     /// The asks that can be scored, and for each of all whether it is refused: labels that are the same to the model say nothing.
     fn apart(&self, asks: Vec<Labelled>) -> (Vec<Labelled>, Vec<Option<Rejection>>) {
-        let one = matches!(self.way, Ok(Way::Embeddings { .. }));
-        // Most of a slice have the labels of the options: each list is looked at once.
+        // Most of a slice have the labels of the options, which were looked at before; each other list is looked at once.
         let mut seen: HashMap<&[String], Option<Rejection>> = HashMap::new();
-        let look = |labels: &[String]| match labels {
-            [_] if one => Some(Rejection::new("one_label", super::ONE_LABEL).at("candidate_labels")),
-            labels => alike(&self.encoder, labels),
-        };
+        if let Some(own) = &self.own {
+            seen.insert(&own.labels, own.refused.clone());
+        }
+        let look = |labels: &[String]| self.way.as_ref().ok().and_then(|way| unfit(&self.encoder, way, labels));
         let refusals: Vec<Option<Rejection>> =
             asks.iter().map(|(_, labels)| seen.entry(labels).or_insert_with_key(|labels| look(labels)).clone()).collect();
         let kept = asks.into_iter().zip(&refusals).filter(|(_, refused)| refused.is_none()).map(|(ask, _)| ask).collect();
@@ -267,6 +267,14 @@ impl Reading {
             }
         };
         Ok(asks.into_iter().zip(refused).map(one).collect())
+    }
+}
+
+/// Refuses labels that say nothing: a single one where cosines are compared, and those that are the same to the model.
+pub fn unfit(encoder: &Encoder, way: &Way, labels: &[String]) -> Option<Rejection> {
+    match (labels, way) {
+        ([_], Way::Embeddings { .. }) => Some(Rejection::new("one_label", super::ONE_LABEL).at("candidate_labels")),
+        (labels, _) => alike(encoder, labels),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `classify` can be told.
 
 use crate::function::options::{List, TooLong, TopK};
+use crate::function::windows::softmax;
 use serde::{Deserialize, Serialize};
 
 /// How labels that come with the question are scored.
@@ -34,6 +35,17 @@ pub enum Apply {
     Softmax,
     Sigmoid,
     None,
+}
+
+impl Apply {
+    /// Makes scores of a row of logits.
+    pub fn to(self, row: &mut [f32]) {
+        match self {
+            Self::Softmax => softmax(row),
+            Self::Sigmoid => row.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp())),
+            Self::None => {}
+        }
+    }
 }
 
 /// Options of `classify`; null is the default of the model.

@@ -20,6 +20,15 @@ pub struct Reading {
     /// How candidate labels are scored, or why they cannot be.
     pub way: Result<Way, String>,
     pub cache: Arc<Cache>,
+    /// The labels of the options.
+    pub own: Option<Own>,
+}
+
+/// Labels that are known before any event comes.
+pub struct Own {
+    pub labels: Vec<String>,
+    /// Why no event can be answered with them, found once.
+    pub refused: Option<Rejection>,
 }
 
 impl Reading {
@@ -31,22 +40,23 @@ impl Reading {
         let head = Head::of(&encoder, &options)?;
         let way = Way::of(&encoder, &options);
         options.check()?;
-        match (&options.candidate_labels, &way) {
-            (Some(list), Ok(_)) => {
-                drop(labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?)
+        let own = match (&options.candidate_labels, &way) {
+            (Some(list), Ok(way)) => {
+                let labels = labels::checked(list.0.clone()).map_err(|no| format!("`candidate_labels`: {}", no.detail))?;
+                Some(Own { refused: labels::unfit(&encoder, way, &labels), labels })
             }
             (Some(_), Err(cause)) => return Err(cause.clone()),
             // Without a head there is no other way, and these options are for candidates alone.
             (None, Err(cause)) if head.is_none() || options.is_for_candidates() => return Err(cause.clone()),
-            (None, _) => {}
-        }
+            (None, _) => None,
+        };
         if head.is_none() && options.function_to_apply.is_some() {
             return Err("option `function_to_apply` is for models with labels of their own".to_owned());
         }
         if head.is_none() && options.threshold.is_some() && !options.multi_label {
             return Err(options::THRESHOLD.to_owned());
         }
-        Ok(Self { encoder, options, head, way, cache: Arc::default() })
+        Ok(Self { encoder, options, head, way, cache: Arc::default(), own })
     }
 
     /// `nli` reads the text with each label; labels of the options are counted too.
@@ -76,9 +86,13 @@ impl Reading {
     pub async fn answer(&self, asks: Vec<Passage>) -> Result<Vec<Result<Classified, Rejection>>, CallError> {
         let (mut own, mut given, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(asks.len()));
         for mut ask in asks {
-            let list = ask.labels.take().or_else(|| self.options.candidate_labels.as_ref().map(|list| list.0.clone()));
+            let list = match (ask.labels.take(), &self.own) {
+                (Some(list), _) => Some(labels::checked(list)),
+                (None, Some(own)) => Some(Ok(own.labels.clone())),
+                (None, None) => None,
+            };
             places.push(match (list, &self.way, &self.head) {
-                (Some(list), Ok(_), _) => labels::checked(list).map(|list| {
+                (Some(list), Ok(_), _) => list.map(|list| {
                     given.push((ask, list));
                     true
                 }),

@@ -38,7 +38,7 @@ pub struct Options {
     /// Texts that end an answer and are not part of it; at most 16.
     pub stop: Stop,
     /// Answers that are followed at the same time, up to 16; the best whole ones are kept. Default 1: none but one. Above 1 nothing is left to
-    /// chance, and no penalty, ban, stop text or form holds.
+    /// chance, and no form holds. Penalties, bans and biases change the log-probabilities of each of them by what it has said itself.
     pub num_beams: usize,
     /// Answers to one prompt, up to 8, which is read once; with beams the best of them. Default 1.
     pub num_return_sequences: usize,

@@ -148,19 +148,10 @@ fn beams(options: &Options) -> Result<Option<BeamOptions>, String> {
     if answers > beams {
         return Err(format!("option `num_return_sequences` is {answers}; {beams} beams have {beams} answers at most"));
     }
-    let plain = Options::default();
     let others = [
         ("temperature", options.temperature != 0.0),
         ("labels", !options.labels.0.is_empty()),
         ("schema", options.schema.is_some()),
-        ("stop", !options.stop.0.is_empty()),
-        ("repetition_penalty", options.repetition_penalty != plain.repetition_penalty),
-        ("frequency_penalty", options.frequency_penalty != 0.0),
-        ("presence_penalty", options.presence_penalty != 0.0),
-        ("no_repeat_ngram_size", options.no_repeat_ngram_size != 0),
-        ("bad_words", !options.bad_words.is_empty()),
-        ("logit_bias", !options.logit_bias.is_empty()),
-        ("min_new_tokens", options.min_new_tokens != 0),
         ("logprobs", options.logprobs || options.top_logprobs > 0),
     ];
     if let Some((name, _)) = others.iter().find(|(_, set)| *set) {

@@ -13,13 +13,22 @@ pub struct Said {
     pub score: Option<f32>,
 }
 
-/// What a search has found.
-pub fn searched(vocabulary: &Vocabulary, seed: u64, found: &Hypothesis) -> Said {
+/// What a search has found; its text goes up to the first stop text.
+pub fn searched(vocabulary: &Vocabulary, seed: u64, found: &Hypothesis, stops: &[String]) -> Said {
     let end = found.stop_id.map(|id| (id, true));
     let ids = found.ids.iter().map(|id| (*id, false)).chain(end);
     let token = |(id, is_end): (u32, bool)| Token { id, log_probability: f32::NEG_INFINITY, is_end, top: Vec::new() };
-    let finish = if end.is_some() { Finish::End } else { Finish::Length };
-    let trace = Trace { text: vocabulary.text(&found.ids), tokens: ids.map(token).collect(), finish, value: None };
+    let mut text = vocabulary.text(&found.ids);
+    let stop = stops.iter().filter_map(|stop| text.find(stop.as_str())).min();
+    let finish = match (end, stop) {
+        (Some(_), _) => Finish::End,
+        (None, Some(at)) => {
+            text.truncate(at);
+            Finish::StopString
+        }
+        (None, None) => Finish::Length,
+    };
+    let trace = Trace { text, tokens: ids.map(token).collect(), finish, value: None };
     Said { trace, seed, score: Some(found.score) }
 }
 

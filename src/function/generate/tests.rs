@@ -281,6 +281,35 @@ async fn beams_find_what_transformers_finds() {
     }
 }
 
+/// Would catch: a penalty or a ban that a search passes over or counts by another text's words, a stop text that is said, one that is found in a
+/// word that only begins like it.
+#[tokio::test]
+async fn steered_beams_find_what_transformers_finds() {
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(fixture("writer/steered.json")).unwrap()).unwrap();
+    let (mut stopped, mut others) = (0, 0);
+    for case in &cases {
+        let mut options = json!({ "max_new_tokens": 16 });
+        options.as_object_mut().unwrap().extend(case["options"].as_object().unwrap().clone());
+        let answer = ask(&of_llama(options).unwrap(), &[case["text"].clone()]).await.remove(0);
+        let answers = answer["answers"].as_array().cloned().unwrap_or_else(|| vec![answer.clone()]);
+        for (answer, expected) in answers.iter().zip(case["answers"].as_array().unwrap()) {
+            for (ours, theirs) in [("generated_text", "text"), ("finish_reason", "finish"), ("generated_tokens", "tokens")] {
+                assert_eq!(answer[ours], expected[theirs], "{case}\n{answer}");
+            }
+            stopped += usize::from(answer["finish_reason"] == "stop_sequence");
+            others += usize::from(answer["finish_reason"] != "stop_sequence");
+        }
+        assert_eq!(answers.len(), case["answers"].as_array().unwrap().len());
+    }
+    assert!(stopped > 5 && others > 10, "{stopped} {others}");
+    // These are not transformers': each text loses by what it has said itself, so that no word comes three times.
+    let options = json!({ "max_new_tokens": 16, "num_beams": 3, "frequency_penalty": 2.0, "presence_penalty": 2.0 });
+    let penalised = ask(&of_llama(options).unwrap(), &[cases[0]["text"].clone()]).await.remove(0);
+    let plain =
+        ask(&of_llama(json!({ "max_new_tokens": 16, "num_beams": 3 })).unwrap(), &[cases[0]["text"].clone()]).await.remove(0);
+    assert_ne!(penalised["generated_text"], plain["generated_text"]);
+}
+
 /// Would catch: answers of one prompt that see each other, a first answer that is another than alone.
 #[tokio::test]
 async fn several_answers_are_those_of_their_seeds() {
@@ -314,7 +343,8 @@ async fn several_answers_are_those_of_their_seeds() {
         (json!({ "num_return_sequences": 3, "num_beams": 2 }), "2 beams have 2 answers"),
         (json!({ "num_beams": 17 }), "`num_beams` is 17"),
         (json!({ "num_beams": 2, "temperature": 1 }), "`temperature` does not go with `num_beams`"),
-        (json!({ "num_beams": 2, "stop": "x" }), "`stop` does not go with"),
+        (json!({ "num_beams": 2, "labels": ["a", "b"] }), "`labels` does not go with"),
+        (json!({ "num_beams": 2, "schema": { "type": "boolean" } }), "`schema` does not go with"),
         (json!({ "num_beams": 2, "early_stopping": 3 }), "true, false or"),
     ] {
         let mut all = json!({ "max_new_tokens": 12 });

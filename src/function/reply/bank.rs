@@ -5,7 +5,7 @@ use super::guard::Approved;
 use super::slots::{self, Piece, pieces};
 use crate::function::api::block;
 use crate::function::task::tokens;
-use crate::function::windows::embeddings;
+use crate::function::vectors::embeddings;
 use crate::inference::{Digest, Encoder};
 use std::collections::BTreeMap;
 use std::sync::Arc;

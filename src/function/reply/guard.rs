@@ -1,8 +1,9 @@
 //! What a rewriting may not add: figures, periods, amounts, links, addresses, holes to fill, words that promise, and signs that are not
-//! what they look like. It compares what is written and knows nothing of meaning: a promise in other words passes. Numbers as words, units
+//! what they look like; nor may it deny more or less often than the approved reply. It compares what is written and knows nothing of meaning: a promise in other words passes. Numbers as words, units
 //! and words that promise are known in English and Chinese; in other languages figures and addresses alone are compared.
 
 use super::addresses::{Addresses, take};
+use super::denials::denials;
 use super::signs::Signs;
 use super::words::{BEFORE_ONE, MULTIPLIERS, NUMBERS, ONES, PROMISES, SAID, unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,20 +19,28 @@ pub struct Approved {
     text: String,
     figures: Figures,
     signs: Signs,
+    /// How often it denies something.
+    denials: usize,
     /// How often each sign of [`HOLES`] stands there.
     holes: [usize; HOLES.len()],
 }
 
 impl Approved {
     pub fn of(text: &str) -> Self {
-        Self { text: text.to_owned(), figures: Figures::of(text), signs: Signs::of(text), holes: holes(text) }
+        Self {
+            text: text.to_owned(),
+            figures: Figures::of(text),
+            signs: Signs::of(text),
+            denials: denials(text),
+            holes: holes(text),
+        }
     }
 
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Why a rewriting is not shown: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`, `new_promise`, `new_placeholder`. All of it
+    /// Why a rewriting is not shown: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`, `new_promise`, `negation`, `new_placeholder`. All of it
     /// must stand in the approved reply: what the customer wrote must not become a promise. A number that should be repeated stands in a
     /// placeholder of the reply, and so is approved.
     pub fn added(&self, rewritten: &str) -> Option<&'static str> {
@@ -49,6 +58,8 @@ impl Approved {
             Some("new_number")
         } else if !new.promises.is_subset(&known.promises) {
             Some("new_promise")
+        } else if denials(rewritten) != self.denials {
+            Some("negation")
         } else {
             let hole = holes(rewritten).iter().zip(&self.holes).any(|(new, known)| new > known);
             hole.then_some("new_placeholder")
@@ -231,6 +242,10 @@ mod tests {
             ("Write to xhelp@shop.example", "new_address"),
             ("Best regards, [Your Name]", "new_placeholder"),
             ("Dear {name}", "new_placeholder"),
+            ("You get zero dollars.", "new_amount"),
+            ("A refund of $1,000.50 is not on your account.", "negation"),
+            ("A refund of $1,000.50 isn’t on your account.", "negation"),
+            ("我们不会在3天内回复。", "negation"),
         ] {
             assert_eq!(added(rewritten, APPROVED), Some(reason), "{rewritten}");
         }

@@ -18,6 +18,7 @@ mod addresses;
 mod ask;
 mod bank;
 mod choose;
+mod denials;
 mod echo;
 mod guard;
 mod heads;
@@ -25,6 +26,7 @@ mod options;
 mod past;
 mod read;
 mod rewriter;
+mod seen;
 mod signs;
 mod slots;
 mod suggested;
@@ -37,11 +39,11 @@ pub use read::entries;
 pub use rewriter::Rewriting;
 pub use suggested::{Suggestion, Suggestions};
 
-use super::control::harmless;
 use super::fields::Fields;
-use super::task::{self, Task, TextFunction, tokens};
+use super::options::TooLong;
+use super::task::{self, Task, TextFunction, tokens, windowed};
 use super::texts::{call_error, rounded};
-use super::windows::cosine;
+use super::windows::{check_stride, cosine, in_place};
 use super::{CallError, Input, Limits, Prediction, api, rewrite};
 use crate::event::Rejection;
 use crate::inference::generate::Writer;
@@ -49,9 +51,9 @@ use crate::inference::{Answer, Encoder, Together, causal};
 use crate::state::dialogue::{likeness, mark};
 use bank::{Bank, Known};
 use choose::Candidate;
-use futures_util::future::try_join_all;
 use heads::Heads;
 use rewriter::Rewriter;
+use seen::Read;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +94,7 @@ pub fn load(
 impl Reply {
     fn build(encoder: Arc<Encoder>, options: Options, base: &Path, open: Open<'_>) -> Result<Self, String> {
         options.check()?;
+        check_stride(&encoder, options.stride)?;
         let entries = options.entries(base)?;
         let heads = Heads::open(&options, open)?;
         heads.check(&entries)?;
@@ -109,8 +112,9 @@ impl Reply {
         Ok(Self { encoder, options, bank: Arc::new(bank), heads, rewriter })
     }
 
-    fn suggestions(&self, message: &Message, seen: Together, context: Option<Answer>) -> Suggestions {
-        let Together { embedding, scores } = seen;
+    fn suggestions(&self, message: &Message, seen: Read, context: Option<Answer>) -> Suggestions {
+        let windows = (self.options.too_long == TooLong::Window).then_some(seen.windows);
+        let Together { embedding, scores } = seen.together;
         let vectors: Vec<&[f32]> = [Some(&embedding), context.as_ref()].into_iter().flatten().map(|of| &of.values[..]).collect();
         let (intent, sentiment) = self.heads.labels(&scores);
         let worth = |reply: &Known, cosine: f32| match &intent {
@@ -159,25 +163,19 @@ impl Reply {
         let Answer { tokens, truncated, .. } = embedding;
         let context = message.query.as_ref().map_or(0, |(_, count)| *count);
         let (past, prompt_tokens, generated_tokens) = (message.past.clone(), 0, 0);
-        Suggestions { suggestions, reason, intent, sentiment, tokens, truncated, past, context, prompt_tokens, generated_tokens }
-    }
-
-    /// All of a call at the same time: the model writes them together.
-    async fn rewrite(&self, rewriter: &Rewriter, asks: &[Message], all: &mut [Suggestions]) -> Result<(), CallError> {
-        let mut work = Vec::new();
-        for (place, (ask, of_ask)) in asks.iter().zip(all.iter()).enumerate() {
-            for (number, one) in of_ask.suggestions.iter().take(self.options.rewrite_top).enumerate() {
-                let prepared = self.bank.replies.get(one.place).and_then(|reply| reply.approved.as_ref());
-                work.push(async move { Ok((place, number, rewriter.rewrite(ask, &one.text, prepared, number).await?)) });
-            }
+        Suggestions {
+            suggestions,
+            reason,
+            intent,
+            sentiment,
+            tokens,
+            truncated,
+            windows,
+            past,
+            context,
+            prompt_tokens,
+            generated_tokens,
         }
-        for (place, number, rewritten) in try_join_all(work).await? {
-            let of_ask = &mut all[place];
-            of_ask.prompt_tokens += rewritten.prompt_tokens;
-            of_ask.generated_tokens += rewritten.generated_tokens;
-            of_ask.suggestions[number].rewriting = Some(rewritten.text);
-        }
-        Ok(())
     }
 }
 
@@ -185,8 +183,7 @@ impl Task for Reply {
     const NAME: &'static str = "reply";
     const VERSION: u32 = 2;
     const FIELDS: &'static [&'static str] = &["text", "messages"];
-    const PARAMETERS: &'static [&'static str] =
-        &["top_k", "min_score", "diversity", "one_per_intent", "intent_bonus", "context_words", "skip_sent", "rewrite_top"];
+    const PARAMETERS: &'static [&'static str] = &options::PARAMETERS;
     type Model = Encoder;
     type Options = Options;
     type Ask = Message;
@@ -208,6 +205,7 @@ impl Task for Reply {
 
     fn with(&self, options: Options) -> Result<Self, String> {
         options.check()?;
+        check_stride(&self.encoder, options.stride)?;
         let (encoder, bank) = (self.encoder.clone(), self.bank.clone());
         Ok(Self { encoder, options, bank, heads: self.heads.clone(), rewriter: self.rewriter.clone() })
     }
@@ -238,30 +236,37 @@ impl Task for Reply {
 
     fn cost(&self, ask: &Message) -> usize {
         let rewritten = |rewriter: &Arc<Rewriter>| self.options.rewrite_top * rewriter.cost(&ask.text, self.bank.longest);
-        let read = |text: &str| tokens(text).min(self.encoder.max_tokens());
-        read(&ask.text) + ask.query.as_ref().map_or(0, |(text, _)| read(text)) + self.rewriter.as_ref().map_or(0, rewritten)
+        let most = self.encoder.max_tokens();
+        let read = |text: &str| tokens(text).min(most);
+        let message = match self.options.too_long {
+            // The beginning is read once more.
+            TooLong::Window => read(&ask.text) + windowed(tokens(&ask.text), 0, most, self.options.stride.unwrap_or(most / 4)),
+            TooLong::Truncate | TooLong::Reject => read(&ask.text),
+        };
+        message + ask.query.as_ref().map_or(0, |(text, _)| read(text)) + self.rewriter.as_ref().map_or(0, rewritten)
     }
 
     async fn answer(&self, asks: Vec<Message>) -> Result<Vec<Result<Suggestions, Rejection>>, CallError> {
-        let heads = self.heads.all();
-        let clean = |text: &str| {
-            let own = harmless(self.encoder.tokenizer(), text.to_owned(), None);
-            heads.iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
-        };
         // Intent and sentiment are the message's own; replies may also fit it with what came before.
-        let seen =
-            self.encoder.answer_heads(&heads, asks.iter().map(|ask| clean(&ask.text)).collect()).await.map_err(call_error)?;
-        let short: Vec<String> = asks.iter().filter_map(|ask| ask.query.as_ref()).map(|(text, _)| clean(text)).collect();
+        let (mut seen, mut good, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(asks.len()));
+        for (read, ask) in self.read(&asks).await?.into_iter().zip(asks) {
+            places.push(read.map(|read| {
+                seen.push(read);
+                good.push(ask);
+            }));
+        }
+        let asks = good;
+        let short: Vec<String> = asks.iter().filter_map(|ask| ask.query.as_ref()).map(|(text, _)| self.clean(text)).collect();
         let count = short.len();
         let within = match count {
             0 => Vec::new(),
             _ => self.encoder.answer_heads(&[], short).await.map_err(call_error)?,
         };
-        if seen.len() != asks.len() || within.len() != count {
+        if within.len() != count {
             return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
         }
         let mut within = within.into_iter();
-        let told = |(ask, seen): (&Message, Together)| {
+        let told = |(ask, seen): (&Message, Read)| {
             let context = ask.query.as_ref().and_then(|_| within.next());
             self.suggestions(ask, seen, context.map(|context| context.embedding))
         };
@@ -269,7 +274,7 @@ impl Task for Reply {
         if let Some(rewriter) = &self.rewriter {
             self.rewrite(rewriter, &asks, &mut all).await?;
         }
-        Ok(all.into_iter().map(Ok).collect())
+        Ok(in_place(places, all))
     }
 
     fn prediction(&self, answer: Suggestions) -> Prediction {

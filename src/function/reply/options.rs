@@ -1,6 +1,7 @@
 //! Options of `reply`, and a reply as it is written down.
 
 use super::read;
+use crate::function::options::TooLong;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,20 @@ const MOST: usize = 100;
 const MOST_WORDS: usize = 100;
 /// Suggestions that are rewritten at most.
 const MOST_REWRITTEN: usize = 10;
+
+/// Options that one request may change.
+pub const PARAMETERS: [&str; 10] = [
+    "top_k",
+    "min_score",
+    "diversity",
+    "one_per_intent",
+    "intent_bonus",
+    "context_words",
+    "skip_sent",
+    "rewrite_top",
+    "too_long",
+    "stride",
+];
 
 /// Options of `reply`. One of `bank` and `replies` must be given.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -45,8 +60,8 @@ pub struct Options {
     /// as a rewriting is, where the desk's message names it (`source` of `[dialogue]`). Default true.
     pub skip_sent: bool,
     /// A causal model with a chat template that says the best suggestions in words that fit the message, as `rewritten` beside the
-    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses, or says the
-    /// customer's words, is dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
+    /// approved `text`: a name of `[models.NAME]`, or a folder. A rewriting that adds figures, periods, amounts, links or addresses, denies more or
+    /// less often than the reply, or says the customer's words, is dropped, and `rewrite_reason` says why; whether it still means what was approved nobody has checked. Default: none.
     pub rewrite_model: Option<String>,
     /// Suggestions of a message that are rewritten, from the best on, 0 to 10. Default 1.
     pub rewrite_top: usize,
@@ -56,6 +71,11 @@ pub struct Options {
     pub rewrite_max_new_tokens: Option<usize>,
     /// 0 takes the most probable token, above 0 chance decides, with a seed out of the event's id. Default 0.
     pub rewrite_temperature: f32,
+    /// `truncate` (default), `window` or `reject`, for the message. In windows its vector is the mean of theirs, and so are the scores of intent and
+    /// sentiment, weighted by their tokens.
+    pub too_long: TooLong,
+    /// Tokens by which windows overlap. Default: a quarter of what the model sees.
+    pub stride: Option<usize>,
 }
 
 impl Default for Options {
@@ -78,6 +98,8 @@ impl Default for Options {
             rewrite_instruction: None,
             rewrite_max_new_tokens: None,
             rewrite_temperature: 0.0,
+            too_long: TooLong::default(),
+            stride: None,
         }
     }
 }

@@ -4,12 +4,14 @@ use super::ask::Message;
 use super::echo::echoes;
 use super::guard::Approved;
 use super::options::Options;
+use super::{Reply, Suggestions};
 use crate::event::Rejection;
 use crate::function::generate::Generate;
 use crate::function::offline::input;
 use crate::function::task::tokens;
 use crate::function::{CallError, Outcome};
 use crate::inference::generate::Writer;
+use futures_util::future::try_join_all;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub enum Rewriting {
     Text(String),
     /// Why it was dropped: `empty`; `cut_off`, it did not come to its end; `too_long`, the model has no room for message and reply;
     /// `refused`; `failed`, the model did; `echo`, it says what the customer wrote; or what it adds to the approved reply: `new_sign`, `new_link`, `new_address`, `new_amount`, `new_number`,
-    /// `new_promise`, `new_placeholder`.
+    /// `new_promise`, `new_placeholder`; or `negation`, it denies more or less often than the approved reply.
     Dropped(&'static str),
 }
 
@@ -127,6 +129,26 @@ impl Rewriter {
             },
         };
         Ok(Rewritten { text, prompt_tokens: count("prompt_tokens"), generated_tokens: count("generated_tokens") })
+    }
+}
+
+impl Reply {
+    /// All of a call at the same time: the model writes them together.
+    pub(super) async fn rewrite(&self, rewriter: &Rewriter, asks: &[Message], all: &mut [Suggestions]) -> Result<(), CallError> {
+        let mut work = Vec::new();
+        for (place, (ask, of_ask)) in asks.iter().zip(all.iter()).enumerate() {
+            for (number, one) in of_ask.suggestions.iter().take(self.options.rewrite_top).enumerate() {
+                let prepared = self.bank.replies.get(one.place).and_then(|reply| reply.approved.as_ref());
+                work.push(async move { Ok((place, number, rewriter.rewrite(ask, &one.text, prepared, number).await?)) });
+            }
+        }
+        for (place, number, rewritten) in try_join_all(work).await? {
+            let of_ask = &mut all[place];
+            of_ask.prompt_tokens += rewritten.prompt_tokens;
+            of_ask.generated_tokens += rewritten.generated_tokens;
+            of_ask.suggestions[number].rewriting = Some(rewritten.text);
+        }
+        Ok(())
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Suggestions {
     pub tokens: usize,
     /// Whether the message was longer than the model sees; its beginning was read.
     pub truncated: bool,
+    /// Windows in which the message was read, where the options ask for them.
+    pub windows: Option<usize>,
     /// The message's place in its conversation, where a fold remembers it.
     pub past: Option<Past>,
     /// The customer's earlier messages that were read with it.
@@ -88,6 +90,7 @@ impl Suggestions {
         }
         fields.insert("tokens".into(), self.tokens.into());
         fields.insert("truncated".into(), self.truncated.into());
+        self.windows.map(|windows| fields.insert("windows".into(), windows.into()));
         if let Some(Past { turn, waiting_ms, status, .. }) = &self.past {
             turn.map(|turn| fields.insert("turn".into(), turn.into()));
             waiting_ms.map(|waiting_ms| fields.insert("waiting_ms".into(), waiting_ms.into()));

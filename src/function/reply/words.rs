@@ -2,6 +2,7 @@
 
 /// Numbers that are written as words. `one` stands for so much else that it counts before a unit alone.
 pub const NUMBERS: &[(&str, &str)] = &[
+    ("zero", "0"),
     ("two", "2"),
     ("three", "3"),
     ("four", "4"),

@@ -13,7 +13,7 @@ pub fn output(function: &str) -> Value {
             json!({ "label": maybe("string"), "score": maybe("number"), "labels": list(label()), "windows": count() }),
             json!({ "scores": numbers_by_name(), "reason": text() }),
         ),
-        "embed" => (json!({ "embedding": list(number()), "dimensions": count() }), json!({})),
+        "embed" => (json!({ "embedding": list(number()), "dimensions": count() }), json!({ "windows": count() })),
         "fill" => (json!({ "fills": fills() }), json!({})),
         "generate" => (
             json!({
@@ -29,14 +29,18 @@ pub fn output(function: &str) -> Value {
             json!({ "suggestions": list(suggestion()), "bank": text() }),
             json!({
                 "reason": text(), "intent": label(), "sentiment": label(), "intent_model": text(), "sentiment_model": text(),
+                "windows": count(),
             }),
         ),
         "rerank" => (
             json!({ "ranks": list(object(&json!({ "index": count(), "score": number() }), &json!({ "text": text() }))) }),
-            json!({}),
+            json!({ "windows": count() }),
         ),
-        "sentiment" => (json!({ "label": text(), "score": number(), "scores": numbers_by_name() }), json!({})),
-        "similar" => (json!({ "scores": list(number()) }), json!({})),
+        "sentiment" => (
+            json!({ "label": maybe("string"), "score": maybe("number"), "scores": numbers_by_name() }),
+            json!({ "labels": list(label()), "reason": text(), "windows": count() }),
+        ),
+        "similar" => (json!({ "scores": list(number()) }), json!({ "windows": count() })),
         "summarize" => (
             json!({ "summary_text": text() }),
             json!({ "sentences": list(sentence()), "generated_tokens": count(), "finish_reason": text(), "windows": count() }),

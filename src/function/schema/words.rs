@@ -1,13 +1,15 @@
 //! What a parameter means, in the words of its option's own comment: the sources are read when the program is built.
 
 /// The file that has the options of each function.
-const SOURCES: [(&str, &str); 10] = [
-    ("answer", include_str!("../answer/mod.rs")),
+const SOURCES: [(&str, &str); 12] = [
+    ("answer", include_str!("../answer/options.rs")),
     ("classify", include_str!("../classify/options.rs")),
+    ("embed", include_str!("../embed.rs")),
     ("fill", include_str!("../fill.rs")),
     ("generate", include_str!("../generate/options.rs")),
     ("reply", include_str!("../reply/options.rs")),
     ("rerank", include_str!("../rerank.rs")),
+    ("sentiment", include_str!("../sentiment.rs")),
     ("similar", include_str!("../similar.rs")),
     ("summarize", include_str!("../summarize/mod.rs")),
     ("tag", include_str!("../tag/mod.rs")),

@@ -97,6 +97,11 @@ async fn labels_that_collide_are_refused() {
     let one = json!({ "text": "good film", "candidate_labels": ["a"] });
     assert_eq!(codes("classify", "fill", json!({}), std::slice::from_ref(&one)).await, pairs([("one_label", field)]));
     assert_eq!(codes("classify", "nli", json!({}), &[one]).await, pairs([("", "")]), "entailment against contradiction");
+    // Those of the options are looked at once, and refuse each event that has none of its own.
+    let options = json!({ "candidate_labels": "a, A" });
+    let own = json!({ "text": "good film", "candidate_labels": ["a", "b"] });
+    let found = codes("classify", "fill", options, &[json!("good film"), own, json!("bad film")]).await;
+    assert_eq!(found, pairs([("colliding_labels", "candidate_labels.1"), ("", ""), ("colliding_labels", "candidate_labels.1")]));
     let twice = refused("classify", &fixture("fill"), json!({ "candidate_labels": "a, a" }));
     assert!(twice.contains("labels 0 and 1 are equal"), "{twice}");
 }

@@ -4,7 +4,7 @@ use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::Blocks;
 use super::generator::Generator;
 use super::job::{Generate, Job, Other, Score, Search};
-use super::request::{Choose, Generated, Request, Token};
+use super::request::{Choose, Generated, Request, Steer, Token};
 use super::{engine, search};
 use crate::inference::InferenceError;
 use tokio::sync::{mpsc, oneshot};
@@ -67,7 +67,19 @@ impl Generator {
         stop_ids: Vec<u32>,
         options: BeamOptions,
     ) -> Result<Vec<Hypothesis>, InferenceError> {
-        self.ask(self.searching(ids, max_new_tokens, stop_ids, options)?).await
+        self.ask(self.searching(ids, max_new_tokens, stop_ids, options, None)?).await
+    }
+
+    /// The same, where something changes the log-probabilities and says when a text is whole.
+    pub async fn search_steered(
+        &self,
+        ids: Vec<u32>,
+        max_new_tokens: usize,
+        stop_ids: Vec<u32>,
+        options: BeamOptions,
+        steer: Box<dyn Steer>,
+    ) -> Result<Vec<Hypothesis>, InferenceError> {
+        self.ask(self.searching(ids, max_new_tokens, stop_ids, options, Some(steer))?).await
     }
 
     /// The same for callers outside a Tokio runtime. Panics inside one.
@@ -78,7 +90,7 @@ impl Generator {
         stop_ids: Vec<u32>,
         options: BeamOptions,
     ) -> Result<Vec<Hypothesis>, InferenceError> {
-        self.ask_blocking(self.searching(ids, max_new_tokens, stop_ids, options)?)
+        self.ask_blocking(self.searching(ids, max_new_tokens, stop_ids, options, None)?)
     }
 
     /// The summed log-probability of each continuation after the prefix, which is computed once. The first token of a continuation
@@ -130,6 +142,7 @@ impl Generator {
         max_new_tokens: usize,
         stop_ids: Vec<u32>,
         options: BeamOptions,
+        steer: Option<Box<dyn Steer>>,
     ) -> Asked<Vec<Hypothesis>> {
         if max_new_tokens == 0 || options.beams == 0 || !options.length_penalty.is_finite() {
             let (beams, penalty) = (options.beams, options.length_penalty);
@@ -141,7 +154,7 @@ impl Generator {
             if tokens > self.max_positions() { 0 } else { search::blocks(self.limit, ids.len(), max_new_tokens, options) };
         self.check(&ids, tokens, blocks)?;
         let (reply, answer) = oneshot::channel();
-        Ok((Job::Search(Search { ids, max_new_tokens, stop_ids, options, reply }), answer))
+        Ok((Job::Search(Search { ids, max_new_tokens, stop_ids, options, steer, reply }), answer))
     }
 
     fn scoring(&self, prefix: Vec<u32>, continuations: Vec<Vec<u32>>) -> Asked<Vec<Vec<f32>>> {

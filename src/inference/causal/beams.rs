@@ -35,7 +35,7 @@ impl Default for BeamOptions {
 pub struct Hypothesis {
     /// New ids, without a stop id.
     pub ids: Vec<u32>,
-    /// The stop id that ended it; `None` where it has all `max_new_tokens`.
+    /// The stop id that ended it; `None` where it has all `max_new_tokens`, or who steers the search has ended it.
     pub stop_id: Option<u32>,
     pub score: f32,
 }
@@ -77,9 +77,9 @@ impl Beams {
         self.whole
     }
 
-    /// Goes one token further, given the log-probabilities `[open texts, vocabulary]`. Returns from which text each of the new ones
-    /// comes; `None` when the search is at its end.
-    pub(super) fn advance(&mut self, log_probabilities: &[f32]) -> Option<Vec<usize>> {
+    /// Goes one token further, given the log-probabilities `[open texts, vocabulary]`; `ends` says of new ids whether they are whole with the
+    /// last. Returns from which text each of the new ones comes; `None` when the search is at its end. What has the probability 0 never comes.
+    pub(super) fn advance(&mut self, log_probabilities: &[f32], mut ends: impl FnMut(&[u32]) -> bool) -> Option<Vec<usize>> {
         let BeamOptions { beams, length_penalty, early_stopping } = self.options;
         let width = log_probabilities.len() / self.open.len();
         // So many that enough are left when each stop id ends a text.
@@ -92,16 +92,18 @@ impl Beams {
         let (mut parents, mut open) = (Vec::new(), Vec::new());
         for (rank, i) in best.into_iter().enumerate() {
             let (parent, id) = (i / width, (i % width) as u32);
+            if score(i) == f32::NEG_INFINITY {
+                break;
+            }
             let stop_id = self.stop_ids.contains(&id).then_some(id);
-            if !last && stop_id.is_none() {
+            let mut ids = self.open[parent].ids.clone();
+            ids.extend(stop_id.is_none().then_some(id));
+            if !last && stop_id.is_none() && !ends(&ids) {
                 if open.len() < beams {
-                    let ids = [&self.open[parent].ids[..], &[id]].concat();
                     open.push(Open { ids, score: score(i) });
                     parents.push(parent);
                 }
             } else if rank < beams && !(full && early_stopping == EarlyStopping::Full) {
-                let mut ids = self.open[parent].ids.clone();
-                ids.extend(stop_id.is_none().then_some(id));
                 self.whole.push(Hypothesis { ids, stop_id, score: score(i) / (length as f32).powf(length_penalty) });
             }
         }
@@ -144,7 +146,7 @@ mod tests {
         let mut row = vec![rows[2]];
         loop {
             let log: Vec<f32> = row.concat().iter().map(|p| p.ln()).collect();
-            if beams.advance(&log).is_none() {
+            if beams.advance(&log, |_| false).is_none() {
                 return beams.whole();
             }
             row = beams.last().map(|id| rows[id as usize]).collect();

@@ -2,7 +2,7 @@
 
 use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::Blocks;
-use super::request::{Choose, Generated, Token};
+use super::request::{Choose, Generated, Steer, Token};
 use crate::inference::InferenceError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,6 +42,7 @@ pub(super) struct Search {
     pub(super) max_new_tokens: usize,
     pub(super) stop_ids: Vec<u32>,
     pub(super) options: BeamOptions,
+    pub(super) steer: Option<Box<dyn Steer>>,
     pub(super) reply: Reply<Vec<Hypothesis>>,
 }
 

@@ -39,5 +39,5 @@ pub use generator::{Bytes, Generator, Options};
 pub use limit::Limit;
 pub use model::{Causal, Scratch, Step};
 pub use ops::log_probability;
-pub use request::{Choice, Choose, Finish, Generated, Greedy, Request, Token};
+pub use request::{Choice, Choose, Finish, Generated, Greedy, Request, Steer, Token};
 pub use spec::{Activation, Biases, Family, LayerKind, NormKind, Positions, Residual, Rotary, Scaling, Spec};

@@ -32,6 +32,15 @@ impl Choose for Greedy {
     }
 }
 
+/// Steers a search with beams. It runs on a model thread as [`Choose`] does, and must be as quick.
+pub trait Steer: Send {
+    /// Changes the log-probabilities behind a text, given all its ids (prompt first, `prompt` of them).
+    fn change(&mut self, ids: &[u32], prompt: usize, log_probabilities: &mut [f32]);
+
+    /// Whether a text is whole with its last id, given its new ids; stop ids end one without it.
+    fn ends(&mut self, ids: &[u32]) -> bool;
+}
+
 /// A text to go on with.
 pub struct Request {
     /// The prompt, at least one id.

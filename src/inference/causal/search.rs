@@ -3,11 +3,12 @@
 use super::beams::{BeamOptions, Beams, Hypothesis};
 use super::blocks::{Blocks, Sequence};
 use super::job::Search;
-use super::lane::Lane;
+use super::lane::{Lane, panicked};
 use super::limit::Limit;
 use super::model::Step;
 use super::ops::log_softmax;
 use crate::inference::InferenceError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A search in work.
 pub(super) struct Searching {
@@ -74,10 +75,26 @@ impl Searching {
             return Err(InferenceError::Poison("a logit is not a finite number".to_owned()));
         }
         logits.chunks_exact_mut(width).for_each(log_softmax);
-        match self.beams.advance(logits) {
+        match self.chosen(logits, width)? {
             None => Ok(true),
             Some(parents) => self.follow(lane, &parents).map(|()| false),
         }
+    }
+
+    /// From which text each of the next ones comes, given log-probabilities that nobody has changed; a panic of who steers is an error.
+    fn chosen(&mut self, log_probabilities: &mut [f32], width: usize) -> Result<Option<Vec<usize>>, InferenceError> {
+        let (beams, job) = (&mut self.beams, &mut self.job);
+        let Some(steer) = &mut job.steer else { return Ok(beams.advance(log_probabilities, |_| false)) };
+        let prompt = job.ids.len();
+        let work = || {
+            for (text, row) in beams.texts().zip(log_probabilities.chunks_exact_mut(width)) {
+                steer.change(&[&job.ids, text].concat(), prompt, row);
+                // What is no number is out of the question, as what is forbidden is.
+                row.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = f32::NEG_INFINITY);
+            }
+            beams.advance(log_probabilities, |ids| steer.ends(ids))
+        };
+        catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked())
     }
 
     /// Computes the open texts anew, but for their last ids, when these make long texts of them.

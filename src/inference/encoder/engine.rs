@@ -157,6 +157,7 @@ impl Shared {
                 let only: Vec<Vec<usize>> = texts.iter().map(masks).collect();
                 Ok(of.logits(network, x, texts, Some(&only)))
             }
+            (Head::Pooled, ..) => Ok(self.pooled(texts, x)),
             (Head::Embed | Head::Classify | Head::Logits, ..) => none("labels of a text"),
             (Head::Tokens, ..) => none("labels of tokens"),
             (Head::Spans, ..) => none("answers in a text"),
@@ -166,18 +167,25 @@ impl Shared {
 
     /// Pooled vectors of length 1.
     pub fn embeddings(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
+        let mut vectors = self.pooled(texts, x);
+        for vector in &mut vectors {
+            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            vector.iter_mut().for_each(|v| *v /= norm);
+        }
+        vectors
+    }
+
+    /// Pooled vectors.
+    fn pooled(&self, texts: &[Sequence<'_>], x: &[f32]) -> Vec<Vec<f32>> {
         let hidden = self.backbone.hidden;
         let mut rest = x;
         let one = |text: &Sequence<'_>| {
             let (rows, after) = rest.split_at(text.ids.len() * hidden);
             rest = after;
-            let mut vector = match self.backbone.pooling {
+            match self.backbone.pooling {
                 Pooling::Mean => mean(rows, hidden),
                 Pooling::FirstToken => rows[..hidden].to_vec(),
-            };
-            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
-            vector.iter_mut().for_each(|v| *v /= norm);
-            vector
+            }
         };
         texts.iter().map(one).collect()
     }

@@ -9,6 +9,7 @@ mod labels;
 pub mod processors;
 mod sampler;
 mod sampling;
+mod steering;
 mod vocabulary;
 mod writer;
 
@@ -18,6 +19,7 @@ pub use json::{JsonGuide, JsonTokens, Schema};
 pub use labels::{LabelGuide, Labels};
 pub use sampler::{Finish, Sampler, Sink, Token, Trace};
 pub use sampling::{Sampling, seed_of};
+pub use steering::Steering;
 pub use vocabulary::Vocabulary;
 pub use writer::Writer;
 

@@ -5,6 +5,7 @@ use super::super::handle::{Handle, Model, Threads};
 use super::super::template::ChatTemplate;
 use super::super::{Digest, InferenceError};
 use super::sampler::{Sampler, Trace};
+use super::steering::Steering;
 use super::vocabulary::Vocabulary;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -130,8 +131,10 @@ impl Writer {
         ids: Vec<u32>,
         max_new_tokens: usize,
         options: BeamOptions,
+        steering: Steering,
     ) -> Result<Vec<Hypothesis>, InferenceError> {
-        self.generator.search(ids, max_new_tokens, self.vocabulary.ends().to_vec(), options).await
+        let ends = self.vocabulary.ends().to_vec();
+        self.generator.search_steered(ids, max_new_tokens, ends, options, Box::new(steering)).await
     }
 
     /// The summed log-probability of each continuation after a prompt, which is computed once.

@@ -151,6 +151,28 @@ fn what_is_left_by_the_rules_is_a_distribution_again() {
     }
 }
 
+/// Would catch: rules that hold alone, and not beside each other.
+#[test]
+fn beams_under_several_rules_write_what_transformers_writes() {
+    #[derive(serde::Deserialize)]
+    struct Of {
+        folder: String,
+        source: usize,
+        options: Value,
+        ids: Vec<u32>,
+    }
+    let cases: Vec<Of> = serde_json::from_slice(&std::fs::read(fixture("steered.json")).unwrap()).unwrap();
+    assert_eq!(cases.len(), 18);
+    for name in ["t5", "bart"] {
+        let (folder, Written { sources, .. }) = (folder(name, "v5"), written(name));
+        let network = open(folder.path()).unwrap();
+        for case in cases.iter().filter(|case| case.folder == name) {
+            let asked = options(folder.path(), &case.options);
+            assert_eq!(network.generate(&sources[case.source], &asked).unwrap(), case.ids, "{name} {}", case.options);
+        }
+    }
+}
+
 /// Would catch: a product that rounds by how many rows it has.
 #[test]
 fn a_source_has_the_same_bits_in_any_company() {

@@ -4,7 +4,7 @@ use super::Known;
 use super::hugging_face::Wanted;
 use super::pieces::{Piece, begun, pieces};
 use super::within::Until;
-use crate::admin::{ApiError, Events, Shape};
+use crate::admin::{Answered, ApiError, Events, Shape};
 use crate::function::offline;
 use crate::function::{CallError, Function, Outcome};
 use futures_util::stream::StreamExt;
@@ -80,7 +80,7 @@ pub async fn call(
     input: &Value,
     shape: Shape,
     given_up: &CancellationToken,
-) -> Result<Value, ApiError> {
+) -> Result<Answered, ApiError> {
     let (body, wanted) = Body::read_for(known, input, shape)?;
     let function = tuned(&known.function, &body.parameters)?;
     let spec = function.spec();
@@ -102,12 +102,19 @@ pub async fn call(
     if let Some((index, rejected)) = rejections.first().filter(|_| rejections.len() == outputs.len() || shape == Shape::Bare) {
         return Err(rejection("inputs", *index, rejected, &spec.model));
     }
+    let cut = cut(&outputs);
     if shape == Shape::Bare {
-        return wanted.answer(&*function, &body, &outputs);
+        return Ok(Answered { body: wanted.answer(&*function, &body, &outputs)?, truncated: cut });
     }
     let tokens: u64 = outputs.iter().map(tokens).sum();
     let truncated: Vec<bool> = outputs.iter().map(|output| output["truncated"] == true).collect();
-    Ok(json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens }, "truncated": truncated }))
+    let body = json!({ "outputs": outputs, "model": spec.model, "usage": { "tokens": tokens }, "truncated": truncated });
+    Ok(Answered { body, truncated: cut })
+}
+
+/// Which of the answers say that some of their input was not seen.
+pub fn cut(outputs: &[Value]) -> Vec<usize> {
+    outputs.iter().enumerate().filter(|(_, output)| output["truncated"] == true).map(|(index, _)| index).collect()
 }
 
 /// Tokens that the network saw, and those that it wrote, in all answers.
@@ -210,8 +217,8 @@ pub fn of_model(model: &str) -> String {
 /// What HTTP says of an input that a function refuses: which one, which model does, and why; `detail` has the limit where there is one.
 pub fn rejection(inputs: &str, index: usize, rejected: &Value, model: &str) -> ApiError {
     let (status, kind) = match rejected["code"].as_str().unwrap_or_default() {
-        "text_too_long" | "question_too_long" | "label_too_long" | "prefix_too_long" | "too_expensive" | "too_many_items"
-        | "too_many_masks" => (413, "too_large"),
+        "text_too_long" | "question_too_long" | "query_too_long" | "label_too_long" | "prefix_too_long" | "too_expensive"
+        | "too_many_items" | "too_many_masks" => (413, "too_large"),
         // Of the model, not of what was sent.
         "poison" | "not_finite" | "no_answer" => (500, "internal"),
         "missing_field" | "wrong_type" | "not_an_object" | "invalid_json" | "unexpected_field" => (400, "invalid_request"),

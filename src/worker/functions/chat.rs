@@ -191,14 +191,33 @@ impl Head {
         let choices: Value = answers(fields).iter().enumerate().map(choice).collect();
         let mut whole = self.with("chat.completion", choices);
         whole["usage"] = usage(fields);
+        tell_cut(&mut whole, fields);
         whole
     }
 
     /// `tokens` as the answer has them; none is no word about them.
-    fn chunk(&self, delta: Value, finish: Value, tokens: &[Value]) -> String {
+    fn chunk(&self, delta: Value, tokens: &[Value]) -> String {
+        self.piece(delta, Value::Null, tokens).to_string()
+    }
+
+    /// The chunk that says how the answer ended, and whether the conversation was cut.
+    fn last(&self, fields: &Value) -> String {
+        let mut last = self.piece(json!({}), finish(fields), &[]);
+        tell_cut(&mut last, fields);
+        last.to_string()
+    }
+
+    fn piece(&self, delta: Value, finish: Value, tokens: &[Value]) -> Value {
         let logprobs = if tokens.is_empty() { Value::Null } else { content(tokens) };
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs });
-        self.with("chat.completion.chunk", json!([choice])).to_string()
+        self.with("chat.completion.chunk", json!([choice]))
+    }
+}
+
+/// OpenAI's clients keep fields that they do not know.
+fn tell_cut(answer: &mut Value, fields: &Value) {
+    if fields["truncated"] == true {
+        answer["truncated"] = true.into();
     }
 }
 
@@ -248,13 +267,13 @@ async fn stream(
     let input = known.offline.sitting().input(0, input).map_err(|rejection| refused(rejection.detail, "messages"))?;
     let model = head.model.clone();
     let pieces = begun(pieces(function, input, place), move |output| fields(output, &model)).await?;
-    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), Value::Null, &[]);
+    let begin = head.chunk(json!({ "role": "assistant", "content": "" }), &[]);
     let mut told = 0;
     let chunks = move |piece: Piece| {
         let all = match piece {
             Piece::Text(written) => {
                 told += written.tokens.len();
-                vec![head.chunk(json!({ "content": written.text }), Value::Null, &written.tokens)]
+                vec![head.chunk(json!({ "content": written.text }), &written.tokens)]
             }
             Piece::End(Ok(fields)) => {
                 let mut all = Vec::new();
@@ -262,9 +281,9 @@ async fn stream(
                 if let Some(rest) =
                     fields["tokens"].as_array().and_then(|tokens| tokens.get(told..)).filter(|rest| !rest.is_empty())
                 {
-                    all.push(head.chunk(json!({ "content": "" }), Value::Null, rest));
+                    all.push(head.chunk(json!({ "content": "" }), rest));
                 }
-                all.push(head.chunk(json!({}), finish(&fields), &[]));
+                all.push(head.last(&fields));
                 if with_usage {
                     let mut last = head.with("chat.completion.chunk", json!([]));
                     last["usage"] = usage(&fields);

@@ -1,10 +1,10 @@
 //! `/v1/embeddings`: the function `embed` in the shape that clients of OpenAI's API write and read.
 
 use super::{Functions, Known, call};
-use crate::admin::ApiError;
+use crate::admin::{Answered, ApiError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::PoisonError;
 use tokio_util::sync::CancellationToken;
 
@@ -96,32 +96,36 @@ fn names<'a>(of: impl Iterator<Item = (&'a String, &'a Known)>) -> String {
     of.map(|(pipeline, _)| pipeline.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -> Result<Value, ApiError> {
-    let spec = known.function.spec();
+pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -> Result<Answered, ApiError> {
+    let shortened = Map::from_iter(asked.dimensions.map(|wanted| ("dimensions".to_owned(), wanted.into())));
+    // Its parameters are fields of the body here.
+    let at_top = |error: ApiError| ApiError { param: Some("dimensions".to_owned()), ..error };
+    let function = call::tuned(&known.function, &shortened).map_err(at_top)?;
+    let spec = function.spec();
     if asked.texts.len() > spec.limits.slice {
         let (count, most, of) = (asked.texts.len(), spec.limits.slice, call::of_model(&spec.model));
         let message = format!("{count} texts were given; {}{of} takes {most} at most", spec.name);
         return Err(refused(413, message, "input"));
     }
     let events: Vec<Value> = asked.texts.iter().map(|text| known.event(text)).collect();
-    let outputs = call::outputs(known, &*known.function, &events, given_up).await?;
+    let outputs = call::outputs(known, &*function, &events, given_up).await?;
+    let truncated = call::cut(&outputs);
     let (mut data, mut tokens) = (Vec::with_capacity(outputs.len()), 0);
     for (index, output) in outputs.into_iter().enumerate() {
         if let Some(rejected) = output.get("rejected") {
             let error = call::rejection("input", index, rejected, &spec.model);
             return Err(ApiError { param: Some(format!("input.{index}")), ..error });
         }
-        let own = output["embedding"].as_array().map_or(0, Vec::len) as u64;
-        if asked.dimensions.is_some_and(|wanted| wanted != own) {
-            let message = format!("`dimensions` cannot be changed; the vectors of {} have {own}", spec.model);
-            return Err(refused(400, message, "dimensions"));
-        }
         tokens += output["tokens"].as_u64().unwrap_or(0);
         let embedding = if asked.base64 { packed(&output["embedding"]) } else { output["embedding"].clone() };
         data.push(json!({ "object": "embedding", "index": index, "embedding": embedding }));
     }
     let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
-    Ok(json!({ "object": "list", "data": data, "model": spec.model, "usage": usage }))
+    let mut body = json!({ "object": "list", "data": data, "model": spec.model, "usage": usage });
+    if !truncated.is_empty() {
+        body["truncated"] = truncated.clone().into();
+    }
+    Ok(Answered { body, truncated })
 }
 
 /// Numbers as 32-bit floats, little end first, in base64.

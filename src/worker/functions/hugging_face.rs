@@ -15,8 +15,6 @@ pub struct Wanted {
     full_text: bool,
     /// `truncate` false: a text that the model does not see to its end is refused.
     whole_text: bool,
-    /// The length that vectors must have.
-    dimensions: Option<u64>,
     /// The request brings the labels.
     zero_shot: bool,
 }
@@ -50,20 +48,20 @@ impl Wanted {
     /// Parameters of feature-extraction.
     fn vectors(&mut self, parameters: &mut Map<String, Value>) -> Result<(), ApiError> {
         for (name, meant, what) in [
-            ("normalize", json!(true), "is true: vectors have length 1"),
             ("truncation_direction", json!("right"), "is `right`: a text is cut at its end"),
             ("encoding_format", json!("float"), "is `float` here; /v1/embeddings has base64"),
-            ("prompt_name", Value::Null, "is not taken; write the prompt before the text"),
         ] {
             if parameters.remove(name).is_some_and(|given| !given.is_null() && given != meant) {
                 return Err(not_done(name, what));
             }
         }
         self.whole_text = parameters.remove("truncate") == Some(false.into());
-        self.dimensions = match parameters.remove("dimensions") {
-            None | Some(Value::Null) => None,
-            Some(given) => Some(given.as_u64().ok_or_else(|| not_done("dimensions", "is a number"))?),
-        };
+        // These are the function's own; what is null is as configured.
+        for name in ["normalize", "dimensions", "prompt_name"] {
+            if parameters.get(name).is_some_and(Value::is_null) {
+                parameters.remove(name);
+            }
+        }
         Ok(())
     }
 
@@ -147,10 +145,6 @@ impl Wanted {
     }
 
     fn check(&self, index: usize, output: &Value, model: &str) -> Result<(), ApiError> {
-        let length = output["embedding"].as_array().map_or(0, Vec::len) as u64;
-        if let Some(wanted) = self.dimensions.filter(|wanted| *wanted != length) {
-            return Err(not_done("dimensions", &format!("is {wanted}; the vectors of {model} have {length}")));
-        }
         if self.whole_text && output["truncated"] == true {
             let (of, seen) = (of_model(model), &output["tokens"]);
             let message =

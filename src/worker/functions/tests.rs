@@ -177,7 +177,7 @@ async fn what_is_wrong_is_told_by_status_and_field() {
         ("intent", json!({ "text": "a" }), 400, "inputs", "body must be"),
         ("intent", json!({ "inputs": vec!["a"; 257] }), 413, "inputs", "256"),
         ("intent", json!({ "inputs": "a", "top_k": 1 }), 400, "top_k", "stand in `parameters`"),
-        ("mood", json!({ "inputs": "a", "parameters": { "top_k": 1 } }), 400, "parameters.top_k", "takes none"),
+        ("mood", json!({ "inputs": "a", "parameters": { "topk": 1 } }), 400, "parameters.topk", "known: top_k"),
         ("later", json!({ "inputs": "a" }), 503, "name", "loaded"),
         ("nobody", json!({ "inputs": "a" }), 404, "name", "intent (classify)"),
     ] {
@@ -233,10 +233,14 @@ async fn vectors_come_in_the_shape_of_openai() {
     let decoded: Vec<f32> = bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     assert_eq!(decoded.len(), vector.len());
     assert!(decoded.iter().zip(&vector).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6));
+    let short = ask(json!({ "input": "bad film", "dimensions": 4 })).await.unwrap()["data"][0]["embedding"].clone();
+    let (length, first) = (vector[..4].iter().map(|v| v * v).sum::<f64>().sqrt(), short[0].as_f64().unwrap());
+    assert!(short.as_array().unwrap().len() == 4 && (first - vector[0] / length).abs() < 1e-6, "{short}");
     for (input, status, param) in [
         (json!({}), 400, "input"),
         (json!({ "input": [1, 2] }), 400, "input"),
-        (json!({ "input": "a", "dimensions": 4 }), 400, "dimensions"),
+        (json!({ "input": "a", "dimensions": 17 }), 400, "dimensions"),
+        (json!({ "input": "a", "dimensions": 0 }), 400, "dimensions"),
         (json!({ "input": "a", "encoding_format": "hex" }), 400, "encoding_format"),
         (json!({ "input": "a", "model": "intent" }), 404, "model"),
         (json!({ "input": ["a", " "] }), 422, "input.1"),

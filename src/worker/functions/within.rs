@@ -9,19 +9,18 @@ use crate::function::requests::Requests;
 use crate::function::{CallError, Function, Input, Outcome, Spec};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Work that somebody waits for; given up when this is dropped.
-struct Awaited {
-    task: JoinHandle<Result<Value, ApiError>>,
+struct Awaited<T> {
+    task: JoinHandle<Result<T, ApiError>>,
     given_up: CancellationToken,
     gives_up: bool,
 }
 
-impl Drop for Awaited {
+impl<T> Drop for Awaited<T> {
     fn drop(&mut self) {
         self.given_up.cancel();
         if self.gives_up {
@@ -33,14 +32,15 @@ impl Drop for Awaited {
 impl Functions {
     /// The answer of some work, which holds its place until it ends. `work` is told by a token that it is given up; `gives_up` says
     /// that it may be dropped.
-    pub(super) async fn within<W>(
+    pub(super) async fn within<T, W>(
         &self,
         place: OwnedSemaphorePermit,
         gives_up: bool,
         work: impl FnOnce(CancellationToken) -> W,
-    ) -> Result<Value, ApiError>
+    ) -> Result<T, ApiError>
     where
-        W: Future<Output = Result<Value, ApiError>> + Send + 'static,
+        T: Send + 'static,
+        W: Future<Output = Result<T, ApiError>> + Send + 'static,
     {
         let given_up = CancellationToken::new();
         let work = work(given_up.clone());

@@ -27,20 +27,30 @@ impl Example {
 
 /// The first `most` rows of a file. `wanted` is the field that holds what is wanted; it is no part of the event.
 pub fn read(path: &Path, wanted: &str, most: usize) -> Result<Vec<Example>> {
-    let (reader, name) = open(path)?;
-    let rows = match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("tsv") => table(path, reader, b'\t', most)?,
-        Some("csv") => table(path, reader, b',', most)?,
-        Some("jsonl") => objects(path, reader, most)?,
-        _ if wanted == "spans" => words(path)?,
-        _ => bail!("{}: the file must be .jsonl, .tsv or .csv, or one of these with .gz", path.display()),
-    };
+    let rows = all(path, wanted, most)?;
     let row = |(line, mut row): (usize, Map<String, Value>)| {
         let place = line_of(path, line);
         let wanted = row.remove(wanted).with_context(|| format!("{place}: no field `{wanted}`, which holds what is wanted"))?;
         Ok(Example { event: Value::Object(row), wanted, place })
     };
     rows.into_iter().take(most).map(row).collect()
+}
+
+/// The first `most` rows with all their fields, and nothing wanted.
+pub fn fields(path: &Path, most: usize) -> Result<Vec<Example>> {
+    let row = |(line, row)| Example { event: Value::Object(row), wanted: Value::Null, place: line_of(path, line) };
+    Ok(all(path, "", most)?.into_iter().take(most).map(row).collect())
+}
+
+fn all(path: &Path, wanted: &str, most: usize) -> Result<Rows> {
+    let (reader, name) = open(path)?;
+    Ok(match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("tsv") => table(path, reader, b'\t', most)?,
+        Some("csv") => table(path, reader, b',', most)?,
+        Some("jsonl") => objects(path, reader, most)?,
+        _ if wanted == "spans" => words(path)?,
+        _ => bail!("{}: the file must be .jsonl, .tsv or .csv, or one of these with .gz", path.display()),
+    })
 }
 
 type Rows = Vec<(usize, Map<String, Value>)>;

@@ -3,9 +3,9 @@
 
 mod bleu;
 mod chrf;
-mod examples;
+pub(super) mod examples;
 mod fills;
-mod paired;
+pub(super) mod paired;
 mod ranks;
 mod rouge;
 mod spans;
@@ -199,7 +199,8 @@ fn measured(of: Measured, function: &dyn Function, rows: &[Example]) -> Result<(
     Ok((Figures { model, rows: rows.len(), refused, first_refusal, figures }, worth))
 }
 
-fn answers(function: &dyn Function, first: usize, rows: &[Example]) -> Result<Vec<Value>> {
+/// The answers to some rows, of which the first has that number.
+pub(super) fn answers(function: &dyn Function, first: usize, rows: &[Example]) -> Result<Vec<Value>> {
     let events: Vec<Value> = rows.iter().map(|row| row.event.clone()).collect();
     let mut sitting = offline::Offline::sitting(&Plain);
     let call = offline::call(function, &mut *sitting, first, &events);

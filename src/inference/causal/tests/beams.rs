@@ -1,7 +1,8 @@
 //! Beam searches against transformers, and beside other requests.
 
 use super::support::{expected, folder, load};
-use crate::inference::causal::{BLOCK, BeamOptions, Blocks, EarlyStopping, Generator, Options, Request};
+use crate::inference::causal::{BLOCK, BeamOptions, Blocks, EarlyStopping, Generator, Options, Request, Steer};
+use crate::inference::generate::Sampling;
 use crate::inference::{Digest, InferenceError, Threads};
 use serde_json::Value;
 
@@ -49,6 +50,72 @@ async fn searches_find_what_transformers_finds() {
             assert!((f64::from(hypothesis.score) - score).abs() < near, "{} and {score}, {case}", hypothesis.score);
         }
     }
+}
+
+/// Changes as `Sampling` makes them.
+struct Changed(Sampling, Vec<u32>, usize);
+
+impl Steer for Changed {
+    fn change(&mut self, ids: &[u32], prompt: usize, log_probabilities: &mut [f32]) {
+        self.0.process(log_probabilities, ids, prompt, &self.1, self.2 + prompt - ids.len());
+    }
+
+    fn ends(&mut self, _: &[u32]) -> bool {
+        false
+    }
+}
+
+/// Would catch: penalties and bans on logits instead of log-probabilities, by the ids of another beam, without the prompt's ids.
+#[tokio::test]
+async fn steered_searches_find_what_transformers_finds() {
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(folder("steered.json")).unwrap()).unwrap();
+    for case in &cases {
+        let generator = generator(case["name"].as_str().unwrap(), 40);
+        let (ids, stop_ids) = (numbers(&case["ids"]), numbers(&case["stop_ids"]));
+        let asked = &case["options"];
+        let count = |name: &str| asked[name].as_u64().unwrap_or(0) as usize;
+        let options = BeamOptions {
+            beams: count("num_beams"),
+            length_penalty: asked["length_penalty"].as_f64().unwrap_or(1.0) as f32,
+            early_stopping: if asked["early_stopping"] == true { EarlyStopping::Full } else { EarlyStopping::Likely },
+        };
+        let words = asked["bad_words_ids"].as_array().into_iter().flatten().map(numbers).collect();
+        let biases = asked["sequence_bias"].as_array().into_iter().flatten();
+        let sampling = Sampling {
+            repetition_penalty: asked["repetition_penalty"].as_f64().unwrap_or(1.0) as f32,
+            no_repeat_ngram_size: count("no_repeat_ngram_size"),
+            min_new_tokens: count("min_new_tokens"),
+            forced_eos: asked["forced_eos_token_id"].as_u64().map(|id| id as u32),
+            bad_words: words,
+            logit_bias: biases.map(|one| (one[0][0].as_u64().unwrap() as u32, one[1].as_f64().unwrap() as f32)).collect(),
+            ..Sampling::default()
+        };
+        let steer = Box::new(Changed(sampling, stop_ids.clone(), 20));
+        let found = generator.search_steered(ids, 20, stop_ids, options, steer).await.unwrap();
+        for (i, text) in case["texts"].as_array().unwrap().iter().enumerate() {
+            let found = found[i].ids.iter().copied().chain(found[i].stop_id).collect::<Vec<u32>>();
+            assert_eq!(found, numbers(text), "{case}");
+        }
+        for (hypothesis, score) in found.iter().zip(case["scores"].as_array().unwrap()) {
+            let score = score.as_f64().unwrap();
+            assert!((f64::from(hypothesis.score) - score).abs() < 1e-4f64.max(1e-6 * score.abs()), "{case}");
+        }
+    }
+    assert!(cases.len() >= 16);
+    struct Panics;
+    impl Steer for Panics {
+        fn change(&mut self, _: &[u32], _: usize, _: &mut [f32]) {
+            panic!("it steers no more");
+        }
+        fn ends(&mut self, _: &[u32]) -> bool {
+            false
+        }
+    }
+    let generator = generator("llama", 4);
+    let panicked =
+        generator.search_steered(vec![5; 8], 4, Vec::new(), BeamOptions { beams: 2, ..BeamOptions::default() }, Box::new(Panics));
+    assert!(matches!(panicked.await, Err(InferenceError::Poison(_))));
+    assert!(generator.search(vec![5; 8], 4, Vec::new(), BeamOptions { beams: 2, ..BeamOptions::default() }).await.is_ok());
 }
 
 /// One beam is greedy; blocks of searches come back, also when nobody waits any more.

@@ -1,6 +1,8 @@
 //! What clients of others showed when they were tried; `tests/clients` tries them.
 
 use super::*;
+use crate::admin::TRUNCATED;
+use tokio::io::AsyncReadExt;
 
 /// Would catch: shapes and parameters that the clients of Hugging Face do not read, as they were tried.
 #[tokio::test]
@@ -26,12 +28,13 @@ async fn bare_answers_are_as_their_clients_read_them() {
             .unwrap()[0]["summary_text"]
             .is_string()
     );
+    let short = ask("vectors", json!({ "inputs": "good film", "dimensions": 8, "normalize": false })).await.unwrap();
+    assert_eq!(short[0].as_array().unwrap().len(), 8);
     for (name, value, status) in [
-        ("normalize", json!(false), 400),
         ("truncation_direction", json!("left"), 400),
         ("encoding_format", json!("base64"), 400),
         ("prompt_name", json!("query"), 400),
-        ("dimensions", json!(8), 400),
+        ("dimensions", json!(17), 400),
         ("dimensions", json!("8"), 400),
         ("nonsense", json!(8), 400),
     ] {
@@ -103,4 +106,39 @@ async fn models_are_listed_for_clients_of_openai() {
     assert!(functions.embeddings(json!({ "input": "a", "model": "fill" })).await.is_ok());
     assert_eq!(functions.model("embed").unwrap_err().status, 404);
     assert_eq!(functions.embeddings(json!({ "input": "a", "model": "embed" })).await.unwrap_err().status, 400);
+}
+
+/// Would catch: a text that is cut in silence where others have fixed the shape of the answer, a field that was not there before for those
+/// that were not cut.
+#[tokio::test]
+async fn what_was_cut_is_told_beside_the_shapes_of_others() {
+    let functions = Arc::new(tiny());
+    let (address, stop) = started(&functions).await;
+    let ask = async |path: &str, body: Value| {
+        let mut answer = String::new();
+        sent(address, path, &body).await.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        let told = head.lines().find_map(|line| line.strip_prefix(&format!("{TRUNCATED}: "))).map(str::to_owned);
+        (told, serde_json::from_str::<Value>(body).unwrap())
+    };
+    let (long, short) = ("a ".repeat(100), "good film");
+    let (told, body) = ask("/v1/embeddings", json!({ "input": [long, short, short, long] })).await;
+    assert_eq!((told.as_deref(), &body["truncated"]), (Some("0,3"), &json!([0, 3])));
+    let (told, body) = ask("/v1/embeddings", json!({ "input": short })).await;
+    assert!(told.is_none() && body.get("truncated").is_none(), "{body}");
+    for (name, inputs, expected) in [
+        ("vectors", json!([short, long]), Some("1")),
+        ("intent", json!(long), Some("0")),
+        ("intent", json!(short), None),
+        ("mood", json!([short, long, short, long]), Some("1,3")),
+    ] {
+        let (told, bare) = ask(&format!("/hf/{name}"), json!({ "inputs": inputs })).await;
+        assert_eq!((told.as_deref(), bare.is_array()), (expected, true), "{name}");
+        let (told, _) = ask(&format!("/v1/functions/{name}"), json!({ "inputs": inputs })).await;
+        assert_eq!(told.as_deref(), expected, "{name}");
+    }
+    let windows = json!({ "inputs": long, "parameters": { "too_long": "window" } });
+    assert_eq!(ask("/hf/mood", windows).await.0, None, "all of it was seen");
+    stop.cancel();
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::admin::{FunctionApi, Shape};
 use crate::function::requests::{About, BadParameter};
 use crate::function::{Limits, offline};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

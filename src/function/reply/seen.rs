@@ -1,0 +1,81 @@
+//! What the models see of messages: their beginning, all of them in windows, or nothing where they must not be too long.
+
+use super::{Message, Reply};
+use crate::event::Rejection;
+use crate::function::CallError;
+use crate::function::control::harmless;
+use crate::function::options::TooLong;
+use crate::function::texts::call_error;
+use crate::function::vectors::{Reading, vectors};
+use crate::function::windows::{self, answers, weighted};
+use crate::inference::{Answer, Encoder, Head, Text, Together};
+
+/// A message as the models see it.
+pub struct Read {
+    pub together: Together,
+    pub windows: usize,
+}
+
+impl Reply {
+    /// A text whose control tokens are words to the encoder and to the heads.
+    pub(super) fn clean(&self, text: &str) -> String {
+        let own = harmless(self.encoder.tokenizer(), text.to_owned(), None);
+        self.heads.all().iter().fold(own, |text, head| harmless(head.tokenizer(), text, None))
+    }
+
+    /// One for each message, in order.
+    pub(super) async fn read(&self, asks: &[Message]) -> Result<Vec<Result<Read, Rejection>>, CallError> {
+        let heads = self.heads.all();
+        let texts = asks.iter().map(|ask| self.clean(&ask.text)).collect();
+        let seen = self.encoder.answer_heads(&heads, texts).await.map_err(call_error)?;
+        if seen.len() != asks.len() {
+            return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
+        }
+        let mut all: Vec<Result<Read, Rejection>> = seen.into_iter().map(|together| Ok(Read { together, windows: 1 })).collect();
+        let cut = |one: &Result<Read, Rejection>| one.as_ref().is_ok_and(|one| one.together.embedding.truncated);
+        let long: Vec<usize> = (0..all.len()).filter(|place| cut(&all[*place])).collect();
+        match self.options.too_long {
+            _ if long.is_empty() => {}
+            TooLong::Truncate => {}
+            TooLong::Reject => {
+                let most = self.encoder.max_tokens();
+                for place in long {
+                    let field = if asks[place].place.is_some() { "messages" } else { "text" };
+                    let detail = format!("more than {most} tokens, special ones included, which is the limit of the model");
+                    all[place] = Err(Rejection::new("text_too_long", detail).at(field));
+                }
+            }
+            TooLong::Window => {
+                let texts: Vec<String> = long.iter().map(|place| self.clean(&asks[*place].text)).collect();
+                for (place, read) in long.into_iter().zip(self.in_windows(&heads, texts).await?) {
+                    all[place] = read;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    async fn in_windows(&self, heads: &[&Encoder], texts: Vec<String>) -> Result<Vec<Result<Read, Rejection>>, CallError> {
+        let (policy, stride) = (TooLong::Window, self.options.stride);
+        let mut scores: Vec<Vec<Vec<f32>>> = vec![Vec::new(); texts.len()];
+        for head in heads {
+            let asked = texts.iter().map(|text| Text::from(text.as_str())).collect();
+            // Another encoder may see less: its windows overlap by no more than half of it.
+            let stride = stride.map(|stride| stride.min(head.max_tokens() / 2));
+            let windows = windows::windows(head, asked, windows::cut(head, policy, stride), policy).await?;
+            let windows = windows.into_iter().map(Result::unwrap_or_default).collect();
+            for (of_text, windows) in scores.iter_mut().zip(answers(head, Head::Classify, windows).await?) {
+                of_text.push(weighted(&windows, |window| window.answer.values.clone()));
+            }
+        }
+        let how = Reading::plain(policy, stride);
+        let found = vectors(&self.encoder, texts, &how).await?;
+        let one = |(found, scores): (Result<std::sync::Arc<crate::function::vectors::Vectors>, Rejection>, Vec<Vec<f32>>)| {
+            let found = found?;
+            let seen = found.seen;
+            let embedding = Answer { values: found.whole(&how), tokens: seen.tokens, truncated: seen.truncated };
+            Ok(Read { together: Together { embedding, scores }, windows: seen.windows })
+        };
+        Ok(found.into_iter().zip(scores).map(one).collect())
+    }
+}
