@@ -69,6 +69,11 @@ pub async fn run(
         functions: functions.clone(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
+        connections: admin::Connections {
+            most: config.admin.connections,
+            head_timeout: Duration::from_millis(config.admin.head_timeout_ms),
+            head_bytes: config.admin.head_bytes,
+        },
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 
@@ -148,10 +153,10 @@ pub async fn run(
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Waits for the last requests, but not for a client that stands still: it would keep the worker, and its exit code, for as long as it likes.
-async fn last_answers(mut server: JoinHandle<std::io::Result<()>>, abort: &CancellationToken) -> anyhow::Result<()> {
+async fn last_answers(mut server: JoinHandle<()>, abort: &CancellationToken) -> anyhow::Result<()> {
     tokio::select! {
         ended = &mut server => {
-            return ended.context("the admin server's task ended badly")?.context("the admin server failed");
+            return ended.context("the admin server's task ended badly");
         }
         () = abort.cancelled() => {}
         () = tokio::time::sleep(LAST_ANSWERS) => tracing::warn!("Some requests over HTTP are not over; they are cut off."),
