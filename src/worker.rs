@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod folds;
+mod forget;
 mod functions;
 mod hindrance;
 pub(crate) mod models;
@@ -123,6 +124,9 @@ pub async fn run(
         watching.spawn(neighbours::follow_kafka(settings.clone(), kafka, readiness.clone(), closing.clone()));
         watching.spawn(neighbours::follow_postgres(settings.clone(), parts.store.clone(), readiness.clone(), closing.clone()));
         running.spawn(async move { (name, pipeline::run(settings, parts, stop.drain, stop.abort).await) });
+    }
+    for forget in config.pipeline.iter().filter_map(|pipeline| forget::Forget::of(&config, pipeline)) {
+        watching.spawn(forget.follow(store.clone(), closing.clone()));
     }
     watching.spawn({
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());
