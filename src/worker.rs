@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod folds;
+mod forget;
 mod functions;
 mod hindrance;
 pub(crate) mod models;
@@ -69,6 +70,11 @@ pub async fn run(
         functions: functions.clone(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
+        connections: admin::Connections {
+            most: config.admin.connections,
+            head_timeout: Duration::from_millis(config.admin.head_timeout_ms),
+            head_bytes: config.admin.head_bytes,
+        },
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 
@@ -119,6 +125,9 @@ pub async fn run(
         watching.spawn(neighbours::follow_postgres(settings.clone(), parts.store.clone(), readiness.clone(), closing.clone()));
         running.spawn(async move { (name, pipeline::run(settings, parts, stop.drain, stop.abort).await) });
     }
+    for forget in config.pipeline.iter().filter_map(|pipeline| forget::Forget::of(&config, pipeline)) {
+        watching.spawn(forget.follow(store.clone(), closing.clone()));
+    }
     watching.spawn({
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());
         async move {
@@ -148,10 +157,10 @@ pub async fn run(
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Waits for the last requests, but not for a client that stands still: it would keep the worker, and its exit code, for as long as it likes.
-async fn last_answers(mut server: JoinHandle<std::io::Result<()>>, abort: &CancellationToken) -> anyhow::Result<()> {
+async fn last_answers(mut server: JoinHandle<()>, abort: &CancellationToken) -> anyhow::Result<()> {
     tokio::select! {
         ended = &mut server => {
-            return ended.context("the admin server's task ended badly")?.context("the admin server failed");
+            return ended.context("the admin server's task ended badly");
         }
         () = abort.cancelled() => {}
         () = tokio::time::sleep(LAST_ANSWERS) => tracing::warn!("Some requests over HTTP are not over; they are cut off."),

@@ -2,12 +2,14 @@
 
 mod api;
 mod body;
+mod connections;
 mod forms;
 mod health;
 mod openapi;
 mod server;
 
 pub use api::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
+pub use connections::Connections;
 pub use health::{Liveness, Readiness};
 #[cfg(test)]
 pub(crate) use openapi::document as openapi_of;

@@ -2,6 +2,7 @@
 
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
+use super::connections::{self, Connections};
 use super::{Liveness, Readiness, StatusBoard, forms, openapi};
 use crate::telemetry::Metrics;
 use axum::Json;
@@ -29,11 +30,12 @@ pub struct AdminState {
     pub body_bytes: usize,
     /// How long one may take to come.
     pub body_timeout: Duration,
+    pub connections: Connections,
 }
 
 /// Serves until the token is cancelled, then lets running requests end.
-pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdown: CancellationToken) -> std::io::Result<()> {
-    let limit = DefaultBodyLimit::max(state.body_bytes);
+pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdown: CancellationToken) {
+    let (limit, connections) = (DefaultBodyLimit::max(state.body_bytes), state.connections);
     let router = axum::Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -55,7 +57,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .method_not_allowed_fallback(other_method)
         .layer(limit)
         .with_state(state);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    connections::serve(listener, router, connections, shutdown).await;
 }
 
 async fn livez(State(state): State<AdminState>) -> Response {

@@ -4,7 +4,7 @@ use super::common::{self, Usage};
 use crate::function::copy::Copy;
 use crate::function::embed::Embed;
 use crate::function::generate::Generate;
-use crate::function::model::{Model, Opened};
+use crate::function::model::{Kind, Model, Opened};
 use crate::function::sentiment::Sentiment;
 use crate::function::{Function, TEXT_FUNCTIONS, text_function};
 use crate::hub::Found;
@@ -47,7 +47,13 @@ pub fn open(named: &Named<'_>, options: &Map<String, Value>) -> anyhow::Result<A
         "generate" => Arc::new(Generate::new(Generate::open(&named.find()?.folder)?, options).map_err(Usage)?),
         text if TEXT_FUNCTIONS.contains(&text) => {
             let model = named.find()?;
-            text_function(text, Model::open(&model.name, &model.folder, text, options)?, options).map_err(Usage)?
+            let open = Model::open(&model.name, &model.folder, text, options)?;
+            // What is wrong with a model is told with the folder that it was read from.
+            let located = |cause: String| match cause.contains("the model ") {
+                true => Usage(format!("{cause}; the model is {}", model.folder.display())),
+                false => Usage(cause),
+            };
+            text_function(text, open, options).map_err(located)?
         }
         "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
         other => {
@@ -58,6 +64,14 @@ pub fn open(named: &Named<'_>, options: &Map<String, Value>) -> anyhow::Result<A
     })
 }
 
+/// The encoder of a function that reads. What writes a text from a text has vectors too, but they say little.
 fn encoder(model: &Found) -> anyhow::Result<Arc<Encoder>> {
+    if Kind::of(&model.folder)? == Kind::TextToText {
+        let folder = model.folder.display();
+        let said = format!(
+            "{folder} is a model that writes a text from a text (translate, summarize); take one that reads, such as minilm-en"
+        );
+        return Err(Usage(said).into());
+    }
     Ok(Arc::new(Encoder::open(&model.name, &model.folder, None, &Options::default())?))
 }

@@ -27,6 +27,10 @@ pub struct Dialogue {
     pub gap: Span,
     /// A message whose time lies further than this after its record's own timestamp is rejected; at most `gap`, else it would end a session that goes on. Default 5m.
     pub max_ahead: Span,
+    /// A conversation is forgotten, and its state deleted, when its newest message is older by more than this than the newest of its
+    /// partition; at least `gap`. Default: never. A message that comes later than this begins a new session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forget_after: Option<Span>,
 }
 
 impl Default for Dialogue {
@@ -42,6 +46,7 @@ impl Default for Dialogue {
             bytes: 4_096,
             gap: Span::days(1),
             max_ahead: Span::minutes(5),
+            forget_after: None,
         }
     }
 }
@@ -64,6 +69,9 @@ impl Dialogue {
         }
         if self.max_ahead.ms() > self.gap.ms() {
             say("max_ahead is longer than gap: one message ahead of time would end a session; write less".to_owned());
+        }
+        if self.forget_after.is_some_and(|after| after.ms() < self.gap.ms()) {
+            say("forget_after is shorter than gap: sessions that go on would be forgotten; write as much or more".to_owned());
         }
         let lists = [("customers", &self.customers), ("agents", &self.agents), ("ignored", &self.ignored)];
         for (place, (list, roles)) in lists.iter().enumerate() {
@@ -128,6 +136,7 @@ mod tests {
             (CHAT, "source = ''", "source = \"\" is no path"),
             (CHAT, "messages = 0", "messages = 0"),
             (CHAT, "bytes = 7", "bytes = 7"),
+            (CHAT, "gap = '2d'\nforget_after = '47h'", "forget_after is shorter than gap"),
             (CHAT, "ignored = ['agent']", "\"agent\" is one of agents and of ignored"),
             (json, "", "name them"),
             ("topic = 't'\nevent = 'click'", "", "made of messages"),
@@ -137,6 +146,7 @@ mod tests {
             assert!(found.len() == 1 && found[0].contains(said), "{dialogue}: {found:?}");
         }
         assert_eq!(config(CHAT, "gap = '30m'").findings(), [""; 0]);
+        assert_eq!(config(CHAT, "forget_after = '30d'").findings(), [""; 0]);
         let mut other = config(CHAT, "");
         other.pipeline[0].dialogue = other.dialogue.take();
         assert_eq!(other.findings(), [""; 0]);

@@ -16,27 +16,56 @@ pub struct Admin {
     /// How long a function may take to answer a request without `stream`, milliseconds; a longer call is given up. Default 60,000. An answer in
     /// pieces has the function's own time.
     pub call_timeout_ms: u64,
+    /// How long a connection may be without a request in work, milliseconds: for the head of its first request, and of each that
+    /// follows. Default 30,000.
+    pub head_timeout_ms: u64,
+    /// Largest head of a request, bytes, 8,192 to 1 MiB. Default 64 KiB.
+    pub head_bytes: usize,
+    /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
+    pub connections: usize,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 9464));
-        Self { listen, body_bytes: 1 << 20, body_timeout_ms: 10_000, call_timeout_ms: 60_000 }
+        Self {
+            listen,
+            body_bytes: 1 << 20,
+            body_timeout_ms: 10_000,
+            call_timeout_ms: 60_000,
+            head_timeout_ms: 30_000,
+            head_bytes: 64 << 10,
+            connections: 512,
+        }
     }
 }
 
 impl Admin {
     /// Everything that is wrong, as sentences.
     pub fn findings(&self) -> Vec<String> {
-        let all = [("body_timeout_ms", self.body_timeout_ms), ("call_timeout_ms", self.call_timeout_ms)];
+        let all = [
+            ("body_timeout_ms", self.body_timeout_ms),
+            ("call_timeout_ms", self.call_timeout_ms),
+            ("head_timeout_ms", self.head_timeout_ms),
+        ];
         let wrong = |(name, ms): (&str, u64)| match ms {
             1..=MOST_MS => None,
             ms => Some(format!("[admin] {name} = {ms}: write 1 to {MOST_MS}, milliseconds")),
         };
-        all.into_iter().filter_map(wrong).collect()
+        let mut findings: Vec<String> = all.into_iter().filter_map(wrong).collect();
+        let counts = [("head_bytes", self.head_bytes, HEAD_BYTES), ("connections", self.connections, CONNECTIONS)];
+        for (name, count, (least, most)) in
+            counts.into_iter().filter(|(_, count, (least, most))| !(least..=most).contains(&count))
+        {
+            findings.push(format!("[admin] {name} = {count}: write {least} to {most}"));
+        }
+        findings
     }
 }
 
+/// The least that the server's buffer holds, and as much as a body may have by default.
+const HEAD_BYTES: (usize, usize) = (8_192, 1 << 20);
+const CONNECTIONS: (usize, usize) = (8, 65_536);
 /// A day.
 const MOST_MS: u64 = 86_400_000;
 
@@ -120,6 +149,13 @@ mod tests {
         for wrong in ["call_timeout_ms = 0", "body_timeout_ms = 86400001"] {
             let found = findings(wrong);
             assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write 1 to 86400000")), "{found:?}");
+        }
+        assert_eq!(findings("head_timeout_ms = 1\nhead_bytes = 8192\nconnections = 8"), [""; 0]);
+        for (wrong, said) in
+            [("head_bytes = 8191", "8192 to 1048576"), ("connections = 7", "8 to 65536"), ("head_timeout_ms = 0", "1 to")]
+        {
+            let found = findings(wrong);
+            assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write {said}")), "{found:?}");
         }
     }
 }

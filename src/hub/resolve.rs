@@ -121,6 +121,7 @@ impl Places {
         if !asked.is_empty() && path.is_dir() {
             return Ok(own(&path));
         }
+        let is_file = path.is_file();
         looked.push(Place { path, what: "a folder", state: State::Absent });
         // A path with a root of its own would lead out of these places.
         for (root, what) in self.roots().filter(|_| !Path::new(asked).is_absolute()) {
@@ -130,8 +131,12 @@ impl Places {
                 state => looked.push(Place { path, what, state }),
             }
         }
+        if is_file {
+            return Err(Missing { asked: asked.to_owned(), looked, hub: String::new(), help: of_file(asked) });
+        }
+        let meant = || self.near(asked).map_or_else(String::new, |near| format!("Did you mean `{near}`? "));
         let Some(repo) = repo else {
-            let help = "Name a folder, or `org/name` of a hub. What there is: millrace models".to_owned();
+            let help = format!("{}Name a folder, or `org/name` of a hub. What there is: millrace models", meant());
             return Err(Missing { asked: asked.to_owned(), looked, hub: String::new(), help });
         };
         let of_hub = |folder: PathBuf, commit: Option<String>| Found { folder, name: repo.id(), commit };
@@ -144,8 +149,27 @@ impl Places {
         }
         match self.download(&repo) {
             Ok((folder, commit)) => Ok(of_hub(folder, Some(commit))),
-            Err((hub, help)) => Err(Missing { asked: asked.to_owned(), looked, hub, help }),
+            Err((hub, help)) => Err(Missing { asked: asked.to_owned(), looked, hub, help: meant() + &help }),
         }
+    }
+
+    /// The folder of a model whose name is nearly what was asked for: beside it, or in one of the places.
+    fn near(&self, asked: &str) -> Option<String> {
+        let path = self.base.join(asked);
+        let (wanted, above) = (path.file_name()?.to_string_lossy().into_owned(), Path::new(asked).parent());
+        let beside = path.parent().filter(|_| asked.contains('/')).map(|folder| (folder, above.unwrap_or(Path::new(""))));
+        let places = self.roots().map(|(root, _)| (root, Path::new("")));
+        let near = |(root, shown): (&Path, &Path)| {
+            let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+            let models = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+            let named = models.filter(|path| path.join("config.json").is_file()).filter_map(|path| {
+                let name = path.file_name()?.to_string_lossy().into_owned();
+                let distance = strsim::damerau_levenshtein(&wanted, &name);
+                (1..=1 + name.len() / 3).contains(&distance).then(|| (distance, shown.join(&name).display().to_string()))
+            });
+            named.min()
+        };
+        beside.into_iter().chain(places).filter_map(near).min().map(|(_, name)| name)
     }
 
     /// Fetches where that is allowed; else says why it is not, and what to do.
@@ -172,6 +196,18 @@ impl Places {
                 };
                 Err((error.to_string(), help))
             }
+        }
+    }
+}
+
+/// What to do with a file where a folder is wanted.
+fn of_file(asked: &str) -> String {
+    let path = Path::new(asked);
+    match path.extension().and_then(|end| end.to_str()) {
+        Some("gguf" | "bin") => format!("It is a file; make a model folder of it: millrace models import {asked} DIR"),
+        _ => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            format!("It is a file; a model is a folder: name {}", folder.display())
         }
     }
 }

@@ -81,7 +81,10 @@ impl Backbone {
         let (hidden, vocabulary) = (loaded.network.hidden(), loaded.network.vocabulary());
         let tokenizer = TextTokenizer::open(folder, max_tokens(folder, loaded.network.max_tokens())?)?;
         if tokenizer.vocabulary() > vocabulary {
-            let cause = format!("it has {} tokens, the model only {vocabulary}", tokenizer.vocabulary());
+            let tokens = tokenizer.vocabulary();
+            let cause = format!(
+                "it has {tokens} tokens, the model only {vocabulary}; the two do not belong together, or tokens were added later"
+            );
             return Err(InferenceError::Unsupported { path: tokenizer.path().to_owned(), cause });
         }
         let mask_token = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.id(token));

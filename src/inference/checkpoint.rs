@@ -1,6 +1,8 @@
 //! `config.json`, read key by key: what the maths needs and is absent, or is something that we do not run, is an error by name.
 
-use super::InferenceError;
+pub(super) mod known;
+
+use super::{InferenceError, elsewhere};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,13 @@ impl ModelConfig {
     /// Reads `folder/config.json`.
     pub fn open(folder: &Path) -> Result<Self, InferenceError> {
         let path = folder.join("config.json");
-        let bytes = std::fs::read(&path).map_err(|e| InferenceError::Read { path: path.clone(), cause: e.to_string() })?;
+        let bytes = std::fs::read(&path).map_err(|e| match elsewhere::instead(folder).filter(|_| !path.exists()) {
+            Some(cause) => InferenceError::Unsupported { path: folder.to_owned(), cause },
+            None => InferenceError::Read { path: path.clone(), cause: e.to_string() },
+        })?;
+        if let Some(cause) = elsewhere::pointer(&bytes) {
+            return Err(InferenceError::Malformed { path, cause });
+        }
         let json: Value =
             serde_json::from_slice(&bytes).map_err(|e| InferenceError::Malformed { path: path.clone(), cause: e.to_string() })?;
         match json.is_object() {
@@ -98,6 +106,11 @@ impl ModelConfig {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses a key that nothing here knows: it may be one that changes the maths.
+    pub fn refuse_unknown(&self) -> Result<(), InferenceError> {
+        known::objection(&self.json).map_or(Ok(()), |cause| Err(self.unsupported(cause)))
     }
 
     /// A finite number, for a key that may be absent.

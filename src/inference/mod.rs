@@ -13,6 +13,7 @@ pub mod checkpoint;
 mod contents;
 mod described;
 mod dots;
+mod elsewhere;
 mod encoder;
 mod flights;
 pub mod generate;
@@ -69,7 +70,7 @@ pub enum InferenceError {
     WrongDigest { path: PathBuf, expected: String, found: String },
     #[error("{path} has no tensor `{name}`; the file is incomplete or of another architecture than its config.json says", path = path.display())]
     MissingTensor { path: PathBuf, name: String },
-    #[error("{path}: tensor `{name}` has shape {found:?}, expected {expected:?}", path = path.display())]
+    #[error("{path}: tensor `{name}` has shape {found:?}, expected {expected:?} by config.json; the two are of different models, or one of them was changed", path = path.display())]
     WrongShape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{path}: {cause}", path = path.display())]
     Unsupported { path: PathBuf, cause: String },

@@ -4,6 +4,7 @@
 //! text goes through the template as a mark, which stands for the same character and begins no token ([`Rendered`]). So
 //! `<|im_end|>` in an event is ten characters of text and ends nothing.
 
+mod bounded;
 mod jinja;
 mod marks;
 
@@ -13,7 +14,7 @@ use jinja::Engine;
 use marks::Marks;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +53,17 @@ pub enum TemplateError {
     /// The template refused these messages, or could not be run with them.
     #[error("the chat template refuses the messages: {0}")]
     Refused(String),
+    /// It goes on for ever, or nearly so.
+    #[error("the chat template does not come to an end: {0}")]
+    Endless(String),
 }
 
 /// A template, ready to run.
 pub struct ChatTemplate {
     engine: Engine,
     specials: Map<String, Value>,
+    /// The file that it was read from.
+    file: Option<PathBuf>,
 }
 
 impl ChatTemplate {
@@ -71,16 +77,20 @@ impl ChatTemplate {
                 .map_err(|error| of_folder("tokenizer_config.json", format!("it is no JSON: {error}")))?,
         };
         let specials = specials(&config);
-        let source = match read(&folder.join("chat_template.jinja"))? {
-            Some(text) => Some(text),
-            None => pick(&config["chat_template"], named).map_err(|cause| of_folder("tokenizer_config.json", cause))?,
+        let (file, source) = match read(&folder.join("chat_template.jinja"))? {
+            Some(text) => ("chat_template.jinja", Some(text)),
+            None => {
+                let name = "tokenizer_config.json";
+                (name, pick(&config["chat_template"], named).map_err(|cause| of_folder(name, cause))?)
+            }
         };
-        source.map(|source| Self::new(&source, specials)).transpose()
+        let Some(source) = source else { return Ok(None) };
+        Ok(Some(Self { file: Some(folder.join(file)), ..Self::new(&source, specials)? }))
     }
 
     /// From the text of a template and the special tokens that it may name (`bos_token`, `eos_token`, ...).
     pub fn new(source: &str, specials: Map<String, Value>) -> Result<Self, TemplateError> {
-        Ok(Self { engine: Engine::new(source)?, specials })
+        Ok(Self { engine: Engine::new(source)?, specials, file: None })
     }
 
     /// A conversation as transformers renders it. `controls` are the texts of the special tokens: none of them comes out of a
@@ -109,7 +119,10 @@ impl ChatTemplate {
         variables.extend(setting.variables.clone());
         variables.insert("messages".into(), list.into());
         variables.insert("add_generation_prompt".into(), setting.generation_prompt.into());
-        let mut text = self.engine.render(variables, setting.time_ms)?;
+        let mut text = self.engine.render(variables, setting.time_ms).map_err(|error| match (error, &self.file) {
+            (TemplateError::Endless(cause), Some(file)) => TemplateError::Endless(format!("{}: {cause}", file.display())),
+            (error, _) => error,
+        })?;
         if setting.continue_last {
             let Some(at) = text.rfind(marks.end()) else {
                 return refused("the template leaves out the message that should be continued".into());

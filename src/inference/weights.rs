@@ -1,6 +1,6 @@
 //! Reads `model.safetensors`, in one file or several: digest first, then tensors by name, always as `f32`.
 
-use super::InferenceError;
+use super::{InferenceError, elsewhere};
 use safetensors::{SafeTensorError, SafeTensors, tensor::TensorView};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +62,11 @@ impl Weights {
     /// its name, a blank, its sha256, a line feed.
     pub fn open(folder: &Path, expected: Option<&str>) -> Result<Self, InferenceError> {
         let (path, index) = (folder.join("model.safetensors"), folder.join(INDEX));
+        let is_there = path.exists() || index.exists();
+        let adapter = folder.join("adapter_config.json").exists();
+        if let Some(cause) = elsewhere::instead(folder).filter(|_| !is_there && (adapter || pickled(folder).is_none())) {
+            return Err(InferenceError::Unsupported { path: folder.to_owned(), cause });
+        }
         let weights = match (path.exists(), index.exists(), pickled(folder)) {
             (false, true, _) => Self::parts(folder, index)?,
             (false, false, Some(found)) => return Err(InferenceError::UnsafeWeights { folder: folder.to_owned(), found }),
@@ -129,7 +134,11 @@ impl Weights {
 const INDEX: &str = "model.safetensors.index.json";
 
 fn read(path: &Path) -> Result<Vec<u8>, InferenceError> {
-    std::fs::read(path).map_err(|e| InferenceError::Read { path: path.to_owned(), cause: e.to_string() })
+    let bytes = std::fs::read(path).map_err(|e| InferenceError::Read { path: path.to_owned(), cause: e.to_string() })?;
+    match elsewhere::pointer(&bytes) {
+        Some(cause) => Err(InferenceError::Malformed { path: path.to_owned(), cause }),
+        None => Ok(bytes),
+    }
 }
 
 /// What is wrong with a file, and what to do.

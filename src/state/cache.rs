@@ -301,7 +301,7 @@ impl<F: Fold> States for Cache<F> {
 }
 
 /// A key goes into an index of Postgres, which takes neither long texts nor U+0000.
-fn can_be_stored(key: &str) -> Result<(), Rejection> {
+pub(super) fn can_be_stored(key: &str) -> Result<(), Rejection> {
     if key.contains('\0') {
         return Err(Rejection::new("nul_character", "a key of the event holds U+0000, which Postgres cannot store"));
     }

@@ -3,6 +3,7 @@
 mod cache;
 pub mod dialogue;
 mod fold;
+mod forgetting;
 pub mod in_memory;
 mod pick;
 pub mod recommend;
@@ -11,4 +12,5 @@ mod states;
 
 pub use cache::Cache;
 pub use fold::{At, Features, Fold, Keys, Stored, StoredError};
+pub use forgetting::{CLOCK, Forgetting, Kept};
 pub use states::{Facts, States, Step, StoredRow, WrongFacts};

@@ -4,6 +4,7 @@ pub mod answers;
 mod dead_letters;
 mod decide;
 mod errors;
+mod forget;
 mod frozen;
 mod grants;
 mod heads;

@@ -7,7 +7,7 @@ use crate::pipeline::Folding;
 use crate::state::dialogue::DialogueFold;
 use crate::state::recommend::RecommendFold;
 use crate::state::risk::RiskFold;
-use crate::state::{Cache, Fold, States};
+use crate::state::{Cache, Fold, Forgetting, States};
 use std::sync::Arc;
 
 /// What a pipeline remembers of each key, when its function has a fold.
@@ -22,11 +22,20 @@ pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
     }
     let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));
     let recommend = || config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend), pipeline));
-    risk.or_else(recommend).or_else(|| dialogue(config, pipeline).map(|dialogue| of(dialogue, pipeline)))
+    let dialogue = || {
+        dialogue(config, pipeline).map(|(fold, after_ms)| match after_ms {
+            Some(after_ms) => of(Forgetting::new(fold, after_ms), pipeline),
+            None => of(fold, pipeline),
+        })
+    };
+    risk.or_else(recommend).or_else(dialogue)
 }
 
-fn dialogue(config: &Config, pipeline: &Pipeline) -> Option<DialogueFold> {
-    config.dialogue_of(pipeline).map(|dialogue| DialogueFold::new(dialogue, pipeline.event, &pipeline.fields))
+/// The fold, and after how much event time it forgets.
+fn dialogue(config: &Config, pipeline: &Pipeline) -> Option<(DialogueFold, Option<i64>)> {
+    let dialogue = config.dialogue_of(pipeline)?;
+    let fold = DialogueFold::new(dialogue, pipeline.event, &pipeline.fields);
+    Some((fold, dialogue.forget_after.map(|after| after.ms())))
 }
 
 /// The empty states of a partition that is folded again, to look at.
@@ -49,7 +58,13 @@ pub fn past(config: &Config, pipeline: &Pipeline) -> Option<Past> {
     }
     let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk)));
     let recommend = || config.recommend_of(pipeline).map(|recommend| of(RecommendFold::new(recommend)));
-    risk.or_else(recommend).or_else(|| dialogue(config, pipeline).map(of))
+    let dialogue = || {
+        dialogue(config, pipeline).map(|(fold, after_ms)| match after_ms {
+            Some(after_ms) => of(Forgetting::new(fold, after_ms)),
+            None => of(fold),
+        })
+    };
+    risk.or_else(recommend).or_else(dialogue)
 }
 
 /// How JSON values become what the pipeline's function scores, off the stream.
@@ -65,8 +80,15 @@ pub fn offline(config: &Config, pipeline: &Pipeline) -> Arc<dyn Offline> {
             _ => usual.to_owned(),
         };
         let (key, alone) = (named(&fields.key, "conversation"), Mapped { path: named(&fields.text, "text") });
-        let folding = offline::Folding::new(decoder(), move || DialogueFold::new(&declared, kind, &fields));
-        return Arc::new(Keyed { folding, key, alone });
+        let after_ms = declared.forget_after.map(|after| after.ms());
+        let fold = move || DialogueFold::new(&declared, kind, &fields);
+        return match after_ms {
+            Some(after_ms) => {
+                let folding = offline::Folding::new(decoder(), move || Forgetting::new(fold(), after_ms));
+                Arc::new(Keyed { folding, key, alone })
+            }
+            None => Arc::new(Keyed { folding: offline::Folding::new(decoder(), fold), key, alone }),
+        };
     }
     match config.recommend_of(pipeline).cloned() {
         Some(declared) => Arc::new(offline::Folding::new(decoder(), move || RecommendFold::new(&declared))),

@@ -9,6 +9,7 @@ mod models;
 mod pieces;
 #[cfg(test)]
 mod tests;
+mod tuned;
 mod within;
 
 use crate::admin::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
@@ -36,6 +37,7 @@ pub struct Functions {
     /// What a request without pieces may take.
     call_timeout: Duration,
     documents: documented::Documents,
+    builds: Arc<tuned::Builds>,
 }
 
 /// A pipeline's function, and how it is given JSON.
@@ -47,6 +49,8 @@ struct Known {
     since: u64,
     /// Calls over HTTP that its model is given at the same time: what stands before a slice of the stream in the model's queue is bounded.
     turns: Arc<Semaphore>,
+    /// Where the function is built again for requests with parameters.
+    builds: Arc<tuned::Builds>,
 }
 
 impl Known {
@@ -75,6 +79,7 @@ impl Functions {
             room: Arc::new(Semaphore::new(IN_WORK)),
             call_timeout,
             documents: documented::Documents::default(),
+            builds: Arc::new(tuned::Builds::new(call_timeout)),
         }
     }
 
@@ -87,7 +92,7 @@ impl Functions {
     pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let turns = Arc::new(Semaphore::new(Threads::OnePerCore.count().max(2)));
-        let known = Known { function, offline, since, turns };
+        let known = Known { function, offline, since, turns, builds: Arc::clone(&self.builds) };
         self.expected.write().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != pipeline);
         self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), known);
     }

@@ -53,13 +53,14 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Libraries that belong to some rooms, by the start of their name.
-const LIBRARIES: [(&str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &[&str]); 9] = [
     ("rdkafka", &["source", "publisher", "cli"]),
     ("sqlx", &["store"]),
     ("candle", &["inference", "train"]),
     ("tokenizers", &["inference", "train"]),
     ("gemm", &["inference", "train"]),
     ("axum", &["admin"]),
+    ("hyper", &["admin"]),
     ("opentelemetry", &["telemetry"]),
     ("reqwest", &["telemetry", "hub"]),
 ];

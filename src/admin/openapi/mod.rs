@@ -9,6 +9,7 @@ mod tests;
 use super::api::FunctionDoc;
 use parts::{bare_errors, errors, json_body, operation, reply, with_truncated};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The document. `body_bytes`: the largest body that is read.
@@ -24,6 +25,7 @@ pub fn document(functions: &[Arc<FunctionDoc>], body_bytes: usize) -> Value {
     }
     paths.extend(openai::paths(functions));
     paths.extend(service::paths());
+    tell_apart(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -44,6 +46,21 @@ pub fn document(functions: &[Arc<FunctionDoc>], body_bytes: usize) -> Value {
         "paths": paths,
         "components": { "schemas": parts::schemas(), "responses": parts::responses() },
     })
+}
+
+/// Gives operations of one name a number each: `a.b` and `a_b` are two pipelines and one name.
+fn tell_apart(paths: &mut Map<String, Value>) {
+    let mut known = BTreeSet::new();
+    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut()) {
+        let Some(id) = operation.get("operationId").and_then(Value::as_str) else { continue };
+        let mut name = id.to_owned();
+        let mut number = 1;
+        while !known.insert(name.clone()) {
+            number += 1;
+            name = format!("{id}_{number}");
+        }
+        operation["operationId"] = name.into();
+    }
 }
 
 /// How a function is told in one line.

@@ -22,7 +22,7 @@ fn references(of: &Value, found: &mut Vec<String>) {
 /// answers.
 #[test]
 fn the_document_holds_together() {
-    let functions = [Arc::new(function("a.b-c")), Arc::new(function("other"))];
+    let functions = ["a.b-c", "other", "a_b_c", "a_b.c", "models", "other_chat"].map(|name| Arc::new(function(name)));
     let document = document(&functions, 77);
     assert_eq!(document["openapi"], "3.1.0");
     let mut found = Vec::new();

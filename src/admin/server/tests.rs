@@ -81,6 +81,11 @@ pub fn document(pipeline: &str) -> FunctionDoc {
 
 /// A server on a free port, which waits half a second for a body; it ends with the token.
 pub async fn started(body_bytes: usize) -> (AdminState, std::net::SocketAddr, CancellationToken) {
+    started_with(body_bytes, Connections { most: 100, head_timeout: Duration::from_secs(30), head_bytes: 65_536 }).await
+}
+
+/// The same with limits of its connections.
+pub async fn started_with(body_bytes: usize, connections: Connections) -> (AdminState, std::net::SocketAddr, CancellationToken) {
     let state = AdminState {
         liveness: Arc::default(),
         readiness: Arc::new(Readiness::new(["model"])),
@@ -89,6 +94,7 @@ pub async fn started(body_bytes: usize) -> (AdminState, std::net::SocketAddr, Ca
         functions: Arc::new(Echo),
         body_bytes,
         body_timeout: Duration::from_millis(500),
+        connections,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -41,6 +41,10 @@ pub fn run(mut args: Check) -> anyhow::Result<Exit> {
         }
         return folder::run(&args.file, args.json);
     }
+    if args.file.extension().is_some_and(|end| end == "gguf") {
+        let file = args.file.display();
+        anyhow::bail!("{file} is a file of llama.cpp; make a model folder of it first: millrace models import {file} DIR");
+    }
     let mut model = Model::load(&args.file)?;
     if !args.features.is_empty() {
         let declared: Vec<&str> = args.features.iter().map(String::as_str).collect();

@@ -160,3 +160,25 @@ fn a_folder_is_whole_or_says_what_it_lacks() {
         assert!(with(odd).to_string().contains("no file of safetensors"), "{odd}");
     }
 }
+
+/// Would catch: a name with one letter wrong that is told the places alone, a file that is told to be absent.
+#[test]
+fn a_name_that_is_nearly_one_and_a_file_are_told_so() {
+    let root = tempfile::tempdir().unwrap();
+    let model = root.path().join("sentiment-en");
+    std::fs::create_dir(&model).unwrap();
+    std::fs::write(model.join("config.json"), "{}").unwrap();
+    std::fs::write(root.path().join("tiny.gguf"), "GGUF").unwrap();
+    let here = Places { here: Some(root.path().to_owned()), ..Places::default() };
+    let help = |asked: &str| here.find(asked).unwrap_err().help;
+    assert!(help("sentimnt-en").starts_with("Did you mean `sentiment-en`? "), "{}", help("sentimnt-en"));
+    assert!(!help("something").contains("Did you mean"), "{}", help("something"));
+    let at = |name: &str| root.path().join(name).display().to_string();
+    assert!(
+        help(&at("sentimentt-en")).contains(&format!("Did you mean `{}`", model.display())),
+        "{}",
+        help(&at("sentimentt-en"))
+    );
+    assert!(help(&at("tiny.gguf")).contains(&format!("millrace models import {} DIR", at("tiny.gguf"))));
+    assert!(help(&at("sentiment-en/config.json")).ends_with(&format!("name {}", model.display())));
+}

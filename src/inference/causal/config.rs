@@ -4,6 +4,8 @@
 //! for it; each such case says so. Values that are not known here are refused by name: a network that is nearly right answers
 //! nonsense without an error.
 
+use super::super::checkpoint::known;
+use super::super::network;
 use super::families;
 use super::keys::Keys;
 use super::spec::{Activation, Family, LayerKind, Positions, Spec};
@@ -37,7 +39,10 @@ impl Spec {
         let name = keys.text("model_type")?;
         let Some((_, family)) = Family::ALL.into_iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = Family::ALL.iter().map(|(known, _)| *known).collect();
-            return Err(format!("model_type is `{name}`; causal networks here are {}", known.join(", ")));
+            let reads =
+                "; a network of this family reads a text and does not go on with it: use it with classify, tag, answer or embed";
+            let reads = if network::FAMILIES.contains(&name) { reads } else { "" };
+            return Err(format!("model_type is `{name}`; causal networks here are {}{reads}", known.join(", ")));
         };
         let foreign = |key: &&&str| match keys.get(key) {
             None | Some(Value::Bool(false)) => false,
@@ -48,6 +53,9 @@ impl Spec {
         };
         if let Some(key) = FOREIGN.iter().find(foreign) {
             return Err(keys.wrong(key, "networks that need this key are not computed here"));
+        }
+        if let Some(cause) = known::objection(config) {
+            return Err(cause);
         }
         let spec = families::read(keys, family)?;
         match spec.objection() {

@@ -136,39 +136,13 @@ mod tests {
     use crate::inference::checkpoint::ModelConfig;
     use crate::inference::handle::Model;
     use crate::inference::heads::Heads;
-    use crate::inference::network::{self, Network, Scratch};
+    use crate::inference::network;
+    use crate::inference::network::watching::Watching;
     use crate::inference::tokenizer::TextTokenizer;
     use crate::inference::weights::Weights;
-    use crate::inference::words::WordTable;
     use crate::inference::{Options, Results, Threads};
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// Counts how often it is run.
-    struct Counting(Box<dyn Network>, Arc<AtomicUsize>);
-
-    impl Network for Counting {
-        fn hidden(&self) -> usize {
-            self.0.hidden()
-        }
-
-        fn max_tokens(&self) -> usize {
-            self.0.max_tokens()
-        }
-
-        fn vocabulary(&self) -> usize {
-            self.0.vocabulary()
-        }
-
-        fn words(&self) -> &WordTable {
-            self.0.words()
-        }
-
-        fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.encode(texts, scratch)
-        }
-    }
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions").join(name)
@@ -183,7 +157,11 @@ mod tests {
         let network = network::load(&config, &tensors).unwrap();
         let tokenizer = TextTokenizer::open(&folder, network.max_tokens()).unwrap();
         let heads = [(); 2].map(|()| Heads::load(&config, &tensors, &*network).unwrap());
-        let network = Box::new(Counting(network, passes.clone()));
+        let counted = passes.clone();
+        let network = Box::new(Watching(network, move |_: &[Sequence<'_>]| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }));
         let backbone = Arc::new(Backbone::of(network, tokenizer, weights.digest().clone()));
         let shared = |heads| Shared {
             backbone: backbone.clone(),

@@ -142,6 +142,19 @@ fn special_tokens_never_come_from_content() {
     }
 }
 
+/// Would catch: a stack that grows, or time that grows with the square, with the special tokens that somebody writes.
+#[test]
+fn a_text_full_of_control_tokens_needs_no_deep_stack() {
+    let pieces = json!([["<unk>", 0.0], ["<s>", -1.0], ["<", -2.0], ["s", -2.0], [">", -2.0], ["a", -2.0]]);
+    let special = json!({ "id": 1, "content": "<s>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false });
+    let model = json!({ "type": "Unigram", "unk_id": 0, "vocab": pieces });
+    let document = json!({ "version": "1.0", "added_tokens": [special], "model": model, "decoder": { "type": "Fuse" } });
+    let vocabulary = Vocabulary::parse(&document.to_string(), Path::new("tokenizer.json")).unwrap();
+    let read = move || vocabulary.plain(&"a<s>".repeat(20_000), true).unwrap();
+    let ids = std::thread::Builder::new().stack_size(256 << 10).spawn(read).unwrap().join().unwrap();
+    assert_eq!(ids, [5, 2, 3, 4].repeat(20_000));
+}
+
 /// Would catch: a panic on JSON that is no tokeniser, a table of normalisation that is run unread, a file beside it that is there
 /// and cannot be read.
 #[test]

@@ -1,8 +1,8 @@
 //! A tokeniser from both sides: prompts into ids, control tokens only where a template has put them, and ids back into bytes.
 
-use super::super::InferenceError;
 use super::super::template::Rendered;
 use super::super::tokenizer::{check_tables, contained};
+use super::super::{InferenceError, elsewhere};
 use super::bytes;
 use super::decode::Decoder;
 use serde_json::Value;
@@ -69,6 +69,9 @@ impl Vocabulary {
     /// From the text of a `tokenizer.json`, without ends.
     pub fn parse(text: &str, path: &Path) -> Result<Self, InferenceError> {
         let malformed = |cause: String| InferenceError::Malformed { path: PathBuf::from(path), cause };
+        if let Some(cause) = elsewhere::pointer(text.as_bytes()) {
+            return Err(malformed(cause));
+        }
         let mut document: Value = serde_json::from_str(text).map_err(|e| malformed(e.to_string()))?;
         if !document.is_object() {
             return Err(malformed("it is no object, as that of a tokeniser is".to_owned()));
@@ -164,17 +167,29 @@ impl Vocabulary {
 
     /// A text without any special token, as it stands at the beginning or behind one.
     pub fn plain(&self, text: &str, is_first: bool) -> Result<Vec<u32>, InferenceError> {
-        let ids = self.pieces(text, is_first)?;
-        let Some(special) = self.specials.iter().find(|special| ids.contains(&special.id)) else { return Ok(ids) };
-        // A model of pieces may have the text of a special token as a piece: then it is cut behind its first character.
-        let cut = text.find(&special.text).and_then(|at| Some(at + text[at..].chars().next()?.len_utf8()));
-        let Some(cut) = cut.filter(|cut| *cut < text.len()) else {
-            let cause =
-                format!("a text without control tokens was read as `{}`, which is the tokeniser's own doing", special.text);
-            return Err(InferenceError::Poison(cause));
-        };
-        let mut ids = self.plain(&text[..cut], is_first)?;
-        ids.extend(self.plain(&text[cut..], false)?);
+        let (mut ids, mut left) = (Vec::new(), vec![(text, is_first)]);
+        while let Some((part, is_first)) = left.pop() {
+            let found = self.pieces(part, is_first)?;
+            let Some(special) = self.specials.iter().find(|special| found.contains(&special.id)) else {
+                ids.extend(found);
+                continue;
+            };
+            // A model of pieces may have the text of a special token as a piece: then it is cut behind the first character of each.
+            let mut parts = Vec::new();
+            let mut rest = part;
+            while let Some(cut) = behind_first(rest, &special.text).filter(|cut| *cut < rest.len()) {
+                let (before, after) = rest.split_at(cut);
+                parts.push((before, is_first && parts.is_empty()));
+                rest = after;
+            }
+            if parts.is_empty() {
+                let cause =
+                    format!("a text without control tokens was read as `{}`, which is the tokeniser's own doing", special.text);
+                return Err(InferenceError::Poison(cause));
+            }
+            parts.push((rest, false));
+            left.extend(parts.into_iter().rev());
+        }
         Ok(ids)
     }
 
@@ -183,6 +198,12 @@ impl Vocabulary {
         let encoding = contained(|| tokenizer.encode_fast(text, false)).map_err(InferenceError::Poison)?;
         Ok(encoding.get_ids().to_vec())
     }
+}
+
+/// Where the first character ends with which a text that is looked for begins.
+fn behind_first(text: &str, wanted: &str) -> Option<usize> {
+    let at = text.find(wanted)?;
+    Some(at + text[at..].chars().next()?.len_utf8())
 }
 
 /// Changes a pre-tokeniser that puts a blank before the first word alone into one that puts none; whether it was one.

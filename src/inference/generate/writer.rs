@@ -1,6 +1,7 @@
 //! A model folder that writes: network, vocabulary, chat template.
 
-use super::super::causal::{BeamOptions, Choose, Generator, Hypothesis, Options, Request};
+use super::super::causal::{BeamOptions, Choose, Generator, Hypothesis, Options, Request, Spec};
+use super::super::checkpoint::ModelConfig;
 use super::super::handle::{Handle, Model, Threads};
 use super::super::template::ChatTemplate;
 use super::super::{Digest, InferenceError};
@@ -39,12 +40,18 @@ impl Model for Aside {
 impl Writer {
     /// Opens a model folder. Blocks while it reads. `expected` is the sha256 of the weights, at least 12 digits of it.
     pub fn open(name: &str, folder: &Path, expected: Option<&str>, options: &Options) -> Result<Self, InferenceError> {
+        // What the model is comes before what its files look like.
+        let config = ModelConfig::open(folder)?;
+        Spec::read(config.json()).map_err(|cause| config.unsupported(cause))?;
         let vocabulary = Vocabulary::open(folder)?;
         let unreadable = |cause: String| InferenceError::Malformed { path: folder.to_owned(), cause };
         let template = ChatTemplate::open(folder, None).map_err(|error| unreadable(error.to_string()))?;
         let generator = Generator::open(name, folder, expected, options)?;
         if vocabulary.size() > generator.vocabulary() {
-            let cause = format!("tokenizer.json has {} tokens, the model only {}", vocabulary.size(), generator.vocabulary());
+            let (tokens, known) = (vocabulary.size(), generator.vocabulary());
+            let cause = format!(
+                "it has {tokens} tokens, the model only {known}; the two do not belong together, or tokens were added later"
+            );
             return Err(InferenceError::Unsupported { path: folder.join("tokenizer.json"), cause });
         }
         let (room, useful) = (generator.room(), generator.max_positions().min(USEFUL));

@@ -8,17 +8,20 @@ mod layers;
 pub mod modernbert;
 mod mpnet;
 #[cfg(test)]
-mod parity_relative;
+pub(super) mod parity_relative;
 mod projection;
 mod read;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) mod watching;
 pub mod xlnet;
 
 pub use projection::Plan;
 pub use read::{Part, Reader};
 
 use super::InferenceError;
+use super::causal;
 use super::checkpoint::ModelConfig;
 use super::weights::Tensors;
 use super::words::WordTable;
@@ -128,6 +131,7 @@ pub fn load(config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Netwo
 
 /// The same by a plan, which the families of [`BERTS`] follow alone.
 pub fn load_by(plan: Plan, config: &ModelConfig, tensors: &Tensors<'_>) -> Result<Box<dyn Network>, InferenceError> {
+    config.refuse_unknown()?;
     match config.family()? {
         "bart" | "t5" => Ok(Box::new(super::seq2seq::Rereading::load(config, tensors)?)),
         bert if BERTS.contains(&bert) => {
@@ -138,7 +142,14 @@ pub fn load_by(plan: Plan, config: &ModelConfig, tensors: &Tensors<'_>) -> Resul
         "modernbert" => Ok(Box::new(modernbert::ModernBert::load(config, tensors)?)),
         "xlnet" => Ok(Box::new(xlnet::XlNet::load(config, tensors)?)),
         other => {
-            Err(config.unsupported(format!("model_type is `{other}`; encoders of these families run: {}", FAMILIES.join(", "))))
+            let writes = match causal::Family::ALL.iter().any(|(name, _)| *name == other) {
+                true => {
+                    "; a network of this family goes on with a text: use it with generate, or with classify and labels of your own"
+                }
+                false => "",
+            };
+            let known = FAMILIES.join(", ");
+            Err(config.unsupported(format!("model_type is `{other}`; encoders of these families run: {known}{writes}")))
         }
     }
 }

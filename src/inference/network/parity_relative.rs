@@ -16,12 +16,12 @@ struct Text {
     types: Vec<u32>,
 }
 
-fn fixtures() -> PathBuf {
+pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders2")
 }
 
 /// A model folder as transformers would have saved it: the network and one head in one file, beside the configuration.
-fn folder(fixture: &Path, head: &str, version: &str) -> tempfile::TempDir {
+pub fn folder(fixture: &Path, head: &str, version: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let files = ["base", head].map(|name| std::fs::read(fixture.join(format!("{name}.safetensors"))).unwrap());
     let tensors = files.iter().flat_map(|bytes| SafeTensors::deserialize(bytes).unwrap().tensors());

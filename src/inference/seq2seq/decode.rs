@@ -37,6 +37,14 @@ pub struct Sources {
     places: Vec<(usize, usize)>,
 }
 
+#[cfg(test)]
+impl Sources {
+    /// How many are held.
+    pub fn numbers(&self) -> usize {
+        self.layers.iter().map(Vec::capacity).sum()
+    }
+}
+
 /// A hypothesis in a step: the token it has written last, and which source it reads.
 pub struct Row<'a> {
     pub token: u32,
@@ -176,7 +184,8 @@ impl Decoder {
     /// The last layer for whole targets, `[total_tokens, hidden]`: each target has the length of its source, and a token sees those up to
     /// itself. For heads that read what the decoder makes of a given text.
     pub fn whole<'a>(&self, ids: impl Iterator<Item = &'a u32>, sources: &Sources) -> Vec<f32> {
-        let (mut x, mut scores) = (Vec::new(), Vec::new());
+        let tokens: usize = sources.places.iter().map(|&(_, len)| len).sum();
+        let (mut x, mut scores) = (Vec::with_capacity(tokens * self.hidden), Vec::new());
         let positions = sources.places.iter().flat_map(|&(_, len)| 0..len);
         ids.zip(positions).for_each(|(&id, position)| self.positions.push(&mut x, &self.words, id, position));
         self.positions.finish(&mut x, self.epsilon);

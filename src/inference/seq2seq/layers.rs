@@ -128,6 +128,7 @@ impl FeedForward {
             return self.down.forward(x, out);
         };
         x.clear();
+        x.reserve_exact(out.len() / 2);
         out.chunks_exact(2 * wide).for_each(|row| x.extend_from_slice(&row[..wide]));
         self.activation.apply(x);
         for (row, both) in x.chunks_exact_mut(wide).zip(out.chunks_exact(2 * wide)) {

@@ -64,6 +64,7 @@ pub struct Spec {
 
 impl Spec {
     pub fn read(config: &ModelConfig) -> Result<Self, InferenceError> {
+        config.refuse_unknown()?;
         let spec = match config.family()? {
             "t5" => t5(config),
             "bart" => bart(config, Family::Bart),

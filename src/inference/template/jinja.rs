@@ -1,18 +1,28 @@
 //! The Jinja that transformers runs templates with: its settings, its three functions, its `tojson`.
 
-use super::TemplateError;
+use super::{TemplateError, bounded};
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::Map;
 
 const NAME: &str = "chat";
+/// Steps of a template for one conversation; those that are in use take 20 to 200 for a message.
+const STEPS: u64 = 2_000_000;
+/// What a template may write, bytes: more than any model reads.
+const WRITTEN: usize = 16 << 20;
 
 /// One template, compiled.
 pub struct Engine(Environment<'static>);
 
 impl Engine {
     pub fn new(source: &str) -> Result<Self, TemplateError> {
+        bounded::check(source).map_err(TemplateError::Syntax)?;
+        bounded::deep(|| Self::compiled(source)).map_err(TemplateError::Syntax)?
+    }
+
+    fn compiled(source: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
+        environment.set_fuel(Some(STEPS));
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -28,8 +38,44 @@ impl Engine {
 
     pub fn render(&self, mut variables: Map<String, serde_json::Value>, time_ms: i64) -> Result<String, TemplateError> {
         variables.insert(TIME.to_owned(), time_ms.into());
-        let refused = |error: Error| TemplateError::Refused(told(&error));
-        self.0.get_template(NAME).and_then(|template| template.render(variables)).map_err(refused)
+        bounded::deep(|| self.rendered(variables)).map_err(TemplateError::Refused)?
+    }
+
+    fn rendered(&self, variables: Map<String, serde_json::Value>) -> Result<String, TemplateError> {
+        let mut written = Written::default();
+        let rendered =
+            self.0.get_template(NAME).and_then(|template| template.render_captured_to(variables, &mut written).map(drop));
+        let endless = |limit: String| {
+            format!("it was stopped after {limit}; a template that ends is far below that, so take another, or mend this one")
+        };
+        match rendered {
+            _ if written.is_full => Err(TemplateError::Endless(endless(format!("{WRITTEN} bytes of text")))),
+            Ok(()) => String::from_utf8(written.bytes).map_err(|error| TemplateError::Refused(error.to_string())),
+            Err(error) if error.kind() == ErrorKind::OutOfFuel => Err(TemplateError::Endless(endless(format!("{STEPS} steps")))),
+            Err(error) => Err(TemplateError::Refused(told(&error))),
+        }
+    }
+}
+
+/// What a template has written, up to a limit.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    is_full: bool,
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + bytes.len() > WRITTEN {
+            self.is_full = true;
+            return Err(std::io::Error::other("the text is too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

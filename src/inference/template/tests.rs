@@ -108,3 +108,63 @@ fn a_folder_has_its_template_in_one_of_three_forms() {
     write("tokenizer_config.json", "{");
     assert!(ChatTemplate::open(folder.path(), None).is_err());
 }
+
+/// Would catch: a template of a folder that came from elsewhere and holds its thread, its memory or its stack for ever.
+#[test]
+fn a_template_without_an_end_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat_template.jinja");
+    let many = "{% for a in range(90000) %}{% for b in range(90000) %}";
+    let macros = "{% macro one(n) %}{{ two(n) }}{% endmacro %}{% macro two(n) %}{{ one(n) }}{% endmacro %}{{ one(1) }}";
+    for (source, said) in [
+        (format!("{many}{{% endfor %}}{{% endfor %}}"), "stopped after 2000000 steps"),
+        (format!("{many}{}{{% endfor %}}{{% endfor %}}", "x".repeat(300)), "stopped after 16777216 bytes of text"),
+        ("{% set all = 'x' * 9000000 %}{{ all }}{{ all }}{{ all }}".to_owned(), "stopped after 16777216 bytes of text"),
+        (macros.to_owned(), "recursion limit"),
+    ] {
+        std::fs::write(&file, &source).unwrap();
+        let template = ChatTemplate::open(folder.path(), None).unwrap().unwrap();
+        let error = template.render(&[Message::new("user", "x")], &Setting::default(), &[]).unwrap_err();
+        assert!(error.to_string().contains(said), "{source}: {error}");
+        if let TemplateError::Endless(cause) = &error {
+            assert!(cause.starts_with(&file.display().to_string()), "{error}");
+        }
+    }
+    let chain = |link: &str, count: usize| format!("{{{{ {}1 }}}}", link.repeat(count));
+    for deep in [
+        "{% if true %}".repeat(10_000),
+        chain("(", 9_000),
+        chain("not ", 20_000),
+        chain("- ", 20_000),
+        chain("1 if 1 else ", 20_000),
+        format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(20_000)),
+        "x".repeat(2 << 20),
+    ] {
+        std::fs::write(&file, &deep).unwrap();
+        assert!(ChatTemplate::open(folder.path(), None).is_err(), "{}", &deep[..20]);
+    }
+    // As deep as the limits leave: read, run and given back without a stack that is too small.
+    let nested = "{% set all = namespace(x=[]) %}{% for a in range(90000) %}{% set all.x = [all.x] %}{% endfor %}x";
+    for deep in [
+        chain("not ", 9_000),
+        chain("- ", 9_000),
+        chain("1 + ", 4_000),
+        chain("1 if 1 else ", 2_000),
+        format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(900)),
+        nested.to_owned(),
+    ] {
+        let template = ChatTemplate::new(&deep, Map::new()).unwrap();
+        let rendered = template.render(&[Message::new("user", "x")], &Setting::default(), &[]);
+        assert!(rendered.is_ok(), "{}: {:?}", &deep[..20], rendered.err());
+    }
+}
+
+/// Would catch: a limit that a long conversation reaches.
+#[test]
+fn a_long_conversation_is_no_endless_one() {
+    let template = ChatTemplate::new(fixture()["templates"]["smollm2"].as_str().unwrap(), Map::new()).unwrap();
+    let text = "word ".repeat(100);
+    let messages: Vec<Message> = (0..5_000).map(|n| Message::new(["user", "assistant"][n % 2], text.clone())).collect();
+    let rendered = template.render(&messages, &Setting::default(), &controls()).unwrap();
+    assert!(rendered.text().len() > 2_500_000);
+}

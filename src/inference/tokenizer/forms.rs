@@ -3,7 +3,7 @@
 use super::kind::Kind;
 use super::settings::Settings;
 use super::{byte_pairs, sentence_piece, word_piece};
-use crate::inference::InferenceError;
+use crate::inference::{InferenceError, elsewhere};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
@@ -95,7 +95,11 @@ pub fn unknown(path: &Path, named: &str) -> InferenceError {
 }
 
 pub fn read(path: &Path) -> Result<Vec<u8>, InferenceError> {
-    std::fs::read(path).map_err(|e| InferenceError::Read { path: path.to_owned(), cause: e.to_string() })
+    let bytes = std::fs::read(path).map_err(|e| InferenceError::Read { path: path.to_owned(), cause: e.to_string() })?;
+    match elsewhere::pointer(&bytes) {
+        Some(cause) => Err(malformed(path, cause)),
+        None => Ok(bytes),
+    }
 }
 
 /// The text of a file; it must be UTF-8.

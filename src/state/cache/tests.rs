@@ -130,7 +130,8 @@ fn holds(seed: u64, links: bool, without: Option<Rule>) -> bool {
     let log: Vec<Event> = (0..end).map(|offset| event(offset, [rng.random_range(0..4), rng.random_range(0..6)])).collect();
     let fold = || Remembering(Chain { links });
     let whole = Whole::of(fold(), &log);
-    let cuts = Cuts { flush_after: rng.random_range(1..30), budget_bytes: rng.random_range(0..3000), without };
+    let cuts =
+        Cuts { flush_after: rng.random_range(1..30), budget_bytes: rng.random_range(0..3000), without, forget_after_ms: None };
     interrupted(fold(), &log, &whole, cuts, &mut rng).same
 }
 

@@ -9,7 +9,6 @@ use crate::function::offline;
 use crate::function::{CallError, Function, Outcome};
 use futures_util::stream::StreamExt;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +81,7 @@ pub async fn call(
     given_up: &CancellationToken,
 ) -> Result<Answered, ApiError> {
     let (body, wanted) = Body::read_for(known, input, shape)?;
-    let function = tuned(&known.function, &body.parameters)?;
+    let function = known.builds.tuned(&known.function, &body.parameters).await?;
     let spec = function.spec();
     if body.inputs.len() > spec.limits.slice {
         let (count, most, of) = (body.inputs.len(), spec.limits.slice, of_model(&spec.model));
@@ -134,7 +133,7 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
     let [one] = &body.inputs[..] else {
         return Err(refused(400, "invalid_request", "`stream` answers one input".to_owned(), "inputs"));
     };
-    let function = tuned(&known.function, &body.parameters)?;
+    let function = known.builds.tuned(&known.function, &body.parameters).await?;
     if function.requests().is_none_or(|requests| requests.pieces().is_none()) {
         let message = format!("{} does not answer in pieces; leave `stream` out", function.spec().name);
         return Err(refused(400, "invalid_request", message, "stream"));
@@ -171,20 +170,6 @@ pub async fn stream(known: &Known, input: &Value, shape: Shape, place: OwnedSema
         Shape::Whole => pieces.map(whole).map(|event| event.to_string()).boxed(),
         Shape::Bare => pieces.enumerate().map(bare).map(|event| event.to_string()).boxed(),
     })
-}
-
-/// The function, with what the request wants otherwise.
-pub fn tuned(function: &Arc<dyn Function>, wanted: &Map<String, Value>) -> Result<Arc<dyn Function>, ApiError> {
-    let Some(name) = wanted.keys().next() else { return Ok(function.clone()) };
-    match function.requests() {
-        Some(requests) => requests
-            .tuned(wanted)
-            .map_err(|error| refused(400, "invalid_request", error.message, &format!("parameters.{}", error.name))),
-        None => {
-            let message = format!("{} takes no parameters", function.spec().name);
-            Err(refused(400, "invalid_request", message, &format!("parameters.{name}")))
-        }
-    }
 }
 
 /// One output an input.

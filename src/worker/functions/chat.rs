@@ -125,7 +125,7 @@ impl Functions {
             asked.parameters.insert("seed".into(), seed.into());
         }
         let most = if input.get(NEWER).is_some_and(|most| !most.is_null()) { NEWER } else { "max_tokens" };
-        let function = call::tuned(&known.function, &asked.parameters).map_err(|error| at_top(error, most))?;
+        let function = known.builds.tuned(&known.function, &asked.parameters).await.map_err(|error| at_top(error, most))?;
         let event = known.event(&json!({ "messages": asked.messages }));
         let head = Head::new(&*function);
         if asked.stream {

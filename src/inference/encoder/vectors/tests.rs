@@ -4,10 +4,10 @@ use crate::inference::backbone::Backbone;
 use crate::inference::checkpoint::ModelConfig;
 use crate::inference::contents::contents;
 use crate::inference::encoder::{Answer, Encoder, Head, Options};
-use crate::inference::network::{self, Network, Scratch, Sequence};
+use crate::inference::network::watching::Watching;
+use crate::inference::network::{self, Sequence};
 use crate::inference::tokenizer::{Cut, Text, TextTokenizer};
 use crate::inference::weights::Weights;
-use crate::inference::words::WordTable;
 use crate::inference::{InferenceError, Results, Threads};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,33 +29,15 @@ enum Act {
     Panic,
 }
 
-struct Watching(Box<dyn Network>, Arc<Watched>);
-
-impl Network for Watching {
-    fn hidden(&self) -> usize {
-        self.0.hidden()
-    }
-
-    fn max_tokens(&self) -> usize {
-        self.0.max_tokens()
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.0.vocabulary()
-    }
-
-    fn words(&self) -> &WordTable {
-        self.0.words()
-    }
-
-    fn encode(&self, texts: &[Sequence<'_>], scratch: &mut Scratch) -> Result<(), InferenceError> {
+impl Watched {
+    fn before(&self, texts: &[Sequence<'_>]) -> Result<(), InferenceError> {
         for text in texts {
-            *self.1.seen.lock().unwrap().entry(text.ids.to_vec()).or_default() += 1;
+            *self.seen.lock().unwrap().entry(text.ids.to_vec()).or_default() += 1;
         }
         loop {
-            let act = self.1.next.lock().unwrap().pop();
+            let act = self.next.lock().unwrap().pop();
             match act {
-                None => return self.0.encode(texts, scratch),
+                None => return Ok(()),
                 Some(Act::Fail) => return Err(InferenceError::Poison("told to fail".to_owned())),
                 Some(Act::Panic) => panic!("told to panic"),
                 Some(Act::Wait(there, go)) => {
@@ -86,7 +68,11 @@ impl World {
         let (config, weights) = (ModelConfig::open(&folder).unwrap(), Weights::open(&folder, None).unwrap());
         let network = network::load(&config, &weights.tensors().unwrap()).unwrap();
         let tokenizer = TextTokenizer::open(&folder, network.max_tokens()).unwrap();
-        let network = Box::new(Watching(network, Arc::clone(&watched)));
+        let before = {
+            let watched = Arc::clone(&watched);
+            move |texts: &[Sequence<'_>]| watched.before(texts)
+        };
+        let network = Box::new(Watching(network, before));
         let backbone = Arc::new(Backbone::of(network, tokenizer, contents(&folder, weights.digest()).unwrap()));
         options.backbones.put(&backbone);
         let whole = Encoder::open("whole", &folder, None, &options).unwrap();

@@ -4,12 +4,12 @@ use super::super::Rule;
 use super::harness::{Cuts, Outcome, Whole, interrupted};
 use crate::config::Config;
 use crate::event::{Event, Position, RawEvent};
-use crate::state::Fold;
 use crate::state::dialogue::DialogueFold;
 use crate::state::dialogue::tests::{fold as dialogue, message};
 use crate::state::recommend::RecommendFold;
 use crate::state::recommend::tests::{ALL, World, exact};
 use crate::state::risk::RiskFold;
+use crate::state::{Fold, Forgetting};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -22,6 +22,9 @@ trait Case {
     type Fold: Fold;
     fn fold(&self) -> Self::Fold;
     fn log(&self, seed: u64) -> Vec<Event>;
+    fn forget_after_ms(&self) -> Option<i64> {
+        None
+    }
 }
 
 fn run(case: &impl Case, seed: u64, without: Option<Rule>) -> (Outcome, usize) {
@@ -32,7 +35,7 @@ fn run(case: &impl Case, seed: u64, without: Option<Rule>) -> (Outcome, usize) {
     // A third of the runs keeps nothing that is written, and writes at once; the others keep a part.
     let (flush_after, budget_bytes) =
         if seed.is_multiple_of(3) { (1, 0) } else { (rng.random_range(1..40), rng.random_range(0..60_000)) };
-    let cuts = Cuts { flush_after, budget_bytes, without };
+    let cuts = Cuts { flush_after, budget_bytes, without, forget_after_ms: case.forget_after_ms() };
     (interrupted(case.fold(), &log, &whole, cuts, &mut rng), whole.keys())
 }
 
@@ -156,6 +159,25 @@ impl Case for Dialogue {
     }
 }
 
+/// The same, whose rows are deleted meanwhile.
+struct Forgotten(Dialogue);
+
+impl Case for Forgotten {
+    type Fold = Forgetting<DialogueFold>;
+    fn fold(&self) -> Forgetting<DialogueFold> {
+        Forgetting::new(self.0.fold(), FORGET_AFTER_MS)
+    }
+    fn log(&self, seed: u64) -> Vec<Event> {
+        self.0.log(seed)
+    }
+    fn forget_after_ms(&self) -> Option<i64> {
+        Some(FORGET_AFTER_MS)
+    }
+}
+
+/// Some messages come as late as 90 minutes.
+const FORGET_AFTER_MS: i64 = 60 * 60_000;
+
 const RISK: &str = r#"
 [risk]
 max_late = "2h"
@@ -191,6 +213,33 @@ fn risk_features_are_those_of_one_pass() {
 fn conversations_are_those_of_one_pass() {
     hold(&Dialogue("gap = '30m'\nmessages = 4"), 0..26);
     hold(&Dialogue("bytes = 64"), 26..52);
+}
+
+/// Would catch: an answer or a state that depends on when a row is deleted, and on who has it in memory then.
+#[test]
+fn conversations_that_are_forgotten_are_those_of_one_pass() {
+    // Sessions go on for a day, so that what is forgotten, and what is not, shows in each answer.
+    let case = || Forgotten(Dialogue("messages = 4"));
+    hold(&case(), 0..40);
+    let deleted: usize = (0..40).map(|seed| run(&case(), seed, None).0.deleted).sum();
+    assert!(deleted > 1_000, "{deleted}");
+    // A fold that does not forget what is deleted, for one that does.
+    struct Remembers(Dialogue);
+    impl Case for Remembers {
+        type Fold = Forgetting<DialogueFold>;
+        fn fold(&self) -> Forgetting<DialogueFold> {
+            Forgetting::new(self.0.fold(), 24 * FORGET_AFTER_MS)
+        }
+        fn log(&self, seed: u64) -> Vec<Event> {
+            self.0.log(seed)
+        }
+        fn forget_after_ms(&self) -> Option<i64> {
+            Some(FORGET_AFTER_MS)
+        }
+    }
+    let remembers = Remembers(case().0);
+    assert!((0..40).any(|seed| !run(&remembers, seed, None).0.same));
+    miss(&case(), &[Rule::FoldFrom, Rule::Boundary, Rule::Committed, Rule::TogetherWithRingTwo]);
 }
 
 /// Would catch: a test above that cannot fail. `AsOf` is not seen here: what is written together never needs it, and risk knows an

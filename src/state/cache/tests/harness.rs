@@ -3,7 +3,7 @@
 use super::super::{Cache, Rule};
 use crate::event::Event;
 use crate::state::in_memory::InMemory;
-use crate::state::{At, Facts, Features, Fold, States, Step, Stored, StoredRow};
+use crate::state::{At, CLOCK, Facts, Features, Fold, States, Step, Stored, StoredRow};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct Cuts {
     pub budget_bytes: usize,
     /// A rule of the cache that is taken out.
     pub without: Option<Rule>,
+    /// Rows that are older than this beside the clock's are deleted at random moments.
+    pub forget_after_ms: Option<i64>,
 }
 
 /// What became of it.
@@ -60,6 +62,8 @@ pub struct Outcome {
     pub reads: usize,
     /// Keys that were left in memory when fewest were.
     pub fewest: usize,
+    /// Rows that were deleted.
+    pub deleted: usize,
 }
 
 /// Postgres, and the workers that come one after the other.
@@ -75,7 +79,7 @@ struct World<'a, F: Fold> {
 }
 
 pub fn interrupted<F: Fold>(fold: F, log: &[Event], whole: &Whole, cuts: Cuts, rng: &mut StdRng) -> Outcome {
-    let outcome = Outcome { same: true, deaths: 0, reads: 0, fewest: usize::MAX };
+    let outcome = Outcome { same: true, deaths: 0, reads: 0, fewest: usize::MAX, deleted: 0 };
     let (store, fold) = (BTreeMap::new(), Arc::new(fold));
     let mut world = World { fold, log, whole, cuts, store, decided: 0, from: 0, outcome };
     loop {
@@ -123,6 +127,9 @@ impl<F: Fold> World<'_, F> {
                 }
             }
             cache.evict(self.cuts.budget_bytes);
+            if rng.random_bool(0.3) {
+                self.delete();
+            }
             self.outcome.fewest = self.outcome.fewest.min(cache.entries.len());
         }
         Some(cache)
@@ -132,6 +139,15 @@ impl<F: Fold> World<'_, F> {
         let row = self.store.get(key).cloned();
         self.outcome.reads += usize::from(row.is_some());
         cache.load(key, row).unwrap();
+    }
+
+    /// What `millrace.forget` does.
+    fn delete(&mut self) {
+        let newest = |row: &StoredRow| row.newest_ms;
+        let Some((after_ms, clock_ms)) = self.cuts.forget_after_ms.zip(self.store.get(CLOCK).map(newest)) else { return };
+        let before = self.store.len();
+        self.store.retain(|key, row| &**key == CLOCK || row.newest_ms >= clock_ms - after_ms);
+        self.outcome.deleted += before - self.store.len();
     }
 
     fn advance(&mut self, cache: &mut Cache<F>, facts: &mut Facts, offset: usize) -> Features {
@@ -153,7 +169,11 @@ impl<F: Fold> World<'_, F> {
         let left = cache.cost_bytes();
         assert!(cache.without.is_some() || left == 0, "everything is committed, and {left} bytes are left");
         let rows = self.store.iter().map(|(key, row)| (key, &row.bytes));
-        self.outcome.same &= rows.eq(&self.whole.bytes);
+        self.outcome.same &= match self.cuts.forget_after_ms {
+            None => rows.eq(&self.whole.bytes),
+            // What is not there was deleted.
+            Some(_) => rows.into_iter().all(|(key, bytes)| self.whole.bytes.get(key) == Some(bytes)),
+        };
         self.outcome
     }
 }
