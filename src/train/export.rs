@@ -3,7 +3,7 @@
 use super::network::Network;
 use super::quantise::{Stored, stored};
 use super::task::Task;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -30,6 +30,7 @@ pub fn write(folder: &Path, network: &Network, described: &Described<'_>, int8: 
     for (name, tensor) in network.state()? {
         let dims = tensor.dims().to_vec();
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        ensure!(values.iter().all(|value| value.is_finite()), "{name} is no longer finite; no model is written");
         held.extend(stored(&name, dims, &values, int8));
     }
     let views = held.iter().map(|(name, dtype, dims, data)| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), data)?)));

@@ -3,7 +3,7 @@
 
 use super::probe::Linear;
 use super::task::Task;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -38,6 +38,8 @@ impl<'a> Outputs<'a> {
 /// Writes config.json and model.safetensors; returns the size and the sha256 of the latter. The encoder's digest stands in the file's
 /// metadata too, so that the head's digest covers both.
 pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Outputs<'_>) -> Result<(usize, String)> {
+    let numbers = head.weight.iter().chain(&head.bias).all(|value| value.is_finite());
+    ensure!(numbers, "the head's weights are no longer finite; no model is written. Take a lower --lr, or for a probe a lower --c");
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let labels = outputs.labels;
     let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
@@ -93,5 +95,15 @@ mod tests {
         let written = || write(folder.path(), &backbone, &head, &Outputs::one_of(&["a".into(), "b".into()])).unwrap();
         let first = written();
         assert!((0..32).all(|_| written() == first));
+    }
+
+    #[test]
+    fn a_head_without_numbers_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = Backbone { folder: "body".into(), sha256: "0".repeat(64) };
+        let head = Linear { weight: vec![0.5, f32::NAN], bias: vec![0.0; 2] };
+        let out = folder.path().join("out");
+        let refused = write(&out, &backbone, &head, &Outputs::one_of(&["a".into(), "b".into()])).unwrap_err().to_string();
+        assert!(refused.contains("no longer finite") && !out.exists(), "{refused}");
     }
 }

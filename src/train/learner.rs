@@ -6,7 +6,7 @@ use super::distil::Taught;
 use super::fit::Plan;
 use super::held::Held;
 use super::loss::loss;
-use super::measure::{logits, score};
+use super::measure::{finite, logits, score};
 use super::network::{Network, Pass};
 use super::task::Task;
 use super::trainable::Trainable;
@@ -154,7 +154,8 @@ impl Trainable for Learner<'_> {
     }
 
     fn measure(&self) -> Result<f64> {
-        Ok(self.score(&logits(self.network, self.measured_on())?))
+        let logits = logits(self.network, self.measured_on())?;
+        Ok(if finite(&logits) { self.score(&logits) } else { f64::NAN })
     }
 
     fn said(&self, measure: f64) -> String {

@@ -21,6 +21,11 @@ pub(super) fn rows(task: Task, outputs: usize, logits: &Tensor, batch: &Batch) -
     Ok(logits.chunks_exact(width).enumerate().map(|(text, row)| row[..own(text)].to_vec()).collect())
 }
 
+/// Whether all logits are numbers.
+pub fn finite(logits: &[Vec<f32>]) -> bool {
+    logits.iter().flatten().all(|x| x.is_finite())
+}
+
 /// How good logits are for examples of labels, of texts or of words: what [`Task::figures`] names first.
 pub fn score(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> f64 {
     match task {

@@ -32,7 +32,7 @@ pub trait Trainable: Sync {
     /// Tokens of an example, to tell the speed.
     fn tokens(&self, example: usize) -> usize;
 
-    /// How good the network is now, on what it is not trained on. Higher is better.
+    /// How good the network is now, on what it is not trained on. Higher is better; no number where what it says is none.
     fn measure(&self) -> Result<f64>;
 
     /// The measure, and the figures behind it where several things are trained.

@@ -29,4 +29,6 @@ mod support;
 mod telemetry;
 mod tls;
 mod trained;
+mod trained_diverged;
+mod trained_kit;
 mod trained_several;

@@ -11,7 +11,7 @@ use super::batches::{Batch, Example, Target};
 use super::fit::Plan;
 use super::journal::Point;
 use super::loss::loss;
-use super::measure::{each, macro_f1, rows, score};
+use super::measure::{each, finite, macro_f1, rows, score};
 use super::network::{Network, Pass, drawn};
 use super::ops::linear;
 use super::probe::Linear;
@@ -213,7 +213,7 @@ impl Trainable for Several<'_> {
         let (mut sum, mut figures) = (0.0, Vec::new());
         for part in &self.parts {
             let logits = self.answers(part)?;
-            let first = score(part.task, &logits, part.dev, part.labels);
+            let first = if finite(&logits) { score(part.task, &logits, part.dev, part.labels) } else { f64::NAN };
             sum += first;
             figures.push(first);
             if part.task == Task::Label {
