@@ -166,9 +166,16 @@ impl<T: Trainable> Run<'_, T> {
         if check {
             self.check()?;
         } else if step.is_multiple_of(50) && self.bar.is_hidden() {
-            println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s", self.steps);
+            let left = self.minutes_left(progress);
+            println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s, about {left:.1} min left", self.steps);
         }
         Ok(())
+    }
+
+    /// Where nobody sees the bar: by what the run has taken so far, measurements included. Runs that end early end sooner.
+    fn minutes_left(&self, progress: f64) -> f64 {
+        let done = self.plan.max_steps.map_or(progress, |most| progress.max(self.fitted.steps as f64 / most as f64));
+        self.seconds() * (1.0 - done).max(0.0) / done.max(f64::MIN_POSITIVE) / 60.0
     }
 
     /// Steps from one record to the next: about two hundred records a run.

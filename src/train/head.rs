@@ -21,7 +21,7 @@ pub struct Backbone {
 /// What a head's outputs are.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
-    /// Labels of texts, or of words.
+    /// Labels of texts or of words, or numbers.
     pub task: Task,
     pub labels: &'a [String],
     /// From which probability a label holds, where several may.
@@ -39,7 +39,10 @@ impl<'a> Outputs<'a> {
 /// metadata too, so that the head's digest covers both.
 pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Outputs<'_>) -> Result<(usize, String)> {
     let numbers = head.weight.iter().chain(&head.bias).all(|value| value.is_finite());
-    ensure!(numbers, "the head's weights are no longer finite; no model is written. Take a lower --lr, or for a probe a lower --c");
+    ensure!(
+        numbers,
+        "the head's weights are no longer finite; no model is written. Take a lower --lr, or for a probe a lower --c"
+    );
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let labels = outputs.labels;
     let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
@@ -61,10 +64,8 @@ pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Output
         "id2label": labels.iter().enumerate().map(named).collect::<serde_json::Map<_, _>>(),
         "label2id": labels.iter().enumerate().map(|(i, label)| (label.clone(), json!(i))).collect::<serde_json::Map<_, _>>(),
     });
-    match outputs.task {
-        Task::Label => config["problem_type"] = json!("single_label_classification"),
-        Task::Labels => config["problem_type"] = json!("multi_label_classification"),
-        Task::Tag | Task::Answer => {}
+    if let Some(problem) = outputs.task.problem() {
+        config["problem_type"] = json!(problem);
     }
     if let Some(threshold) = outputs.threshold {
         config["threshold"] = json!(threshold);
@@ -76,7 +77,7 @@ pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Output
 /// The name by which the reader knows what the head reads.
 fn class(task: Task) -> Result<&'static str> {
     match task {
-        Task::Label | Task::Labels => Ok("MillraceHeadForSequenceClassification"),
+        Task::Label | Task::Labels | Task::Score => Ok("MillraceHeadForSequenceClassification"),
         Task::Tag => Ok("MillraceHeadForTokenClassification"),
         Task::Answer => bail!("a head of answers has no folder of its own"),
     }

@@ -31,4 +31,5 @@ mod tls;
 mod trained;
 mod trained_diverged;
 mod trained_kit;
+mod trained_pairs;
 mod trained_several;
