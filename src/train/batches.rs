@@ -10,6 +10,8 @@ pub enum Target {
     Label(u32),
     /// The labels that hold.
     Labels(Vec<u32>),
+    /// A number, by the [`Scale`](super::scale::Scale) of those to learn from.
+    Score(f32),
     /// Of each token; `None` where nothing is asked.
     Tags(Vec<Option<u32>>),
     /// The first and the last token of the answer.

@@ -54,7 +54,7 @@ impl Taught {
                 let student = logits.contiguous()?.index_select(&Tensor::from_vec(rows, count, &Device::Cpu)?, 0)?;
                 (student, of_words(examples, said, outputs)?)
             }
-            Task::Answer => bail!("answers are not learnt from a teacher"),
+            Task::Score | Task::Answer => bail!("numbers and answers are not learnt from a teacher"),
         };
         let rows = student.dim(0)?;
         ensure!(teacher.len() == rows * outputs, "the teacher gave {} numbers for {rows} times {outputs}", teacher.len());

@@ -1,7 +1,7 @@
 //! A classifier on texts whose labels are known, by the networks that run on a stream.
 
 use super::metrics::{Confusion, calibration_error};
-use crate::inference::{Encoder, Head, best};
+use crate::inference::{Answer, Cut, Encoder, Head, Text, best};
 use anyhow::{Context, Result, ensure};
 
 /// What came out.
@@ -13,11 +13,17 @@ pub struct Evaluation {
     pub answers: Vec<(usize, f32)>,
 }
 
-/// Classifies `texts` and compares the most probable label (the first of equals) with `truth`. For callers outside a Tokio runtime.
-pub fn evaluate(encoder: &Encoder, texts: Vec<String>, truth: &[usize]) -> Result<Evaluation> {
+/// One answer a text or a pair, in the same order. For callers outside a Tokio runtime.
+pub fn ask(encoder: &Encoder, head: Head, texts: Vec<Text>) -> Result<Vec<Answer>> {
+    let asked = encoder.answer_texts(head, texts, Cut::default());
+    Ok(tokio::runtime::Builder::new_current_thread().build()?.block_on(asked)?)
+}
+
+/// Classifies `texts`, or pairs, and compares the most probable label (the first of equals) with `truth`. For callers outside a Tokio runtime.
+pub fn evaluate<T: Into<Text>>(encoder: &Encoder, texts: Vec<T>, truth: &[usize]) -> Result<Evaluation> {
     let labels = encoder.labels().context("the model has no head for labels of a text")?.len();
     ensure!(texts.len() == truth.len() && truth.iter().all(|&label| label < labels), "the labels are not those of the texts");
-    let found = encoder.answer_blocking(Head::Classify, texts)?;
+    let found = ask(encoder, Head::Classify, texts.into_iter().map(Into::into).collect())?;
     let answers: Vec<(usize, f32)> =
         found.iter().map(|answer| (best(&answer.values), answer.values[best(&answer.values)])).collect();
     let sure: Vec<(f64, bool)> = answers.iter().zip(truth).map(|((label, p), truth)| (f64::from(*p), label == truth)).collect();

@@ -2,8 +2,9 @@
 
 use super::network::Network;
 use super::quantise::{Stored, stored};
+use super::scale::Scale;
 use super::task::Task;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -19,6 +20,8 @@ pub struct Described<'a> {
     pub labels: &'a [String],
     /// From which probability a label holds, where several may.
     pub threshold: Option<f64>,
+    /// Of a head that gives a number, how the file's were brought to those that it has learnt.
+    pub scale: Option<Scale>,
     /// Tokens of a text at most, where fewer were trained than the network has positions.
     pub max_tokens: Option<usize>,
 }
@@ -29,7 +32,11 @@ pub fn write(folder: &Path, network: &Network, described: &Described<'_>, int8: 
     let mut held: Vec<Stored> = Vec::new();
     for (name, tensor) in network.state()? {
         let dims = tensor.dims().to_vec();
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(scale) = &described.scale {
+            scale.written(&name, &mut values);
+        }
+        ensure!(values.iter().all(|value| value.is_finite()), "{name} is no longer finite; no model is written");
         held.extend(stored(&name, dims, &values, int8));
     }
     let views = held.iter().map(|(name, dtype, dims, data)| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), data)?)));
@@ -77,10 +84,8 @@ fn config(network: &Network, described: &Described<'_>) -> Value {
         config["id2label"] = labels.iter().enumerate().map(named).collect::<Map<_, _>>().into();
         config["label2id"] = labels.iter().enumerate().map(|(i, label)| (label.clone(), json!(i))).collect::<Map<_, _>>().into();
     }
-    match network.task {
-        Task::Label => config["problem_type"] = json!("single_label_classification"),
-        Task::Labels => config["problem_type"] = json!("multi_label_classification"),
-        Task::Tag | Task::Answer => {}
+    if let Some(problem) = network.task.problem() {
+        config["problem_type"] = json!(problem);
     }
     if let Some(threshold) = described.threshold {
         config["threshold"] = json!(threshold);
@@ -160,8 +165,14 @@ mod tests {
             let want = logits(&network);
             for (int8, bound) in [(false, 0.0), (true, 4e-3)] {
                 let labels = if task == Task::Answer { &[][..] } else { &labels };
-                let described =
-                    Described { base: &base, tokenizer: &json!({}), labels, threshold: Some(0.3), max_tokens: Some(12) };
+                let described = Described {
+                    base: &base,
+                    tokenizer: &json!({}),
+                    labels,
+                    threshold: Some(0.3),
+                    scale: None,
+                    max_tokens: Some(12),
+                };
                 write(folder.path(), &network, &described, int8).unwrap();
                 let read = Folder::read(folder.path()).unwrap();
                 assert_eq!((&read.config["vocab_size"], &read.config["threshold"]), (&json!(SHAPE.vocab_size), &json!(0.3)));
@@ -174,6 +185,37 @@ mod tests {
                 assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() <= bound), "{task:?} {want:?} {got:?}");
             }
         }
+    }
+
+    /// Would catch: a number of the file's scale that is not, or of the network's that is scaled twice.
+    #[test]
+    fn a_head_that_gives_a_number_gives_one_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let network = tiny_with(Task::Score, 1, &Tuning::default());
+        let base = json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12, "max_position_embeddings": 16});
+        let scale = Scale { mean: 30.0, deviation: 12.0 };
+        let labels = ["stars".to_owned()];
+        let described = Described {
+            base: &base,
+            tokenizer: &json!({}),
+            labels: &labels,
+            threshold: None,
+            scale: Some(scale),
+            max_tokens: None,
+        };
+        write(folder.path(), &network, &described, false).unwrap();
+        let mut read = Folder::read(folder.path()).unwrap();
+        assert_eq!((&read.config["problem_type"], &read.config["id2label"]), (&json!("regression"), &json!({"0": "stars"})));
+        let example = Example { ids: vec![1, 5, 9, 2], types: vec![0, 0, 1, 1], target: Target::Score(0.0) };
+        let batch = Batch::of(&[&example]);
+        let logit = |n: &Network| {
+            f64::from(n.logits(&batch, &Pass::measuring()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()[0])
+        };
+        let (learnt, given) = (logit(&network), logit(&read.network(Task::Score, 1, &Tuning::default()).unwrap()));
+        assert!((given - scale.outward(learnt)).abs() < 1e-4, "{given} {learnt}");
+        // A run that goes on from there begins where this one ended.
+        scale.taken(&mut read.weights).unwrap();
+        assert!((logit(&read.network(Task::Score, 1, &Tuning::default()).unwrap()) - learnt).abs() < 1e-5);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The training loop: halves of a batch on two threads, one optimiser step, the best weights by the measure kept.
 
+use super::diverged::{Diverged, Of};
 use super::keep::{Keep, Progress, State, restored};
-use super::optimiser::{AdamW, Fall, rate_at};
+use super::optimiser::{AdamW, rate_at};
 use super::shards::gradients;
 use super::trainable::{Record, Trainable};
 use anyhow::{Context, Result, bail, ensure};
@@ -12,54 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// How long and how fast.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// Passes over the data.
-    pub epochs: usize,
-    /// Learning rate at its highest.
-    pub rate: f64,
-    /// Examples of a batch.
-    pub batch: usize,
-    pub weight_decay: f64,
-    /// How slowly the optimiser forgets how large gradients were, below 1.
-    pub beta2: f64,
-    /// How the rate falls after it has risen.
-    pub fall: Fall,
-    /// Share of the way on which the rate rises.
-    pub warm_up: f64,
-    /// Norm to which a longer gradient is shortened.
-    pub clip: f64,
-    pub seed: u64,
-    /// Measurements an epoch.
-    pub checks: usize,
-    /// Falls to rate zero and ends by then, even where steps are left.
-    pub minutes: Option<f64>,
-    /// Ends early after so many steps; for measuring speed.
-    pub max_steps: Option<usize>,
-    /// Ends early after so many measurements without a better one.
-    pub patience: Option<usize>,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            epochs: 1,
-            rate: 7e-5,
-            batch: 32,
-            weight_decay: 0.01,
-            beta2: 0.999,
-            fall: Fall::Linear,
-            warm_up: 0.1,
-            clip: 1.0,
-            seed: 42,
-            checks: 4,
-            minutes: None,
-            max_steps: None,
-            patience: None,
-        }
-    }
-}
+pub use super::plan::Plan;
 
 /// A run, as far as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -187,13 +141,14 @@ impl<T: Trainable> Run<'_, T> {
         let draw = plan.seed ^ (self.fitted.steps as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let (loss, stores) = gradients(model, batch, draw)?;
         let step = self.fitted.steps + 1;
-        ensure!(loss.is_finite(), "the loss is no longer finite at step {step}; start again with a lower --lr");
+        ensure!(loss.is_finite(), self.diverged(Of::Loss, step));
         let by_steps = (self.fitted.steps + 1) as f64 / (self.steps + 1) as f64;
         let by_clock = plan.minutes.map_or(0.0, |minutes| self.seconds() / (60.0 * minutes));
         let progress = by_steps.max(by_clock);
         let rate = rate_at(progress, plan.rate, plan.warm_up, plan.fall);
         let reached = |name: &str| model.reaches(batch, name);
         let norm = f64::from(self.optimiser.step(model.parameters(), &stores, rate, reached)?);
+        ensure!(norm.is_finite(), self.diverged(Of::Gradient, step));
         let fitted = &mut self.fitted;
         fitted.steps += 1;
         fitted.tokens += batch.iter().map(|&i| model.tokens(i)).sum::<usize>();
@@ -211,9 +166,16 @@ impl<T: Trainable> Run<'_, T> {
         if check {
             self.check()?;
         } else if step.is_multiple_of(50) && self.bar.is_hidden() {
-            println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s", self.steps);
+            let left = self.minutes_left(progress);
+            println!("step {step}/{}: loss {loss:.4}, {tokens_per_second:.0} tokens/s, about {left:.1} min left", self.steps);
         }
         Ok(())
+    }
+
+    /// Where nobody sees the bar: by what the run has taken so far, measurements included. Runs that end early end sooner.
+    fn minutes_left(&self, progress: f64) -> f64 {
+        let done = self.plan.max_steps.map_or(progress, |most| progress.max(self.fitted.steps as f64 / most as f64));
+        self.seconds() * (1.0 - done).max(0.0) / done.max(f64::MIN_POSITIVE) / 60.0
     }
 
     /// Steps from one record to the next: about two hundred records a run.
@@ -225,11 +187,11 @@ impl<T: Trainable> Run<'_, T> {
     fn check(&mut self) -> Result<()> {
         let (measure, figures) = self.model.measures()?;
         let (step, seconds) = (self.fitted.steps, self.seconds());
+        ensure!(measure.is_finite(), self.diverged(Of::Measure, step));
         let (loss, steps, said) = (self.fitted.last_loss, self.steps, self.model.said_with(measure, &figures));
         self.bar.suspend(|| println!("step {step}/{steps}: loss {loss:.4}, dev {said}, {seconds:.0} s"));
         self.record(Record::Check { step, measure, figures, seconds })?;
         self.waited += 1;
-        // A measure that is no number is never the best.
         if measure > self.fitted.best {
             self.fitted.best = measure;
             self.waited = 0;
@@ -238,6 +200,12 @@ impl<T: Trainable> Run<'_, T> {
         }
         self.ended |= self.plan.patience.is_some_and(|most| self.waited >= most);
         Ok(())
+    }
+
+    /// What ends a run: the weights are beyond what numbers hold, or the next step would bring them there.
+    fn diverged(&self, of: Of, step: usize) -> Diverged {
+        self.bar.finish_and_clear();
+        Diverged { of, step, steps: self.steps, rate: self.plan.rate }
     }
 
     fn record(&mut self, record: Record) -> Result<()> {

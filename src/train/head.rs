@@ -3,7 +3,7 @@
 
 use super::probe::Linear;
 use super::task::Task;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,7 +21,7 @@ pub struct Backbone {
 /// What a head's outputs are.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
-    /// Labels of texts, or of words.
+    /// Labels of texts or of words, or numbers.
     pub task: Task,
     pub labels: &'a [String],
     /// From which probability a label holds, where several may.
@@ -38,6 +38,11 @@ impl<'a> Outputs<'a> {
 /// Writes config.json and model.safetensors; returns the size and the sha256 of the latter. The encoder's digest stands in the file's
 /// metadata too, so that the head's digest covers both.
 pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Outputs<'_>) -> Result<(usize, String)> {
+    let numbers = head.weight.iter().chain(&head.bias).all(|value| value.is_finite());
+    ensure!(
+        numbers,
+        "the head's weights are no longer finite; no model is written. Take a lower --lr, or for a probe a lower --c"
+    );
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let labels = outputs.labels;
     let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
@@ -59,10 +64,8 @@ pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Output
         "id2label": labels.iter().enumerate().map(named).collect::<serde_json::Map<_, _>>(),
         "label2id": labels.iter().enumerate().map(|(i, label)| (label.clone(), json!(i))).collect::<serde_json::Map<_, _>>(),
     });
-    match outputs.task {
-        Task::Label => config["problem_type"] = json!("single_label_classification"),
-        Task::Labels => config["problem_type"] = json!("multi_label_classification"),
-        Task::Tag | Task::Answer => {}
+    if let Some(problem) = outputs.task.problem() {
+        config["problem_type"] = json!(problem);
     }
     if let Some(threshold) = outputs.threshold {
         config["threshold"] = json!(threshold);
@@ -74,7 +77,7 @@ pub fn write(folder: &Path, backbone: &Backbone, head: &Linear, outputs: &Output
 /// The name by which the reader knows what the head reads.
 fn class(task: Task) -> Result<&'static str> {
     match task {
-        Task::Label | Task::Labels => Ok("MillraceHeadForSequenceClassification"),
+        Task::Label | Task::Labels | Task::Score => Ok("MillraceHeadForSequenceClassification"),
         Task::Tag => Ok("MillraceHeadForTokenClassification"),
         Task::Answer => bail!("a head of answers has no folder of its own"),
     }
@@ -93,5 +96,15 @@ mod tests {
         let written = || write(folder.path(), &backbone, &head, &Outputs::one_of(&["a".into(), "b".into()])).unwrap();
         let first = written();
         assert!((0..32).all(|_| written() == first));
+    }
+
+    #[test]
+    fn a_head_without_numbers_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = Backbone { folder: "body".into(), sha256: "0".repeat(64) };
+        let head = Linear { weight: vec![0.5, f32::NAN], bias: vec![0.0; 2] };
+        let out = folder.path().join("out");
+        let refused = write(&out, &backbone, &head, &Outputs::one_of(&["a".into(), "b".into()])).unwrap_err().to_string();
+        assert!(refused.contains("no longer finite") && !out.exists(), "{refused}");
     }
 }

@@ -184,7 +184,16 @@ mod tests {
     }
 
     fn with<R>(network: &Network, train: &Vec<Example>, dev: &[Example], then: impl FnOnce(&Learner<'_>) -> R) -> R {
-        then(&Learner { network, train, dev: Dev::Examples(dev), labels: &[], blank: None, teacher: None, seed: 1 })
+        then(&Learner {
+            network,
+            train,
+            dev: Dev::Examples(dev),
+            labels: &[],
+            blank: None,
+            teacher: None,
+            class_weights: None,
+            seed: 1,
+        })
     }
 
     /// Would catch: a run of an hour that is lost because the process ended while the result was measured, or by a signal.

@@ -68,6 +68,11 @@ pub fn loss(task: Task, logits: &Tensor, batch: &Batch, examples: &[&Example]) -
             }
             bernoulli(logits, &Tensor::from_vec(truth, (examples.len(), outputs), &Device::Cpu)?)
         }
+        Task::Score => {
+            let wanted: Vec<f32> = examples.iter().map(|example| number(example)).collect::<Result<_>>()?;
+            let wanted = Tensor::from_vec(wanted, (examples.len(), 1), &Device::Cpu)?;
+            Ok(logits.sub(&wanted)?.sqr()?.mean_all()?)
+        }
         Task::Tag => {
             let (rows, labels) = asked(batch, examples)?;
             let count = rows.len();
@@ -114,6 +119,13 @@ fn label(example: &Example) -> Result<u32> {
     }
 }
 
+fn number(example: &Example) -> Result<f32> {
+    match example.target {
+        Target::Score(number) => Ok(number),
+        _ => bail!("an example is of another task"),
+    }
+}
+
 fn span(example: &Example) -> Result<(u32, u32)> {
     match example.target {
         Target::Span(start, end) => Ok((start, end)),
@@ -152,6 +164,16 @@ mod tests {
         assert!((value(Task::Labels, &[2.0, -2.0, 200.0], &[1, 3], &[one]) - want).abs() < 1e-4);
         let truth = Tensor::new(&[[1f32, 0.0, 1.0, 0.0], [0.0; 4], [1.0; 4]], &Device::Cpu).unwrap();
         check_shape(&[3, 4], |x| bernoulli(x, &truth).unwrap().reshape((1, 1)).unwrap().broadcast_as((3, 4)).unwrap());
+    }
+
+    #[test]
+    fn a_number_costs_the_square_of_what_is_missing() {
+        let examples = [example(1, Target::Score(0.5)), example(1, Target::Score(-1.0))];
+        assert!((value(Task::Score, &[2.5, 1.0], &[2, 1], &examples) - 4.0).abs() < 1e-6);
+        let more: Vec<Example> = (0..12).map(|i| example(1, Target::Score(0.3 * i as f32 - 1.0))).collect();
+        let more: Vec<&Example> = more.iter().collect();
+        let batch = Batch::of(&more);
+        check_shape(&[12, 1], |x| loss(Task::Score, x, &batch, &more).unwrap().broadcast_as((12, 1)).unwrap());
     }
 
     /// Would catch: padding that takes part in the softmax of starts and ends, or in the loss of tags.

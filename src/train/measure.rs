@@ -1,7 +1,7 @@
 //! How good a network under training is, from its logits.
 
 use super::batches::{Batch, Example, Target, batches};
-use super::metrics::Confusion;
+use super::metrics::{Confusion, pearson, spearman};
 use super::network::{Network, Pass};
 use super::task::Task;
 use crate::inference::{joins, piece_label};
@@ -21,6 +21,11 @@ pub(super) fn rows(task: Task, outputs: usize, logits: &Tensor, batch: &Batch) -
     Ok(logits.chunks_exact(width).enumerate().map(|(text, row)| row[..own(text)].to_vec()).collect())
 }
 
+/// Whether all logits are numbers.
+pub fn finite(logits: &[Vec<f32>]) -> bool {
+    logits.iter().flatten().all(|x| x.is_finite())
+}
+
 /// How good logits are for examples of labels, of texts or of words: what [`Task::figures`] names first.
 pub fn score(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> f64 {
     match task {
@@ -28,7 +33,37 @@ pub fn score(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[St
         Task::Tag => entity_f1(logits, examples, labels),
         Task::Answer => answered(logits, examples),
         Task::Label => right(logits, examples),
+        Task::Score => correlation(pearson, logits, examples),
     }
+}
+
+/// All that [`Task::figures`] names, in its order; no numbers where a logit is none.
+pub fn figures(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> Vec<f64> {
+    if !finite(logits) {
+        return vec![f64::NAN; task.figures().len()];
+    }
+    let first = score(task, logits, examples, labels);
+    match task {
+        Task::Label => vec![first, macro_f1(logits, examples, logits.first().map_or(0, Vec::len))],
+        Task::Score => vec![first, correlation(spearman, logits, examples)],
+        Task::Labels | Task::Tag | Task::Answer => vec![first],
+    }
+}
+
+/// The figures for people, such as `accuracy 91.20, macro-F1 90.00`.
+pub fn said(names: &[&str], figures: &[f64]) -> String {
+    let one = |(name, of): (&&str, &f64)| format!("{name} {:.2}", 100.0 * of);
+    names.iter().zip(figures).map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// How what a network gives goes along with the numbers that were wanted; 0 where it gives the same for all.
+pub fn correlation(of: fn(&[f64], &[f64]) -> f64, logits: &[Vec<f32>], examples: &[Example]) -> f64 {
+    let pair = |(row, example): (&Vec<f32>, &Example)| match example.target {
+        Target::Score(wanted) => Some((f64::from(*row.first()?), f64::from(wanted))),
+        _ => None,
+    };
+    let (given, wanted): (Vec<f64>, Vec<f64>) = logits.iter().zip(examples).filter_map(pair).unzip();
+    Some(of(&given, &wanted)).filter(|value| value.is_finite()).unwrap_or(0.0)
 }
 
 /// The embedding of each example, as [`Network::embeddings`] has it.
@@ -214,6 +249,18 @@ mod tests {
             let tags = example(Target::Tags(vec![Some(1), Some(0)]));
             assert_eq!(entity_f1(&[vec![0.0, 1.0, wrong, 0.0]], &[tags], &labels), 2.0 / 3.0);
         }
+    }
+
+    /// Would catch: a network that says the same of all texts and is the best there is, or none.
+    #[test]
+    fn numbers_are_measured_by_how_they_go_along() {
+        let examples = [1.0, 2.0, 3.0, 4.0].map(|wanted| example(Target::Score(wanted)));
+        let of = |given: [f32; 4]| figures(Task::Score, &given.map(|value| vec![value]), &examples, &[]);
+        let [line, ranks] = of([-9.0, 0.0, 1.0, 0.5])[..] else { panic!("two figures") };
+        assert!((ranks - 0.8).abs() < 1e-9 && line > 0.7 && line < 0.95, "{ranks} {line}");
+        assert_eq!(of([2.0; 4]), [0.0, 0.0]);
+        assert!(of([2.0, f32::NAN, 1.0, 0.0]).iter().all(|figure| figure.is_nan()));
+        assert_eq!(said(Task::Score.figures(), &[0.8, 0.5]), "Pearson 80.00, Spearman 50.00");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::batches::{Example, Target};
 use super::learner::Examples;
+use super::lengths::Lengths;
 use super::squad::{self, Asked, Squad};
 use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -108,6 +109,17 @@ impl Questions {
         }
         ensure!(!prepared.is_empty(), "no question has an answer that fits into {most} tokens");
         Ok(Self { frame, contexts, prepared, most, seed, left_out })
+    }
+
+    /// Tokens of each question with all of its context.
+    pub fn lengths(&self) -> Lengths {
+        let length = |of: &Prepared| self.frame.count() + of.ids.len() + self.contexts[of.context].ids.len();
+        Lengths::new(self.prepared.iter().map(length).collect())
+    }
+
+    /// Tokens of a window at most.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Every token that occurs.

@@ -20,20 +20,26 @@ pub fn is_measured(text: &str, share: f64) -> bool {
 /// (rows to train on, rows to measure on): about `share` of each label is measured on, at least one row where a label has five texts.
 /// Equal texts are always in the same part.
 pub fn by_text(rows: Vec<Row>, share: f64) -> (Vec<Row>, Vec<Row>) {
-    let mut lowest: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();
+    by_key(rows, share, |row| row.text.clone())
+}
+
+/// The same by another `key` than the text: rows of one key are always in the same part.
+pub fn by_key(rows: Vec<Row>, share: f64, key: impl Fn(&Row) -> String) -> (Vec<Row>, Vec<Row>) {
+    let mut lowest: BTreeMap<&str, Vec<(f64, String)>> = BTreeMap::new();
     for row in &rows {
-        lowest.entry(&row.label).or_default().push((place(&row.text), &row.text));
+        let key = key(row);
+        lowest.entry(&row.label).or_default().push((place(&key), key));
     }
     let mut measured: HashSet<String> = HashSet::new();
-    for texts in lowest.values_mut() {
-        texts.sort_by(|a, b| a.0.total_cmp(&b.0));
-        texts.dedup();
-        let below = texts.iter().filter(|(place, _)| *place < share).count();
+    for keys in lowest.values_mut() {
+        keys.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        keys.dedup();
+        let below = keys.iter().filter(|(place, _)| *place < share).count();
         // One text of each label stays to train on.
-        let count = if below == 0 && texts.len() >= 5 { 1 } else { below.min(texts.len() - 1) };
-        measured.extend(texts[..count].iter().map(|(_, text)| (*text).to_owned()));
+        let count = if below == 0 && keys.len() >= 5 { 1 } else { below.min(keys.len() - 1) };
+        measured.extend(keys[..count].iter().map(|(_, key)| key.clone()));
     }
-    rows.into_iter().partition(|row| !measured.contains(&row.text))
+    rows.into_iter().partition(|row| !measured.contains(&key(row)))
 }
 
 /// Moves to `train` each text of `dev` with a label that nothing in `train` has, since what is not learnt cannot be measured. Returns
@@ -66,7 +72,7 @@ mod tests {
     use super::*;
 
     fn row(i: usize, label: &str) -> Row {
-        Row { text: format!("text {i}"), label: label.into(), line: i + 1 }
+        Row { text: format!("text {i}"), pair: None, label: label.into(), line: i + 1 }
     }
 
     #[test]

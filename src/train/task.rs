@@ -8,6 +8,8 @@ pub enum Task {
     Label,
     /// Any number of labels a text.
     Labels,
+    /// A number a text, or a pair of texts.
+    Score,
     /// A label for each word.
     Tag,
     /// Where in a text the answer to a question stands.
@@ -18,7 +20,7 @@ impl Task {
     /// The class that transformers has for the network with this head.
     pub fn class(self) -> &'static str {
         match self {
-            Self::Label | Self::Labels => "BertForSequenceClassification",
+            Self::Label | Self::Labels | Self::Score => "BertForSequenceClassification",
             Self::Tag => "BertForTokenClassification",
             Self::Answer => "BertForQuestionAnswering",
         }
@@ -31,7 +33,7 @@ impl Task {
 
     /// Whether the head reads the first token alone, through the pooler.
     pub fn is_pooled(self) -> bool {
-        matches!(self, Self::Label | Self::Labels)
+        matches!(self, Self::Label | Self::Labels | Self::Score)
     }
 
     /// What a network under training is measured by; the first counts.
@@ -39,7 +41,19 @@ impl Task {
         match self {
             Self::Label => &["accuracy", "macro-F1"],
             Self::Labels => &["micro-F1"],
+            // Of few numbers ranks are tied, and the first weights that order them would be the best.
+            Self::Score => &["Pearson", "Spearman"],
             Self::Tag | Self::Answer => &["F1"],
+        }
+    }
+
+    /// As config.json has it; none where the class says all.
+    pub fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Label => Some("single_label_classification"),
+            Self::Labels => Some("multi_label_classification"),
+            Self::Score => Some("regression"),
+            Self::Tag | Self::Answer => None,
         }
     }
 
@@ -48,8 +62,14 @@ impl Task {
         match self {
             Self::Label => "label",
             Self::Labels => "labels",
+            Self::Score => "score",
             Self::Tag => "tag",
             Self::Answer => "answer",
         }
     }
+}
+
+/// A figure's name as TensorBoard groups it.
+pub fn tag(figure: &str) -> String {
+    figure.to_lowercase().replace('-', "_")
 }

@@ -1,7 +1,8 @@
 //! A model that is asked what it would say, once before training, by the networks that run on a stream.
 
+use super::evaluate::ask;
 use super::task::Task;
-use crate::inference::{Encoder, Head, Options, Problem, Tokens};
+use crate::inference::{Encoder, Head, Options, Problem, Text, Tokens};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -16,7 +17,10 @@ pub struct Teacher {
 impl Teacher {
     /// Opens a folder whose labels must be `labels`, in any order.
     pub fn open(folder: &Path, task: Task, labels: &[String]) -> Result<Self> {
-        ensure!(task != Task::Answer, "answers to questions are not learnt from a teacher; leave --teacher out");
+        ensure!(
+            !matches!(task, Task::Score | Task::Answer),
+            "numbers and answers to questions are not learnt from a teacher; leave --teacher out"
+        );
         let encoder = Encoder::open("teacher", folder, None, &Options::default())?;
         let (known, what) = match task {
             Task::Tag => (encoder.token_labels(), "words"),
@@ -54,9 +58,9 @@ impl Teacher {
         self.encoder.digest().as_str()
     }
 
-    /// Its logits for texts, in the student's order: `[labels]` a text. Each has its own tokens of them.
-    pub fn of_texts(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
-        let answers = self.encoder.answer_blocking(Head::Logits, texts)?;
+    /// Its logits for texts or pairs, in the student's order: `[labels]` a text. Each has its own tokens of them.
+    pub fn of_texts(&self, texts: Vec<Text>) -> Result<Vec<Vec<f32>>> {
+        let answers = ask(&self.encoder, Head::Logits, texts)?;
         Ok(answers.into_iter().map(|answer| self.ordered(&answer.values)).collect())
     }
 
@@ -120,7 +124,7 @@ mod tests {
         let want = encoder.answer_blocking(Head::Logits, texts.to_vec()).unwrap();
         labels.reverse();
         let teacher = Teacher::open(&fixture("one"), Task::Label, &labels).unwrap();
-        let got = teacher.of_texts(texts.to_vec()).unwrap();
+        let got = teacher.of_texts(texts.to_vec().into_iter().map(Text::from).collect()).unwrap();
         for (got, want) in got.iter().zip(&want) {
             assert_eq!(*got, want.values.iter().rev().copied().collect::<Vec<f32>>());
         }

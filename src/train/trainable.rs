@@ -3,6 +3,7 @@
 use super::journal::Point;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A network with the data it is trained and measured on. An example is a number that [`Trainable::batches`] gives out.
@@ -32,7 +33,7 @@ pub trait Trainable: Sync {
     /// Tokens of an example, to tell the speed.
     fn tokens(&self, example: usize) -> usize;
 
-    /// How good the network is now, on what it is not trained on. Higher is better.
+    /// How good the network is now, on what it is not trained on. Higher is better; no number where what it says is none.
     fn measure(&self) -> Result<f64>;
 
     /// The measure, and the figures behind it where several things are trained.
@@ -89,7 +90,7 @@ impl Record {
     }
 
     /// As a journal takes it down; `measured` names the measure.
-    pub fn points(&self, measured: &'static str) -> Vec<Point> {
+    pub fn points(&self, measured: impl Into<Cow<'static, str>>) -> Vec<Point> {
         match *self {
             Self::Step { step, loss, rate, norm, .. } => vec![
                 Point::new(step, "train/loss", loss),

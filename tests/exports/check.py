@@ -84,6 +84,38 @@ def texts(kind, work):
     return compare(kind, numbers)
 
 
+def pairs(kind, work):
+    """Two texts a row: a label or a number that follows from both. Some are longer than the network sees, and cut."""
+    rows = []
+    for thing in THINGS:
+        for first, mood in enumerate(["bad", "good"]):
+            for second, like in enumerate(["hate", "like"]):
+                label = ["contradiction", "neutral", "entailment"][first + second] if kind == "label" else 10.5 + 20 * first + 9 * second
+                rows.append({"text": f"the {thing} is {mood}", "text_pair": f"people {like} it", "label": label})
+    folder = train(work, f"pairs-{kind}", rows, "--task", kind, "--max-tokens", 48)
+    theirs = Loaded(folder, transformers.AutoModelForSequenceClassification)
+    asked = rows[:8] + [{"text": rows[i]["text"] * 4, "text_pair": rows[i]["text_pair"] * (2 + 3 * i)} for i in range(3)]
+    ours = call("classify", folder, [{"text": row["text"], "text_pair": row["text_pair"]} for row in asked], function_to_apply="none", top_k=None)
+    numbers = []
+    for row, said in zip(asked, ours):
+        encoded = theirs.tokenizer(row["text"], row["text_pair"], truncation="longest_first", return_tensors="pt")
+        with torch.no_grad():
+            logits = theirs.network(**encoded).logits[0]
+        scores = {one["label"]: one["score"] for one in said["labels"]}
+        numbers += [(scores[label], float(logits[index])) for index, label in theirs.network.config.id2label.items()]
+    return compare(f"pairs, {kind}", numbers)
+
+
+def numbers_of_texts(work):
+    rows = [{"text": f"the {thing} is {mood}", "stars": 1 + 2 * stars} for thing in THINGS for stars, mood in enumerate(["bad", "fair", "good"])]
+    folder = train(work, "stars", rows, "--task", "score")
+    theirs, asked = Loaded(folder, transformers.AutoModelForSequenceClassification), [row["text"] for row in rows[:6]]
+    if theirs.network.config.problem_type != "regression":
+        sys.exit(f"stars: transformers takes it for {theirs.network.config.problem_type}")
+    ours = call("classify", folder, asked)
+    return compare("stars", [(said["score"], float(theirs(text).logits[0, 0])) for text, said in zip(asked, ours)])
+
+
 def tags(work):
     rows = []
     for thing in THINGS:
@@ -153,7 +185,7 @@ def main():
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        good = [texts("label", work), texts("labels", work), tags(work), answers(work), causal(work)]
+        good = [texts("label", work), texts("labels", work), pairs("label", work), pairs("score", work), numbers_of_texts(work), tags(work), answers(work), causal(work)]
     sys.exit(0 if all(good) else 1)
 
 

@@ -29,4 +29,7 @@ mod support;
 mod telemetry;
 mod tls;
 mod trained;
+mod trained_diverged;
+mod trained_kit;
+mod trained_pairs;
 mod trained_several;

@@ -1,13 +1,14 @@
 //! What `millrace train` can be told.
 
 use super::training::Training;
+use crate::train::class_weights::Wanted;
 use crate::train::fresh::New;
 use crate::train::pieces::Pieces;
 use crate::train::task::Task;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// Makes a model out of an encoder and examples: labels for texts, any number of labels, labels of words, or answers to questions.
+/// Makes a model out of an encoder and examples: labels or numbers for texts or pairs of texts, labels of words, or answers to questions.
 ///
 /// `full` tunes all weights, or the last layers, with --teacher towards another model's answers too; `probe` learns a small head on the encoder as it is, in seconds, and several such
 /// heads share one encoder; `centroid` is for one to four examples a label; `setfit` tunes the encoder by pairs of few examples, eight to 64 of each of a few labels.
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   millrace train --recipe probe --from models/minilm-en --train intents.csv --out models/my-intents
   millrace train --from MINILM --train train.tsv --dev dev.tsv --out my-sentiment --epochs 3
+  millrace train --from MINILM --train nli.jsonl --label-names entailment,neutral,contradiction --out my-nli
+  millrace train --from MINILM --train pairs.tsv --task score --out my-reranker
   millrace train --from MINILM --train squad.json.gz --out my-reader --lr 1e-4 --max-tokens 192
   millrace train --new layers=1,hidden=96 --tokenizer bpe:8000 --train reviews.tsv --out my-small --epochs 5 --lr 1e-3
   millrace train --from MINILM --train places.conll --out my-tagger --epochs 5
@@ -23,7 +26,9 @@ use std::path::{Path, PathBuf};
 
 Files, each also .gz:
   one label        .tsv or .csv with a header, or .jsonl: {\"text\": \"...\", \"label\": \"a\"}
+  a number         the same with numbers for labels, --task score where all of them are whole
   many labels      the same with a|b or [\"a\", \"b\"] for a label
+  pairs of texts   any of these with two texts a row: text and text_pair, premise and hypothesis, sentence1 and sentence2, question and sentence, ...
   labels of words  a word and its label a line and a blank line behind each text, or .jsonl: {\"text\": \"...\", \"spans\": [[0, 4, \"city\"]]}
   answers          SQuAD's .json, or .jsonl: {\"question\": \"...\", \"context\": \"...\", \"answers\": {\"text\": [\"...\"], \"answer_start\": [0]}}")]
 pub struct Args {
@@ -61,6 +66,7 @@ pub struct Args {
     /// Tokens of a text, or of a question and a window, at most. Default 128, for answers 192
     #[arg(long, help_heading = "Data")]
     pub max_tokens: Option<usize>,
+    /// Of the text; of two texts both, with a comma between
     #[arg(long, help_heading = "Data")]
     pub text_column: Option<String>,
     #[arg(long, help_heading = "Data")]
@@ -68,6 +74,10 @@ pub struct Args {
     /// Names for the sorted labels, e.g. negative,positive
     #[arg(long, value_delimiter = ',', help_heading = "Data")]
     pub label_names: Vec<String>,
+
+    /// How much a label counts in the loss: balanced (rare ones more), or LABEL=WEIGHT,... with 1 for the others
+    #[arg(long, help_heading = "Data")]
+    pub class_weights: Option<Wanted>,
 
     /// Beside these in the command: clap does not notice an optional part that has a part of its own.
     #[arg(skip)]
@@ -120,7 +130,7 @@ pub enum Recipe {
     Probe,
     /// The nearest mean embedding.
     Centroid,
-    /// All weights by pairs of few texts, then logistic regression.
+    /// All weights by pairs of few texts, then logistic regression. The rate is 2e-5 and a step has 16 pairs where nobody says.
     Setfit,
 }
 
@@ -139,6 +149,7 @@ impl Args {
             ("new", self.new.is_some(), full),
             ("word-dropout", self.word_dropout.is_some(), full),
             ("dev-rows", self.dev_rows.is_some(), full),
+            ("class-weights", self.class_weights.is_some(), full),
             ("layers", self.layers.is_some(), full),
             ("int8", self.int8, full),
             ("prune-vocabulary", self.prune_vocabulary, full),

@@ -9,6 +9,7 @@ use crate::inference::{Encoder, Head, Options, best};
 use crate::train::data::Row;
 use crate::train::export;
 use crate::train::head::{self, Backbone, Outputs};
+use crate::train::lengths::Lengths;
 use crate::train::metrics::Confusion;
 use crate::train::probe::{Labelled, Linear, centroids, regression, temperature};
 use crate::train::task::Task;
@@ -22,6 +23,7 @@ const FEW: usize = 100;
 pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let from = args.base()?;
     let data = Data::read(args, &mut report)?;
+    data.single("a head on an encoder that stays as it is")?;
     let encoder = Encoder::open(&name(from), from, None, &Options::default())?;
     let backbone = Backbone { folder: seen_from(&args.out, from)?, sha256: encoder.digest().as_str().to_owned() };
     headed(args, &data, &encoder, &backbone, &name(from), report)
@@ -30,7 +32,10 @@ pub fn run(args: &Args, mut report: Report) -> Result<()> {
 /// Learns a head on what `encoder` says of the texts, and writes, measures and describes it. `under` names what it stands on.
 pub fn headed(args: &Args, data: &Data, encoder: &Encoder, backbone: &Backbone, under: &str, mut report: Report) -> Result<()> {
     let start = Instant::now();
-    let (train, dev) = (embedded(encoder, data, &data.train)?, embedded(encoder, data, &data.dev)?);
+    let ((train, seen), (dev, _)) = (embedded(encoder, data, &data.train)?, embedded(encoder, data, &data.dev)?);
+    let (cut, all, most) = (seen.iter().filter(|(_, cut)| *cut).count(), seen.len(), encoder.max_tokens());
+    let lengths = Lengths::new(seen.into_iter().map(|(tokens, _)| tokens).collect()).said("text as the encoder sees it");
+    report.say(format!("{lengths}; {cut} of {all} are cut at {most}"));
     report.say(format!("{} texts embedded in {:.0} s", train.labels.len() + dev.labels.len(), start.elapsed().as_secs_f64()));
     let head = match args.recipe {
         Recipe::Centroid => centroids(&train, data.found.len())?,
@@ -64,10 +69,12 @@ pub fn strengths(args: &Args) -> Vec<f64> {
     all
 }
 
-fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<Labelled> {
+/// The embeddings of rows with their labels; and of each the tokens that the encoder saw, and whether it had more.
+fn embedded(encoder: &Encoder, data: &Data, rows: &[Row]) -> Result<(Labelled, Vec<(usize, bool)>)> {
     let texts = rows.iter().map(|row| row.text.clone()).collect();
-    let vectors = encoder.answer_blocking(Head::Embed, texts)?.into_iter().map(|answer| answer.values).collect();
-    Ok(Labelled { vectors, labels: rows.iter().map(|row| data.label(row)).collect::<Result<_>>()? })
+    let answers = encoder.answer_blocking(Head::Embed, texts)?;
+    let (vectors, seen) = answers.into_iter().map(|answer| (answer.values, (answer.tokens, answer.truncated))).unzip();
+    Ok((Labelled { vectors, labels: rows.iter().map(|row| data.label(row)).collect::<Result<_>>()? }, seen))
 }
 
 /// The regression that does best on dev; of equals the more regularised.

@@ -8,8 +8,10 @@ use super::shown::shown;
 use super::small::written;
 use super::taught::{self, asked};
 use super::{Report, name};
+use crate::cli::common::Usage;
 use crate::train::blank::Blank;
 use crate::train::checkpoint::Folder;
+use crate::train::class_weights::ClassWeights;
 use crate::train::export::{self, Described};
 use crate::train::fit::Plan;
 use crate::train::learner::{Dev, Learner};
@@ -24,6 +26,7 @@ use std::collections::HashMap;
 
 pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     taught::check(args, task)?;
+    weighed(args, task)?;
     let plan = plan(args);
     let most = max_tokens(args, task);
     let (mut base, rows) = begun(args, task, most, &mut report)?;
@@ -44,9 +47,13 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     }
     if args.training.tune_layers.is_some() && !base.has_weights() {
         let said = "--tune-layers leaves the first layers as they are, but there is no model.safetensors to take them from";
-        return Err(crate::cli::common::Usage(said.into()).into());
+        return Err(Usage(said.into()).into());
     }
     let (labels, outputs) = rows.labels();
+    if let Some(scale) = rows.scale() {
+        scale.taken(&mut base.weights)?;
+    }
+    let class_weights = class_weights(args, &rows, &mut report)?;
     let tuning = Tuning {
         layers: args.training.tune_layers,
         tables: args.training.train_tables || !base.has_weights(),
@@ -56,28 +63,38 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     let network = base.network(task, outputs, &tuning)?;
     let positions = network.shape.max_position_embeddings;
     ensure!(most <= positions, "--max-tokens is {most}, but the network has {positions} positions");
+    loaded.fits(&network)?;
     describe(&network, &base, &loaded, &mut report);
 
     let taught = teacher.as_ref().map(|teacher| &teacher.taught);
-    let learner =
-        Learner { network: &network, train: loaded.train(), dev: loaded.dev(), labels, blank, teacher: taught, seed: plan.seed };
+    let learner = Learner {
+        network: &network,
+        train: loaded.train(),
+        dev: loaded.dev(),
+        labels,
+        blank,
+        teacher: taught,
+        class_weights: class_weights.as_ref(),
+        seed: plan.seed,
+    };
     if let Some(teacher) = &teacher {
         report.say(format!("teacher: dev {}", learner.said(learner.score(&teacher.dev))));
     }
     let keep = keep(&args.out, learner.fingerprint(&plan)?, args.training.keep_seconds);
-    let fitted = go(&learner, &plan, &keep, &args.out, |record: &Record| record.points(learner.tag()))?;
+    let fitted = go(&learner, &plan, &keep, &args.out, |record: &Record| learner.points(record))?;
     report.say(format!(
         "trained {} steps in {:.0} s, {:.0} tokens/s; best dev {}",
         fitted.steps,
         fitted.seconds,
         fitted.tokens as f64 / fitted.seconds,
-        learner.said(fitted.best)
+        learner.said_with(fitted.best, Record::best(&fitted.records))
     ));
     let described = Described {
         base: &base.config,
         tokenizer: &base.tokenizer,
         labels,
         threshold: chosen(&learner)?,
+        scale: rows.scale(),
         // Spans of positions that were not trained mean nothing.
         max_tokens: (task == Task::Answer).then_some(most),
     };
@@ -88,6 +105,26 @@ pub fn run(args: &Args, task: Task, mut report: Report) -> Result<()> {
     export::card(&args.out, &name(&args.out), &shown(args, task), report.lines())?;
     // Until here the same command goes on from the last step.
     keep.remove()
+}
+
+/// An error where labels cannot count by weights.
+fn weighed(args: &Args, task: Task) -> Result<(), Usage> {
+    match (&args.class_weights, task) {
+        (Some(_), Task::Label) if args.teacher.is_some() => {
+            Err(Usage("a teacher's answers have no weights; leave out --class-weights or --teacher".into()))
+        }
+        (None, _) | (Some(_), Task::Label) => Ok(()),
+        (Some(_), task) => Err(Usage(format!("--class-weights is for one label a text, not for --task {}", task.name()))),
+    }
+}
+
+/// How much each label counts, where somebody says so.
+fn class_weights(args: &Args, rows: &Rows, report: &mut Report) -> Result<Option<ClassWeights>> {
+    let (Some(wanted), Rows::Labelled(data)) = (&args.class_weights, rows) else { return Ok(None) };
+    let weights = ClassWeights::new(wanted, &data.names, &data.counts())?;
+    let said: Vec<String> = data.names.iter().zip(weights.all()).map(|(name, weight)| format!("{name} {weight:.4}")).collect();
+    report.say(format!("class weights: {}; the best weights are those of the highest macro-F1", said.join(", ")));
+    Ok(Some(weights))
 }
 
 /// What training starts from, and the rows of the files.
@@ -134,9 +171,7 @@ fn describe(network: &Network, base: &Folder, loaded: &Loaded, report: &mut Repo
     if !base.has_weights() {
         report.say("no model.safetensors: all weights are drawn".to_owned());
     }
-    if let Some(note) = loaded.notes() {
-        report.say(note);
-    }
+    loaded.notes().into_iter().for_each(|note| report.say(note));
     let trained: usize = network.parameters.values().map(|p| p.elem_count()).sum();
     let train = loaded.train();
     let tokens: usize = (0..train.count()).map(|example| train.length(0, example)).sum();

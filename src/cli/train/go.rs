@@ -2,6 +2,7 @@
 
 use super::signal::Signals;
 use crate::cli::common::Usage;
+use crate::train::diverged::Diverged;
 use crate::train::fit::{Fit, Fitted, Plan};
 use crate::train::journal::{Journal, Point};
 use crate::train::keep::Keep;
@@ -27,7 +28,7 @@ pub fn unkept(out: &Path, resume: bool) -> Result<(), Usage> {
     Err(Usage(format!("a run that was cut off is kept in {kept}; go on with it by --resume, or remove that folder")))
 }
 
-/// Trains `model` in place; `points` is what the curves take of a record.
+/// Trains `model` in place; `points` is what the curves take of a record. Of a run that diverges the curves alone are left.
 pub fn go<T: Trainable>(
     model: &T,
     plan: &Plan,
@@ -39,8 +40,13 @@ pub fn go<T: Trainable>(
     let mut journal = Journal::start(&out.join("runs"))?;
     let mut note = |record: &Record| journal.note(&points(record));
     let came = || signals.came();
-    let fitted = Fit::new(model, plan).kept(keep).stopped(&came).observed(&mut note).run()?;
-    signals.done();
+    let outcome = Fit::new(model, plan).kept(keep).stopped(&came).observed(&mut note).run();
+    match &outcome {
+        Ok(_) => signals.done(),
+        // To go on from there would lead to the same end.
+        Err(error) if error.is::<Diverged>() => keep.remove()?,
+        Err(_) => return outcome,
+    }
     journal.finish()?;
-    Ok(fitted)
+    outcome
 }

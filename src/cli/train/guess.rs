@@ -49,15 +49,22 @@ pub fn guess(args: &Args) -> Result<(Task, String)> {
         }
         "tsv" | "csv" => of_rows(args),
         "conll" | "bio" | "iob" | "iob2" | "txt" => Ok((Task::Tag, "the training file is one of words".to_owned())),
-        _ => bail!("{}: say with --task what is in it: label, labels, tag or answer", args.train.display()),
+        _ => bail!("{}: say with --task what is in it: label, labels, score, tag or answer", args.train.display()),
     }
 }
 
 fn of_rows(args: &Args) -> Result<(Task, String)> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let rows = rows(&args.train, &columns)?;
-    Ok(match rows.iter().find(|row| is_list(&row.label)) {
-        Some(row) => (Task::Labels, format!("a row has the labels {}", row.label)),
-        None => (Task::Label, "each row has one label".to_owned()),
-    })
+    let what = if rows.first().is_some_and(|row| row.pair.is_some()) { "each pair of texts" } else { "each row" };
+    if let Some(row) = rows.iter().find(|row| is_list(&row.label)) {
+        return Ok((Task::Labels, format!("a row has the labels {}", row.label)));
+    }
+    let numbers: Option<Vec<f64>> =
+        rows.iter().map(|row| row.label.parse::<f64>().ok().filter(|number| number.is_finite())).collect();
+    // Whole numbers are names of labels more often than amounts.
+    if let Some(number) = numbers.into_iter().flatten().find(|number| number.fract() != 0.0) {
+        return Ok((Task::Score, format!("{what} has a number, such as {number}")));
+    }
+    Ok((Task::Label, format!("{what} has one label")))
 }

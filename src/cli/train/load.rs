@@ -5,15 +5,19 @@ use super::rows::Data;
 use super::{Report, name};
 use crate::train::batches::{Example, Target};
 use crate::train::data::{Columns, Row, line_of, texts};
+use crate::train::encode::{Cutter, Encoded};
 use crate::train::held::Held;
 use crate::train::learner::{Dev, Examples};
+use crate::train::lengths::Lengths;
+use crate::train::network::Network;
 use crate::train::questions::Questions;
+use crate::train::scale::Scale;
 use crate::train::split::{is_measured, learnable};
 use crate::train::squad::{self, Squad};
 use crate::train::tagged::{self, Sentence};
 use crate::train::task::Task;
 use crate::train::vocabulary::Tokenizer;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
@@ -30,6 +34,7 @@ impl Rows {
         match task {
             Task::Label => Data::read(args, report).map(Self::Labelled),
             Task::Labels => Data::read_lists(args, report).map(Self::Labelled),
+            Task::Score => Data::read_scores(args, report).map(Self::Labelled),
             Task::Tag => {
                 let train = tagged::read(&args.train, tokenizer, most)?;
                 let (train, dev) = match &args.dev {
@@ -53,7 +58,7 @@ impl Rows {
                 for sentence in &dev {
                     if let Some(tag) = sentence.tags.iter().find(|tag| !labels.contains(tag)) {
                         let place = line_of(args.dev.as_ref().unwrap_or(&args.train), sentence.line);
-                        anyhow::bail!("{place}: label {tag:?} of the text that begins there is not in the training file");
+                        bail!("{place}: label {tag:?} of the text that begins there is not in the training file");
                     }
                 }
                 report.say(format!("labels of words: {}", labels.join(", ")));
@@ -84,11 +89,20 @@ impl Rows {
         }
     }
 
+    /// Of numbers, how they are brought to those that are learnt.
+    pub fn scale(&self) -> Option<Scale> {
+        match self {
+            Self::Labelled(data) => data.scale,
+            Self::Tagged { .. } | Self::Asked { .. } => None,
+        }
+    }
+
     /// The texts to learn from, whatever is asked about them.
     pub fn trained(&self) -> Vec<&str> {
         match self {
             Self::Labelled(data) => {
-                data.train.iter().map(|row| row.text.as_str()).chain(data.unlabelled.iter().map(String::as_str)).collect()
+                let own = data.train.iter().flat_map(|row| std::iter::once(&row.text).chain(&row.pair));
+                own.chain(&data.unlabelled).map(String::as_str).collect()
             }
             Self::Tagged { train, .. } => train.iter().map(|sentence| sentence.text.as_str()).collect(),
             Self::Asked { train, .. } => {
@@ -104,21 +118,22 @@ impl Rows {
         let dev_rows = args.dev_rows.unwrap_or(if task == Task::Answer { 1_000 } else { usize::MAX });
         match self {
             Self::Labelled(data) => {
-                let of = |path: &Path, row: &Row| -> Result<Example> {
+                let cutter = Cutter::new(tokenizer, most)?;
+                let of = |path: &Path, row: &Row| -> Result<(Example, usize)> {
                     let target = match task {
                         Task::Labels => Target::Labels(data.numbers(path, row)?),
+                        Task::Score => Target::Score(data.score(path, row)?),
                         _ => Target::Label(data.label(row)?),
                     };
-                    Ok(Example { ids: ids(tokenizer, &row.text, most)?, types: vec![], target })
+                    example(&cutter, row.key(), target)
                 };
-                let bare = |text: &String| -> Result<Example> {
-                    Ok(Example { ids: ids(tokenizer, text, most)?, types: vec![], target: Target::Unknown })
-                };
+                let bare = |text: &String| example(&cutter, (text, None), Target::Unknown);
                 let labelled = data.train.iter().map(|row| of(&args.train, row));
-                Ok(Loaded::Texts {
-                    train: labelled.chain(data.unlabelled.iter().map(bare)).collect::<Result<_>>()?,
-                    dev: data.dev.iter().take(dev_rows).map(|row| of(dev_path, row)).collect::<Result<_>>()?,
-                })
+                let train = labelled.chain(data.unlabelled.iter().map(bare)).collect::<Result<Vec<_>>>()?;
+                let (train, lengths): (Vec<Example>, Vec<usize>) = train.into_iter().unzip();
+                let dev = data.dev.iter().take(dev_rows).map(|row| of(dev_path, row).map(|(example, _)| example));
+                let what = if data.is_paired() { "pair" } else { "text" };
+                Ok(Loaded::Texts { train, dev: dev.collect::<Result<_>>()?, said: Lengths::new(lengths).cut(what, most) })
             }
             Self::Tagged { train, dev, labels } => {
                 let number = |tag: &str| -> Result<u32> {
@@ -129,7 +144,14 @@ impl Rows {
                     let parts = sentences.iter().map(|sentence| tagged::examples(sentence, tokenizer, number, most));
                     Ok(parts.collect::<Result<Vec<_>>>()?.concat())
                 };
-                Ok(Loaded::Texts { train: of(train)?, dev: of(&dev[..dev.len().min(dev_rows)])? })
+                let length = |sentence: &Sentence| -> Result<usize> {
+                    Ok(tokenizer.encode_fast(sentence.text.as_str(), true).map_err(anyhow::Error::msg)?.len())
+                };
+                let lengths = Lengths::new(train.iter().map(length).collect::<Result<_>>()?);
+                let (longer, _) = lengths.beyond(most);
+                let said =
+                    format!("{}; {longer} are longer than {most} (--max-tokens) and learnt in parts", lengths.said("text"));
+                Ok(Loaded::Texts { train: of(train)?, dev: of(&dev[..dev.len().min(dev_rows)])?, said })
             }
             Self::Asked { train, dev } => {
                 let dev = dev.sample(dev_rows);
@@ -145,7 +167,8 @@ impl Rows {
         let further = args.prove_on.iter().map(|path| Ok((name(path), texts(path, &columns)?)));
         let own: Vec<(String, Vec<String>)> = match self {
             Self::Labelled(data) => {
-                let of = |rows: &[Row]| rows.iter().map(|row| row.text.clone()).collect();
+                let of =
+                    |rows: &[Row]| rows.iter().flat_map(|row| std::iter::once(&row.text).chain(&row.pair)).cloned().collect();
                 let own = [("train", of(&data.train)), ("dev", of(&data.dev)), ("unlabelled", data.unlabelled.clone())];
                 let own = own.into_iter().filter(|(_, texts): &(_, Vec<String>)| !texts.is_empty());
                 own.map(|(part, texts)| (part.to_owned(), texts)).collect()
@@ -161,16 +184,10 @@ impl Rows {
     }
 }
 
-/// The tokens of a text; of one that is too long the end is cut, but for the special token there.
-pub fn ids(tokenizer: &Tokenizer, text: &str, most: usize) -> Result<Vec<u32>> {
-    let encoding = tokenizer.encode_fast(text, true).map_err(anyhow::Error::msg)?;
-    let mut ids = encoding.get_ids().to_vec();
-    if ids.len() > most {
-        let end = ids[ids.len() - 1];
-        ids.truncate(most);
-        ids[most - 1] = end;
-    }
-    Ok(ids)
+/// A text or a pair with what is right about it, and its tokens before it was cut.
+pub fn example(cutter: &Cutter, (text, pair): (&str, Option<&str>), target: Target) -> Result<(Example, usize)> {
+    let Encoded { ids, types, whole } = cutter.encode(text, pair)?;
+    Ok((Example { ids, types, target }, whole))
 }
 
 /// Questions as tokens, and those to measure on as they were asked.
@@ -182,7 +199,12 @@ pub struct Asked {
 
 /// Examples as tokens.
 pub enum Loaded {
-    Texts { train: Vec<Example>, dev: Vec<Example> },
+    Texts {
+        train: Vec<Example>,
+        dev: Vec<Example>,
+        /// How long the texts are.
+        said: String,
+    },
     Questions(Box<Asked>),
 }
 
@@ -204,7 +226,7 @@ impl Loaded {
     /// Every token that occurs.
     pub fn used(&self) -> HashSet<u32> {
         match self {
-            Self::Texts { train, dev } => train.iter().chain(dev).flat_map(|example| example.ids.iter().copied()).collect(),
+            Self::Texts { train, dev, .. } => train.iter().chain(dev).flat_map(|example| example.ids.iter().copied()).collect(),
             Self::Questions(asked) => asked.train.used().chain(asked.dev.used()).collect(),
         }
     }
@@ -213,7 +235,7 @@ impl Loaded {
     pub fn renumber(&mut self, kept: &[u32]) -> Result<()> {
         let new = |old: u32| kept.binary_search(&old).map(|new| new as u32).ok().context("a used token is gone");
         match self {
-            Self::Texts { train, dev } => {
+            Self::Texts { train, dev, .. } => {
                 for id in train.iter_mut().chain(dev).flat_map(|example| example.ids.iter_mut()) {
                     *id = new(*id)?;
                 }
@@ -223,13 +245,31 @@ impl Loaded {
         }
     }
 
-    /// What of the examples could not be used.
-    pub fn notes(&self) -> Option<String> {
+    /// How long the examples are, and which could not be used.
+    pub fn notes(&self) -> Vec<String> {
         match self {
-            Self::Questions(asked) if asked.train.left_out > 0 => {
-                Some(format!("{} questions left out: their answer is longer than a window", asked.train.left_out))
+            Self::Texts { said, .. } => vec![said.clone()],
+            Self::Questions(asked) => {
+                let (lengths, most) = (asked.train.lengths(), asked.train.most());
+                let (longer, _) = lengths.beyond(most);
+                let said = lengths.said("question with its context");
+                let long = format!("{said}; {longer} are longer than {most} (--max-tokens) and seen in windows");
+                let left_out = asked.train.left_out;
+                let out = (left_out > 0).then(|| format!("{left_out} questions left out: their answer is longer than a window"));
+                std::iter::once(long).chain(out).collect()
             }
-            _ => None,
+        }
+    }
+
+    /// An error where a text has a segment that the network does not know.
+    pub fn fits(&self, network: &Network) -> Result<()> {
+        let Self::Texts { train, dev, .. } = self else { return Ok(()) };
+        let (highest, known) = (train.iter().chain(dev).flat_map(|of| &of.types).max(), network.shape.type_vocab_size);
+        match highest {
+            Some(&highest) if highest as usize >= known => bail!(
+                "the tokenizer calls the second text of a pair segment {highest}, but the network has {known} (type_vocab_size); take another base model"
+            ),
+            _ => Ok(()),
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use super::args::Args;
 use super::load::Rows;
-use super::rows::Data;
+use super::rows::{Data, asked, number};
 use super::{Report, name};
 use crate::function::answer::Question;
 use crate::function::api;
 use crate::function::tag::Sentence;
 use crate::inference::{Encoder, Head, Options};
 use crate::train::confusion;
-use crate::train::evaluate::evaluate;
+use crate::train::evaluate::{ask, evaluate};
 use crate::train::measure::{f1, pieces};
-use crate::train::metrics::{SquadScore, squad};
+use crate::train::metrics::{SquadScore, pearson, spearman, squad};
 use crate::train::squad::Squad;
 use crate::train::tagged;
 use crate::train::task::Task;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 /// Questions that are measured on at most: more tell little more, and take minutes.
@@ -25,6 +25,7 @@ const QUESTIONS: usize = 2_000;
 pub fn measured(args: &Args, task: Task, rows: &Rows, threshold: Option<f64>, report: &mut Report) -> Result<()> {
     match (rows, task) {
         (Rows::Labelled(data), Task::Labels) => of_lists(args, data, threshold.unwrap_or(0.5), report),
+        (Rows::Labelled(data), Task::Score) => of_scores(args, data, report),
         (Rows::Labelled(data), _) => of_labels(&args.out, data, report),
         (Rows::Tagged { dev, .. }, _) => of_words(&args.out, dev, report),
         (Rows::Asked { dev, .. }, _) => of_answers(&args.out, dev, report),
@@ -34,9 +35,8 @@ pub fn measured(args: &Args, task: Task, rows: &Rows, threshold: Option<f64>, re
 /// One label a text; writes the confusion matrix beside the model.
 pub fn of_labels(folder: &Path, data: &Data, report: &mut Report) -> Result<()> {
     let encoder = Encoder::open(&name(folder), folder, None, &Options::default())?;
-    let texts = data.dev.iter().map(|row| row.text.clone()).collect();
     let truth: Vec<usize> = data.dev.iter().map(|row| Ok(data.label(row)? as usize)).collect::<Result<_>>()?;
-    let found = evaluate(&encoder, texts, &truth)?;
+    let found = evaluate(&encoder, asked(&data.dev), &truth)?;
     let confusion = &found.confusion;
     report.say(format!(
         "dev accuracy {:.2}, macro-F1 {:.2}, calibration error {:.2} points, {} rows",
@@ -62,7 +62,7 @@ fn of_lists(args: &Args, data: &Data, threshold: f64, report: &mut Report) -> Re
     let encoder = Encoder::open(&name(&args.out), &args.out, None, &Options::default())?;
     let path = args.dev.as_ref().unwrap_or(&args.train);
     let truth: Vec<Vec<u32>> = data.dev.iter().map(|row| data.numbers(path, row)).collect::<Result<_>>()?;
-    let scores = encoder.answer_blocking(Head::Classify, data.dev.iter().map(|row| row.text.clone()).collect())?;
+    let scores = ask(&encoder, Head::Classify, asked(&data.dev))?;
     let counts = |label: usize| {
         let mut counts = (0, 0, 0);
         for (answer, truth) in scores.iter().zip(&truth) {
@@ -84,6 +84,26 @@ fn of_lists(args: &Args, data: &Data, threshold: f64, report: &mut Report) -> Re
         let (precision, recall, f1) = (share(of.0, of.1), share(of.0, of.2), f1(of.0, of.1, of.2));
         report.say(format!("  {name}: precision {precision:.3}, recall {recall:.3}, F1 {f1:.3}, {} rows", of.2));
     }
+    Ok(())
+}
+
+/// A number a text.
+fn of_scores(args: &Args, data: &Data, report: &mut Report) -> Result<()> {
+    let encoder = Encoder::open(&name(&args.out), &args.out, None, &Options::default())?;
+    let path = args.dev.as_ref().unwrap_or(&args.train);
+    let wanted: Vec<f64> = data.dev.iter().map(|row| number(path, row)).collect::<Result<_>>()?;
+    let answers = ask(&encoder, Head::Classify, asked(&data.dev))?;
+    let given: Vec<f64> = answers.iter().filter_map(|answer| answer.values.first()).map(|value| f64::from(*value)).collect();
+    ensure!(given.len() == wanted.len(), "the model gives no number for some texts");
+    let (ranks, line) = (100.0 * spearman(&given, &wanted), 100.0 * pearson(&given, &wanted));
+    let misses = || given.iter().zip(&wanted).map(|(given, wanted)| given - wanted);
+    let count = wanted.len();
+    let (square, plain) = (misses().map(|miss| miss * miss).sum::<f64>(), misses().map(f64::abs).sum::<f64>());
+    report.say(format!(
+        "dev Pearson {line:.2}, Spearman {ranks:.2}, mean squared error {:.4}, mean error {:.4}, {count} rows",
+        square / count as f64,
+        plain / count as f64
+    ));
     Ok(())
 }
 

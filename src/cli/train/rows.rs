@@ -3,7 +3,11 @@
 use super::Report;
 use super::args::Args;
 use super::taught::unlabelled;
+use crate::cli::common::Usage;
+use crate::inference::Text;
 use crate::train::data::{Columns, Row, labels, line_of, list, rows, sorted};
+use crate::train::duplicates::Duplicates;
+use crate::train::scale::Scale;
 use crate::train::split;
 use anyhow::{Context, Result, ensure};
 use std::collections::HashSet;
@@ -19,15 +23,17 @@ pub struct Data {
     pub found: Vec<String>,
     /// What they are called in the model.
     pub names: Vec<String>,
+    /// Of numbers in place of labels.
+    pub scale: Option<Scale>,
 }
 
 impl Data {
     /// Rows with one label each.
     pub fn read(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args, |row| Ok(vec![row.label.clone()]))?;
+        let (train, dev) = both(args, |rows, key| by_label(rows, key, |row| Ok(vec![row.label.clone()])))?;
         let found = labels(&train);
         ensure!(found.len() > 1, "the training file has one label only: {found:?}");
-        let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found };
+        let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found, scale: None };
         if let Some(row) = data.dev.iter().find(|row| !data.found.contains(&row.label)) {
             let place = line_of(args.dev.as_ref().unwrap_or(&args.train), row.line);
             anyhow::bail!("{place}: label {:?} of the rows to measure on is not in the training file", row.label);
@@ -36,20 +42,20 @@ impl Data {
             let count = |rows: &[Row]| rows.iter().filter(|row| row.label == *label).count();
             report.say(of_label(label, name, count(&data.train), count(&data.dev)));
         }
-        data.leaks(report);
+        data.repeated(report);
         Ok(data)
     }
 
     /// Rows with any number of labels.
     pub fn read_lists(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args, |row| list(&args.train, row))?;
+        let (train, dev) = both(args, |rows, key| by_label(rows, key, |row| list(&args.train, row)))?;
         let mut all = Vec::new();
         for row in &train {
             all.extend(list(&args.train, row)?);
         }
         let found = sorted(all);
         ensure!(!found.is_empty(), "no row of the training file has a label");
-        let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found };
+        let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found, scale: None };
         let (mut trained, mut measured) = (vec![0; data.found.len()], vec![0; data.found.len()]);
         for (rows, path, counts) in
             [(&data.train, &args.train, &mut trained), (&data.dev, args.dev.as_ref().unwrap_or(&args.train), &mut measured)]
@@ -61,8 +67,14 @@ impl Data {
         for (i, (label, name)) in data.found.iter().zip(&data.names).enumerate() {
             report.say(of_label(label, name, trained[i], measured[i]));
         }
-        data.leaks(report);
+        data.repeated(report);
         Ok(data)
+    }
+
+    /// The number of a row, as it is learnt.
+    pub fn score(&self, path: &Path, row: &Row) -> Result<f32> {
+        let scale = self.scale.context("the rows have labels, not numbers")?;
+        Ok(scale.inward(number(path, row)?))
     }
 
     /// The number of a row's label.
@@ -82,20 +94,97 @@ impl Data {
         list(path, row)?.into_iter().map(number).collect()
     }
 
-    fn leaks(&self, report: &mut Report) {
-        let seen: HashSet<&str> = self.dev.iter().map(|row| row.text.as_str()).collect();
-        let shared = self.train.iter().filter(|row| seen.contains(row.text.as_str())).count();
+    /// Rows with a number each.
+    pub fn read_scores(args: &Args, report: &mut Report) -> Result<Self> {
+        let (train, dev) = both(args, |rows, key| Ok(rows.into_iter().partition(|row| !split::is_measured(&key(row), 0.1))))?;
+        let values: Vec<f64> = train.iter().map(|row| number(&args.train, row)).collect::<Result<_>>()?;
+        let dev_path = args.dev.as_ref().unwrap_or(&args.train);
+        dev.iter().try_for_each(|row| number(dev_path, row).map(drop))?;
+        let scale = Scale::of(&values)?;
+        let names = if args.label_names.is_empty() { vec!["score".to_owned()] } else { args.label_names.clone() };
+        ensure!(names.len() == 1, "--label-names gives {} names for the one number of a row", names.len());
+        let (least, most) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
+        report.say(format!(
+            "numbers from {least} to {most}, mean {:.4}, deviation {:.4}: {} rows to train on, {} to measure on",
+            scale.mean,
+            scale.deviation,
+            train.len(),
+            dev.len()
+        ));
+        let data = Self { train, dev, unlabelled: Vec::new(), found: Vec::new(), names, scale: Some(scale) };
+        data.repeated(report);
+        Ok(data)
+    }
+
+    /// Whether rows have two texts.
+    pub fn is_paired(&self) -> bool {
+        self.train.first().is_some_and(|row| row.pair.is_some())
+    }
+
+    /// An error where rows have two texts, for what learns from one.
+    pub fn single(&self, what: &str) -> Result<(), Usage> {
+        match self.is_paired() {
+            true => Err(Usage(format!(
+                "the rows have two texts each, and {what} learns from one; use --recipe full, or name one with --text-column"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Rows of each label to train on.
+    pub fn counts(&self) -> Vec<usize> {
+        let of = |label: &String| self.train.iter().filter(|row| row.label == *label).count();
+        self.found.iter().map(of).collect()
+    }
+
+    /// What stands twice in the files.
+    fn repeated(&self, report: &mut Report) {
+        let seen: HashSet<_> = self.dev.iter().map(Row::key).collect();
+        let shared = self.train.iter().filter(|row| seen.contains(&row.key())).count();
         report.say(format!("texts in both files: {shared} training rows"));
+        report.say(Duplicates::of(&self.train).said());
     }
 }
 
-/// Rows to train on and to measure on; `labels` are those of a row of the training file.
-fn both(args: &Args, labels: impl Fn(&Row) -> Result<Vec<String>>) -> Result<(Vec<Row>, Vec<Row>)> {
+/// The texts of rows, as models are asked about them.
+pub fn asked(rows: &[Row]) -> Vec<Text> {
+    rows.iter().map(|row| Text { first: row.text.clone(), second: row.pair.clone() }).collect()
+}
+
+/// The number of a row.
+pub fn number(path: &Path, row: &Row) -> Result<f64> {
+    let number = row.label.parse::<f64>().ok().filter(|number| number.is_finite());
+    number
+        .with_context(|| format!("{}: the label {:?} is no number, which --task score needs", line_of(path, row.line), row.label))
+}
+
+/// What rows of one part have in common.
+type Key = fn(&Row) -> String;
+
+/// The first text: what belongs to one premise or one query is learnt, or measured on.
+fn first(row: &Row) -> String {
+    row.text.clone()
+}
+
+/// Both texts, where the first ones are too few.
+fn whole(row: &Row) -> String {
+    format!("{}\n{}", row.text, row.pair.as_deref().unwrap_or_default())
+}
+
+/// A tenth of each label to measure on; `labels` are those of a row.
+fn by_label(rows: Vec<Row>, key: Key, labels: impl Fn(&Row) -> Result<Vec<String>>) -> Result<(Vec<Row>, Vec<Row>)> {
+    let (mut train, dev) = split::by_key(rows, 0.1, key);
+    let dev = split::learnable(&mut train, dev, |row| &row.text, labels)?;
+    Ok((train, dev))
+}
+
+/// Rows to train on and to measure on; `part` takes the latter from the training file where there is no other.
+fn both(args: &Args, part: impl Fn(Vec<Row>, Key) -> Result<(Vec<Row>, Vec<Row>)>) -> Result<(Vec<Row>, Vec<Row>)> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let read = |path: &Path| -> Result<Vec<Row>> {
         let rows = rows(path, &columns)?;
-        let empty = rows.iter().find(|row| row.text.is_empty());
-        ensure!(empty.is_none(), "{}: the text is empty", line_of(path, empty.map_or(0, |row| row.line)));
+        let empty = rows.iter().find(|row| row.text.is_empty() || row.pair.as_ref().is_some_and(String::is_empty));
+        ensure!(empty.is_none(), "{}: the text is empty, or one of two", line_of(path, empty.map_or(0, |row| row.line)));
         Ok(rows)
     };
     let mut train = read(&args.train)?;
@@ -103,12 +192,17 @@ fn both(args: &Args, labels: impl Fn(&Row) -> Result<Vec<String>>) -> Result<(Ve
     let (train, dev) = match &args.dev {
         Some(dev) => (train, read(dev)?),
         None => {
-            let (mut train, dev) = split::by_text(train, 0.1);
-            let dev = split::learnable(&mut train, dev, |row| &row.text, labels)?;
-            (train, dev)
+            let parts = part(train, first)?;
+            let again = parts.1.is_empty() && parts.0.first().is_some_and(|row| row.pair.is_some());
+            if again { part(parts.0, whole)? } else { parts }
         }
     };
     ensure!(!dev.is_empty(), "there is nothing to measure on; name a file with --dev");
+    ensure!(!train.is_empty(), "there is nothing to train on; name a file with --dev");
+    let paired = |rows: &[Row]| rows.first().is_some_and(|row| row.pair.is_some());
+    let counts = |paired: bool| if paired { "two texts" } else { "one text" };
+    let (learnt, measured) = (paired(&train), paired(&dev));
+    ensure!(learnt == measured, "rows to train on have {}, rows to measure on {}", counts(learnt), counts(measured));
     Ok((train, dev))
 }
 

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::full::plan;
 use super::go::{go, keep};
-use super::load::ids;
+use super::load::example;
 use super::rows::Data;
 use super::{Report, frozen, name};
 use crate::inference::{Encoder, Options, Pooling, pooling};
@@ -11,9 +11,11 @@ use crate::train::batches::{Example, Target};
 use crate::train::checkpoint::Folder;
 use crate::train::contrast::Contrast;
 use crate::train::data::Row;
+use crate::train::encode::Cutter;
 use crate::train::export::{self, Described};
 use crate::train::head::Backbone;
 use crate::train::journal::Point;
+use crate::train::lengths::Lengths;
 use crate::train::network::Tuning;
 use crate::train::pairs::{beside, pairs};
 use crate::train::task::Task;
@@ -33,6 +35,7 @@ pub const BODY: &str = "body";
 pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let (from, plan) = (args.base()?, plan(args));
     let data = Data::read(args, &mut report)?;
+    data.single("setfit")?;
     let base = Folder::read(from)?;
     ensure!(
         pooling(from)? == Pooling::Mean,
@@ -44,10 +47,11 @@ pub fn run(args: &Args, mut report: Report) -> Result<()> {
     let most = args.max_tokens.unwrap_or(TOKENS.min(positions));
     ensure!(most <= positions, "--max-tokens is {most}, but the network has {positions} positions");
     let tokens = tokenizer(&base.tokenizer)?;
-    let example = |row: &Row| -> Result<Example> {
-        Ok(Example { ids: ids(&tokens, &row.text, most)?, types: vec![], target: Target::Label(data.label(row)?) })
-    };
-    let texts: Vec<Example> = data.train.iter().chain(&data.dev).map(example).collect::<Result<_>>()?;
+    let cutter = Cutter::new(&tokens, most)?;
+    let example = |row: &Row| example(&cutter, row.key(), Target::Label(data.label(row)?));
+    let texts = data.train.iter().chain(&data.dev).map(example).collect::<Result<Vec<_>>>()?;
+    let (texts, lengths): (Vec<Example>, Vec<usize>) = texts.into_iter().unzip();
+    report.say(Lengths::new(lengths[..data.train.len()].to_vec()).cut("text", most));
     let labels: Vec<u32> = data.train.iter().chain(&data.dev).map(|row| data.label(row)).collect::<Result<_>>()?;
     let (train, dev) = labels.split_at(data.train.len());
     let learnt = pairs(train, args.pairs.unwrap_or(PAIRS), plan.seed)?;
@@ -64,7 +68,8 @@ pub fn run(args: &Args, mut report: Report) -> Result<()> {
     report.say(format!("tuned {} steps in {:.0} s; best dev {}", fitted.steps, fitted.seconds, learner.said(fitted.best)));
 
     let body = args.out.join(BODY);
-    let described = Described { base: &base.config, tokenizer: &base.tokenizer, labels: &[], threshold: None, max_tokens: None };
+    let described =
+        Described { base: &base.config, tokenizer: &base.tokenizer, labels: &[], threshold: None, scale: None, max_tokens: None };
     let (size, digest) = export::write(&body, &network, &described, false)?;
     export::pooled(&body, from, network.shape.hidden_size)?;
     report.say(format!("{BODY}/model.safetensors: {size} bytes, sha256 {digest}"));

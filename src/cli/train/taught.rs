@@ -2,8 +2,10 @@
 
 use super::args::Args;
 use super::load::{Loaded, Rows};
+use super::rows::asked as texts_of;
 use super::{Report, name};
 use crate::cli::common::Usage;
+use crate::inference::Text;
 use crate::train::batches::Example;
 use crate::train::data::{Columns, texts};
 use crate::train::distil::Taught;
@@ -40,6 +42,9 @@ pub fn check(args: &Args, task: Task) -> Result<(), Usage> {
             let why = "each pass reads other windows of a context, and a teacher is asked once";
             Err(Usage(format!("answers to questions are not learnt from a teacher ({why}); leave --teacher out")))
         }
+        Task::Score if args.teacher.is_some() => {
+            Err(Usage("numbers are not learnt from a teacher; leave --teacher out, or take labels".into()))
+        }
         Task::Tag if args.unlabelled.is_some() => Err(Usage("--unlabelled is for labels of texts, not of words".into())),
         _ => Ok(()),
     }
@@ -63,19 +68,20 @@ pub fn asked(
     let Some(folder) = &args.teacher else { return Ok(None) };
     let teacher = Teacher::open(folder, task, rows.labels().0)?;
     let (train, dev) = match (rows, loaded) {
-        (Rows::Labelled(data), Loaded::Texts { train, dev }) => {
+        (Rows::Labelled(data), Loaded::Texts { train, dev, .. }) => {
             let seen: HashSet<&str> = data.dev.iter().map(|row| row.text.as_str()).collect();
             let also = data.unlabelled.iter().filter(|text| seen.contains(text.as_str())).count();
             if !data.unlabelled.is_empty() {
                 report.say(format!("{} texts without labels, {also} of them among those to measure on", data.unlabelled.len()));
             }
-            let labelled = data.train.iter().map(|row| &row.text);
-            let first = teacher.of_texts(labelled.chain(&data.unlabelled).cloned().collect())?;
-            let second = teacher.of_texts(data.dev.iter().take(dev.len()).map(|row| row.text.clone()).collect())?;
+            ensure!(data.unlabelled.is_empty() || !data.is_paired(), "--unlabelled has single texts, the training file pairs");
+            let further = data.unlabelled.iter().map(Text::from);
+            let first = teacher.of_texts(texts_of(&data.train).into_iter().chain(further).collect())?;
+            let second = teacher.of_texts(texts_of(&data.dev[..dev.len()]))?;
             ensure!(first.len() == train.len(), "{} examples of {} texts", train.len(), first.len());
             (first, second)
         }
-        (Rows::Tagged { train: sentences, dev: others, .. }, Loaded::Texts { train, dev }) => {
+        (Rows::Tagged { train: sentences, dev: others, .. }, Loaded::Texts { train, dev, .. }) => {
             let texts: Vec<&str> = sentences.iter().chain(others).map(|sentence| sentence.text.as_str()).collect();
             teacher.cuts_as(tokenizer, &texts)?;
             let of = |examples: &[Example]| {

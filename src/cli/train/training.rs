@@ -8,10 +8,10 @@ pub struct Training {
     /// Passes over the data. Default 1
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Peak learning rate. Default 7e-5, for setfit 2e-5
+    /// Peak learning rate. Default 7e-5
     #[arg(long)]
     pub lr: Option<f64>,
-    /// Examples of a step, for setfit pairs. Default 32, for setfit 16
+    /// Examples of a step. Default 32
     #[arg(long)]
     pub batch: Option<usize>,
     /// Default 0.01

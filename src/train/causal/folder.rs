@@ -104,15 +104,16 @@ impl Network {
 
     /// Writes config.json and model.safetensors (`f32`); returns the latter's size and SHA-256.
     pub fn write(&self, folder: &Path, config: &Value) -> Result<(usize, String)> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let mut held: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
         for (name, tensor) in self.state()? {
             let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+            ensure!(values.iter().all(|value| value.is_finite()), "{name} is no longer finite; no model is written");
             held.push((name, tensor.dims().to_vec(), values.iter().flat_map(|v| v.to_le_bytes()).collect()));
         }
         let views = held.iter().map(|(name, dims, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, dims.clone(), data)?)));
         let views: Vec<_> = views.collect::<Result<_>>()?;
         let file = safetensors::serialize(views, Some([("format".to_owned(), "pt".to_owned())].into()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         std::fs::write(folder.join("model.safetensors"), &file)?;
         std::fs::write(folder.join("config.json"), format!("{:#}\n", written(config)))?;
         Ok((file.len(), Sha256::digest(&file).iter().map(|b| format!("{b:02x}")).collect()))

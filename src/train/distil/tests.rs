@@ -140,7 +140,7 @@ fn texts_without_labels_teach_a_student_its_teachers_decisions() {
 }
 
 fn learner<'a>(network: &'a Network, train: &'a Vec<Example>, dev: &'a [Example], teacher: Option<&'a Taught>) -> Learner<'a> {
-    Learner { network, train, dev: Dev::Examples(dev), labels: &[], blank: None, teacher, seed: 1 }
+    Learner { network, train, dev: Dev::Examples(dev), labels: &[], blank: None, teacher, class_weights: None, seed: 1 }
 }
 
 /// Would catch: a run that goes on with another teacher, another temperature or other texts.

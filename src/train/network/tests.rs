@@ -41,11 +41,15 @@ pub(crate) fn tiny() -> Network {
     tiny_with(Task::Label, 2, &Tuning::default())
 }
 
+/// Every kind of head with its outputs.
+const HEADS: [(Task, usize); 5] = [(Task::Label, 2), (Task::Labels, 2), (Task::Score, 1), (Task::Tag, 2), (Task::Answer, 2)];
+
 /// Two texts of unequal lengths, the first a pair.
 fn examples(task: Task) -> Vec<Example> {
     let targets = match task {
         Task::Label => [Target::Label(0), Target::Label(1)],
         Task::Labels => [Target::Labels(vec![0, 1]), Target::Labels(vec![])],
+        Task::Score => [Target::Score(0.5), Target::Score(-1.0)],
         Task::Tag => [Target::Tags(vec![None, Some(0), Some(1), None]), Target::Tags(vec![None, Some(1), None])],
         Task::Answer => [Target::Span(1, 2), Target::Span(0, 0)],
     };
@@ -56,9 +60,9 @@ fn examples(task: Task) -> Vec<Example> {
 /// Would catch: an operation without a gradient, a head or table that is never trained, a frozen layer that is.
 #[test]
 fn a_gradient_reaches_every_parameter_of_every_head_and_no_other() {
-    for task in [Task::Label, Task::Labels, Task::Tag, Task::Answer] {
+    for (task, outputs) in HEADS {
         for (tables, layers, dropout) in [(true, None, 0.1), (false, None, 0.0), (false, Some(1), 0.0)] {
-            let network = tiny_with(task, 2, &Tuning { tables, layers, dropout, seed: 3 });
+            let network = tiny_with(task, outputs, &Tuning { tables, layers, dropout, seed: 3 });
             let examples = examples(task);
             let examples: Vec<&Example> = examples.iter().collect();
             let batch = Batch::of(&examples);
@@ -74,7 +78,7 @@ fn a_gradient_reaches_every_parameter_of_every_head_and_no_other() {
             let trained = |part: &str| network.parameters.keys().any(|name| name.contains(part));
             assert_eq!((trained("word_embeddings"), trained("layer.1."), trained(task.out())), (tables, true, true));
             assert_eq!((trained("layer.0."), trained("embeddings.LayerNorm")), (layers.is_none(), layers.is_none()));
-            assert_eq!(network.parameters.len() + network.frozen.len(), tensors(&SHAPE, task, 2).len());
+            assert_eq!(network.parameters.len() + network.frozen.len(), tensors(&SHAPE, task, outputs).len());
         }
     }
 }
@@ -87,8 +91,8 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 /// anywhere on the way, a padded place or one that nothing is asked about that pulls at the weights.
 #[test]
 fn gradients_of_every_head_equal_finite_differences() {
-    for task in [Task::Label, Task::Labels, Task::Tag, Task::Answer] {
-        let network = tiny_with(task, 2, &Tuning { tables: true, ..Tuning::default() });
+    for (task, outputs) in HEADS {
+        let network = tiny_with(task, outputs, &Tuning { tables: true, ..Tuning::default() });
         let examples = examples(task);
         let examples: Vec<&Example> = examples.iter().collect();
         let batch = Batch::of(&examples);

@@ -11,11 +11,12 @@ use super::batches::{Batch, Example, Target};
 use super::fit::Plan;
 use super::journal::Point;
 use super::loss::loss;
-use super::measure::{each, macro_f1, rows, score};
+use super::measure::{self, each, rows};
 use super::network::{Network, Pass, drawn};
 use super::ops::linear;
 use super::probe::Linear;
-use super::task::Task;
+use super::scale::Scale;
+use super::task::{Task, tag};
 use super::trainable::{Record, Trainable};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Tensor, Var};
@@ -28,9 +29,11 @@ use turns::turns;
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
     pub name: &'a str,
-    /// Labels of texts, or of words.
+    /// Labels of texts or of words, or numbers.
     pub task: Task,
     pub labels: &'a [String],
+    /// Of numbers, how the file's are brought to those that are learnt.
+    pub scale: Option<Scale>,
     pub train: &'a [Example],
     pub dev: &'a [Example],
 }
@@ -139,9 +142,13 @@ impl<'a> Several<'a> {
     /// A part's head as it stands on the embedding itself, or on a token's vector.
     pub fn head(&self, part: &Part<'_>) -> Result<Linear> {
         let weight = self.var(&weight(part.name))?.t()?.affine(self.scale(part), 0.0)?;
-        Ok(Linear {
+        let head = Linear {
             weight: weight.contiguous()?.flatten_all()?.to_vec1()?,
             bias: self.var(&bias(part.name))?.flatten_all()?.to_vec1()?,
+        };
+        Ok(match &part.scale {
+            Some(scale) => scale.head(head),
+            None => head,
         })
     }
 
@@ -149,8 +156,10 @@ impl<'a> Several<'a> {
     pub fn points(&self, record: &Record) -> Vec<Point> {
         let mut points = record.points("dev/mean");
         if let Record::Check { step, figures, .. } = record {
-            let tag = |part: &Part<'_>, figure: &str| format!("dev/{}/{}", part.name, figure.to_lowercase().replace('-', "_"));
-            let tags = self.parts.iter().flat_map(|part| part.task.figures().iter().map(move |figure| tag(part, figure)));
+            let tags = self
+                .parts
+                .iter()
+                .flat_map(|part| part.task.figures().iter().map(|figure| format!("dev/{}/{}", part.name, tag(figure))));
             points.extend(tags.zip(figures).map(|(tag, figure)| Point::new(*step, tag, *figure)));
         }
         points
@@ -213,12 +222,9 @@ impl Trainable for Several<'_> {
         let (mut sum, mut figures) = (0.0, Vec::new());
         for part in &self.parts {
             let logits = self.answers(part)?;
-            let first = score(part.task, &logits, part.dev, part.labels);
-            sum += first;
-            figures.push(first);
-            if part.task == Task::Label {
-                figures.push(macro_f1(&logits, part.dev, part.labels.len()));
-            }
+            let of = measure::figures(part.task, &logits, part.dev, part.labels);
+            sum += of.first().copied().unwrap_or(f64::NAN);
+            figures.extend(of);
         }
         Ok((sum / self.parts.len().max(1) as f64, figures))
     }
@@ -230,9 +236,8 @@ impl Trainable for Several<'_> {
     fn said_with(&self, measure: f64, figures: &[f64]) -> String {
         let mut left = figures.iter();
         let of = |part: &Part<'_>| {
-            let names = part.task.figures().iter();
-            let own: Vec<String> = names.zip(left.by_ref()).map(|(name, of)| format!("{name} {:.2}", 100.0 * of)).collect();
-            format!("{} {}", part.name, own.join(", "))
+            let own: Vec<f64> = left.by_ref().take(part.task.figures().len()).copied().collect();
+            format!("{} {}", part.name, measure::said(part.task.figures(), &own))
         };
         let parts: Vec<String> = self.parts.iter().map(of).collect();
         format!("{}; {}", self.said(measure), parts.join("; "))

@@ -4,7 +4,7 @@ use crate::train::export::{self, Described};
 use crate::train::fit::Fit;
 use crate::train::head::{self, Backbone, Outputs};
 use crate::train::keep::Keep;
-use crate::train::measure::embeddings;
+use crate::train::measure::{embeddings, score};
 use crate::train::network::tests::{SHAPE, tiny_with};
 use crate::train::network::{Shape, Tuning};
 use crate::train::probe::{Labelled, regression};
@@ -54,6 +54,10 @@ fn many(_: &[u32], kinds: &[u32]) -> Target {
     )
 }
 
+fn number(_: &[u32], kinds: &[u32]) -> Target {
+    Target::Score(kinds[2] as f32 - 17.0)
+}
+
 fn words(ids: &[u32], _: &[u32]) -> Target {
     let tag = |(place, id): (usize, &u32)| (place > 0 && *id != 2).then(|| u32::from(*id > 15));
     Target::Tags(ids.iter().enumerate().map(tag).collect())
@@ -61,27 +65,30 @@ fn words(ids: &[u32], _: &[u32]) -> Target {
 
 /// The tasks of these tests, with the texts to learn from and those to measure on.
 struct Set {
-    labels: [Vec<String>; 2],
-    train: [Vec<Example>; 4],
-    dev: [Vec<Example>; 4],
+    labels: [Vec<String>; 3],
+    train: [Vec<Example>; 5],
+    dev: [Vec<Example>; 5],
 }
 
-const TASKS: [(&str, Task); 4] = [("either", Task::Label), ("third", Task::Label), ("many", Task::Labels), ("words", Task::Tag)];
+const TASKS: [(&str, Task); 5] =
+    [("either", Task::Label), ("third", Task::Label), ("many", Task::Labels), ("words", Task::Tag), ("number", Task::Score)];
 
 impl Set {
     fn new(count: usize) -> Self {
         let all = |from, count| {
             let texts = texts(from, count);
-            [of(&texts, either), of(&texts[..count / 2], third), of(&texts, many), of(&texts, words)]
+            let few = &texts[..count / 2];
+            [of(&texts, either), of(few, third), of(&texts, many), of(&texts, words), of(&texts, number)]
         };
-        Self { labels: [names(2), names(3)], train: all(0, count), dev: all(1_000, 60) }
+        Self { labels: [names(2), names(3), names(1)], train: all(0, count), dev: all(1_000, 60) }
     }
 
     fn parts(&self, numbers: &[usize]) -> Vec<Part<'_>> {
         let one = |&i: &usize| Part {
             name: TASKS[i].0,
             task: TASKS[i].1,
-            labels: &self.labels[usize::from(i == 1 || i == 2)],
+            labels: &self.labels[[0, 1, 1, 0, 2][i]],
+            scale: None,
             train: &self.train[i],
             dev: &self.dev[i],
         };
@@ -97,9 +104,9 @@ fn values(parameters: &BTreeMap<String, Var>) -> Vec<Vec<f32>> {
 #[test]
 fn a_batch_reaches_the_encoder_and_its_own_head_alone() {
     let (network, set) = (body(0.1), Set::new(24));
-    let learner = Several::new(&network, set.parts(&[0, 1, 2, 3]), 1).unwrap();
-    assert_eq!(learner.parameters.len(), network.parameters.len() + 8);
-    let mut turns = [0; 4];
+    let learner = Several::new(&network, set.parts(&[0, 1, 2, 3, 4]), 1).unwrap();
+    assert_eq!(learner.parameters.len(), network.parameters.len() + 10);
+    let mut turns = [0; 5];
     for batch in (0..4).flat_map(|epoch| learner.batches(6, epoch)) {
         let own = |&number: &usize| learner.place(number).0.name;
         let name = own(&batch[0]);
@@ -149,7 +156,7 @@ fn votes(from: u32, count: u32) -> [Vec<Example>; 2] {
 #[test]
 fn tasks_are_learnt_that_need_the_encoder_to_learn() {
     let (train, dev, labels) = (votes(0, 480), votes(1, 150), [names(2), names(3)]);
-    let part = |name, i: usize, train| Part { name, task: Task::Label, labels: &labels[i], train, dev: &dev[i] };
+    let part = |name, i: usize, train| Part { name, task: Task::Label, labels: &labels[i], scale: None, train, dev: &dev[i] };
     let tuning = Tuning { tables: true, ..Tuning::default() };
     let network = Network::new(Shape { vocab_size: 42, ..SHAPE }, Task::Tag, 0, &HashMap::new(), &tuning).unwrap();
     let parts = vec![part("votes", 0, &train[0][..]), part("mood", 1, &train[1][..240])];
@@ -221,7 +228,7 @@ fn write(folder: &Path, network: &Network, learner: &Several<'_>) {
     let encoder = folder.join("encoder");
     let base = json!({"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12,
         "hidden_act": "gelu", "max_position_embeddings": 16, "type_vocab_size": 2, "model_type": "bert"});
-    let described = Described { base: &base, tokenizer: &small(), labels: &[], threshold: None, max_tokens: None };
+    let described = Described { base: &base, tokenizer: &small(), labels: &[], threshold: None, scale: None, max_tokens: None };
     let (_, sha256) = export::write(&encoder, network, &described, false).unwrap();
     export::pooled(&encoder, folder, 8).unwrap();
     let backbone = Backbone { folder: "../encoder".into(), sha256 };
@@ -245,10 +252,16 @@ fn what_is_written_answers_as_what_was_trained_and_stands_on_one_encoder() {
     let one = examples(&|i, _| Target::Label((i % 3) as u32));
     let many = examples(&|i, _| Target::Labels(vec![(i % 2) as u32]));
     let words = examples(&|i, length| Target::Tags(vec![Some((i % 2) as u32); length]));
-    let (two, three) = (names(2), names(3));
-    let part = |name, task, labels, examples| Part { name, task, labels, train: examples, dev: examples };
-    let parts =
-        [part("one", Task::Label, &three, &one), part("many", Task::Labels, &two, &many), part("words", Task::Tag, &two, &words)];
+    let numbers = examples(&|i, _| Target::Score(i as f32 - 2.0));
+    let (alone, two, three) = (names(1), names(2), names(3));
+    let part = |name, task, labels, examples| Part { name, task, labels, scale: None, train: examples, dev: examples };
+    let scale = Scale { mean: 30.0, deviation: 12.0 };
+    let parts = [
+        part("one", Task::Label, &three, &one),
+        part("many", Task::Labels, &two, &many),
+        part("words", Task::Tag, &two, &words),
+        Part { scale: Some(scale), ..part("number", Task::Score, &alone, &numbers) },
+    ];
     let network = body(0.0);
     let learner = Several::new(&network, parts.to_vec(), 1).unwrap();
     Fit::new(&learner, &Plan { epochs: 20, rate: 1e-2, batch: 2, checks: 1, ..Plan::default() }).run().unwrap();
@@ -269,6 +282,8 @@ fn what_is_written_answers_as_what_was_trained_and_stands_on_one_encoder() {
         assert_eq!(head.described().threshold, (part.task == Task::Labels).then_some(0.25));
         let got = head.answer_blocking(asked, texts.clone()).unwrap();
         for (got, want) in got.iter().zip(learner.answers(part).unwrap()) {
+            let outward = |value: &f32| part.scale.map_or(*value, |scale| scale.outward(f64::from(*value)) as f32);
+            let want: Vec<f32> = want.iter().map(outward).collect();
             assert!(near(&got.values, &want), "{}: {:?} for {want:?}", part.name, got.values);
         }
     }

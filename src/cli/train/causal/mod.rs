@@ -18,11 +18,13 @@ use crate::train::causal::folder::{Sizes, config, copy_beside, read_config, usua
 use crate::train::causal::learner::{Examples, Learner};
 use crate::train::causal::network::Network;
 use crate::train::causal::perplexity::{Windows, perplexity};
+use crate::train::diverged::Diverged;
 use crate::train::journal::Point;
 use crate::train::trainable::{Record, Trainable};
 use anyhow::{Context, Result};
 use options::{Args, name};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// `millrace train` as a whole: a classifier, or what a subcommand names.
@@ -70,6 +72,7 @@ fn run(args: &Args) -> Result<()> {
         return Err(Usage(objection.into()).into());
     }
     unkept(&args.out, args.resume)?;
+    let before = files(&args.out);
     let mut report = Report::default();
     let read = Source::read(&args.train)?;
     let (to_learn, to_measure) = match &args.dev {
@@ -89,7 +92,12 @@ fn run(args: &Args) -> Result<()> {
     let plan = args.plan();
     let learner = Learner { network: &network, train: &train, dev: &dev, drop_out: args.drop_out(), seed: args.seed };
     let keep = keep(&args.out, learner.fingerprint(&plan)?, Some(args.keep_seconds));
-    let fitted = go(&learner, &plan, &keep, &args.out, points)?;
+    let fitted = go(&learner, &plan, &keep, &args.out, points).inspect_err(|error| {
+        if error.is::<Diverged>() {
+            // A tokenizer without a network would be taken for a model that is damaged.
+            files(&args.out).difference(&before).for_each(|file| drop(std::fs::remove_file(file)));
+        }
+    })?;
     let speed = fitted.tokens as f64 / fitted.seconds.max(1e-9);
     let (steps, seconds, best) = (fitted.steps, fitted.seconds, learner.said(fitted.best));
     report.say(format!(
@@ -103,6 +111,12 @@ fn run(args: &Args) -> Result<()> {
     card(args, &report)?;
     // Until here the same command goes on from the last step.
     keep.remove()
+}
+
+/// The files of a folder; none where it is not there.
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
 /// What the journal takes down: what is measured as a loss.

@@ -51,6 +51,7 @@ pub fn run(options: &Options) -> Result<()> {
         .map(|of| Told::read(options, of, &tokenizer, most, plan.seed, &mut report).with_context(|| format!("task {}", of.task)))
         .collect::<Result<_>>()?;
     let network = network(options, &base, plan.seed)?;
+    tasks.iter().try_for_each(|told| told.loaded.fits(&network).with_context(|| format!("task {}", told.name)))?;
     let learner = Several::new(&network, tasks.iter().map(Told::part).collect::<Result<_>>()?, plan.seed)?;
     described(&learner, &network, &base, &plan, &mut report);
 
@@ -119,7 +120,8 @@ fn encoder(
     report: &mut Report,
 ) -> Result<Backbone> {
     let folder = options.folder(ENCODER);
-    let described = Described { base: &base.config, tokenizer: &base.tokenizer, labels: &[], threshold: None, max_tokens: None };
+    let described =
+        Described { base: &base.config, tokenizer: &base.tokenizer, labels: &[], threshold: None, scale: None, max_tokens: None };
     let write = |int8| export::write(&folder, network, &described, int8);
     let again = || learner.on(&Folder::read(&folder)?.network(network.task, 0, &Tuning::default())?).measure();
     let (size, digest) = written(options.int8, learner, fitted.best, write, again, report)?;
@@ -156,20 +158,22 @@ impl Told {
         args.task = Some(kind);
         let rows = Rows::read(&args, kind, tokenizer, report)?;
         let loaded = rows.examples(&args, kind, tokenizer, most, seed)?;
+        loaded.notes().into_iter().for_each(|note| report.say(note));
         Ok(Self { name: of.task.clone(), kind, args, rows, loaded })
     }
 
     fn part(&self) -> Result<Part<'_>> {
-        let Loaded::Texts { train, dev } = &self.loaded else { bail!("task {} is one of questions", self.name) };
-        Ok(Part { name: &self.name, task: self.kind, labels: self.rows.labels().0, train, dev })
+        let Loaded::Texts { train, dev, .. } = &self.loaded else { bail!("task {} is one of questions", self.name) };
+        Ok(Part { name: &self.name, task: self.kind, labels: self.rows.labels().0, scale: self.rows.scale(), train, dev })
     }
 
-    /// How the head is compared with a model of its own; for many labels no command does that.
+    /// How the head is compared with a model of its own; for many labels, numbers and pairs no command does that.
     fn compared(&self) -> Option<String> {
         let eval = match self.kind {
+            _ if matches!(&self.rows, Rows::Labelled(data) if data.is_paired()) => return None,
             Task::Label => "classify",
             Task::Tag => "tag",
-            Task::Labels | Task::Answer => return None,
+            Task::Labels | Task::Score | Task::Answer => return None,
         };
         let out = self.args.out.parent().map(name).unwrap_or_default();
         let dev = self.args.dev.as_deref().map_or_else(|| "ROWS".to_owned(), name);

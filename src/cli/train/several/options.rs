@@ -23,7 +23,7 @@ const TAKEN: [&str; 2] = [ENCODER, "runs"];
   millrace train several --from models/minilm-en --task intent=intents.csv --task mood=mood.tsv --out models/ours --epochs 3
   millrace train several --from MINILM --task topic=topics.csv --dev topic=topics-dev.csv --task place=places.conll --out models/ours --tune-layers 2
 
-Files are those of `millrace train`: one label or many of a text, or labels of words.")]
+Files are those of `millrace train`: one label, many or a number of a text or a pair of texts, or labels of words.")]
 pub struct Options {
     /// Folder of the base model: config.json, tokenizer.json, model.safetensors. Without the last the network is drawn
     #[arg(long)]
@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(long)]
     pub out: PathBuf,
 
-    /// What a task's examples are: label, labels or tag. Default: what its file holds
+    /// What a task's examples are: label, labels, score or tag. Default: what its file holds
     #[arg(long, value_name = "NAME=KIND", help_heading = "Data")]
     pub kind: Vec<Of>,
     #[arg(long, value_name = "NAME=COLUMN", help_heading = "Data")]
@@ -131,10 +131,10 @@ impl Options {
 
     /// What somebody says that a task's examples are.
     pub fn kind(&self, task: &str) -> Result<Option<Task>, Usage> {
-        let kinds = [Task::Label, Task::Labels, Task::Tag];
+        let kinds = [Task::Label, Task::Labels, Task::Score, Task::Tag];
         let Some(kind) = said(&self.kind, task) else { return Ok(None) };
         let found = kinds.into_iter().find(|of| of.name() == kind);
-        found.map(Some).ok_or_else(|| Usage(format!("--kind {task}={kind}: it is label, labels or tag")))
+        found.map(Some).ok_or_else(|| Usage(format!("--kind {task}={kind}: it is label, labels, score or tag")))
     }
 
     /// The task alone, as `millrace train` would be asked for it.

@@ -34,7 +34,7 @@ fn what_is_said_of_no_task_or_of_two_is_refused() {
             &["--task", "a=1.csv", "--label-names", "a=x,y", "--label-names", "a=y,x"],
             "--label-names is given twice for the task a",
         ),
-        (&["--task", "a=1.csv", "--kind", "a=answer"], "it is label, labels or tag"),
+        (&["--task", "a=1.csv", "--kind", "a=answer"], "it is label, labels, score or tag"),
         (&["--task", "a=1.csv", "--lr", "0"], "--lr must be above 0"),
         (&["--task", "a=1.csv", "--max-tokens", "3"], "--max-tokens must be 4"),
     ] {
