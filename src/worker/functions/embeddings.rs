@@ -100,7 +100,7 @@ pub async fn answer(known: &Known, asked: Asked, given_up: &CancellationToken) -
     let shortened = Map::from_iter(asked.dimensions.map(|wanted| ("dimensions".to_owned(), wanted.into())));
     // Its parameters are fields of the body here.
     let at_top = |error: ApiError| ApiError { param: Some("dimensions".to_owned()), ..error };
-    let function = call::tuned(&known.function, &shortened).map_err(at_top)?;
+    let function = known.builds.tuned(&known.function, &shortened).await.map_err(at_top)?;
     let spec = function.spec();
     if asked.texts.len() > spec.limits.slice {
         let (count, most, of) = (asked.texts.len(), spec.limits.slice, call::of_model(&spec.model));
