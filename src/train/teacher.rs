@@ -124,7 +124,7 @@ mod tests {
         let want = encoder.answer_blocking(Head::Logits, texts.to_vec()).unwrap();
         labels.reverse();
         let teacher = Teacher::open(&fixture("one"), Task::Label, &labels).unwrap();
-        let got = teacher.of_texts(texts.into_iter().map(Text::from).collect()).unwrap();
+        let got = teacher.of_texts(texts.iter().cloned().map(Text::from).collect()).unwrap();
         for (got, want) in got.iter().zip(&want) {
             assert_eq!(*got, want.values.iter().rev().copied().collect::<Vec<f32>>());
         }

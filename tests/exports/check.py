@@ -92,7 +92,7 @@ def pairs(kind, work):
             for second, like in enumerate(["hate", "like"]):
                 label = ["contradiction", "neutral", "entailment"][first + second] if kind == "label" else 10.5 + 20 * first + 9 * second
                 rows.append({"text": f"the {thing} is {mood}", "text_pair": f"people {like} it", "label": label})
-    folder = train(work, f"pairs-{kind}", rows, "--task", kind, "--max-tokens", 48)
+    folder = train(work, f"pairs-{kind}", rows * 4, "--task", kind, "--max-tokens", 48)
     theirs = Loaded(folder, transformers.AutoModelForSequenceClassification)
     asked = rows[:8] + [{"text": rows[i]["text"] * 4, "text_pair": rows[i]["text_pair"] * (2 + 3 * i)} for i in range(3)]
     ours = call("classify", folder, [{"text": row["text"], "text_pair": row["text_pair"]} for row in asked], function_to_apply="none", top_k=None)
