@@ -5,7 +5,7 @@ mod measures;
 
 use crate::cli::common::{self, Usage};
 use crate::function::model::Kind as Does;
-use crate::inference::{Encoder, Options, Problem};
+use crate::inference::{Encoder, Options, Problem, Text};
 use crate::lifecycle::Exit;
 use crate::train::data::{Columns, labels, rows};
 use crate::train::evaluate::{Evaluation, evaluate};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Measures a classifier on labelled texts: accuracy, macro-F1, each label's precision and recall, calibration.
+/// Measures a classifier on labelled texts, or pairs of texts: accuracy, macro-F1, each label's precision and recall, calibration.
 ///
 /// Where several labels may hold, a row has them as `a|b` or as a JSON list: micro-F1, macro-F1, exact match. A model that gives a number is held
 /// to labels that are numbers: Pearson, Spearman, mean squared error. Labels to choose from may come with --labels, or in the rows' own field
@@ -32,9 +32,10 @@ pub struct Args {
     /// Another model with the same labels, to compare with.
     #[arg(long)]
     against: Option<PathBuf>,
-    /// Labelled texts: .jsonl, .tsv or .csv with a header, also .gz.
+    /// Labelled texts: .jsonl, .tsv or .csv with a header, also .gz. Pairs are found by the names of their columns.
     #[arg(long)]
     input: PathBuf,
+    /// The column of texts, or both of pairs: A,B.
     #[arg(long)]
     text_column: Option<String>,
     #[arg(long)]
@@ -119,15 +120,15 @@ pub fn run(args: &Args) -> Result<Exit> {
             Err(Usage("--threshold and --options are for models of several labels or of a number, and for --labels".into())
                 .into())
         }
-        None => one_label(args),
+        None => told(args, &of_one_label(args)?),
     }
 }
 
 /// A model of which one label holds.
-fn one_label(args: &Args) -> Result<Exit> {
+fn of_one_label(args: &Args) -> Result<Report> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
     let rows = rows(&args.input, &columns)?;
-    let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
+    let texts: Vec<Text> = rows.iter().map(|row| Text { first: row.text.clone(), second: row.pair.clone() }).collect();
     let in_file = labels(&rows);
     let names: BTreeMap<&str, &str> = match args.label_names.is_empty() {
         true => in_file.iter().map(|label| (label.as_str(), label.as_str())).collect(),
@@ -174,7 +175,7 @@ fn one_label(args: &Args) -> Result<Exit> {
         report.compared = Some(compared(&a, &b));
         report.models.push(figures);
     }
-    told(args, &report)
+    Ok(report)
 }
 
 fn told(args: &Args, report: &Report) -> Result<Exit> {

@@ -33,6 +33,9 @@ impl Asked {
         let brought = brought(args, wanted.len())?;
         let event = |(number, row): (usize, &Row)| {
             let mut event = json!({ "text": row.text });
+            if let Some(pair) = &row.pair {
+                event["text_pair"] = pair.as_str().into();
+            }
             if let Some(labels) = brought.get(number).filter(|labels| !labels.is_null()) {
                 event["candidate_labels"] = labels.clone();
             } else if !args.labels.is_empty() {
@@ -267,116 +270,4 @@ fn options(args: &Args) -> Result<Map<String, Value>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-    use std::path::PathBuf;
-
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn args(model: &str, input: &Path, more: &[&str]) -> Args {
-        let folder = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/functions").join(name);
-        let (model, input) = (folder(model).display().to_string(), input.display().to_string());
-        Line::parse_from([&["x", "--model", &model, "--input", &input], more].concat()).args
-    }
-
-    fn told(path: &Path, rows: &[Value]) -> PathBuf {
-        let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
-        std::fs::write(path, lines.join("\n")).unwrap();
-        path.to_owned()
-    }
-
-    const TEXTS: [&str; 5] = ["good film", "the film was bad", "Anna lives in Paris", "so a river", "good good bad"];
-
-    /// What the model itself says is right; the last row is not.
-    fn rows(args: &Args, label: impl Fn(&Value) -> Value, wrong: Value) -> Vec<Value> {
-        let function = open(args, &args.model, Kind::Several).unwrap();
-        let events: Vec<Example> = TEXTS
-            .iter()
-            .map(|text| Example { event: json!({ "text": text }), wanted: Value::Null, place: String::new() })
-            .collect();
-        let outputs = answers(&*function, 0, &events).unwrap();
-        let mut rows: Vec<Value> =
-            TEXTS.iter().zip(&outputs).map(|(text, output)| json!({ "text": text, "label": label(output) })).collect();
-        rows[4]["label"] = wrong;
-        rows
-    }
-
-    /// Would catch: labels above another threshold than is asked for, a number that is rounded to a label, a row that counts for another.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn several_labels_and_numbers_are_measured() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        tokio::task::block_in_place(|| {
-            let own = args("many", &path, &["--threshold", "0.4"]);
-            let names = |output: &Value| -> Value {
-                output["labels"].as_array().unwrap().iter().map(|label| label["label"].clone()).collect()
-            };
-            told(&path, &rows(&own, names, json!([])));
-            let asked = Asked::read(&own).unwrap();
-            assert!(!asked.brings_labels());
-            let found = measured(&own, &asked, &own.model, Kind::Several, &[]).unwrap();
-            let Of::Several(figures) = &found.report.figures else { panic!("{:?}", found.report) };
-            assert!((figures.exact_match - 0.8).abs() < 1e-9 && figures.micro_f1 > 0.5, "{figures:?}");
-            assert_eq!(found.worth[..4], [1.0; 4]);
-            let unknown = measured(&own, &asked, &own.model, Kind::Several, &["other".to_owned()]).err().unwrap().to_string();
-            assert!(unknown.contains("a.jsonl line") && unknown.contains("no label"), "{unknown}");
-
-            let own = args("regression", &path, &[]);
-            let mut given = rows(&own, |output| output["score"].clone(), json!(0));
-            given[4]["label"] = json!(given[3]["label"].as_f64().unwrap() + 10.0);
-            told(&path, &given);
-            let asked = Asked::read(&own).unwrap();
-            let found = measured(&own, &asked, &own.model, Kind::Number, &[]).unwrap();
-            let Of::Number(figures) = &found.report.figures else { panic!("{:?}", found.report) };
-            assert!(found.worth[..4].iter().all(|worth| worth.abs() < 1e-9) && figures.mse > 10.0, "{figures:?}");
-            told(&path, &[json!({ "text": "a", "label": "good" })]);
-            let asked = Asked::read(&own).unwrap();
-            let error = measured(&own, &asked, &own.model, Kind::Number, &[]).err().unwrap().to_string();
-            assert!(error.contains("is no number"), "{error}");
-        });
-    }
-
-    /// Would catch: labels of the rows that are passed over, a comparison of other rows.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn labels_may_come_with_the_texts() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        tokio::task::block_in_place(|| {
-            let own = args("nli", &path, &["--labels", "sport,food", "--against", "none"]);
-            let function = open(&own, &own.model, Kind::Chosen).unwrap();
-            let event = |text: &&str| Example {
-                event: json!({ "text": text, "candidate_labels": ["sport", "food"] }),
-                wanted: Value::Null,
-                place: String::new(),
-            };
-            let outputs = answers(&*function, 0, &TEXTS.iter().map(event).collect::<Vec<_>>()).unwrap();
-            let mut rows: Vec<Value> =
-                TEXTS.iter().zip(&outputs).map(|(text, of)| json!({ "text": text, "label": of["label"] })).collect();
-            let other = if outputs[0]["label"] == "food" { "sport" } else { "food" };
-            rows[0]["label"] = other.into();
-            told(&path, &rows);
-            let one = Args { against: None, ..own };
-            let report = chosen(&one, &Asked::read(&one).unwrap()).unwrap();
-            assert!((report.models[0].accuracy - 0.8).abs() < 1e-9 && report.models[0].rows == 5, "{report}");
-            // The same labels in the rows.
-            rows.iter_mut().for_each(|row| row["candidate_labels"] = json!("sport, food"));
-            told(&path, &rows);
-            let two = Args { labels: Vec::new(), against: Some(one.model.clone()), ..one };
-            let asked = Asked::read(&two).unwrap();
-            assert!(asked.brings_labels());
-            let report = chosen(&two, &asked).unwrap();
-            assert!((report.models[0].accuracy - 0.8).abs() < 1e-9, "{report}");
-            assert_eq!(report.compared.unwrap().p_value, 1.0);
-            let many = Args { options: "{\"multi_label\": true, \"threshold\": 0.0}".into(), against: None, ..two };
-            assert!(several_may_hold(&many).unwrap());
-            let found = measured(&many, &asked, &many.model, Kind::Chosen, &[]).unwrap();
-            let Of::Several(figures) = found.report.figures else { panic!("{:?}", found.report) };
-            assert!(figures.exact_match == 0.0 && (figures.micro_f1 - 2.0 / 3.0).abs() < 1e-9, "{figures:?}");
-        });
-    }
-}
+mod tests;
