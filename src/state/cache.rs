@@ -196,7 +196,8 @@ impl<F: Fold> States for Cache<F> {
 
     fn prefetch_keys(&self, facts: &Facts) -> Result<Keys, WrongFacts> {
         let read = facts.downcast_ref::<Read<F>>().ok_or(WrongFacts)?;
-        Ok(read.keys.iter().filter(|key| self.entries.find(key).is_none()).cloned().collect())
+        let ahead = self.fold.ahead(&read.facts);
+        Ok(read.keys.iter().chain(&ahead).filter(|key| self.entries.find(key).is_none()).cloned().collect())
     }
 
     fn load(&mut self, key: &str, row: Option<StoredRow>) -> Result<(), StoredError> {

@@ -31,6 +31,11 @@ pub trait Fold: Send + Sync + 'static {
     fn read(&self, event: &Event) -> Result<Self::Facts, Rejection>;
     /// Ring one: the keys that the event names itself; usually one. No key twice. Asked once an event: they may be moved out of the facts.
     fn keys(&self, facts: &mut Self::Facts) -> Keys;
+    /// Keys that will be in ring two whatever ring one remembers: they are brought from the store for a whole slice at once. Default none.
+    fn ahead(&self, facts: &Self::Facts) -> Keys {
+        let _ = facts;
+        Keys::new()
+    }
     /// Ring two: further keys that ring one remembers (the items that a user saw before), none of them in ring one. What the
     /// fold of those keys needs to know of ring one is noted in the facts.
     fn link(&self, ring_one: &[&Self::State], facts: &mut Self::Facts) -> Keys {

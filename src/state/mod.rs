@@ -12,5 +12,5 @@ mod states;
 
 pub use cache::Cache;
 pub use fold::{At, Features, Fold, Keys, Stored, StoredError};
-pub use forgetting::{CLOCK, Forgetting, Kept};
+pub use forgetting::{CLOCK, Forgetting, Kept, newest_of};
 pub use states::{Facts, States, Step, StoredRow, WrongFacts};

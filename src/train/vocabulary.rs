@@ -11,6 +11,8 @@ pub use tokenizers::Tokenizer;
 pub struct Pruned {
     pub json: Value,
     pub kept: Vec<u32>,
+    /// How many tokens there are.
+    pub tokens: usize,
 }
 
 impl Pruned {
@@ -37,8 +39,9 @@ fn bare(mut json: Value) -> Value {
     json
 }
 
-/// Drops what `is_needed` refuses, except special tokens and the ids in `used`. Ids close up in the old order.
-pub fn prune(json: &Value, used: &HashSet<u32>) -> Result<Pruned> {
+/// Drops what `is_needed` refuses, except special tokens and the ids in `used`. Ids close up in the old order; with `keep_ids` they stay as they
+/// are, so that the tables do too, and what is dropped is unknown alone.
+pub fn prune(json: &Value, used: &HashSet<u32>, keep_ids: bool) -> Result<Pruned> {
     let mut json = bare(json.clone());
     let added = json["added_tokens"].as_array().context("no added_tokens")?;
     let special: HashSet<u32> = added.iter().filter_map(|t| t["id"].as_u64()).map(|id| id as u32).collect();
@@ -46,7 +49,14 @@ pub fn prune(json: &Value, used: &HashSet<u32>) -> Result<Pruned> {
     let mut tokens: Vec<(u32, String)> =
         vocabulary.iter().filter_map(|(token, id)| Some((id.as_u64()? as u32, token.clone()))).collect();
     tokens.sort_unstable();
+    let rows = tokens.last().map_or(0, |(id, _)| id + 1);
     tokens.retain(|(id, token)| special.contains(id) || used.contains(id) || is_needed(token));
+    let count = tokens.len();
+    if keep_ids {
+        json["model"]["vocab"] =
+            tokens.into_iter().map(|(id, token)| (token, json!(id))).collect::<serde_json::Map<_, _>>().into();
+        return Ok(Pruned { json, kept: (0..rows).collect(), tokens: count });
+    }
     let kept: Vec<u32> = tokens.iter().map(|(id, _)| *id).collect();
     let new_id = |old: u64| kept.binary_search(&(old as u32)).map(|id| json!(id)).ok().context("a special token is gone");
     for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
@@ -59,7 +69,7 @@ pub fn prune(json: &Value, used: &HashSet<u32>) -> Result<Pruned> {
     }
     let renumbered = tokens.into_iter().enumerate().map(|(id, (_, token))| (token, json!(id))).collect();
     json["model"]["vocab"] = Value::Object(renumbered);
-    Ok(Pruned { json, kept })
+    Ok(Pruned { json, kept, tokens: count })
 }
 
 /// How many of `texts` are cut into other pieces by `after` than by `before`, with the first few.
@@ -106,11 +116,17 @@ pub(crate) mod tests {
     #[test]
     fn latin_texts_keep_their_pieces_and_others_are_counted() {
         let before = tokenizer(&small()).unwrap();
-        let pruned = prune(&small(), &HashSet::from([10])).unwrap();
-        assert_eq!(pruned.kept, [0, 2, 3, 4, 5, 6, 7, 9, 10, 11]);
+        let pruned = prune(&small(), &HashSet::from([10]), false).unwrap();
+        assert_eq!((pruned.kept.as_slice(), pruned.tokens), (&[0, 2, 3, 4, 5, 6, 7, 9, 10, 11][..], 10));
         let texts = ["A film!", "films re", "unknown", "", "語"].map(String::from);
         assert_eq!(differing(&before, &pruned, &texts).unwrap(), (0, vec![]));
         let other = ["я films".to_string()];
         assert_eq!(differing(&before, &pruned, &other).unwrap(), (1, other.to_vec()));
+        // The same tokens under their old ids.
+        let narrowed = prune(&small(), &HashSet::from([10]), true).unwrap();
+        assert_eq!((narrowed.kept.as_slice(), narrowed.tokens), (&(0..12).collect::<Vec<u32>>()[..], 10));
+        assert_eq!(differing(&before, &narrowed, &texts).unwrap(), (0, vec![]));
+        let ids = |text: &str| tokenizer(&narrowed.json).unwrap().encode_fast(text, true).unwrap().get_ids().to_vec();
+        assert_eq!((ids("я films"), ids("re!")), (vec![3, 2, 6, 7, 4], vec![3, 11, 9, 4]));
     }
 }

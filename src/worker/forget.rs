@@ -36,8 +36,8 @@ impl Forget {
                     Ok(states) => tracing::info!(pipeline = self.pipeline, states, "States of ended conversations were deleted."),
                     Err(error) => tracing::warn!(
                         pipeline = self.pipeline, %error,
-                        "States of ended conversations cannot be deleted for now; scoring goes on. Where a right is missing, `millrace \
-                         migrate` gives it to the role millrace_worker."
+                        "States of ended conversations cannot be deleted for now; scoring goes on. Where a right is missing: GRANT \
+                         EXECUTE ON FUNCTION millrace.forget TO millrace_worker."
                     ),
                 }
                 tokio::time::sleep(PERIOD).await;

@@ -91,6 +91,9 @@ pub struct Args {
     /// Drop tokens of non-Latin scripts and unused ones that neither file needs
     #[arg(long, help_heading = "Training of weights (full)")]
     pub prune_vocabulary: bool,
+    /// With --prune-vocabulary: the other tokens keep their ids, so that `models share` can share the tables
+    #[arg(long, help_heading = "Training of weights (full)", requires = "prune_vocabulary")]
+    pub keep_ids: bool,
     /// Further texts (.tsv, .csv, .jsonl or lines) on which to count changed tokenisation
     #[arg(long, help_heading = "Training of weights (full)")]
     pub prove_on: Vec<PathBuf>,

@@ -201,8 +201,8 @@ fn again(args: &Args, learner: &Learner<'_>) -> Result<f64> {
 /// Smaller tables, smaller ids; says how many texts are cut into other pieces than before.
 fn prune(args: &Args, rows: &Rows, base: &mut Folder, loaded: &mut Loaded, report: &mut Report) -> Result<()> {
     let before = vocabulary::tokenizer(&base.tokenizer)?;
-    let pruned = vocabulary::prune(&base.tokenizer, &loaded.used())?;
-    report.say(format!("vocabulary: {} of {} tokens stay", pruned.kept.len(), before.get_vocab_size(false)));
+    let pruned = vocabulary::prune(&base.tokenizer, &loaded.used(), args.keep_ids)?;
+    report.say(format!("vocabulary: {} of {} tokens stay", pruned.tokens, before.get_vocab_size(false)));
     for (name, texts) in rows.texts(args)? {
         let (count, first) = vocabulary::differing(&before, &pruned, &texts)?;
         report.say(format!("{name}: {count} of {} texts tokenise differently {first:?}", texts.len()));

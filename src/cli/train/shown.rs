@@ -51,7 +51,7 @@ pub fn shown(args: &Args, task: Task) -> String {
     add("label-column", args.label_column.clone());
     add("class-weights", args.class_weights.as_ref().map(|wanted| wanted.to_string()));
     add("label-names", (!args.label_names.is_empty()).then(|| args.label_names.join(",")));
-    let flags = [(args.prune_vocabulary, " --prune-vocabulary"), (args.int8, " --int8")];
+    let flags = [(args.prune_vocabulary, " --prune-vocabulary"), (args.keep_ids, " --keep-ids"), (args.int8, " --int8")];
     for (on, flag) in flags {
         line += if on { flag } else { "" };
     }

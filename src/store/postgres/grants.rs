@@ -1,4 +1,4 @@
-//! What the connected user may do to the tables.
+//! What the connected user may do to the tables, and the function that deletes.
 
 use super::PostgresStore;
 use super::errors::{Need, error_of};
@@ -62,6 +62,17 @@ impl PostgresStore {
                     needed: *needed,
                 })
             };
-        rows.iter().zip(PRIVILEGES).map(grant).collect::<Result<_, _>>().map_err(|error| error_of(Need::Reader, &error))
+        let mut all: Vec<Grant> =
+            rows.iter().zip(PRIVILEGES).map(grant).collect::<Result<_, _>>().map_err(|error| error_of(Need::Reader, &error))?;
+        // Without it conversations that have ended stay.
+        let (user, granted): (String, bool) = sqlx::query_as(
+            "SELECT current_user::text, coalesce(bool_or(has_function_privilege(p.oid, 'EXECUTE')), false) FROM pg_proc p \
+             WHERE p.pronamespace = to_regnamespace('millrace') AND p.proname = 'forget'",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|error| error_of(Need::Reader, &error))?;
+        all.push(Grant { user, table: "millrace.forget".to_owned(), privilege: "EXECUTE".to_owned(), granted, needed: true });
+        Ok(all)
     }
 }

@@ -3,7 +3,7 @@
 use super::super::{Cache, Rule};
 use crate::event::Event;
 use crate::state::in_memory::InMemory;
-use crate::state::{At, CLOCK, Facts, Features, Fold, States, Step, Stored, StoredRow};
+use crate::state::{At, CLOCK, Facts, Features, Fold, States, Step, Stored, StoredRow, newest_of};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
@@ -143,10 +143,10 @@ impl<F: Fold> World<'_, F> {
 
     /// What `millrace.forget` does.
     fn delete(&mut self) {
-        let newest = |row: &StoredRow| row.newest_ms;
-        let Some((after_ms, clock_ms)) = self.cuts.forget_after_ms.zip(self.store.get(CLOCK).map(newest)) else { return };
+        let clock = self.store.get(CLOCK).and_then(|row| newest_of(&row.bytes).unwrap());
+        let Some((after_ms, clock_ms)) = self.cuts.forget_after_ms.zip(clock) else { return };
         let before = self.store.len();
-        self.store.retain(|key, row| &**key == CLOCK || row.newest_ms >= clock_ms - after_ms);
+        self.store.retain(|key, row| &**key == CLOCK || row.newest_ms >= clock_ms.saturating_sub(after_ms));
         self.outcome.deleted += before - self.store.len();
     }
 
