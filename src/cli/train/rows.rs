@@ -243,3 +243,6 @@ fn of_label(label: &str, name: &str, trained: usize, measured: usize) -> String 
     let named = if label == name { label.to_owned() } else { format!("{label} ({name})") };
     format!("label {named}: {trained} rows to train on, {measured} to measure on")
 }
+
+#[cfg(test)]
+mod tests;
