@@ -4,7 +4,7 @@
 
 mod columns;
 
-pub use columns::Columns;
+pub use columns::{Columns, Taken};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
@@ -47,24 +47,33 @@ pub fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
 
 /// All rows of a tsv or csv file with a header line, or of a jsonl file: each with one text, or each with two.
 pub fn rows(path: &Path, columns: &Columns) -> Result<Vec<Row>> {
+    Ok(read(path, columns)?.0)
+}
+
+/// The same, with the columns that they are from. A second text that was found by its name, and that no row has, is none.
+pub fn read(path: &Path, columns: &Columns) -> Result<(Vec<Row>, Taken)> {
     let (reader, name) = open(path)?;
-    let rows = match name.rsplit_once('.').map(|(_, ending)| ending) {
+    let (mut rows, mut taken) = match name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("tsv") => table(path, reader, columns, true, true)?,
         Some("csv") => table(path, reader, columns, false, true)?,
         Some("jsonl") => objects(path, reader, columns)?,
         _ => bail!("{}: a file of rows ends in .tsv, .csv or .jsonl, with or without .gz", path.display()),
     };
+    if columns.text.is_none() && rows.iter().all(|row| row.pair.as_ref().is_none_or(String::is_empty)) {
+        rows.iter_mut().for_each(|row| row.pair = None);
+        taken.without_second();
+    }
     let first = rows.first().with_context(|| format!("{} has no rows", path.display()))?;
     let texts = |row: &Row| if row.pair.is_some() { "two texts" } else { "one text" };
     if let Some(other) = rows.iter().find(|row| row.pair.is_some() != first.pair.is_some()) {
         let (place, line) = (line_of(path, other.line), first.line);
         bail!("{place}: the row has {}, that of line {line} has {}; all must have as many", texts(other), texts(first));
     }
-    Ok(rows)
+    Ok((rows, taken))
 }
 
 /// Without `labelled` no column of labels is looked for.
-fn table(path: &Path, reader: Box<dyn Read>, columns: &Columns, tabs: bool, labelled: bool) -> Result<Vec<Row>> {
+fn table(path: &Path, reader: Box<dyn Read>, columns: &Columns, tabs: bool, labelled: bool) -> Result<(Vec<Row>, Taken)> {
     let mut reader = csv::ReaderBuilder::new().delimiter(if tabs { b'\t' } else { b',' }).quoting(!tabs).from_reader(reader);
     let header = reader.headers().with_context(|| format!("cannot read {}", path.display()))?.clone();
     let at = |name: &str| header.iter().position(|column| column.trim().eq_ignore_ascii_case(name));
@@ -72,6 +81,8 @@ fn table(path: &Path, reader: Box<dyn Read>, columns: &Columns, tabs: bool, labe
         |what: &str| format!("no {what} column in {:?}; name it with --{what}-column", header.iter().collect::<Vec<_>>());
     let (text, pair) = columns.texts(at).with_context(|| missing("text"))?;
     let label = labelled.then(|| columns.label(at).with_context(|| missing("label"))).transpose()?;
+    let name = |i: usize| header.get(i).unwrap_or_default().trim();
+    let taken = Taken::new((name(text), pair.map(name)), label.map(name), header.iter().map(str::trim)).guessed(columns);
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.with_context(|| format!("cannot read {}", path.display()))?;
@@ -79,16 +90,12 @@ fn table(path: &Path, reader: Box<dyn Read>, columns: &Columns, tabs: bool, labe
         let line = record.position().map_or(0, |position| position.line() as usize);
         rows.push(Row { text: field(text), pair: pair.map(field), label: label.map(field).unwrap_or_default(), line });
     }
-    Ok(rows)
+    Ok((rows, taken))
 }
 
-/// A field that is there and holds something: a pair of which one is null is one text.
-fn filled<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object.get(name).filter(|value| !value.is_null())
-}
-
-fn objects(path: &Path, reader: Box<dyn Read>, columns: &Columns) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+/// What was taken is that of the first row.
+fn objects(path: &Path, reader: Box<dyn Read>, columns: &Columns) -> Result<(Vec<Row>, Taken)> {
+    let (mut rows, mut taken) = (Vec::new(), None);
     for (number, line) in BufReader::new(reader).lines().enumerate() {
         let place = || line_of(path, number + 1);
         let line = line.with_context(place)?;
@@ -99,13 +106,21 @@ fn objects(path: &Path, reader: Box<dyn Read>, columns: &Columns) -> Result<Vec<
             serde_json::from_str(&line).with_context(|| format!("{}: not a JSON object", place()))?;
         let names = || object.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let missing = |what: &str| format!("{}: no field for the {what} in {}; name it with --{what}-column", place(), names());
-        let (text, pair) = columns.texts(|name| filled(&object, name)).with_context(|| missing("text"))?;
-        let words = |value: &Value| -> Result<String> {
+        // A pair of which one is null is one text.
+        let filled = |name: &str| object.get_key_value(name).filter(|(_, value)| !value.is_null());
+        let (text, pair) = columns.texts(filled).with_context(|| missing("text"))?;
+        let label = columns.label(|name| object.get_key_value(name)).with_context(|| missing("label"))?;
+        let of_rows = || {
+            let second = pair.map(|(name, _)| name.as_str());
+            Taken::new((text.0, second), Some(label.0), object.keys().map(String::as_str)).guessed(columns)
+        };
+        taken.get_or_insert_with(of_rows);
+        let words = |(_, value): (&String, &Value)| -> Result<String> {
             let words = value.as_str().with_context(|| format!("{}: the text is {value}, which is none", place()))?;
             Ok(words.trim().to_owned())
         };
         let (text, pair) = (words(text)?, pair.map(words).transpose()?);
-        let label = match columns.label(|name| object.get(name)).with_context(|| missing("label"))? {
+        let label = match label.1 {
             Value::String(label) => label.trim().to_owned(),
             Value::Null => String::new(),
             // A number, true or false, or a list: as it is written.
@@ -113,7 +128,7 @@ fn objects(path: &Path, reader: Box<dyn Read>, columns: &Columns) -> Result<Vec<
         };
         rows.push(Row { text, pair, label, line: number + 1 });
     }
-    Ok(rows)
+    Ok((rows, taken.unwrap_or_default()))
 }
 
 /// Whether a label is a list of labels.
@@ -163,7 +178,7 @@ pub fn sorted(mut all: Vec<String>) -> Vec<String> {
 pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
     let (reader, name) = open(path)?;
     if name.ends_with(".tsv") || name.ends_with(".csv") {
-        let rows = table(path, reader, columns, name.ends_with(".tsv"), false)?;
+        let (rows, _) = table(path, reader, columns, name.ends_with(".tsv"), false)?;
         return Ok(rows.into_iter().flat_map(|row| std::iter::once(row.text).chain(row.pair)).collect());
     }
     let mut texts = Vec::new();
@@ -178,7 +193,7 @@ pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
             continue;
         }
         let object: Map<String, Value> = serde_json::from_str(&line).with_context(place)?;
-        let found = columns.texts(|name| filled(&object, name).and_then(Value::as_str));
+        let found = columns.texts(|name| object.get(name).and_then(Value::as_str));
         let (text, pair) = found.with_context(|| format!("{}: no field for the text; name it with --text-column", place()))?;
         texts.extend([Some(text), pair].into_iter().flatten().map(str::to_owned));
     }
@@ -186,96 +201,4 @@ pub fn texts(path: &Path, columns: &Columns) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    #[test]
-    fn numbers_are_sorted_as_such() {
-        let of = |names: &[&str]| {
-            let rows: Vec<Row> =
-                names.iter().map(|label| Row { text: String::new(), pair: None, label: (*label).into(), line: 1 }).collect();
-            labels(&rows)
-        };
-        assert_eq!(of(&["10", "2", "-1", "2"]), ["-1", "2", "10"]);
-        assert_eq!(of(&["10", "2", "x"]), ["10", "2", "x"]);
-    }
-
-    #[test]
-    fn columns_are_guessed_in_any_order_and_gz_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let plain = folder.path().join("a.tsv");
-        std::fs::write(&plain, "label\tcontent\n1\tsays \"fine\n").unwrap();
-        let packed = folder.path().join("b.csv.gz");
-        let mut out = flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
-        out.write_all(b"Sentence,Label\n\"a, b\",0\n").unwrap();
-        out.finish().unwrap();
-        let row = |text: &str, label: &str| Row { text: text.into(), pair: None, label: label.into(), line: 2 };
-        assert_eq!(rows(&plain, &Columns::default()).unwrap(), [row("says \"fine", "1")]);
-        assert_eq!(rows(&packed, &Columns::default()).unwrap(), [row("a, b", "0")]);
-        // Texts alone need no labels.
-        let bare = folder.path().join("c.csv");
-        std::fs::write(&bare, "text\n\"a, b\"\n").unwrap();
-        assert_eq!(texts(&bare, &Columns::default()).unwrap(), ["a, b"]);
-        assert!(rows(&bare, &Columns::default()).unwrap_err().to_string().contains("--label-column"));
-        let wrong = Columns { text: Some("body".into()), label: None };
-        assert!(rows(&plain, &wrong).unwrap_err().to_string().contains("--text-column"));
-    }
-
-    #[test]
-    fn objects_give_rows_and_their_lists() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        let write = |content: &str| std::fs::write(&path, content).unwrap();
-        write("{\"text\": \"a\", \"label\": 3}\n\n{\"content\": \"b\", \"labels\": [\"y\", \"x\", \"y\"]}\n");
-        let found = rows(&path, &Columns::default()).unwrap();
-        assert_eq!(found[0], Row { text: "a".into(), pair: None, label: "3".into(), line: 1 });
-        assert_eq!((found[1].line, list(&path, &found[1]).unwrap()), (3, vec!["x".to_owned(), "y".to_owned()]));
-        let plain = || texts(&path, &Columns::default());
-        assert_eq!(plain().unwrap(), ["a", "b"]);
-        let of = |label: &str| list(&path, &Row { text: "t".into(), pair: None, label: label.into(), line: 7 });
-        assert_eq!(of("b | a").unwrap(), ["a", "b"]);
-        assert_eq!(of("").unwrap(), Vec::<String>::new());
-        for label in ["a||b", "[1, {}]", "[\"a\"", "[\"\"]"] {
-            assert!(format!("{:#}", of(label).unwrap_err()).contains("a.jsonl line 7"), "{label}");
-        }
-        let refused = |content: &str| {
-            write(content);
-            format!("{:#}", rows(&path, &Columns::default()).unwrap_err())
-        };
-        assert!(refused("{\"text\": \"a\", \"label\": 1}\n[1]\n").contains("line 2"));
-        assert!(refused("{\"text\": 1, \"label\": 1}\n").contains("line 1"));
-        assert!(refused("{\"body\": \"a\", \"label\": 1}\n").contains("--text-column"));
-    }
-
-    /// Would catch: a second text that is passed over in silence, a row without one that is read as a pair.
-    #[test]
-    fn two_texts_are_found_by_the_names_that_public_data_has() {
-        let folder = tempfile::tempdir().unwrap();
-        let read = |name: &str, content: &str, text: Option<&str>| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            let columns = Columns { text: text.map(str::to_owned), label: None };
-            let all = texts(&path, &columns).map_err(|error| format!("{error:#}"));
-            (rows(&path, &columns).map_err(|error| format!("{error:#}")), all)
-        };
-        for names in ["premise,hypothesis", "Sentence1,sentence2", "question,sentence", "question1,question2", "text_a,text_b"] {
-            let (rows, texts) = read("a.csv", &format!("id,{names},label\n7,a,b,x\n"), None);
-            assert_eq!(rows.unwrap()[0].key(), ("a", Some("b")), "{names}");
-            assert_eq!(texts.unwrap(), ["a", "b"]);
-        }
-        let pair = "{\"text\": \"a\", \"text_pair\": \" b \", \"label\": 1}\n";
-        assert_eq!(read("a.jsonl", pair, None).0.unwrap()[0].key(), ("a", Some("b")));
-        // One of two, or others than the usual ones, where somebody says so.
-        assert_eq!(read("a.jsonl", pair, Some("text")).0.unwrap()[0].key(), ("a", None));
-        let (rows, texts) = read("a.tsv", "title\tbody\tlabel\na\tb\tx\n", Some("body, title"));
-        assert_eq!((rows.unwrap()[0].key(), texts.unwrap()), (("b", Some("a")), vec!["b".to_owned(), "a".to_owned()]));
-        assert_eq!(read("b.csv", "\"a,b\",label\nc,x\n", Some("a,b")).0.unwrap()[0].key(), ("c", None));
-        for single in ["null", "3"] {
-            let lines = format!("{pair}\n{{\"text\": \"c\", \"text_pair\": {single}, \"label\": 1}}\n");
-            let refused = read("a.jsonl", &lines, None).0.unwrap_err();
-            assert!(refused.contains("line 3"), "{refused}");
-        }
-        assert!(read("a.tsv", "title\tbody\tlabel\na\tb\tx\n", Some("body,head")).0.unwrap_err().contains("--text-column"));
-    }
-}
+mod tests;

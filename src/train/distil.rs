@@ -25,6 +25,18 @@ pub struct Taught {
     pub digest: String,
 }
 
+/// Why a task is not learnt from a teacher; `None` where it is.
+pub fn untaught(task: Task) -> Option<&'static str> {
+    match task {
+        Task::Label | Task::Labels | Task::Tag => None,
+        Task::Score => Some("numbers are not learnt from a teacher; leave --teacher out, or take labels"),
+        Task::Answer => Some(
+            "answers to questions are not learnt from a teacher (each pass reads other windows of a context, and a teacher is asked once); \
+             leave --teacher out",
+        ),
+    }
+}
+
 impl Taught {
     /// Adds to a fingerprint what a run with this teacher follows from.
     pub fn mark(&self, digest: &mut Sha256) {
@@ -54,7 +66,7 @@ impl Taught {
                 let student = logits.contiguous()?.index_select(&Tensor::from_vec(rows, count, &Device::Cpu)?, 0)?;
                 (student, of_words(examples, said, outputs)?)
             }
-            Task::Score | Task::Answer => bail!("numbers and answers are not learnt from a teacher"),
+            Task::Score | Task::Answer => bail!(untaught(task).unwrap_or_default()),
         };
         let rows = student.dim(0)?;
         ensure!(teacher.len() == rows * outputs, "the teacher gave {} numbers for {rows} times {outputs}", teacher.len());

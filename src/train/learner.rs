@@ -8,7 +8,7 @@ use super::fit::Plan;
 use super::held::Held;
 use super::journal::Point;
 use super::loss::loss;
-use super::measure::{figures, finite, logits, said, score};
+use super::measure::{figures, finite, logits, names, said, score};
 use super::network::{Network, Pass};
 use super::task::tag;
 use super::trainable::{Record, Trainable};
@@ -115,7 +115,7 @@ impl Learner<'_> {
     /// What is measured; the first counts. Where labels count by weights it is the mean over labels: to say the common one always would
     /// else be best.
     fn figures(&self) -> Vec<&'static str> {
-        let mut names = self.network.task.figures().to_vec();
+        let mut names = names(self.network.task, self.measured_on()).to_vec();
         if self.class_weights.is_some() {
             names.reverse();
         }

@@ -1,8 +1,9 @@
 //! How good a network under training is, from its logits.
 
 use super::batches::{Batch, Example, Target, batches};
-use super::metrics::{Confusion, pearson, spearman};
+use super::metrics::Confusion;
 use super::network::{Network, Pass};
+use super::numbers;
 use super::task::Task;
 use crate::inference::{joins, piece_label};
 use anyhow::Result;
@@ -26,27 +27,32 @@ pub fn finite(logits: &[Vec<f32>]) -> bool {
     logits.iter().flatten().all(|x| x.is_finite())
 }
 
-/// How good logits are for examples of labels, of texts or of words: what [`Task::figures`] names first.
+/// How good logits are for examples of labels, of texts or of words: what [`names`] names first.
 pub fn score(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> f64 {
     match task {
         Task::Labels => threshold(logits, examples).1,
         Task::Tag => entity_f1(logits, examples, labels),
         Task::Answer => answered(logits, examples),
         Task::Label => right(logits, examples),
-        Task::Score => correlation(pearson, logits, examples),
+        Task::Score => numbers::figures(logits, examples).first().copied().unwrap_or(f64::NAN),
     }
 }
 
-/// All that [`Task::figures`] names, in its order; no numbers where a logit is none.
+/// What is measured of a task on these examples; the first counts.
+pub fn names(task: Task, examples: &[Example]) -> &'static [&'static str] {
+    if task == Task::Score { numbers::names(examples) } else { task.figures() }
+}
+
+/// All that [`names`] names, in its order; no numbers where a logit is none.
 pub fn figures(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[String]) -> Vec<f64> {
     if !finite(logits) {
-        return vec![f64::NAN; task.figures().len()];
+        return vec![f64::NAN; names(task, examples).len()];
     }
-    let first = score(task, logits, examples, labels);
+    let first = || score(task, logits, examples, labels);
     match task {
-        Task::Label => vec![first, macro_f1(logits, examples, logits.first().map_or(0, Vec::len))],
-        Task::Score => vec![first, correlation(spearman, logits, examples)],
-        Task::Labels | Task::Tag | Task::Answer => vec![first],
+        Task::Label => vec![first(), macro_f1(logits, examples, logits.first().map_or(0, Vec::len))],
+        Task::Score => numbers::figures(logits, examples),
+        Task::Labels | Task::Tag | Task::Answer => vec![first()],
     }
 }
 
@@ -54,16 +60,6 @@ pub fn figures(task: Task, logits: &[Vec<f32>], examples: &[Example], labels: &[
 pub fn said(names: &[&str], figures: &[f64]) -> String {
     let one = |(name, of): (&&str, &f64)| format!("{name} {:.2}", 100.0 * of);
     names.iter().zip(figures).map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// How what a network gives goes along with the numbers that were wanted; 0 where it gives the same for all.
-pub fn correlation(of: fn(&[f64], &[f64]) -> f64, logits: &[Vec<f32>], examples: &[Example]) -> f64 {
-    let pair = |(row, example): (&Vec<f32>, &Example)| match example.target {
-        Target::Score(wanted) => Some((f64::from(*row.first()?), f64::from(wanted))),
-        _ => None,
-    };
-    let (given, wanted): (Vec<f64>, Vec<f64>) = logits.iter().zip(examples).filter_map(pair).unzip();
-    Some(of(&given, &wanted)).filter(|value| value.is_finite()).unwrap_or(0.0)
 }
 
 /// The embedding of each example, as [`Network::embeddings`] has it.
@@ -251,16 +247,17 @@ mod tests {
         }
     }
 
-    /// Would catch: a network that says the same of all texts and is the best there is, or none.
+    /// Would catch: numbers that are none and that are measured all the same.
     #[test]
-    fn numbers_are_measured_by_how_they_go_along() {
-        let examples = [1.0, 2.0, 3.0, 4.0].map(|wanted| example(Target::Score(wanted)));
-        let of = |given: [f32; 4]| figures(Task::Score, &given.map(|value| vec![value]), &examples, &[]);
-        let [line, ranks] = of([-9.0, 0.0, 1.0, 0.5])[..] else { panic!("two figures") };
-        assert!((ranks - 0.8).abs() < 1e-9 && line > 0.7 && line < 0.95, "{ranks} {line}");
-        assert_eq!(of([2.0; 4]), [0.0, 0.0]);
-        assert!(of([2.0, f32::NAN, 1.0, 0.0]).iter().all(|figure| figure.is_nan()));
+    fn what_is_measured_has_its_names() {
+        for (wanted, count) in [([1.0, 2.0, 3.0], 2), ([1.0; 3], 1)] {
+            let examples = wanted.map(|wanted| example(Target::Score(wanted)));
+            let of = |given: f32| figures(Task::Score, &[vec![given], vec![1.0], vec![0.0]], &examples, &[]);
+            assert!(of(f32::NAN).iter().all(|figure| figure.is_nan()) && of(2.0).iter().all(|figure| figure.is_finite()));
+            assert_eq!((of(f32::NAN).len(), of(2.0).len(), names(Task::Score, &examples).len()), (count, count, count));
+        }
         assert_eq!(said(Task::Score.figures(), &[0.8, 0.5]), "Pearson 80.00, Spearman 50.00");
+        assert_eq!(names(Task::Label, &[]), Task::Label.figures());
     }
 
     #[test]

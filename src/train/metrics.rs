@@ -73,6 +73,45 @@ impl Confusion {
     }
 }
 
+/// Of one label where several may hold: rows that have it and were given it, that were given it, that have it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub right: u64,
+    pub given: u64,
+    pub wanted: u64,
+}
+
+impl Counts {
+    /// Takes a row that has the label, or not, and was given it, or not.
+    pub fn take(&mut self, wanted: bool, given: bool) {
+        self.wanted += u64::from(wanted);
+        self.given += u64::from(given);
+        self.right += u64::from(wanted && given);
+    }
+
+    /// 0 where nothing was given and nothing wanted, as scikit-learn's `zero_division=0` has it.
+    pub fn f1(self) -> f64 {
+        share(2 * self.right, self.given + self.wanted)
+    }
+
+    pub fn of_label(self) -> OfLabel {
+        let Self { right, given, wanted } = self;
+        OfLabel { precision: share(right, given), recall: share(right, wanted), f1: self.f1(), support: wanted }
+    }
+
+    /// The F1 over all labels and rows together.
+    pub fn micro_f1(all: &[Self]) -> f64 {
+        let add = |a: Self, b: &Self| Self { right: a.right + b.right, given: a.given + b.given, wanted: a.wanted + b.wanted };
+        all.iter().fold(Self::default(), add).f1()
+    }
+
+    /// The mean of the F1 of all labels of a model, those that no row has or was given among them (scikit-learn's
+    /// `f1_score(average="macro", zero_division=0)` of a row of 0 and 1 for each text).
+    pub fn macro_f1(all: &[Self]) -> f64 {
+        all.iter().map(|of| of.f1()).sum::<f64>() / all.len().max(1) as f64
+    }
+}
+
 /// Expected calibration error in 15 bins of equal width (Guo et al. 2017): how far the probability of the answer and the share of
 /// right answers are apart, weighted by the rows of each bin.
 pub fn calibration_error(answers: &[(f64, bool)]) -> f64 {
@@ -161,6 +200,23 @@ mod tests {
         assert_eq!((zero.support, all.of_label(1).f1, all.of_label(2).f1), (3, 0.5, 0.0));
         // The third label never occurs: it is left out of the mean.
         assert!((all.macro_f1() - (2.0 / 3.0 + 0.5) / 2.0).abs() < 1e-12);
+    }
+
+    /// Would catch: a label that nobody has and that is left out of the mean. scikit-learn 1.9 (`f1_score` with `micro` and `macro`,
+    /// `zero_division=0`) gives the same for the labels a to d.
+    #[test]
+    fn several_labels_are_measured_as_scikit_learn_does() {
+        let rows = [("ab", "a"), ("b", "b"), ("", "c"), ("ac", "ab"), ("", "")];
+        let of = |label: char| {
+            let mut counts = Counts::default();
+            rows.iter().for_each(|(wanted, given)| counts.take(wanted.contains(label), given.contains(label)));
+            counts
+        };
+        let all = ['a', 'b', 'c', 'd'].map(of);
+        assert!((Counts::micro_f1(&all) - 0.6).abs() < 1e-12 && (Counts::macro_f1(&all) - 0.375).abs() < 1e-12, "{all:?}");
+        let OfLabel { precision, recall, f1, support } = all[1].of_label();
+        assert_eq!((precision, recall, f1, support), (0.5, 0.5, 0.5, 2));
+        assert_eq!((Counts::macro_f1(&[]), all[3].of_label().f1), (0.0, 0.0));
     }
 
     #[test]

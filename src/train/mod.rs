@@ -30,6 +30,7 @@ mod masked;
 pub mod measure;
 pub mod metrics;
 pub mod network;
+pub mod numbers;
 pub mod ops;
 pub mod optimiser;
 pub mod pairs;

@@ -43,11 +43,11 @@ pub fn by_key(rows: Vec<Row>, share: f64, key: impl Fn(&Row) -> String) -> (Vec<
 }
 
 /// Moves to `train` each text of `dev` with a label that nothing in `train` has, since what is not learnt cannot be measured. Returns
-/// what is left to measure on; equal texts stay in one part.
+/// what is left to measure on; texts of one `key` stay in one part.
 pub fn learnable<T>(
     train: &mut Vec<T>,
     dev: Vec<T>,
-    text: impl Fn(&T) -> &str,
+    key: impl Fn(&T) -> String,
     labels: impl Fn(&T) -> Result<Vec<String>>,
 ) -> Result<Vec<T>> {
     let mut known: HashSet<String> = HashSet::new();
@@ -59,10 +59,10 @@ pub fn learnable<T>(
         let own = labels(one)?;
         if own.iter().any(|label| !known.contains(label)) {
             known.extend(own);
-            moved.insert(text(one).to_owned());
+            moved.insert(key(one));
         }
     }
-    let (learnt, dev): (Vec<T>, Vec<T>) = dev.into_iter().partition(|one| moved.contains(text(one)));
+    let (learnt, dev): (Vec<T>, Vec<T>) = dev.into_iter().partition(|one| moved.contains(&key(one)));
     train.extend(learnt);
     Ok(dev)
 }
@@ -108,7 +108,7 @@ mod tests {
         let labels = |row: &Row| Ok(row.label.split('|').map(str::to_owned).collect());
         let mut train = vec![row(0, "a")];
         let dev = vec![row(1, "a"), row(2, "a|b"), row(3, "b"), row(2, "a"), row(4, "c")];
-        let dev = learnable(&mut train, dev, |row| &row.text, labels).unwrap();
+        let dev = learnable(&mut train, dev, |row| row.text.clone(), labels).unwrap();
         assert_eq!(dev, [row(1, "a"), row(3, "b")]);
         assert_eq!(train, [row(0, "a"), row(2, "a|b"), row(2, "a"), row(4, "c")]);
     }
@@ -121,7 +121,7 @@ mod tests {
         let rows: Vec<Row> = common.chain([row(measured, "common"), row(measured, "rare")]).collect();
         let (mut train, dev) = by_text(rows, 0.1);
         assert!(dev.contains(&row(measured, "rare")));
-        let dev = learnable(&mut train, dev, |row| &row.text, |row| Ok(vec![row.label.clone()])).unwrap();
+        let dev = learnable(&mut train, dev, |row| row.text.clone(), |row| Ok(vec![row.label.clone()])).unwrap();
         assert!(train.contains(&row(measured, "rare")) && !dev.iter().any(|row| row.text == format!("text {measured}")));
     }
 }

@@ -71,5 +71,5 @@ impl Task {
 
 /// A figure's name as TensorBoard groups it.
 pub fn tag(figure: &str) -> String {
-    figure.to_lowercase().replace('-', "_")
+    figure.to_lowercase().replace(['-', ' '], "_")
 }

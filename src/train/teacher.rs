@@ -1,5 +1,6 @@
 //! A model that is asked what it would say, once before training, by the networks that run on a stream.
 
+use super::distil::untaught;
 use super::evaluate::ask;
 use super::task::Task;
 use crate::inference::{Encoder, Head, Options, Problem, Text, Tokens};
@@ -17,10 +18,9 @@ pub struct Teacher {
 impl Teacher {
     /// Opens a folder whose labels must be `labels`, in any order.
     pub fn open(folder: &Path, task: Task, labels: &[String]) -> Result<Self> {
-        ensure!(
-            !matches!(task, Task::Score | Task::Answer),
-            "numbers and answers to questions are not learnt from a teacher; leave --teacher out"
-        );
+        if let Some(why) = untaught(task) {
+            bail!(why);
+        }
         let encoder = Encoder::open("teacher", folder, None, &Options::default())?;
         let (known, what) = match task {
             Task::Tag => (encoder.token_labels(), "words"),

@@ -50,6 +50,7 @@ fn a_model_of_inference_is_trained_on_pairs_and_scores_any_labels() {
     assert!(lines.contains("tokens of a pair: p50 ") && lines.contains("0 of ") && lines.contains("(--max-tokens)"), "{lines}");
     let card = fs::read_to_string(at("nli/README.md")).unwrap();
     assert!(card.contains("tokens of a pair: p50 ") && card.contains("whose text stands in an earlier one: 0"), "{card}");
+    assert!(card.contains("texts from premise and hypothesis, label from gold; not read: id"), "{card}");
     for file in ["confusion.svg", "runs/curves.svg"] {
         assert!(at("nli").join(file).exists(), "{file}");
     }
@@ -179,6 +180,11 @@ fn pairs_and_numbers_are_learnt_beside_other_tasks() {
         assert!(lines.contains(words), "{words}: {lines}");
     }
     assert!(figure(&lines, "dev accuracy", "accuracy") > 75.0, "{lines}");
+    for words in
+        ["--model ours/nli --against ALONE --input ROWS --label-column gold", "eval classify --model ours/judge --against"]
+    {
+        assert!(lines.contains(words), "{words}: {lines}");
+    }
     let judge = lines.lines().find(|line| line.starts_with("dev Pearson")).unwrap();
     assert!(figure(judge, "dev Pearson", "Pearson") > 80.0 && figure(&lines, "dev Pearson", "Pearson") > 90.0, "{lines}");
     let given = called(folder.path(), "classify", "ours/stars", json!({}), json!("the lamp 200 is good"));

@@ -42,7 +42,8 @@ impl Rows {
                     None => {
                         let (mut train, dev): (Vec<Sentence>, Vec<Sentence>) =
                             train.into_iter().partition(|sentence| !is_measured(&sentence.text, 0.1));
-                        let dev = learnable(&mut train, dev, |sentence| &sentence.text, |sentence| Ok(sentence.tags.clone()))?;
+                        let text = |sentence: &Sentence| sentence.text.clone();
+                        let dev = learnable(&mut train, dev, text, |sentence| Ok(sentence.tags.clone()))?;
                         (train, dev)
                     }
                 };

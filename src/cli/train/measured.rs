@@ -11,7 +11,8 @@ use crate::inference::{Encoder, Head, Options};
 use crate::train::confusion;
 use crate::train::evaluate::{ask, evaluate};
 use crate::train::measure::{f1, pieces};
-use crate::train::metrics::{SquadScore, pearson, spearman, squad};
+use crate::train::metrics::{Counts, OfLabel, SquadScore, pearson, spearman, squad};
+use crate::train::numbers::correlate;
 use crate::train::squad::Squad;
 use crate::train::tagged;
 use crate::train::task::Task;
@@ -64,25 +65,18 @@ fn of_lists(args: &Args, data: &Data, threshold: f64, report: &mut Report) -> Re
     let truth: Vec<Vec<u32>> = data.dev.iter().map(|row| data.numbers(path, row)).collect::<Result<_>>()?;
     let scores = ask(&encoder, Head::Classify, asked(&data.dev))?;
     let counts = |label: usize| {
-        let mut counts = (0, 0, 0);
+        let mut counts = Counts::default();
         for (answer, truth) in scores.iter().zip(&truth) {
-            let (said, holds) = (f64::from(answer.values[label]) >= threshold, truth.contains(&(label as u32)));
-            counts.0 += usize::from(said && holds);
-            counts.1 += usize::from(said);
-            counts.2 += usize::from(holds);
+            counts.take(truth.contains(&(label as u32)), f64::from(answer.values[label]) >= threshold);
         }
         counts
     };
-    let all: Vec<(usize, usize, usize)> = (0..data.names.len()).map(counts).collect();
-    let sum = all.iter().fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
-    let seen: Vec<f64> = all.iter().filter(|of| of.1 + of.2 > 0).map(|of| f1(of.0, of.1, of.2)).collect();
-    let macro_f1 = seen.iter().sum::<f64>() / seen.len().max(1) as f64;
-    let (micro, rows) = (100.0 * f1(sum.0, sum.1, sum.2), truth.len());
-    report.say(format!("threshold {threshold:.2}: dev micro-F1 {micro:.2}, macro-F1 {:.2}, {rows} rows", 100.0 * macro_f1));
+    let all: Vec<Counts> = (0..data.names.len()).map(counts).collect();
+    let (micro, of_macro, rows) = (100.0 * Counts::micro_f1(&all), 100.0 * Counts::macro_f1(&all), truth.len());
+    report.say(format!("threshold {threshold:.2}: dev micro-F1 {micro:.2}, macro-F1 {of_macro:.2}, {rows} rows"));
     for (name, of) in data.names.iter().zip(&all) {
-        let share = |of: usize, all: usize| of as f64 / all.max(1) as f64;
-        let (precision, recall, f1) = (share(of.0, of.1), share(of.0, of.2), f1(of.0, of.1, of.2));
-        report.say(format!("  {name}: precision {precision:.3}, recall {recall:.3}, F1 {f1:.3}, {} rows", of.2));
+        let OfLabel { precision, recall, f1, support } = of.of_label();
+        report.say(format!("  {name}: precision {precision:.3}, recall {recall:.3}, F1 {f1:.3}, {support} rows"));
     }
     Ok(())
 }
@@ -95,15 +89,15 @@ fn of_scores(args: &Args, data: &Data, report: &mut Report) -> Result<()> {
     let answers = ask(&encoder, Head::Classify, asked(&data.dev))?;
     let given: Vec<f64> = answers.iter().filter_map(|answer| answer.values.first()).map(|value| f64::from(*value)).collect();
     ensure!(given.len() == wanted.len(), "the model gives no number for some texts");
-    let (ranks, line) = (100.0 * spearman(&given, &wanted), 100.0 * pearson(&given, &wanted));
     let misses = || given.iter().zip(&wanted).map(|(given, wanted)| given - wanted);
     let count = wanted.len();
     let (square, plain) = (misses().map(|miss| miss * miss).sum::<f64>(), misses().map(f64::abs).sum::<f64>());
-    report.say(format!(
-        "dev Pearson {line:.2}, Spearman {ranks:.2}, mean squared error {:.4}, mean error {:.4}, {count} rows",
-        square / count as f64,
-        plain / count as f64
-    ));
+    let errors = format!("mean squared error {:.4}, mean error {:.4}, {count} rows", square / count as f64, plain / count as f64);
+    let (line, ranks) = (100.0 * pearson(&given, &wanted), 100.0 * spearman(&given, &wanted));
+    report.say(match correlate(&wanted) && line.is_finite() && ranks.is_finite() {
+        true => format!("dev Pearson {line:.2}, Spearman {ranks:.2}, {errors}"),
+        false => format!("dev {errors}; too few numbers that differ to say how they go along"),
+    });
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod go;
 mod guess;
 mod load;
 mod measured;
+mod parted;
 mod rows;
 mod setfit;
 pub mod several;

@@ -2,14 +2,16 @@
 
 use super::Report;
 use super::args::Args;
+use super::parted::{Key, Parts, by_label, parted};
 use super::taught::unlabelled;
 use crate::cli::common::Usage;
 use crate::inference::Text;
-use crate::train::data::{Columns, Row, labels, line_of, list, rows, sorted};
+use crate::train::data::{Columns, Row, Taken, labels, line_of, list, read, sorted};
 use crate::train::duplicates::Duplicates;
+use crate::train::numbers::correlate;
 use crate::train::scale::Scale;
 use crate::train::split;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -30,31 +32,37 @@ pub struct Data {
 impl Data {
     /// Rows with one label each.
     pub fn read(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args, |rows, key| by_label(rows, key, |row| Ok(vec![row.label.clone()])))?;
+        let (train, dev) = both(args, report, |rows, key| by_label(rows, key, |row| Ok(vec![row.label.clone()])))?;
         let found = labels(&train);
         ensure!(found.len() > 1, "the training file has one label only: {found:?}");
         let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found, scale: None };
         if let Some(row) = data.dev.iter().find(|row| !data.found.contains(&row.label)) {
             let place = line_of(args.dev.as_ref().unwrap_or(&args.train), row.line);
-            anyhow::bail!("{place}: label {:?} of the rows to measure on is not in the training file", row.label);
+            bail!("{place}: label {:?} of the rows to measure on is not in the training file", row.label);
         }
         for (label, name) in data.found.iter().zip(&data.names) {
             let count = |rows: &[Row]| rows.iter().filter(|row| row.label == *label).count();
             report.say(of_label(label, name, count(&data.train), count(&data.dev)));
         }
-        data.repeated(report);
+        data.repeated(report, |row| row.label.clone());
         Ok(data)
     }
 
     /// Rows with any number of labels.
     pub fn read_lists(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args, |rows, key| by_label(rows, key, |row| list(&args.train, row)))?;
+        let (train, dev) = both(args, report, |rows, key| by_label(rows, key, |row| list(&args.train, row)))?;
         let mut all = Vec::new();
         for row in &train {
             all.extend(list(&args.train, row)?);
         }
         let found = sorted(all);
         ensure!(!found.is_empty(), "no row of the training file has a label");
+        ensure!(
+            found.len() > 1,
+            "the training file has one label only, {:?}: there must be another one to tell it from. Write a second label, such as \"other\", \
+             where it does not hold, and take --task label",
+            found[0]
+        );
         let data = Self { names: names(args, &found)?, train, dev, unlabelled: unlabelled(args)?, found, scale: None };
         let (mut trained, mut measured) = (vec![0; data.found.len()], vec![0; data.found.len()]);
         for (rows, path, counts) in
@@ -67,7 +75,7 @@ impl Data {
         for (i, (label, name)) in data.found.iter().zip(&data.names).enumerate() {
             report.say(of_label(label, name, trained[i], measured[i]));
         }
-        data.repeated(report);
+        data.repeated(report, |row| list(&args.train, row).ok());
         Ok(data)
     }
 
@@ -96,10 +104,11 @@ impl Data {
 
     /// Rows with a number each.
     pub fn read_scores(args: &Args, report: &mut Report) -> Result<Self> {
-        let (train, dev) = both(args, |rows, key| Ok(rows.into_iter().partition(|row| !split::is_measured(&key(row), 0.1))))?;
+        let part = |rows: Vec<Row>, key: Key| Ok(rows.into_iter().partition(|row| !split::is_measured(&key(row), 0.1)));
+        let (train, dev) = both(args, report, part)?;
         let values: Vec<f64> = train.iter().map(|row| number(&args.train, row)).collect::<Result<_>>()?;
         let dev_path = args.dev.as_ref().unwrap_or(&args.train);
-        dev.iter().try_for_each(|row| number(dev_path, row).map(drop))?;
+        let wanted: Vec<f64> = dev.iter().map(|row| number(dev_path, row)).collect::<Result<_>>()?;
         let scale = Scale::of(&values)?;
         let names = if args.label_names.is_empty() { vec!["score".to_owned()] } else { args.label_names.clone() };
         ensure!(names.len() == 1, "--label-names gives {} names for the one number of a row", names.len());
@@ -111,8 +120,9 @@ impl Data {
             train.len(),
             dev.len()
         ));
+        tell(args, &wanted[..wanted.len().min(args.dev_rows.unwrap_or(usize::MAX))], report)?;
         let data = Self { train, dev, unlabelled: Vec::new(), found: Vec::new(), names, scale: Some(scale) };
-        data.repeated(report);
+        data.repeated(report, |row| number(&args.train, row).ok());
         Ok(data)
     }
 
@@ -137,12 +147,12 @@ impl Data {
         self.found.iter().map(of).collect()
     }
 
-    /// What stands twice in the files.
-    fn repeated(&self, report: &mut Report) {
+    /// What stands twice in the files; `learnt` is what a row's label says.
+    fn repeated<T: PartialEq>(&self, report: &mut Report, learnt: impl Fn(&Row) -> T) {
         let seen: HashSet<_> = self.dev.iter().map(Row::key).collect();
         let shared = self.train.iter().filter(|row| seen.contains(&row.key())).count();
         report.say(format!("texts in both files: {shared} training rows"));
-        report.say(Duplicates::of(&self.train).said());
+        report.say(Duplicates::of(&self.train, learnt).said());
     }
 }
 
@@ -158,44 +168,57 @@ pub fn number(path: &Path, row: &Row) -> Result<f64> {
         .with_context(|| format!("{}: the label {:?} is no number, which --task score needs", line_of(path, row.line), row.label))
 }
 
-/// What rows of one part have in common.
-type Key = fn(&Row) -> String;
-
-/// The first text: what belongs to one premise or one query is learnt, or measured on.
-fn first(row: &Row) -> String {
-    row.text.clone()
+/// Says, or demands, what a run needs whose numbers to measure on tell nothing: `wanted` are those.
+fn tell(args: &Args, wanted: &[f64], report: &mut Report) -> Result<()> {
+    if correlate(wanted) {
+        return Ok(());
+    }
+    let what = format!("{} rows to measure on, whose numbers are too few or do not differ", wanted.len());
+    match &args.dev {
+        Some(dev) => bail!("{}: {what}; name a file with --dev that has 3 rows or more, and numbers that differ", dev.display()),
+        None => {
+            report.say(format!(
+                "{what}: the best weights are those of the least squared error, in hundredths of the variance of all; --dev names other rows"
+            ));
+            Ok(())
+        }
+    }
 }
 
-/// Both texts, where the first ones are too few.
-fn whole(row: &Row) -> String {
-    format!("{}\n{}", row.text, row.pair.as_deref().unwrap_or_default())
-}
-
-/// A tenth of each label to measure on; `labels` are those of a row.
-fn by_label(rows: Vec<Row>, key: Key, labels: impl Fn(&Row) -> Result<Vec<String>>) -> Result<(Vec<Row>, Vec<Row>)> {
-    let (mut train, dev) = split::by_key(rows, 0.1, key);
-    let dev = split::learnable(&mut train, dev, |row| &row.text, labels)?;
-    Ok((train, dev))
+/// The rows of a file, and their columns; none of its texts is empty.
+fn filled(path: &Path, columns: &Columns) -> Result<(Vec<Row>, Taken)> {
+    let (rows, taken) = read(path, columns)?;
+    let empty = |text: &String| text.is_empty();
+    for row in &rows {
+        let place = || line_of(path, row.line);
+        match (row.text.is_empty(), row.pair.as_ref().is_some_and(empty), &taken.pair) {
+            (false, false, _) => {}
+            (true, _, None) => bail!("{}: the text is empty", place()),
+            (first, _, pair) => {
+                let second = pair.as_deref().unwrap_or_default();
+                let (none, other) = if first { (taken.text.as_str(), second) } else { (second, taken.text.as_str()) };
+                bail!("{}: of two texts {none} is empty; fill it, or name one with --text-column {other}", place());
+            }
+        }
+    }
+    Ok((rows, taken))
 }
 
 /// Rows to train on and to measure on; `part` takes the latter from the training file where there is no other.
-fn both(args: &Args, part: impl Fn(Vec<Row>, Key) -> Result<(Vec<Row>, Vec<Row>)>) -> Result<(Vec<Row>, Vec<Row>)> {
+fn both(args: &Args, report: &mut Report, part: impl Fn(Vec<Row>, Key) -> Result<Parts>) -> Result<Parts> {
     let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
-    let read = |path: &Path| -> Result<Vec<Row>> {
-        let rows = rows(path, &columns)?;
-        let empty = rows.iter().find(|row| row.text.is_empty() || row.pair.as_ref().is_some_and(String::is_empty));
-        ensure!(empty.is_none(), "{}: the text is empty, or one of two", line_of(path, empty.map_or(0, |row| row.line)));
-        Ok(rows)
-    };
-    let mut train = read(&args.train)?;
+    let (mut train, taken) = filled(&args.train, &columns)?;
+    report.say(taken.said());
     train.truncate(args.max_rows.unwrap_or(usize::MAX));
     let (train, dev) = match &args.dev {
-        Some(dev) => (train, read(dev)?),
-        None => {
-            let parts = part(train, first)?;
-            let again = parts.1.is_empty() && parts.0.first().is_some_and(|row| row.pair.is_some());
-            if again { part(parts.0, whole)? } else { parts }
+        Some(path) => {
+            let (dev, of_dev) = filled(path, &columns)?;
+            if !of_dev.is_as(&taken) {
+                report.say(format!("to measure on: {}", of_dev.said()));
+            }
+            (train, dev)
         }
+        None => parted(train, part, report)?,
     };
     ensure!(!dev.is_empty(), "there is nothing to measure on; name a file with --dev");
     ensure!(!train.is_empty(), "there is nothing to train on; name a file with --dev");
@@ -220,3 +243,6 @@ fn of_label(label: &str, name: &str, trained: usize, measured: usize) -> String 
     let named = if label == name { label.to_owned() } else { format!("{label} ({name})") };
     format!("label {named}: {trained} rows to train on, {measured} to measure on")
 }
+
+#[cfg(test)]
+mod tests;

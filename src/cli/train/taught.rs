@@ -8,7 +8,7 @@ use crate::cli::common::Usage;
 use crate::inference::Text;
 use crate::train::batches::Example;
 use crate::train::data::{Columns, texts};
-use crate::train::distil::Taught;
+use crate::train::distil::{Taught, untaught};
 use crate::train::task::Task;
 use crate::train::teacher::Teacher;
 use crate::train::vocabulary::Tokenizer;
@@ -37,14 +37,10 @@ pub fn unlabelled(args: &Args) -> Result<Vec<String>> {
 
 /// An error where this kind of head learns nothing from a teacher, or not from such texts.
 pub fn check(args: &Args, task: Task) -> Result<(), Usage> {
+    if let Some(why) = untaught(task).filter(|_| args.teacher.is_some()) {
+        return Err(Usage(why.into()));
+    }
     match task {
-        Task::Answer if args.teacher.is_some() => {
-            let why = "each pass reads other windows of a context, and a teacher is asked once";
-            Err(Usage(format!("answers to questions are not learnt from a teacher ({why}); leave --teacher out")))
-        }
-        Task::Score if args.teacher.is_some() => {
-            Err(Usage("numbers are not learnt from a teacher; leave --teacher out, or take labels".into()))
-        }
         Task::Tag if args.unlabelled.is_some() => Err(Usage("--unlabelled is for labels of texts, not of words".into())),
         _ => Ok(()),
     }
@@ -89,7 +85,7 @@ pub fn asked(
             };
             (of(train)?, of(dev)?)
         }
-        _ => anyhow::bail!("answers to questions are not learnt from a teacher; leave --teacher out"),
+        _ => anyhow::bail!(untaught(task).unwrap_or("the examples are not those of the rows")),
     };
     let (temperature, hard_weight) = weighing(args);
     report.say(format!(

@@ -1,9 +1,9 @@
 //! A tokeniser of single characters, made from a text: every character that it has is a token.
 
-use anyhow::{Context, Result, ensure};
+use super::beside::Beside;
+use anyhow::{Result, ensure};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// Ends a text. Its id is 0.
 pub const END: &str = "<|endoftext|>";
@@ -63,9 +63,8 @@ impl Characters {
         })
     }
 
-    /// Writes tokenizer.json, tokenizer_config.json and generation_config.json, for a model that sees so many tokens.
-    pub fn write(&self, folder: &Path, positions: usize) -> Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    /// tokenizer.json, tokenizer_config.json and generation_config.json, for a model that sees so many tokens.
+    pub fn files(&self, positions: usize) -> Beside {
         let settings = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": positions,
@@ -75,12 +74,9 @@ impl Characters {
             "pad_token": END,
         });
         let generation = json!({"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0});
-        for (name, value) in
-            [("tokenizer.json", self.tokenizer()), ("tokenizer_config.json", settings), ("generation_config.json", generation)]
-        {
-            std::fs::write(folder.join(name), format!("{value:#}\n"))?;
-        }
-        Ok(())
+        let files =
+            [("tokenizer.json", self.tokenizer()), ("tokenizer_config.json", settings), ("generation_config.json", generation)];
+        Beside::of(files.map(|(name, value)| (name, format!("{value:#}\n").into_bytes())).into())
     }
 }
 
@@ -95,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = "Größe: 1 \n\n 语言 .. \"x\" ' s\t🙂\u{a0}!";
         let characters = Characters::of([text, "more"].into_iter()).unwrap();
-        characters.write(folder.path(), 64).unwrap();
+        characters.files(64).write(folder.path()).unwrap();
         let vocabulary = Vocabulary::open(folder.path()).unwrap();
         assert_eq!((vocabulary.size(), vocabulary.ends()), (characters.tokens(), &[0][..]));
         let ids = vocabulary.plain(text, true).unwrap();
@@ -114,7 +110,7 @@ mod tests {
     #[test]
     fn a_text_that_names_the_end_holds_none() {
         let folder = tempfile::tempdir().unwrap();
-        Characters::of(["a<|endoftext|>b"].into_iter()).unwrap().write(folder.path(), 64).unwrap();
+        Characters::of(["a<|endoftext|>b"].into_iter()).unwrap().files(64).write(folder.path()).unwrap();
         let vocabulary = Vocabulary::open(folder.path()).unwrap();
         let ids = vocabulary.plain("a<|endoftext|>b", true).unwrap();
         assert_eq!((ids.len(), ids.contains(&0)), (15, false));

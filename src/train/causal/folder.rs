@@ -131,24 +131,3 @@ fn written(config: &Value) -> Value {
     }
     config
 }
-
-/// What a folder has besides config and weights, and a model trained from it needs.
-const BESIDE: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "generation_config.json",
-];
-
-/// Copies tokenizer, template and settings of one folder into another.
-pub fn copy_beside(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    for name in BESIDE.into_iter().filter(|name| from.join(name).exists()) {
-        std::fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy {name} to {}", to.display()))?;
-    }
-    Ok(())
-}

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 mod attention;
+pub mod beside;
 pub mod characters;
 pub mod data;
 pub mod folder;

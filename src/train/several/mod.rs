@@ -38,6 +38,13 @@ pub struct Part<'a> {
     pub dev: &'a [Example],
 }
 
+impl Part<'_> {
+    /// What is measured; the first counts.
+    fn figures(&self) -> &'static [&'static str] {
+        measure::names(self.task, self.dev)
+    }
+}
+
 /// An encoder with its heads, under training.
 pub struct Several<'a> {
     network: &'a Network,
@@ -159,7 +166,7 @@ impl<'a> Several<'a> {
             let tags = self
                 .parts
                 .iter()
-                .flat_map(|part| part.task.figures().iter().map(|figure| format!("dev/{}/{}", part.name, tag(figure))));
+                .flat_map(|part| part.figures().iter().map(|figure| format!("dev/{}/{}", part.name, tag(figure))));
             points.extend(tags.zip(figures).map(|(tag, figure)| Point::new(*step, tag, *figure)));
         }
         points
@@ -217,7 +224,7 @@ impl Trainable for Several<'_> {
         Ok(self.measures()?.0)
     }
 
-    /// The mean over the tasks of what [`Task::figures`] names first; and all that it names, task by task.
+    /// The mean over the tasks of what [`measure::names`] names first; and all that it names, task by task.
     fn measures(&self) -> Result<(f64, Vec<f64>)> {
         let (mut sum, mut figures) = (0.0, Vec::new());
         for part in &self.parts {
@@ -236,8 +243,8 @@ impl Trainable for Several<'_> {
     fn said_with(&self, measure: f64, figures: &[f64]) -> String {
         let mut left = figures.iter();
         let of = |part: &Part<'_>| {
-            let own: Vec<f64> = left.by_ref().take(part.task.figures().len()).copied().collect();
-            format!("{} {}", part.name, measure::said(part.task.figures(), &own))
+            let own: Vec<f64> = left.by_ref().take(part.figures().len()).copied().collect();
+            format!("{} {}", part.name, measure::said(part.figures(), &own))
         };
         let parts: Vec<String> = self.parts.iter().map(of).collect();
         format!("{}; {}", self.said(measure), parts.join("; "))

@@ -12,19 +12,18 @@ use crate::inference::causal::Causal;
 use crate::inference::generate::Vocabulary;
 use crate::inference::template::ChatTemplate;
 use crate::train::causal::adapter::Lora;
+use crate::train::causal::beside::Beside;
 use crate::train::causal::characters::Characters;
 use crate::train::causal::data::{Source, Tokens};
-use crate::train::causal::folder::{Sizes, config, copy_beside, read_config, usual_width};
+use crate::train::causal::folder::{Sizes, config, read_config, usual_width};
 use crate::train::causal::learner::{Examples, Learner};
 use crate::train::causal::network::Network;
 use crate::train::causal::perplexity::{Windows, perplexity};
-use crate::train::diverged::Diverged;
 use crate::train::journal::Point;
 use crate::train::trainable::{Record, Trainable};
 use anyhow::{Context, Result};
 use options::{Args, name};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// `millrace train` as a whole: a classifier, or what a subcommand names.
@@ -72,15 +71,15 @@ fn run(args: &Args) -> Result<()> {
         return Err(Usage(objection.into()).into());
     }
     unkept(&args.out, args.resume)?;
-    let before = files(&args.out);
     let mut report = Report::default();
     let read = Source::read(&args.train)?;
     let (to_learn, to_measure) = match &args.dev {
         Some(dev) => (read, Source::read(dev)?),
         None => read.split()?,
     };
-    tokenizer(args, [&to_learn, &to_measure])?;
-    let (vocabulary, template) = (Vocabulary::open(&args.out)?, ChatTemplate::open(&args.out, None)?);
+    let beside = beside(args, [&to_learn, &to_measure])?;
+    let open = |folder: &Path| Ok((Vocabulary::open(folder)?, ChatTemplate::open(folder, None)?));
+    let (vocabulary, template) = beside.opened(&args.out, open)?;
     let Learned { network, config } = Learned::open(args, &vocabulary)?;
     let dev_tokens = to_measure.tokens(&vocabulary, template.as_ref())?;
     let train_tokens = to_learn.tokens(&vocabulary, template.as_ref())?;
@@ -92,12 +91,7 @@ fn run(args: &Args) -> Result<()> {
     let plan = args.plan();
     let learner = Learner { network: &network, train: &train, dev: &dev, drop_out: args.drop_out(), seed: args.seed };
     let keep = keep(&args.out, learner.fingerprint(&plan)?, Some(args.keep_seconds));
-    let fitted = go(&learner, &plan, &keep, &args.out, points).inspect_err(|error| {
-        if error.is::<Diverged>() {
-            // A tokenizer without a network would be taken for a model that is damaged.
-            files(&args.out).difference(&before).for_each(|file| drop(std::fs::remove_file(file)));
-        }
-    })?;
+    let fitted = go(&learner, &plan, &keep, &args.out, points)?;
     let speed = fitted.tokens as f64 / fitted.seconds.max(1e-9);
     let (steps, seconds, best) = (fitted.steps, fitted.seconds, learner.said(fitted.best));
     report.say(format!(
@@ -106,17 +100,12 @@ fn run(args: &Args) -> Result<()> {
     ));
 
     let (size, digest) = network.write(&args.out, &config)?;
+    beside.write(&args.out)?;
     report.say(format!("model.safetensors: {size} bytes, sha256 {digest}"));
     measured(&args.out, &dev_tokens, args.context, &mut report)?;
     card(args, &report)?;
     // Until here the same command goes on from the last step.
     keep.remove()
-}
-
-/// The files of a folder; none where it is not there.
-fn files(folder: &Path) -> BTreeSet<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
 /// What the journal takes down: what is measured as a loss.
@@ -127,11 +116,11 @@ fn points(record: &Record) -> Vec<Point> {
     }
 }
 
-/// Brings what makes tokens into the folder that is written. What cannot be read is named by its own place.
-fn tokenizer(args: &Args, sources: [&Source; 2]) -> Result<()> {
+/// What makes tokens. What cannot be read is named by its own place.
+fn beside(args: &Args, sources: [&Source; 2]) -> Result<Beside> {
     let taken = |from: &Path| {
         Vocabulary::open(from)?;
-        copy_beside(from, &args.out)
+        Beside::read(from)
     };
     match (&args.from, args.tokenizer.as_deref()) {
         (Some(from), _) => taken(from),
@@ -141,7 +130,7 @@ fn tokenizer(args: &Args, sources: [&Source; 2]) -> Result<()> {
                 Source::Chats(_) => Err(Usage("conversations need a model with a chat template; name it with --from".into())),
             });
             let texts = texts.collect::<Result<Vec<_>, _>>()?;
-            Characters::of(texts.into_iter().flatten())?.write(&args.out, args.context)
+            Ok(Characters::of(texts.into_iter().flatten())?.files(args.context))
         }
         (None, folder) => taken(Path::new(folder.unwrap_or_default())),
     }

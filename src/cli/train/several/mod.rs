@@ -167,21 +167,6 @@ impl Told {
         Ok(Part { name: &self.name, task: self.kind, labels: self.rows.labels().0, scale: self.rows.scale(), train, dev })
     }
 
-    /// How the head is compared with a model of its own; for many labels, numbers and pairs no command does that.
-    fn compared(&self) -> Option<String> {
-        let eval = match self.kind {
-            _ if matches!(&self.rows, Rows::Labelled(data) if data.is_paired()) => return None,
-            Task::Label => "classify",
-            Task::Tag => "tag",
-            Task::Labels | Task::Score | Task::Answer => return None,
-        };
-        let out = self.args.out.parent().map(name).unwrap_or_default();
-        let dev = self.args.dev.as_deref().map_or_else(|| "ROWS".to_owned(), name);
-        let names = &self.args.label_names;
-        let named = if names.is_empty() { String::new() } else { format!(" --label-names {}", names.join(",")) };
-        Some(format!("millrace eval {eval} --model {out}/{} --against ALONE --input {dev}{named}", self.name))
-    }
-
     /// Writes and measures the head.
     fn write(&self, backbone: &Backbone, learner: &Several<'_>, part: &Part<'_>, report: &mut Report) -> Result<()> {
         let threshold = match part.task {
@@ -193,7 +178,7 @@ impl Told {
         let (size, digest) = head::write(folder, backbone, &learner.head(part)?, &outputs)?;
         report.say(format!("{}/model.safetensors: {size} bytes, sha256 {digest}", self.name));
         measured(&self.args, self.kind, &self.rows, threshold, report)?;
-        if let Some(command) = self.compared() {
+        if let Some(command) = compared(&self.args, self.kind, &self.name) {
             report.say(format!("beside a model ALONE that learnt nothing else: {command}"));
         }
         let card = format!(
@@ -203,4 +188,25 @@ impl Told {
         let path = folder.join("README.md");
         std::fs::write(&path, card).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// The command that compares a task's head with a model of its own, where there is one: of several labels none gives the file's other names.
+fn compared(args: &Args, kind: Task, task: &str) -> Option<String> {
+    let renamed = !args.label_names.is_empty();
+    let eval = match kind {
+        Task::Labels if renamed => return None,
+        Task::Label | Task::Labels | Task::Score => "classify",
+        Task::Tag => "tag",
+        Task::Answer => return None,
+    };
+    let out = args.out.parent().map(name).unwrap_or_default();
+    let dev = args.dev.as_deref().map_or_else(|| "ROWS".to_owned(), name);
+    let names = (renamed && kind == Task::Label).then(|| args.label_names.join(","));
+    let mut command = format!("millrace eval {eval} --model {out}/{task} --against ALONE --input {dev}");
+    for (option, value) in
+        [("text-column", args.text_column.clone()), ("label-column", args.label_column.clone()), ("label-names", names)]
+    {
+        command += &value.map(|value| format!(" --{option} {value}")).unwrap_or_default();
+    }
+    Some(command)
 }

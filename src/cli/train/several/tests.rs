@@ -60,3 +60,24 @@ fn each_task_has_its_own_options_and_the_card_the_whole_command() {
                 --tune-layers 2 --int8";
     assert_eq!(options.shown(), want);
 }
+
+/// Would catch: a head of pairs, of several labels or of numbers for which no comparison is named though a command does it, or one that does
+/// not find its columns.
+#[test]
+fn each_head_names_the_command_that_compares_it() {
+    let more = "--task intent=a.csv --task mood=b.tsv --dev mood=/data/c.tsv --label-names mood=bad,good \
+                --text-column intent=premise,hypothesis --label-column intent=gold";
+    let options = parsed(&more.split_whitespace().collect::<Vec<_>>()).unwrap();
+    let of = |task: usize, kind: Task| compared(&options.args(&options.tasks[task], None), kind, &options.tasks[task].task);
+    let pairs = "millrace eval classify --model ours/intent --against ALONE --input ROWS --text-column premise,hypothesis --label-column gold";
+    for kind in [Task::Label, Task::Labels, Task::Score] {
+        assert_eq!(of(0, kind).as_deref(), Some(pairs), "{kind:?}");
+    }
+    let plain = "millrace eval classify --model ours/mood --against ALONE --input c.tsv";
+    assert_eq!(of(1, Task::Label).unwrap(), format!("{plain} --label-names bad,good"));
+    assert_eq!((of(1, Task::Score).as_deref(), of(1, Task::Labels), of(1, Task::Answer)), (Some(plain), None, None));
+    assert!(parsed(&["--task", "place=d.conll"]).is_ok_and(|options| {
+        let command = compared(&options.args(&options.tasks[0], None), Task::Tag, "place");
+        command.as_deref() == Some("millrace eval tag --model ours/place --against ALONE --input ROWS")
+    }));
+}

@@ -15,7 +15,7 @@ fn file(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
 
 /// A tokeniser of characters with the two marks of a template.
 fn vocabulary(folder: &Path, texts: &[&str]) -> Vocabulary {
-    Characters::of(texts.iter().copied()).unwrap().write(folder, 64).unwrap();
+    Characters::of(texts.iter().copied()).unwrap().files(64).write(folder).unwrap();
     let path = folder.join("tokenizer.json");
     let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let count = document["model"]["vocab"].as_object().unwrap().len();
