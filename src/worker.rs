@@ -73,6 +73,8 @@ pub async fn run(
         connections: admin::Connections {
             most: config.admin.connections,
             head_timeout: Duration::from_millis(config.admin.head_timeout_ms),
+            keep_alive: Duration::from_millis(config.admin.keep_alive_ms),
+            write_timeout: Duration::from_millis(config.admin.write_timeout_ms),
             head_bytes: config.admin.head_bytes,
         },
     };

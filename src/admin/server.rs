@@ -2,7 +2,7 @@
 
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
-use super::connections::{self, Connections};
+use super::connections::{self, Connections, Routes};
 use super::{Liveness, Readiness, StatusBoard, forms, openapi};
 use crate::telemetry::Metrics;
 use axum::Json;
@@ -36,7 +36,14 @@ pub struct AdminState {
 /// Serves until the token is cancelled, then lets running requests end.
 pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdown: CancellationToken) {
     let (limit, connections) = (DefaultBodyLimit::max(state.body_bytes), state.connections);
-    let router = axum::Router::new()
+    let spare = axum::Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .fallback(full)
+        .with_state(state.clone());
+    let all = axum::Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -57,7 +64,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .method_not_allowed_fallback(other_method)
         .layer(limit)
         .with_state(state);
-    connections::serve(listener, router, connections, shutdown).await;
+    connections::serve(listener, Routes { all, spare }, connections, shutdown).await;
 }
 
 async fn livez(State(state): State<AdminState>) -> Response {
@@ -152,6 +159,12 @@ async fn model(State(state): State<AdminState>, Path(name): Path<String>) -> Res
 async fn unknown(path: Uri) -> ApiError {
     let message = format!("there is no path {}; /openapi.json lists those that there are", path.path());
     ApiError { status: 404, kind: "not_found", message, param: None }
+}
+
+/// Where every place is in work.
+async fn full() -> ApiError {
+    let message = "all `connections` of [admin] are in work; ask again later".to_owned();
+    ApiError { status: 503, kind: "overloaded", message, param: None }
 }
 
 async fn other_method(method: Method, path: Uri) -> ApiError {

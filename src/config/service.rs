@@ -16,9 +16,14 @@ pub struct Admin {
     /// How long a function may take to answer a request without `stream`, milliseconds; a longer call is given up. Default 60,000. An answer in
     /// pieces has the function's own time.
     pub call_timeout_ms: u64,
-    /// How long a connection may be without a request in work, milliseconds: for the head of its first request, and of each that
-    /// follows. Default 30,000.
+    /// How long the head of a request may take to come, milliseconds; a connection's first head must begin within this time too.
+    /// Default 30,000.
     pub head_timeout_ms: u64,
+    /// How long a connection that has served a request may be without the next, milliseconds. Default 75,000: longer than load balancers
+    /// keep theirs, so that it is they who close.
+    pub keep_alive_ms: u64,
+    /// How long a client may take no byte of an answer that is ready, milliseconds; then it is closed. Default 30,000.
+    pub write_timeout_ms: u64,
     /// Largest head of a request, bytes, 8,192 to 1 MiB. Default 64 KiB.
     pub head_bytes: usize,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
@@ -34,6 +39,8 @@ impl Default for Admin {
             body_timeout_ms: 10_000,
             call_timeout_ms: 60_000,
             head_timeout_ms: 30_000,
+            keep_alive_ms: 75_000,
+            write_timeout_ms: 30_000,
             head_bytes: 64 << 10,
             connections: 512,
         }
@@ -47,6 +54,8 @@ impl Admin {
             ("body_timeout_ms", self.body_timeout_ms),
             ("call_timeout_ms", self.call_timeout_ms),
             ("head_timeout_ms", self.head_timeout_ms),
+            ("keep_alive_ms", self.keep_alive_ms),
+            ("write_timeout_ms", self.write_timeout_ms),
         ];
         let wrong = |(name, ms): (&str, u64)| match ms {
             1..=MOST_MS => None,
@@ -150,10 +159,17 @@ mod tests {
             let found = findings(wrong);
             assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write 1 to 86400000")), "{found:?}");
         }
-        assert_eq!(findings("head_timeout_ms = 1\nhead_bytes = 8192\nconnections = 8"), [""; 0]);
-        for (wrong, said) in
-            [("head_bytes = 8191", "8192 to 1048576"), ("connections = 7", "8 to 65536"), ("head_timeout_ms = 0", "1 to")]
-        {
+        assert_eq!(
+            findings("head_timeout_ms = 1\nkeep_alive_ms = 1\nwrite_timeout_ms = 1\nhead_bytes = 8192\nconnections = 8"),
+            [""; 0]
+        );
+        for (wrong, said) in [
+            ("head_bytes = 8191", "8192 to 1048576"),
+            ("connections = 7", "8 to 65536"),
+            ("head_timeout_ms = 0", "1 to"),
+            ("keep_alive_ms = 0", "1 to"),
+            ("write_timeout_ms = 0", "1 to"),
+        ] {
             let found = findings(wrong);
             assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write {said}")), "{found:?}");
         }

@@ -50,6 +50,9 @@ pub enum TemplateError {
     Folder(String),
     #[error("the chat template cannot be read: {0}")]
     Syntax(String),
+    /// The machine has none to spare now.
+    #[error("the chat template has no thread to run on: {0}; raise the limit of threads or processes, or try again")]
+    Thread(String),
     /// The template refused these messages, or could not be run with them.
     #[error("the chat template refuses the messages: {0}")]
     Refused(String),

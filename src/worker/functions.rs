@@ -37,7 +37,6 @@ pub struct Functions {
     /// What a request without pieces may take.
     call_timeout: Duration,
     documents: documented::Documents,
-    builds: Arc<tuned::Builds>,
 }
 
 /// A pipeline's function, and how it is given JSON.
@@ -79,7 +78,6 @@ impl Functions {
             room: Arc::new(Semaphore::new(IN_WORK)),
             call_timeout,
             documents: documented::Documents::default(),
-            builds: Arc::new(tuned::Builds::new(call_timeout)),
         }
     }
 
@@ -92,7 +90,8 @@ impl Functions {
     pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let turns = Arc::new(Semaphore::new(Threads::OnePerCore.count().max(2)));
-        let known = Known { function, offline, since, turns, builds: Arc::clone(&self.builds) };
+        let builds = Arc::new(tuned::Builds::new(self.call_timeout));
+        let known = Known { function, offline, since, turns, builds };
         self.expected.write().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != pipeline);
         self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), known);
     }

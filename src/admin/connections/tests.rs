@@ -1,5 +1,7 @@
 //! Clients that are slow, many, or send heads without an end, over real sockets.
 
+mod answers;
+
 use super::*;
 use crate::admin::server::tests::{ask, started_with};
 use std::net::SocketAddr;
@@ -10,7 +12,12 @@ const SOON: Duration = Duration::from_secs(30);
 const HEAD: &str = "GET /livez HTTP/1.1\r\nhost: x\r\n";
 
 fn limits(most: usize, head_ms: u64) -> Connections {
-    Connections { most, head_timeout: Duration::from_millis(head_ms), head_bytes: LEAST_HEAD }
+    let head_timeout = Duration::from_millis(head_ms);
+    Connections { most, head_timeout, keep_alive: head_timeout, write_timeout: SOON, head_bytes: LEAST_HEAD }
+}
+
+fn routes(all: Router) -> Routes {
+    Routes { all, spare: Router::new().route("/livez", axum::routing::get("spare")) }
 }
 
 async fn connected(address: SocketAddr) -> TcpStream {
@@ -114,7 +121,7 @@ async fn a_stop_waits_for_requests_alone() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         "done"
     });
-    let serving = tokio::spawn(serve(listener, Router::new().route("/", slow), limits(10, 3_600_000), stop.clone()));
+    let serving = tokio::spawn(serve(listener, routes(Router::new().route("/", slow)), limits(10, 3_600_000), stop.clone()));
     let silent = connected(address).await;
     let mut works = connected(address).await;
     works.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

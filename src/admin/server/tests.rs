@@ -81,7 +81,8 @@ pub fn document(pipeline: &str) -> FunctionDoc {
 
 /// A server on a free port, which waits half a second for a body; it ends with the token.
 pub async fn started(body_bytes: usize) -> (AdminState, std::net::SocketAddr, CancellationToken) {
-    started_with(body_bytes, Connections { most: 100, head_timeout: Duration::from_secs(30), head_bytes: 65_536 }).await
+    let [head_timeout, keep_alive, write_timeout] = [Duration::from_secs(30); 3];
+    started_with(body_bytes, Connections { most: 100, head_timeout, keep_alive, write_timeout, head_bytes: 65_536 }).await
 }
 
 /// The same with limits of its connections.

@@ -22,23 +22,32 @@ const COMMON: &str = "
     force_bos_token_to_be_generated generation_config model_max_length max_seq_length max_seq_len sentence_transformers
     gradient_checkpointing pretraining_tp quantization_config position_embedding_type
     bos_token eos_token pad_token unk_token sep_token cls_token mask_token
+    output_attentions output_hidden_states output_past output_scores output_logits output_router_logits output_dir
+    init_std init_range init_method init_device init_factor init_xavier_std initializer_range initializer_factor
+    initializer_cutoff_factor
+    _name_or_path _commit_hash _num_labels _from_model_config _from_auto _auto_class _fast_init __version__ _class_name
+    _attn_implementation _attn_implementation_autoset _attn_implementation_internal _flash_attn_2_enabled _sliding_window_pattern
+    _experts_implementation _original_object_hash _output_attentions
+";
+/// What tools write beside that: lengths of texts, how a network is loaded, how it was trained.
+const OF_TOOLS: &str = "
+    max_sequence_length max_seq_len_cached tokenizer_model_max_length tokenizer_padding_side padding_side truncation_side tokenizer_name
+    tokenizer_name_or_path model_name model_name_or_path model_id base_model_id hf_device_map vocab_file merges_file
+    use_flash_attn use_flash_attention flash_attention use_sdpa use_sdpa_attention use_fused_rope use_fused_cross_entropy
+    params_dtype param_dtype compute_dtype model_dtype bnb_4bit_compute_dtype fp16 bf16 tf32 precision
+    gradient_checkpointing_kwargs gradient_checkpointing_use_reentrant gradient_accumulation_steps use_reentrant
+    learning_rate weight_decay warmup_steps warmup_ratio num_epochs num_train_epochs batch_size train_batch_size eval_batch_size
+    max_steps max_grad_norm optimizer optim lr_scheduler_type label_smoothing label_smoothing_factor seed random_seed
+    training_args training_steps training_data training_precision save_steps save_total_limit class_weights
+    aux_loss_weight mtp_loss_weight router_aux_loss_coef
+    freeze_base freeze_base_model freeze_backbone freeze_embeddings freeze_encoder freeze_layers freeze_mm_mlp_adapter
 ";
 
-/// Parts of names that are of training, of special tokens, of what is returned, or of a tool, in whatever family.
-const BEGINNINGS: [&str; 9] = ["_", "init_", "initializer_", "gradient_", "output_", "unsloth_", "training_", "freeze_", "save_"];
-const ENDINGS: [&str; 11] = [
-    "dropout",
-    "dropout_prob",
-    "dropout_rate",
-    "_pdrop",
-    "layerdrop",
-    "drop_path_rate",
-    "token_id",
-    "token_ids",
-    "_dtype",
-    "_loss_coef",
-    "_loss_weight",
-];
+/// Of a tool that marks what it adds.
+const BEGINNINGS: [&str; 1] = ["unsloth_"];
+/// Of training and of special tokens, in whatever family.
+const ENDINGS: [&str; 8] =
+    ["dropout", "dropout_prob", "dropout_rate", "_pdrop", "layerdrop", "drop_path_rate", "token_id", "token_ids"];
 
 /// Of the networks with BERT's layers.
 const BERTS: &str = "
@@ -131,7 +140,7 @@ pub fn objection(config: &Value) -> Option<String> {
     let known = |key: &str| {
         BEGINNINGS.iter().any(|beginning| key.starts_with(beginning))
             || ENDINGS.iter().any(|ending| key.ends_with(ending))
-            || lists.iter().chain([&COMMON]).any(|list| list.split_whitespace().any(|known| known == key))
+            || lists.iter().chain([&COMMON, &OF_TOOLS]).any(|list| list.split_whitespace().any(|known| known == key))
     };
     let (key, value) = keys.iter().find(|(key, value)| !is_off(value) && !known(key))?;
     let mut said = value.to_string();
@@ -186,6 +195,10 @@ mod tests {
         let said = objection_of("llama", "residual_gate", json!({ "kind": "x".repeat(200) })).unwrap();
         assert!(said.starts_with("`residual_gate` is {\"kind\":\"xxx") && said.contains(" ..., and it is not known"), "{said}");
         assert!(objection_of("bert", "attn_logit_softcapping", json!(30.0)).is_some(), "of another family");
+        // They begin or end as names of training do.
+        for key in ["output_multiplier", "_remove_final_layer_norm", "init_scale_of_residual", "freeze_norm", "residual_dtype"] {
+            assert!(objection_of("llama", key, json!(2)).is_some(), "{key}");
+        }
         for off in [json!(null), json!(false), json!(0), json!(0.0), json!(""), json!([]), json!({})] {
             assert_eq!(objection_of("llama", "residual_gate", off), None);
         }
@@ -193,6 +206,9 @@ mod tests {
             ("bert", "classifier_dropout", json!(0.1)),
             ("bert", "unsloth_version", json!("2025.1")),
             ("bert", "_commit_hash", json!("ab")),
+            ("llama", "max_sequence_length", json!(2048)),
+            ("t5", "output_past", json!(true)),
+            ("bert", "num_train_epochs", json!(3)),
             ("gpt2", "eos_token_id", json!([1, 2])),
             ("some_other", "what", json!(1)),
         ] {

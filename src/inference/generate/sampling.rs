@@ -3,8 +3,9 @@
 use super::processors as p;
 use sha2::{Digest, Sha256};
 
-/// The order is that of transformers: penalties, bans and biases first, in any case; then, where chance decides, temperature, top-k,
-/// top-p, min-p, typical.
+/// The order is that of transformers: penalties and bans first, in any case; then, where chance decides, temperature, top-k, top-p, min-p,
+/// typical. `logit_bias` comes behind the penalties, so that each token moves by as much as is said; with beams it is transformers'
+/// `sequence_bias`, which comes before them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// 0 takes the most probable token always.
@@ -57,6 +58,17 @@ impl Default for Sampling {
 impl Sampling {
     /// Penalties, bans and biases. `left` is how many tokens may still come, this one included.
     pub fn process(&self, logits: &mut [f32], ids: &[u32], prompt: usize, ends: &[u32], left: usize) {
+        self.rules(logits, ids, prompt, ends, left);
+        p::bias(logits, &self.logit_bias);
+    }
+
+    /// The same for a text of a search with beams, in transformers' order: biases first (`_get_logits_processor` of 4.57 and 5).
+    pub fn process_beam(&self, log_probabilities: &mut [f32], ids: &[u32], prompt: usize, ends: &[u32], left: usize) {
+        p::bias(log_probabilities, &self.logit_bias);
+        self.rules(log_probabilities, ids, prompt, ends, left);
+    }
+
+    fn rules(&self, logits: &mut [f32], ids: &[u32], prompt: usize, ends: &[u32], left: usize) {
         let generated = ids.get(prompt..).unwrap_or(&[]);
         if self.repetition_penalty != 1.0 {
             p::repetition(logits, ids, self.repetition_penalty);
@@ -76,7 +88,6 @@ impl Sampling {
             p::force(logits, id);
         }
         p::suppress(logits, &self.suppress);
-        p::bias(logits, &self.logit_bias);
     }
 
     /// Temperature and the filters behind it.

@@ -24,7 +24,7 @@ impl Steering {
 impl Steer for Steering {
     fn change(&mut self, ids: &[u32], prompt: usize, log_probabilities: &mut [f32]) {
         let left = self.max_new_tokens.saturating_sub(ids.len().saturating_sub(prompt));
-        self.sampling.process(log_probabilities, ids, prompt, self.vocabulary.ends(), left);
+        self.sampling.process_beam(log_probabilities, ids, prompt, self.vocabulary.ends(), left);
     }
 
     /// Whether a stop text ends in the last token: before it there was none.

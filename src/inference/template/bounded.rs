@@ -1,8 +1,15 @@
 //! Templates come from elsewhere: how deep one may go, before it is compiled and while it runs.
 //!
+//! What a template keeps in variables is not bounded: one that is made to take all memory does, as the rest of a model's folder could. So a
+//! template is to be trusted like the model that it came with.
+//!
 //! The compiler goes down once for each operator of a tag and for each `elif`, and values that hold each other are given back one inside
 //! the other; nothing there counts the depth. So both are bounded by what is in the text and by the steps of a run, and have a stack that
 //! holds as much.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 /// Longest template, bytes. The longest of those that are in use have some 30,000.
 const BYTES: usize = 1 << 20;
@@ -80,18 +87,76 @@ fn words(tag: &str) -> usize {
     count
 }
 
-/// Some work on a stack that is deep enough.
-pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("template".to_owned()).stack_size(STACK).spawn_scoped(scope, work);
-        let ended = thread.map_err(|error| format!("no thread for it could be started: {error}"))?.join();
-        ended.map_err(|_| "the template engine panicked".to_owned())
-    })
+/// A thread whose stack is deep enough, and what lives on it until this is dropped. It is started once, so that a machine without a thread
+/// to spare refuses a model when it is opened, and no conversation later.
+pub struct Deep<T> {
+    work: Option<Sender<Job<T>>>,
+    thread: Option<JoinHandle<()>>,
 }
+
+type Job<T> = Box<dyn FnOnce(&T) + Send>;
+
+impl<T: 'static> Deep<T> {
+    /// What `made` makes, on its thread; `Ok(Err)` is its own error.
+    pub fn new<E: Send + 'static>(made: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<Result<Self, E>, String> {
+        let (work, jobs) = channel::<Job<T>>();
+        let (told, made_at) = channel();
+        let run = move || {
+            let made = match made() {
+                Ok(made) => made,
+                Err(error) => return drop(told.send(Err(error))),
+            };
+            if told.send(Ok(())).is_err() {
+                return;
+            }
+            drop(told);
+            for job in jobs {
+                // Whoever waits for it sees that nothing comes.
+                let _panicked = catch_unwind(AssertUnwindSafe(|| job(&made)));
+            }
+        };
+        let thread = std::thread::Builder::new().name("template".to_owned()).stack_size(STACK).spawn(run);
+        let thread = thread.map_err(|error| format!("no thread for it could be started: {error}"))?;
+        let made = made_at.recv().map_err(|_| PANICKED.to_owned())?;
+        Ok(made.map(|()| Self { work: Some(work), thread: Some(thread) }))
+    }
+
+    /// Some work with it, one after the other.
+    pub fn with<R: Send + 'static>(&self, job: impl FnOnce(&T) -> R + Send + 'static) -> Result<R, String> {
+        let (told, done) = channel();
+        let job: Job<T> = Box::new(move |made| drop(told.send(job(made))));
+        let sent = self.work.as_ref().and_then(|work| work.send(job).ok());
+        sent.and_then(|()| done.recv().ok()).ok_or_else(|| PANICKED.to_owned())
+    }
+}
+
+impl<T> Drop for Deep<T> {
+    fn drop(&mut self) {
+        drop(self.work.take());
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+const PANICKED: &str = "the template engine panicked";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Would catch: a thread for each piece of work, one that a panic ends, a panic that passes for an answer.
+    #[test]
+    fn work_is_done_on_one_deep_thread() {
+        let deep = Deep::new(|| Ok::<_, String>(7)).unwrap().unwrap();
+        let on = || deep.with(|seven| (std::thread::current().id(), *seven)).unwrap();
+        let first = on();
+        assert!(first.1 == 7 && first.0 != std::thread::current().id());
+        assert_eq!(deep.with(|_| panic!("it fails")), Err::<(), _>(PANICKED.to_owned()));
+        assert_eq!(on(), first);
+        assert_eq!(Deep::<()>::new(|| Err("no")).unwrap().err(), Some("no"));
+        assert!(Deep::<()>::new(|| -> Result<(), String> { panic!("it fails") }).is_err());
+    }
 
     #[test]
     fn tags_are_counted_without_what_is_in_quotes() {

@@ -6,21 +6,32 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::Map;
 
 const NAME: &str = "chat";
-/// Steps of a template for one conversation; those that are in use take 20 to 200 for a message.
+/// Steps of a template for one conversation; those that are in use take 20 to 200 for a message. They bound its time. Nothing here bounds
+/// its memory: one step may make a text twice as long as one before it.
 const STEPS: u64 = 2_000_000;
 /// What a template may write, bytes: more than any model reads.
 const WRITTEN: usize = 16 << 20;
 
-/// One template, compiled.
-pub struct Engine(Environment<'static>);
+/// One template, compiled, on a thread of its own.
+pub struct Engine(bounded::Deep<Compiled>);
+
+struct Compiled(Environment<'static>);
 
 impl Engine {
     pub fn new(source: &str) -> Result<Self, TemplateError> {
         bounded::check(source).map_err(TemplateError::Syntax)?;
-        bounded::deep(|| Self::compiled(source)).map_err(TemplateError::Syntax)?
+        let source = source.to_owned();
+        Ok(Self(bounded::Deep::new(move || Compiled::new(&source)).map_err(TemplateError::Thread)??))
     }
 
-    fn compiled(source: &str) -> Result<Self, TemplateError> {
+    pub fn render(&self, mut variables: Map<String, serde_json::Value>, time_ms: i64) -> Result<String, TemplateError> {
+        variables.insert(TIME.to_owned(), time_ms.into());
+        self.0.with(|compiled| compiled.render(variables)).map_err(TemplateError::Refused)?
+    }
+}
+
+impl Compiled {
+    fn new(source: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(STEPS));
         environment.set_trim_blocks(true);
@@ -36,12 +47,7 @@ impl Engine {
         Ok(Self(environment))
     }
 
-    pub fn render(&self, mut variables: Map<String, serde_json::Value>, time_ms: i64) -> Result<String, TemplateError> {
-        variables.insert(TIME.to_owned(), time_ms.into());
-        bounded::deep(|| self.rendered(variables)).map_err(TemplateError::Refused)?
-    }
-
-    fn rendered(&self, variables: Map<String, serde_json::Value>) -> Result<String, TemplateError> {
+    fn render(&self, variables: Map<String, serde_json::Value>) -> Result<String, TemplateError> {
         let mut written = Written::default();
         let rendered =
             self.0.get_template(NAME).and_then(|template| template.render_captured_to(variables, &mut written).map(drop));

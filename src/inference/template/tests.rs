@@ -109,7 +109,8 @@ fn a_folder_has_its_template_in_one_of_three_forms() {
     assert!(ChatTemplate::open(folder.path(), None).is_err());
 }
 
-/// Would catch: a template of a folder that came from elsewhere and holds its thread, its memory or its stack for ever.
+/// Would catch: a template of a folder that came from elsewhere and holds its thread for ever, writes without an end, or goes deeper than
+/// its stack. What it keeps in variables is not bounded.
 #[test]
 fn a_template_without_an_end_is_stopped() {
     let folder = tempfile::tempdir().unwrap();

@@ -26,7 +26,13 @@ pub async fn started(functions: &Arc<Functions>) -> (SocketAddr, CancellationTok
         functions: functions.clone(),
         body_bytes: 1_000,
         body_timeout: Duration::from_secs(10),
-        connections: admin::Connections { most: 100, head_timeout: Duration::from_secs(30), head_bytes: 65_536 },
+        connections: admin::Connections {
+            most: 100,
+            head_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            head_bytes: 65_536,
+        },
     };
     tokio::spawn(admin::serve(listener, state, stop.clone()));
     (address, stop)

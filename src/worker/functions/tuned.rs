@@ -1,7 +1,8 @@
 //! A pipeline's function with what a request wants otherwise, built on a thread that may block.
 //!
 //! What is built may take long: the automaton of a JSON schema, the texts of many labels. So it is no work for a thread of the runtime,
-//! a few are built at the same time, and nothing of it is kept when the request is over; what requests share is the function's own.
+//! a few of a pipeline's are built at the same time, so that dear ones hold up no other pipeline's, and nothing of it is kept when the
+//! request is over; what requests share is the function's own.
 
 use super::call::refused;
 use crate::admin::ApiError;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// The builds of a worker.
+/// The builds of one pipeline's function.
 pub struct Builds {
     /// A place for each at the same time.
     places: Arc<Semaphore>,

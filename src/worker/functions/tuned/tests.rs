@@ -159,3 +159,31 @@ async fn a_build_that_takes_too_long_is_not_waited_for() {
     assert!(seen.building.load(Ordering::SeqCst) <= cores);
     seen.release();
 }
+
+/// Would catch: places that pipelines share, so that one's dear builds hold up another's.
+#[tokio::test]
+async fn builds_of_one_pipeline_hold_up_no_other() {
+    let (functions, seen) = watched(SOON);
+    let other = Arc::new(Seen::default());
+    functions.add("other", Arc::new(Watched::new(&other)), Arc::new(offline::Plain));
+    *seen.held.lock().unwrap() = true;
+    let many: Vec<_> = (0..2 * Threads::OnePerCore.count())
+        .map(|number| {
+            let functions = Arc::clone(&functions);
+            tokio::spawn(async move { functions.call("watched", request(number), Shape::Whole).await })
+        })
+        .collect();
+    let taken = async {
+        while seen.building.load(Ordering::SeqCst) < Threads::OnePerCore.count() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, taken).await.expect("they are not built");
+    let answer = tokio::time::timeout(SOON / 2, functions.call("other", request(0), Shape::Whole)).await;
+    assert!(*seen.held.lock().unwrap());
+    assert_eq!(answer.expect("it waits for the other's").unwrap()["outputs"][0]["skipped"], "done");
+    seen.release();
+    for one in many {
+        one.await.unwrap().unwrap();
+    }
+}
