@@ -7,7 +7,7 @@ use super::options::TooLong;
 use super::requests::Requests;
 use super::task::{self, Task, TextFunction};
 use super::texts::{rounded, unknown};
-use super::vectors::{Reading, prompt, vectors};
+use super::vectors::{Reading, Vectors, prompt, vectors};
 use super::windows::Seen;
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::event::Rejection;
@@ -34,9 +34,9 @@ pub struct Options {
     /// So many numbers of a vector, the first, and of length 1 again; for models that were trained to be cut short (Kusupati and others
     /// 2022). Default: all.
     pub dimensions: Option<usize>,
-    /// What is put before each text, such as `query: `. Default: nothing.
+    /// What is put before each text, such as `query: `; an empty text is none. Default: what `prompt_name` names.
     pub prompt: Option<String>,
-    /// The same by its name in the model's config_sentence_transformers.json. Default: none.
+    /// The same by its name in the model's config_sentence_transformers.json. Default: that file's `default_prompt_name`, else none.
     pub prompt_name: Option<String>,
 }
 
@@ -106,18 +106,10 @@ impl Task for Embedding {
     }
 
     async fn answer(&self, asks: Vec<One>) -> Result<Vec<Result<Embedded, Rejection>>, CallError> {
-        let known: Vec<bool> = asks.iter().map(|ask| self.encoder.tokenizer().knows(&ask.0)).collect();
-        let texts = asks.into_iter().zip(&known).filter(|(_, known)| **known).map(|(ask, _)| ask.0).collect();
-        let mut found = vectors(&self.encoder, texts, &self.how).await?.into_iter();
-        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
-        let one = |known: bool| match known {
-            false => Ok(Err(unknown())),
-            true => {
-                let found = found.next().ok_or_else(missing)?;
-                Ok(found.map(|of| Embedded { vector: of.whole(&self.how), seen: of.seen }))
-            }
-        };
-        known.into_iter().map(one).collect()
+        let (known, texts) = one::known(&self.encoder, asks);
+        let one = |of: Arc<Vectors>| Embedded { vector: of.whole(&self.how), seen: of.seen };
+        let found = vectors(&self.encoder, texts, &self.how).await?.into_iter().map(|found| found.map(one)).collect();
+        one::in_known_places(known, found, || Err(unknown()))
     }
 
     fn prediction(&self, answer: Embedded) -> Prediction {
@@ -145,7 +137,9 @@ pub struct Embed(TextFunction<Embedding>);
 impl Embed {
     /// Uses an open model.
     pub fn new(encoder: Arc<Encoder>) -> Self {
-        Self(TextFunction::of(Embedding { encoder, how: Reading::plain(TooLong::default(), None) }))
+        let prompt = encoder.prompts().by_default().unwrap_or_default().to_owned();
+        let how = Reading { prompt, ..Reading::plain(TooLong::default(), None) };
+        Self(TextFunction::of(Embedding { encoder, how }))
     }
 
     /// With the pipeline's options; the error says what to change.

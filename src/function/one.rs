@@ -2,7 +2,7 @@
 
 use super::task::{Task, TextFunction};
 use super::{CallError, Outcome};
-use crate::event::missing;
+use crate::event::{Rejection, missing};
 use crate::inference::{Encoder, InferenceError, Options};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -26,6 +26,24 @@ pub fn check_fields(function: &str, options: &Map<String, Value>) -> Result<(), 
         )),
         false => Ok(()),
     }
+}
+
+/// Which texts have a token that the model knows, and those texts.
+pub fn known(encoder: &Encoder, asks: Vec<One>) -> (Vec<bool>, Vec<String>) {
+    let known: Vec<bool> = asks.iter().map(|ask| encoder.tokenizer().knows(&ask.0)).collect();
+    let texts = asks.into_iter().zip(&known).filter(|(_, known)| **known).map(|(ask, _)| ask.0).collect();
+    (known, texts)
+}
+
+/// The answers to known texts in their places, and `unknown` in those of the others.
+pub fn in_known_places<A>(
+    known: Vec<bool>,
+    answers: Vec<Result<A, Rejection>>,
+    unknown: impl Fn() -> Result<A, Rejection>,
+) -> Result<Vec<Result<A, Rejection>>, CallError> {
+    let mut answers = answers.into_iter();
+    let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
+    known.into_iter().map(|known| if known { answers.next().ok_or_else(missing) } else { Ok(unknown()) }).collect()
 }
 
 /// A model that reads, under its folder's own name or that of the function. Blocks while it reads.

@@ -1,15 +1,17 @@
 //! `rerank`: texts by how well they fit a query: by a cross-encoder, where the model has a sequence head of one label, else by the
 //! cosines of their vectors. A text that is read in windows is worth as much as its best one (MaxP, Dai and Callan 2019).
 
+mod crossed;
+
 use super::fields::Fields;
 use super::options::{TooLong, TopK};
 use super::task::{Task, check_list, tokens, windowed};
-use super::texts::{call_error, rounded};
+use super::texts::rounded;
 use super::vectors::{Reading, vectors};
-use super::windows::{self, Seen, Window, answers, cosine, in_place, ranked};
+use super::windows::{self, Seen, cosine, in_place, ranked};
 use super::{CallError, Prediction};
 use crate::event::Rejection;
-use crate::inference::{Cut, Encoder, Give, Head, Text};
+use crate::inference::Encoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -22,7 +24,8 @@ pub struct Options {
     pub top_k: TopK,
     /// Whether the answer holds the texts beside their places. Default false.
     pub return_texts: bool,
-    /// Logits of a cross-encoder instead of their sigmoid. Default false.
+    /// Logits of a cross-encoder instead of their sigmoid. Default false. The numbers of a model of numbers (`problem_type` is
+    /// `regression`) are given as they are in any case.
     pub raw_scores: bool,
     /// `truncate` (default), `window` or `reject`. A text in windows has the score of its best one; a cross-encoder reads the query with each of
     /// them, and the vector of a long query is the mean of its windows'.
@@ -76,7 +79,8 @@ pub struct Rerank {
     cross: bool,
 }
 
-/// The scores of the texts of one query, in their order.
+/// The scores of the texts of one query, in their order: cosines, or logits. Texts are ranked by them: far from 0 the sigmoid gives 1 for
+/// all, whatever their order.
 type Scored = Result<(Vec<f32>, Seen), Rejection>;
 
 impl Rerank {
@@ -103,79 +107,6 @@ impl Rerank {
             Ok((scores, seen))
         };
         Ok(asks.iter().zip(queries).map(one).collect())
-    }
-
-    /// By the head that reads the query with each text.
-    async fn crossed(&self, asks: &[Candidates]) -> Result<Vec<Scored>, CallError> {
-        let (encoder, policy) = (&*self.encoder, self.options.too_long);
-        let pair = |query: &String, text: &String| windows::text(encoder, query.clone(), Some(text.clone()));
-        let mut pairs: Vec<Text> = Vec::new();
-        let mut refused = Vec::with_capacity(asks.len());
-        for ask in asks {
-            let refusal = (policy == TooLong::Window).then(|| self.long_query(&ask.query)).flatten();
-            if refusal.is_none() {
-                pairs.extend(ask.texts.iter().map(|text| pair(&ask.query, text)));
-            }
-            refused.push(refusal);
-        }
-        // Of a pair that must not be too long the text is what is told; in windows the query stands whole.
-        let cut = windows::cut(encoder, policy, self.options.stride);
-        let cut = match policy {
-            TooLong::Truncate => Cut::default(),
-            TooLong::Window => {
-                Cut { give: Give::Second, stride: cut.stride.map(|stride| stride.min(encoder.max_tokens() / 4)), ..cut }
-            }
-            TooLong::Reject => Cut { stride: None, ..cut },
-        };
-        let answered = match policy {
-            TooLong::Truncate => {
-                let answers = encoder.answer_texts(Head::Logits, pairs, cut).await.map_err(call_error)?;
-                let one = |answer: crate::inference::Answer| {
-                    Ok((answer.values[0], Seen { tokens: answer.tokens, truncated: answer.truncated, windows: 1 }))
-                };
-                answers.into_iter().map(one).collect()
-            }
-            TooLong::Window | TooLong::Reject => {
-                let mut asked = windows::windows(encoder, pairs, cut, policy).await?;
-                let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
-                let answered = answers(encoder, Head::Logits, tokens).await?;
-                let best = |windows: Vec<Window>| {
-                    let logits = windows.iter().map(|window| window.answer.values[0]);
-                    (logits.fold(f32::NEG_INFINITY, f32::max), Seen::of(&windows))
-                };
-                in_place(asked, answered.into_iter().map(best))
-            }
-        };
-        let mut answered: std::vec::IntoIter<Result<(f32, Seen), Rejection>> = answered.into_iter();
-        let one = |(ask, refused): (&Candidates, Option<Rejection>)| {
-            if let Some(refused) = refused {
-                return Err(refused);
-            }
-            let own: Vec<_> = answered.by_ref().take(ask.texts.len()).collect();
-            let (mut seen, mut scores) = (Seen::default(), Vec::with_capacity(own.len()));
-            for (place, answer) in own.into_iter().enumerate() {
-                let (logit, of_text) = answer.map_err(|refused| refused.at(format!("texts.{place}")))?;
-                seen = seen.and(of_text);
-                scores.push(if self.options.raw_scores { logit } else { 1.0 / (1.0 + (-logit).exp()) });
-            }
-            Ok((scores, seen))
-        };
-        Ok(asks.iter().zip(refused).map(one).collect())
-    }
-
-    /// Refuses a query beside which windows of a text have no room.
-    fn long_query(&self, query: &str) -> Option<Rejection> {
-        let most = self.encoder.max_tokens() / 2;
-        let clean = super::control::harmless(self.encoder.tokenizer(), query.to_owned(), None);
-        match self.encoder.tokenizer().plain(&clean, most) {
-            Ok((_, true)) => {
-                let detail =
-                    format!("more than {most} tokens, which is half of what the model sees; the texts need the other half");
-                Some(Rejection::new("query_too_long", detail).at("query"))
-            }
-            // Who tokenises it next tells the error.
-            _ => None,
-        }
     }
 }
 
@@ -212,6 +143,10 @@ impl Task for Rerank {
             }
         }
         windows::check_stride(&encoder, options.stride)?;
+        for prompt in [&options.query_prompt, &options.text_prompt].into_iter().flatten() {
+            let how = Reading { prompt: prompt.clone(), ..Reading::plain(options.too_long, options.stride) };
+            how.check_prompt(&encoder)?;
+        }
         Ok(Self { encoder, options, cross })
     }
 
@@ -249,7 +184,8 @@ impl Task for Rerank {
             let (scores, seen) = scored?;
             let order = ranked(&scores).into_iter().take(self.options.top_k.or(None));
             let text = |place: usize| self.options.return_texts.then(|| ask.texts[place].clone());
-            let ranks = order.map(|index| Ranked { index, score: rounded(scores[index]), text: text(index) }).collect();
+            let ranks =
+                order.map(|index| Ranked { index, score: rounded(self.shown(scores[index])), text: text(index) }).collect();
             Ok(Ranking { ranks, tokens: seen.tokens, truncated: seen.truncated, windows: seen.windows })
         };
         let rankings: Vec<Result<Ranking, Rejection>> = good.into_iter().zip(scored).map(one).collect();

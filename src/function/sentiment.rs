@@ -121,18 +121,10 @@ impl Task for Judging {
     }
 
     async fn answer(&self, asks: Vec<One>) -> Result<Vec<Result<Judged, Rejection>>, CallError> {
-        let known: Vec<bool> = asks.iter().map(|ask| self.encoder.tokenizer().knows(&ask.0)).collect();
-        let texts = asks.into_iter().zip(&known).filter(|(_, known)| **known).map(|(ask, _)| ask.0).collect();
-        let mut found = self.scores(texts).await?.into_iter();
-        let missing = || CallError::Fatal("the model gave fewer answers than it was asked for".to_owned());
-        let one = |known: bool| match known {
-            false => Ok(Ok(Judged { scores: None, seen: Seen::default() })),
-            true => {
-                let found = found.next().ok_or_else(missing)?;
-                Ok(found.map(|(scores, seen)| Judged { scores: Some(scores), seen }))
-            }
-        };
-        known.into_iter().map(one).collect()
+        let (known, texts) = one::known(&self.encoder, asks);
+        let one = |(scores, seen)| Judged { scores: Some(scores), seen };
+        let found = self.scores(texts).await?.into_iter().map(|found| found.map(one)).collect();
+        one::in_known_places(known, found, || Ok(Judged { scores: None, seen: Seen::default() }))
     }
 
     /// The best label; of equals the first.

@@ -23,9 +23,9 @@ pub struct Options {
     pub stride: Option<usize>,
     /// So many numbers of a vector, the first, are compared; for models that were trained to be cut short. Default: all.
     pub dimensions: Option<usize>,
-    /// What is put before each text, such as `query: `. Default: nothing.
+    /// What is put before each text, such as `query: `; an empty text is none. Default: what `prompt_name` names.
     pub prompt: Option<String>,
-    /// The same by its name in the model's config_sentence_transformers.json. Default: none.
+    /// The same by its name in the model's config_sentence_transformers.json. Default: that file's `default_prompt_name`, else none.
     pub prompt_name: Option<String>,
 }
 

@@ -7,6 +7,8 @@ mod cost;
 mod minilm;
 mod parity;
 mod policies;
+mod prompts;
+mod ranking;
 mod reply;
 mod summaries;
 mod too_long;

@@ -1,5 +1,7 @@
 //! Texts as vectors: with a prompt before them, cut, in windows or refused, shortened, of length 1 or as the network gave them.
 
+pub(super) mod prompted;
+
 use super::control::harmless;
 use super::options::TooLong;
 use super::texts::call_error;
@@ -33,6 +35,7 @@ impl Reading {
     /// What is wrong with it for a model.
     pub fn check(&self, encoder: &Encoder) -> Result<(), String> {
         check_stride(encoder, self.stride)?;
+        self.check_prompt(encoder)?;
         let most = encoder.dimensions();
         match self.dimensions {
             Some(wanted) if !(1..=most).contains(&wanted) => {
@@ -42,13 +45,27 @@ impl Reading {
         }
     }
 
+    /// Refuses a prompt that leaves windows too little room, since it stands before each of them.
+    pub fn check_prompt(&self, encoder: &Encoder) -> Result<(), String> {
+        let half = encoder.max_tokens() / 2;
+        if self.too_long != TooLong::Window || self.prompt.is_empty() {
+            return Ok(());
+        }
+        match encoder.tokenizer().plain(&self.prompt, half).map_err(|error| error.to_string())? {
+            (_, true) => Err(format!(
+                "the prompt has more than {half} tokens, half of what the model sees; each window of a text has it: shorten it, or leave out `too_long`"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Tokens that the network sees of a text, roughly and rather too many.
     pub fn cost(&self, encoder: &Encoder, text: &str) -> usize {
-        let most = encoder.max_tokens();
-        let read = task::tokens(text) + if self.prompt.is_empty() { 0 } else { task::tokens(&self.prompt) };
+        let (most, read) = (encoder.max_tokens(), task::tokens(text));
+        let prompt = if self.prompt.is_empty() { 0 } else { task::tokens(&self.prompt) };
         match self.too_long {
-            TooLong::Window => task::windowed(read, 0, most, self.stride.unwrap_or(most / 4)),
-            TooLong::Truncate | TooLong::Reject => read.min(most),
+            TooLong::Window => task::windowed(read, prompt.min(most / 2), most, self.stride.unwrap_or(most / 4)),
+            TooLong::Truncate | TooLong::Reject => (read + prompt).min(most),
         }
     }
 
@@ -68,14 +85,16 @@ impl Reading {
     }
 }
 
-/// The prompt that options name: a text, or one of the model's own.
+/// The prompt that options name: a text, or one of the model's own; where they name none, the one that the folder has for such texts, as in
+/// sentence-transformers. An empty text is none at all.
 pub fn prompt(encoder: &Encoder, text: Option<&str>, name: Option<&str>) -> Result<String, String> {
     match (text, name) {
         (Some(_), Some(_)) => Err("options `prompt` and `prompt_name` are two places for one thing; give one of them".to_owned()),
         (Some(text), None) if text.contains('\0') => Err("option `prompt` holds U+0000".to_owned()),
-        (text, None) => Ok(text.unwrap_or_default().to_owned()),
-        (None, Some(name)) => encoder.prompts().get(name).cloned().ok_or_else(|| {
-            let known: Vec<&str> = encoder.prompts().keys().map(String::as_str).collect();
+        (Some(text), None) => Ok(text.to_owned()),
+        (None, None) => Ok(encoder.prompts().by_default().unwrap_or_default().to_owned()),
+        (None, Some(name)) => encoder.prompts().get(name).map(str::to_owned).ok_or_else(|| {
+            let known: Vec<&str> = encoder.prompts().names().collect();
             match known[..] {
                 [] => format!(
                     "option `prompt_name` is {name:?}, but the model's folder names no prompts; write the text as `prompt`"
@@ -151,8 +170,13 @@ pub async fn vectors(
             answers.into_iter().map(one).collect()
         }
         policy => {
-            let cut = windows::cut(encoder, policy, how.stride);
-            let mut asked = windows::windows(encoder, once.into_iter().map(Text::from).collect(), cut, policy).await?;
+            let mut asked = match policy {
+                TooLong::Window if !how.prompt.is_empty() => prompted::windows(encoder, once, how).await?,
+                _ => {
+                    let cut = windows::cut(encoder, policy, how.stride);
+                    windows::windows(encoder, once.into_iter().map(Text::from).collect(), cut, policy).await?
+                }
+            };
             let tokens = asked.iter_mut().filter_map(|asked| asked.as_mut().ok()).map(std::mem::take).collect();
             let answered = answers(encoder, how.head(), tokens).await?;
             let one = |windows: Vec<windows::Window>| {

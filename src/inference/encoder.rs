@@ -19,12 +19,11 @@ use super::handle::{Handle, Threads};
 use super::heads::{Heads, Spans};
 use super::memory::Memory;
 use super::ops::softmax;
-use super::prompts;
+use super::prompts::{self, Prompts};
 use super::results::Results;
 use super::tokenizer::TextTokenizer;
 use super::weights::{Digest, Weights};
 use engine::{Engine, Shared};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -105,7 +104,7 @@ pub struct Encoder {
     digest: Digest,
     contents: Digest,
     described: Described,
-    prompts: BTreeMap<String, String>,
+    prompts: Prompts,
     shared: Arc<Shared>,
     handle: Handle<Engine>,
     options: Options,
@@ -200,7 +199,7 @@ impl Encoder {
     }
 
     /// What the model was trained to find before a text, by name; none where its folder does not say.
-    pub fn prompts(&self) -> &BTreeMap<String, String> {
+    pub fn prompts(&self) -> &Prompts {
         &self.prompts
     }
 

@@ -122,7 +122,7 @@ fn numbers_of_pairs_and_of_texts_are_learnt() {
     assert!(fs::read_to_string(at("judge/README.md")).unwrap().contains("--task score"));
 
     let query = json!({"query": "good lamp 7 of the seller", "texts": ["bad lamp 7 of the buyer", "good lamp 7 of the buyer"]});
-    let ranked = called(folder.path(), "rerank", "judge", json!({"raw_scores": true}), query);
+    let ranked = called(folder.path(), "rerank", "judge", json!({}), query);
     assert_eq!(ranked["ranks"][0]["index"], 1, "{ranked}");
     let scores = [0, 1].map(|place| ranked["ranks"][place]["score"].as_f64().unwrap());
     assert!((scores[0] - 68.5).abs() < 9.0 && (scores[1] - 50.5).abs() < 9.0, "{scores:?}");

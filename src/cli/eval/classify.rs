@@ -4,10 +4,11 @@ mod asked;
 mod measures;
 
 use crate::cli::common::{self, Usage};
+use crate::function::classify::several_may_hold;
 use crate::function::model::Kind as Does;
-use crate::inference::{Encoder, Options, Problem, Text};
+use crate::inference::{Encoder, Options, Text};
 use crate::lifecycle::Exit;
-use crate::train::data::{Columns, labels, rows};
+use crate::train::data::{Columns, labels, rows, sorted};
 use crate::train::evaluate::{Evaluation, evaluate};
 use crate::train::metrics::OfLabel;
 use anyhow::{Context, Result, ensure};
@@ -57,18 +58,31 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    fn columns(&self) -> Columns {
+        Columns { text: self.text_column.clone(), label: self.label_column.clone() }
+    }
+}
+
 /// One model's figures.
 #[derive(Debug, Serialize)]
 struct Figures {
     model: String,
     rows: u64,
+    /// Rows that the function refused; they count as wrong.
+    #[serde(skip_serializing_if = "is_zero")]
+    refused: u64,
     accuracy: f64,
     macro_f1: f64,
     calibration_error: f64,
     labels: BTreeMap<String, OfLabel>,
 }
 
-/// Two models on the same rows.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Two models on the rows that both answered.
 #[derive(Debug, Serialize)]
 struct Compared {
     /// Rows that only the first gets right.
@@ -87,6 +101,16 @@ struct Report {
 
 pub fn run(args: &Args) -> Result<Exit> {
     let asked = asked::Asked::read(args)?;
+    if asked.brings_labels_to_pairs() {
+        let from = if args.labels.is_empty() { "the rows' field `candidate_labels`" } else { "--labels" };
+        let told = format!(
+            "{from} is for single texts, and the rows have two each; name one with --text-column, or leave the labels out"
+        );
+        return Err(Usage(told).into());
+    }
+    if asked.brings_labels() && !args.label_names.is_empty() {
+        return Err(Usage("--label-names is for a model's own labels; here the rows bring labels to choose from".into()).into());
+    }
     if asked.brings_labels() {
         return match asked::several_may_hold(args)? {
             true => asked::run(args, &asked, asked::Kind::Chosen, &[]),
@@ -100,18 +124,24 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         let encoder = Encoder::open(&found.name, &found.folder, None, &Options::default())?;
         let labels = encoder.labels().map(<[String]>::to_vec).unwrap_or_default();
-        let kind = match encoder.problem() {
-            _ if labels.len() == 1 => Some(asked::Kind::Number),
-            Some(Problem::ManyLabels) => Some(asked::Kind::Several),
-            _ => None,
+        let kind = match several_may_hold(&encoder) {
+            true => Some(asked::Kind::Several),
+            false => (labels.len() == 1).then_some(asked::Kind::Number),
         };
         Ok((kind, labels))
     };
     let (own, known) = kind(&args.model)?;
-    if let Some(other) = &args.against
-        && kind(other)?.0 != own
-    {
-        return Err(Usage("the two models are of different kinds: one label, several, or a number".into()).into());
+    if let Some(other) = &args.against {
+        let (others, its) = kind(other)?;
+        if others != own {
+            return Err(Usage("the two models are of different kinds: one label, several, or a number".into()).into());
+        }
+        if own == Some(asked::Kind::Several) && sorted(its.clone()) != sorted(known.clone()) {
+            return Err(Usage(format!("the two models have different labels: {known:?}, and {its:?} of --against")).into());
+        }
+    }
+    if own == Some(asked::Kind::Number) && !args.label_names.is_empty() {
+        return Err(Usage("--label-names is for models that give labels; this one gives a number".into()).into());
     }
     match own {
         Some(asked::Kind::Number) => asked::run(args, &asked, asked::Kind::Number, &[]),
@@ -126,8 +156,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 
 /// A model of which one label holds.
 fn of_one_label(args: &Args) -> Result<Report> {
-    let columns = Columns { text: args.text_column.clone(), label: args.label_column.clone() };
-    let rows = rows(&args.input, &columns)?;
+    let rows = rows(&args.input, &args.columns())?;
     let texts: Vec<Text> = rows.iter().map(|row| Text { first: row.text.clone(), second: row.pair.clone() }).collect();
     let in_file = labels(&rows);
     let names: BTreeMap<&str, &str> = match args.label_names.is_empty() {
@@ -156,6 +185,7 @@ fn of_one_label(args: &Args) -> Result<Report> {
         let figures = Figures {
             model: encoder.id().to_owned(),
             rows: found.confusion.total(),
+            refused: 0,
             accuracy: found.confusion.accuracy(),
             macro_f1: found.confusion.macro_f1(),
             calibration_error: found.calibration_error,
@@ -210,7 +240,8 @@ fn mcnemar(a: u64, b: u64) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for of in &self.models {
-            writeln!(f, "{}: {} rows", of.model, of.rows)?;
+            let refused = if of.refused == 0 { String::new() } else { format!(", {} of them refused", of.refused) };
+            writeln!(f, "{}: {} rows{refused}", of.model, of.rows)?;
             let (accuracy, macro_f1, error) = (100.0 * of.accuracy, 100.0 * of.macro_f1, 100.0 * of.calibration_error);
             writeln!(f, "  accuracy {accuracy:.2}, macro-F1 {macro_f1:.2}, calibration error {error:.2} points")?;
             for (label, of) in of.labels.iter().filter(|(_, of)| of.support > 0) {

@@ -9,6 +9,13 @@ use crate::inference::{Encoder, Head as Asked, Problem};
 /// The score from which a label holds where neither the options nor the model say.
 const HOLDS_FROM: f32 = 0.5;
 
+/// Whether several labels of the model may hold at once. Of a single label that is so where the folder says from which score it holds, as
+/// training writes it; else its score is a number.
+pub fn several_may_hold(encoder: &Encoder) -> bool {
+    let several = encoder.labels().is_some_and(|labels| labels.len() > 1) || encoder.described().threshold.is_some();
+    encoder.problem() == Some(Problem::ManyLabels) && several
+}
+
 /// The model's sequence head.
 pub struct Head {
     labels: Vec<String>,
@@ -35,7 +42,7 @@ impl Head {
             Some(names) => names.iter().map(|name| name.trim().to_owned()).collect(),
         };
         super::distinct(&labels).map_err(|refused| format!("option `labels`: {}", refused.detail))?;
-        let many = problem == Problem::ManyLabels && labels.len() > 1;
+        let many = several_may_hold(encoder);
         if !many && options.threshold.is_some() && options.candidate_labels.is_none() && !options.multi_label {
             return Err("option `threshold` is for models of which several labels may hold; use `min_score`".to_owned());
         }

@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use head::several_may_hold;
 pub use options::{Apply, Backend, Normalize, Options};
 
 /// Below it cosines that differ at all are told apart for certain, and numbers run out of range.

@@ -2,6 +2,8 @@
 
 use super::{Entry, Open, Options};
 use crate::function::classify::Label;
+use crate::function::options::TooLong;
+use crate::function::task::windowed;
 use crate::function::texts::rounded;
 use crate::inference::best;
 use crate::inference::{Encoder, Problem};
@@ -51,6 +53,22 @@ impl Heads {
     /// In the order in which [`Heads::labels`] takes their scores.
     pub fn all(&self) -> Vec<&Encoder> {
         self.intent.iter().chain(&self.sentiment).map(|head| &**head).collect()
+    }
+
+    /// Tokens that the networks see of a message of so many. Its beginning is read in one pass, and once more by each head that does not stand
+    /// on the encoder; its windows are read by all of them.
+    pub fn cost(&self, encoder: &Encoder, options: &Options, tokens: usize) -> usize {
+        let all = self.all();
+        let apart = all.iter().filter(|head| !encoder.shares_backbone(head));
+        let beginning = apart.map(|head| tokens.min(head.max_tokens())).sum::<usize>() + tokens.min(encoder.max_tokens());
+        let in_windows = |model: &&Encoder| {
+            let most = model.max_tokens();
+            windowed(tokens, 0, most, options.stride.map_or(most / 4, |stride| stride.min(most / 2)))
+        };
+        match options.too_long {
+            TooLong::Window => beginning + std::iter::once(&encoder).chain(&all).map(in_windows).sum::<usize>(),
+            TooLong::Truncate | TooLong::Reject => beginning,
+        }
     }
 
     /// The best label of the intent and of the sentiment; of equals the first.

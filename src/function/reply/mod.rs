@@ -41,7 +41,7 @@ pub use suggested::{Suggestion, Suggestions};
 
 use super::fields::Fields;
 use super::options::TooLong;
-use super::task::{self, Task, TextFunction, tokens, windowed};
+use super::task::{self, Task, TextFunction, tokens};
 use super::texts::{call_error, rounded};
 use super::windows::{check_stride, cosine, in_place};
 use super::{CallError, Input, Limits, Prediction, api, rewrite};
@@ -114,7 +114,7 @@ impl Reply {
 
     fn suggestions(&self, message: &Message, seen: Read, context: Option<Answer>) -> Suggestions {
         let windows = (self.options.too_long == TooLong::Window).then_some(seen.windows);
-        let Together { embedding, scores } = seen.together;
+        let Together { embedding, scores, truncated } = seen.together;
         let vectors: Vec<&[f32]> = [Some(&embedding), context.as_ref()].into_iter().flatten().map(|of| &of.values[..]).collect();
         let (intent, sentiment) = self.heads.labels(&scores);
         let worth = |reply: &Known, cosine: f32| match &intent {
@@ -160,7 +160,7 @@ impl Reply {
             _ => "already_sent",
         };
         let reason = suggestions.is_empty().then_some(none);
-        let Answer { tokens, truncated, .. } = embedding;
+        let tokens = embedding.tokens;
         let context = message.query.as_ref().map_or(0, |(_, count)| *count);
         let (past, prompt_tokens, generated_tokens) = (message.past.clone(), 0, 0);
         Suggestions {
@@ -238,11 +238,7 @@ impl Task for Reply {
         let rewritten = |rewriter: &Arc<Rewriter>| self.options.rewrite_top * rewriter.cost(&ask.text, self.bank.longest);
         let most = self.encoder.max_tokens();
         let read = |text: &str| tokens(text).min(most);
-        let message = match self.options.too_long {
-            // The beginning is read once more.
-            TooLong::Window => read(&ask.text) + windowed(tokens(&ask.text), 0, most, self.options.stride.unwrap_or(most / 4)),
-            TooLong::Truncate | TooLong::Reject => read(&ask.text),
-        };
+        let message = self.heads.cost(&self.encoder, &self.options, tokens(&ask.text));
         message + ask.query.as_ref().map_or(0, |(text, _)| read(text)) + self.rewriter.as_ref().map_or(0, rewritten)
     }
 

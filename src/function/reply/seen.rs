@@ -6,13 +6,15 @@ use crate::function::CallError;
 use crate::function::control::harmless;
 use crate::function::options::TooLong;
 use crate::function::texts::call_error;
-use crate::function::vectors::{Reading, vectors};
-use crate::function::windows::{self, answers, weighted};
+use crate::function::vectors::{Reading, Vectors, vectors};
+use crate::function::windows::{self, Seen, answers, weighted};
 use crate::inference::{Answer, Encoder, Head, Text, Together};
+use std::sync::Arc;
 
 /// A message as the models see it.
 pub struct Read {
     pub together: Together,
+    /// Of the model that needs most.
     pub windows: usize,
 }
 
@@ -32,17 +34,15 @@ impl Reply {
             return Err(CallError::Fatal("the model gave fewer answers than it was asked for".to_owned()));
         }
         let mut all: Vec<Result<Read, Rejection>> = seen.into_iter().map(|together| Ok(Read { together, windows: 1 })).collect();
-        let cut = |one: &Result<Read, Rejection>| one.as_ref().is_ok_and(|one| one.together.embedding.truncated);
+        let cut = |one: &Result<Read, Rejection>| one.as_ref().is_ok_and(|one| one.together.truncated);
         let long: Vec<usize> = (0..all.len()).filter(|place| cut(&all[*place])).collect();
         match self.options.too_long {
             _ if long.is_empty() => {}
             TooLong::Truncate => {}
             TooLong::Reject => {
-                let most = self.encoder.max_tokens();
                 for place in long {
                     let field = if asks[place].place.is_some() { "messages" } else { "text" };
-                    let detail = format!("more than {most} tokens, special ones included, which is the limit of the model");
-                    all[place] = Err(Rejection::new("text_too_long", detail).at(field));
+                    all[place] = Err(Rejection::new("text_too_long", self.limits_of(&heads)).at(field));
                 }
             }
             TooLong::Window => {
@@ -55,27 +55,37 @@ impl Reply {
         Ok(all)
     }
 
+    /// What the models see, for whoever has written more.
+    fn limits_of(&self, heads: &[&Encoder]) -> String {
+        let all = std::iter::once(&*self.encoder).chain(heads.iter().copied());
+        let limits: Vec<String> = all.map(|model| format!("{} sees {}", model.id(), model.max_tokens())).collect();
+        format!("more tokens, special ones included, than each of its models sees: {}", limits.join(", "))
+    }
+
     async fn in_windows(&self, heads: &[&Encoder], texts: Vec<String>) -> Result<Vec<Result<Read, Rejection>>, CallError> {
         let (policy, stride) = (TooLong::Window, self.options.stride);
         let mut scores: Vec<Vec<Vec<f32>>> = vec![Vec::new(); texts.len()];
+        let mut of_heads = vec![Seen::default(); texts.len()];
         for head in heads {
             let asked = texts.iter().map(|text| Text::from(text.as_str())).collect();
             // Another encoder may see less: its windows overlap by no more than half of it.
             let stride = stride.map(|stride| stride.min(head.max_tokens() / 2));
             let windows = windows::windows(head, asked, windows::cut(head, policy, stride), policy).await?;
             let windows = windows.into_iter().map(Result::unwrap_or_default).collect();
-            for (of_text, windows) in scores.iter_mut().zip(answers(head, Head::Classify, windows).await?) {
+            let answered = answers(head, Head::Classify, windows).await?;
+            for ((of_text, seen), windows) in scores.iter_mut().zip(&mut of_heads).zip(answered) {
                 of_text.push(weighted(&windows, |window| window.answer.values.clone()));
+                *seen = seen.and(Seen::of(&windows));
             }
         }
         let how = Reading::plain(policy, stride);
         let found = vectors(&self.encoder, texts, &how).await?;
-        let one = |(found, scores): (Result<std::sync::Arc<crate::function::vectors::Vectors>, Rejection>, Vec<Vec<f32>>)| {
+        let one = |((found, scores), of_heads): ((Result<Arc<Vectors>, Rejection>, Vec<Vec<f32>>), Seen)| {
             let found = found?;
-            let seen = found.seen;
-            let embedding = Answer { values: found.whole(&how), tokens: seen.tokens, truncated: seen.truncated };
-            Ok(Read { together: Together { embedding, scores }, windows: seen.windows })
+            let (own, all) = (found.seen, found.seen.and(of_heads));
+            let embedding = Answer { values: found.whole(&how), tokens: own.tokens, truncated: own.truncated };
+            Ok(Read { together: Together { embedding, scores, truncated: all.truncated }, windows: all.windows })
         };
-        Ok(found.into_iter().zip(scores).map(one).collect())
+        Ok(found.into_iter().zip(scores).zip(of_heads).map(one).collect())
     }
 }

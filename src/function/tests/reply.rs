@@ -1,6 +1,7 @@
 //! `reply` on the shipped encoder and a small bank.
 
 mod banks;
+mod heads;
 mod rewritten;
 
 use super::{ask, bare, code, fixture, map, open};

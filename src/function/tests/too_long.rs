@@ -9,7 +9,7 @@ use crate::function::{Function, offline};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn long() -> String {
+pub(super) fn long() -> String {
     "Anna lives in a big city. She works in London, and he was from Paris; it is a small city in the river. ".repeat(8)
 }
 
@@ -23,7 +23,7 @@ fn vectors(options: Value) -> Arc<dyn Function> {
     Arc::new(Embed::new(super::open(&fixture("fill"))).with(&options).unwrap())
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub(super) fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 

@@ -17,6 +17,8 @@ pub struct Together {
     pub embedding: Answer,
     /// Of each head, in order, what [`Head::Classify`] has: `[heads][labels]`.
     pub scores: Vec<Vec<f32>>,
+    /// Whether the encoder, or a head that runs apart and sees less, has not seen the end of the text.
+    pub truncated: bool,
 }
 
 impl Encoder {
@@ -38,8 +40,12 @@ impl Encoder {
         let mut all = self.in_one_pass(&near, texts.into_iter().map(Text::from).collect()).await?;
         for one in &mut all {
             let mut near = std::mem::take(&mut one.scores).into_iter();
+            let truncated = &mut one.truncated;
             let next = |apart: &mut Option<std::vec::IntoIter<Answer>>| match apart {
-                Some(answers) => answers.next().map(|answer| answer.values),
+                Some(answers) => answers.next().map(|answer| {
+                    *truncated |= answer.truncated;
+                    answer.values
+                }),
                 None => near.next(),
             };
             let scores: Option<Vec<Vec<f32>>> = apart.iter_mut().map(next).collect();
@@ -80,7 +86,7 @@ impl Together {
             std::mem::replace(&mut rest, after)
         };
         let scores = counts.iter().map(take).collect();
-        Self { embedding: joined, scores }
+        Self { truncated: joined.truncated, embedding: joined, scores }
     }
 }
 
@@ -91,6 +97,7 @@ impl Engine {
         let empty = |tokens: &Tokens| Together {
             embedding: Answer { values: Vec::new(), tokens: tokens.ids.len(), truncated: tokens.truncated },
             scores: Vec::with_capacity(heads.len()),
+            truncated: tokens.truncated,
         };
         let mut together: Vec<Together> = tokens.iter().map(empty).collect();
         // Where nobody reads more of the network than the vector, it may be there already.

@@ -1,6 +1,8 @@
 //! Models that are asked through the function `classify` itself: those of several labels a text or of a number, and labels that come with the
 //! question.
 
+mod wanted;
+
 use super::measures::{ScoreFigures, Several, SeveralFigures};
 use super::{Args, Figures, Report, compared};
 use crate::cli::common::{self, Usage};
@@ -10,12 +12,11 @@ use crate::cli::eval::text::{answers, examples};
 use crate::cli::opened;
 use crate::function::Function;
 use crate::lifecycle::Exit;
-use crate::train::data::{Columns, Row, line_of, list, rows, sorted};
+use crate::train::data::{Row, line_of, rows, sorted};
 use crate::train::metrics::{Confusion, calibration_error};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub struct Asked {
 impl Asked {
     /// The rows of a file; events have the labels of the command line, or their own.
     pub fn read(args: &Args) -> Result<Self> {
-        let wanted = rows(&args.input, &Columns { text: args.text_column.clone(), label: args.label_column.clone() })?;
+        let wanted = rows(&args.input, &args.columns())?;
         let brought = brought(args, wanted.len())?;
         let event = |(number, row): (usize, &Row)| {
             let mut event = json!({ "text": row.text });
@@ -50,6 +51,11 @@ impl Asked {
     /// Whether the labels to choose from come with the texts.
     pub fn brings_labels(&self) -> bool {
         self.events.iter().any(|row| row.event.get("candidate_labels").is_some())
+    }
+
+    /// Whether a pair is to be asked with labels: it has no place beside them.
+    pub fn brings_labels_to_pairs(&self) -> bool {
+        self.events.iter().any(|row| row.event.get("candidate_labels").is_some() && row.event.get("text_pair").is_some())
     }
 }
 
@@ -82,10 +88,10 @@ pub enum Kind {
     Number,
 }
 
-/// What an answer was worth, row by row, and in figures.
+/// What an answer was worth, row by row, `None` where the row was refused; and in figures.
 struct Measured {
     report: One,
-    worth: Vec<f64>,
+    worth: Vec<Option<f64>>,
 }
 
 /// One model's figures.
@@ -142,7 +148,7 @@ fn open(args: &Args, model: &Path, kind: Kind) -> Result<Arc<dyn Function>> {
 fn measured(args: &Args, asked: &Asked, model: &Path, kind: Kind, known: &[String]) -> Result<Measured> {
     let function = open(args, model, kind)?;
     let outputs = outputs(&*function, asked)?;
-    let refused = outputs.iter().filter(|output| output.get("rejected").is_some()).count();
+    let refused = outputs.iter().filter(|output| is_refused(output)).count();
     let (figures, worth) = match kind {
         Kind::Number => numbers(args, asked, &outputs)?,
         Kind::Several | Kind::Chosen => several(args, asked, &outputs, known)?,
@@ -150,37 +156,37 @@ fn measured(args: &Args, asked: &Asked, model: &Path, kind: Kind, known: &[Strin
     Ok(Measured { report: One { model: function.spec().model.clone(), rows: outputs.len(), refused, figures }, worth })
 }
 
-fn several(args: &Args, asked: &Asked, outputs: &[Value], known: &[String]) -> Result<(Of, Vec<f64>)> {
+fn several(args: &Args, asked: &Asked, outputs: &[Value], known: &[String]) -> Result<(Of, Vec<Option<f64>>)> {
     let mut all = Several::of(known);
     let mut worth = Vec::with_capacity(outputs.len());
-    for (row, output) in asked.wanted.iter().zip(outputs) {
-        let wanted: BTreeSet<String> = list(&args.input, row)?.into_iter().collect();
-        if let Some(other) = wanted.iter().find(|label| !known.is_empty() && !known.contains(label)) {
-            bail!("{}: the model has no label {other:?}; it has {known:?}", line_of(&args.input, row.line));
-        }
+    for (wanted, output) in wanted::several(args, asked, known)?.iter().zip(outputs) {
         let labels = output["labels"].as_array().into_iter().flatten();
         let given = labels.filter_map(|label| label["label"].as_str().map(str::to_owned)).collect();
-        // A refusal gives no labels, and is not right where none are wanted.
-        let is_refused = output.get("rejected").is_some();
-        let own = all.take(&wanted, &given);
-        worth.push(if is_refused { 0.0 } else { own });
+        worth.push(all.take(wanted, Some(&given).filter(|_| !is_refused(output))));
     }
     Ok((Of::Several(all.figures()), worth))
 }
 
-fn numbers(args: &Args, asked: &Asked, outputs: &[Value]) -> Result<(Of, Vec<f64>)> {
+fn numbers(args: &Args, asked: &Asked, outputs: &[Value]) -> Result<(Of, Vec<Option<f64>>)> {
     let (mut wanted, mut given, mut worth) = (Vec::new(), Vec::new(), Vec::with_capacity(outputs.len()));
-    for (row, output) in asked.wanted.iter().zip(outputs) {
-        let at = || format!("{}: the label {:?} is no number", line_of(&args.input, row.line), row.label);
-        let number: f64 = row.label.parse().with_context(at)?;
-        if let Some(score) = output["score"].as_f64() {
+    for (number, output) in wanted::numbers(args, asked)?.into_iter().zip(outputs) {
+        let score = output["score"].as_f64();
+        if let Some(score) = score {
             wanted.push(number);
             given.push(score);
         }
-        // In points of the figures' own scale, so that a difference of means is one of mean squared errors.
-        worth.push(-output["score"].as_f64().map_or(number * number, |score| (score - number).powi(2)) / 100.0);
+        worth.push(score.map(|score| -(score - number).powi(2)));
     }
     Ok((Of::Number(ScoreFigures::of(&wanted, &given)), worth))
+}
+
+fn is_refused(output: &Value) -> bool {
+    output.get("rejected").is_some()
+}
+
+/// What two models gave on the rows that both answered.
+fn both<T: Copy>(first: &[Option<T>], second: &[Option<T>]) -> (Vec<T>, Vec<T>) {
+    first.iter().zip(second).filter_map(|(a, b)| Some(((*a)?, (*b)?))).unzip()
 }
 
 /// Measures models of several labels, or of a number, whose labels are `known`.
@@ -189,8 +195,11 @@ pub fn run(args: &Args, asked: &Asked, kind: Kind, known: &[String]) -> Result<E
     let mut told = Told { models: vec![first.report], compared: None };
     if let Some(other) = &args.against {
         let second = measured(args, asked, other, kind, known)?;
-        let worth = if kind == Kind::Number { "squared error of a row, less of it" } else { "F1 of a row's labels" };
-        told.compared = Some(Paired::of(worth, &first.worth, &second.worth));
+        let (a, b) = both(&first.worth, &second.worth);
+        told.compared = Some(match kind {
+            Kind::Number => Paired::in_own_unit("squared error of a row, less of it", &a, &b),
+            Kind::Several | Kind::Chosen => Paired::of("F1 of a row's labels", &a, &b),
+        });
         told.models.push(second.report);
     }
     match args.json {
@@ -216,15 +225,13 @@ impl fmt::Display for Told {
 
 /// Measures models by labels that come with the texts: one of them is right.
 pub fn chosen(args: &Args, asked: &Asked) -> Result<Report> {
-    let candidates = asked.events.iter().filter_map(|row| row.event.get("candidate_labels"));
-    let each = candidates.flat_map(|labels| match labels {
-        Value::Array(labels) => labels.iter().filter_map(Value::as_str).map(|label| label.trim().to_owned()).collect(),
-        Value::String(labels) => labels.split(',').map(|label| label.trim().to_owned()).collect(),
-        _ => Vec::new(),
-    });
+    for (row, event) in asked.wanted.iter().zip(&asked.events) {
+        wanted::among(event, std::slice::from_ref(&row.label))?;
+    }
+    let each = asked.events.iter().flat_map(|row| wanted::candidates(row).unwrap_or_default());
     let labels = sorted(each.chain(asked.wanted.iter().map(|row| row.label.clone())).collect());
     let number = |label: &str| labels.iter().position(|known| known == label);
-    let measure = |model: &Path| -> Result<(Figures, Vec<bool>)> {
+    let measure = |model: &Path| -> Result<(Figures, Vec<Option<bool>>)> {
         let function = open(args, model, Kind::Chosen)?;
         let outputs = outputs(&*function, asked)?;
         let (mut confusion, mut right, mut sure) = (Confusion::new(labels.len()), Vec::new(), Vec::new());
@@ -236,13 +243,15 @@ pub fn chosen(args: &Args, asked: &Asked) -> Result<Report> {
                 confusion.add(truth, said);
                 sure.push((output["score"].as_f64().unwrap_or_default(), is_right));
             }
-            right.push(is_right);
+            right.push((!is_refused(output)).then_some(is_right));
         }
         let of_label = labels.iter().enumerate().map(|(i, label)| (label.clone(), confusion.of_label(i)));
-        let accuracy = right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64;
+        let count = |of: Option<bool>| right.iter().filter(|right| **right == of).count();
+        let accuracy = count(Some(true)) as f64 / right.len().max(1) as f64;
         let figures = Figures {
             model: function.spec().model.clone(),
             rows: right.len() as u64,
+            refused: count(None) as u64,
             accuracy,
             macro_f1: confusion.macro_f1(),
             calibration_error: calibration_error(&sure),
@@ -255,6 +264,7 @@ pub fn chosen(args: &Args, asked: &Asked) -> Result<Report> {
     if let Some(other) = &args.against {
         let (figures, second) = measure(other)?;
         report.models.push(figures);
+        let (first, second) = both(&first, &second);
         report.compared = Some(compared(&first, &second));
     }
     Ok(report)

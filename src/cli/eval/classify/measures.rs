@@ -52,10 +52,13 @@ impl Several {
         Self { counts, exact: 0, rows: 0 }
     }
 
-    /// Takes the labels that a row has and those that it was given. Its worth is their F1; 1 where there are none of either.
-    pub fn take(&mut self, wanted: &BTreeSet<String>, given: &BTreeSet<String>) -> f64 {
+    /// Takes the labels that a row has and those that it was given, `None` where it was refused: that is right of no row, also of one
+    /// without labels. Its worth is their F1; 1 where there are none of either.
+    pub fn take(&mut self, wanted: &BTreeSet<String>, given: Option<&BTreeSet<String>>) -> Option<f64> {
         self.rows += 1;
-        self.exact += u64::from(wanted == given);
+        self.exact += u64::from(given == Some(wanted));
+        let (is_refused, none) = (given.is_none(), BTreeSet::new());
+        let given = given.unwrap_or(&none);
         for label in wanted.union(given) {
             let count = self.counts.entry(label.clone()).or_default();
             let (is_wanted, is_given) = (wanted.contains(label), given.contains(label));
@@ -65,8 +68,9 @@ impl Several {
         }
         let right = wanted.intersection(given).count() as u64;
         match (wanted.len(), given.len()) {
-            (0, 0) => 1.0,
-            (wanted, given) => f1(Count { right, given: given as u64, wanted: wanted as u64 }),
+            _ if is_refused => None,
+            (0, 0) => Some(1.0),
+            (wanted, given) => Some(f1(Count { right, given: given as u64, wanted: wanted as u64 })),
         }
     }
 
@@ -137,13 +141,23 @@ mod tests {
         let labels: Vec<String> = "abcd".chars().map(String::from).collect();
         let mut all = Several::of(&labels);
         let worth: Vec<f64> = [("ab", "a"), ("b", "b"), ("", "c"), ("ac", "ab"), ("", "")]
-            .map(|(wanted, given)| all.take(&set(wanted), &set(given)))
+            .map(|(wanted, given)| all.take(&set(wanted), Some(&set(given))).unwrap())
             .to_vec();
         assert_eq!(worth, [2.0 / 3.0, 1.0, 0.0, 0.5, 1.0]);
         let figures = all.figures();
         assert!((figures.micro_f1 - 0.6).abs() < 1e-12, "{figures:?}");
         assert!((figures.macro_f1 - 0.375).abs() < 1e-12 && (figures.exact_match - 0.4).abs() < 1e-12, "{figures:?}");
         assert_eq!((figures.labels["b"].precision, figures.labels["b"].recall, figures.labels["d"].support), (0.5, 0.5, 0));
+    }
+
+    /// Would catch: a refusal that is right of a row without labels, one whose labels are not missed.
+    #[test]
+    fn a_refused_row_is_never_right() {
+        let mut all = Several::of([]);
+        assert_eq!([all.take(&set(""), None), all.take(&set("a"), None)], [None, None]);
+        assert_eq!(all.take(&set("a"), Some(&set("a"))), Some(1.0));
+        let figures = all.figures();
+        assert!((figures.exact_match - 1.0 / 3.0).abs() < 1e-12 && (figures.micro_f1 - 2.0 / 3.0).abs() < 1e-12, "{figures:?}");
     }
 
     /// By hand, and scipy.stats.pearsonr and spearmanr.
