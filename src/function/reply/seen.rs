@@ -6,10 +6,9 @@ use crate::function::CallError;
 use crate::function::control::harmless;
 use crate::function::options::TooLong;
 use crate::function::texts::call_error;
-use crate::function::vectors::{Reading, Vectors, vectors};
+use crate::function::vectors::{Reading, vectors};
 use crate::function::windows::{self, Seen, answers, weighted};
 use crate::inference::{Answer, Encoder, Head, Text, Together};
-use std::sync::Arc;
 
 /// A message as the models see it.
 pub struct Read {
@@ -80,12 +79,14 @@ impl Reply {
         }
         let how = Reading::plain(policy, stride);
         let found = vectors(&self.encoder, texts, &how).await?;
-        let one = |((found, scores), of_heads): ((Result<Arc<Vectors>, Rejection>, Vec<Vec<f32>>), Seen)| {
-            let found = found?;
-            let (own, all) = (found.seen, found.seen.and(of_heads));
-            let embedding = Answer { values: found.whole(&how), tokens: own.tokens, truncated: own.truncated };
-            Ok(Read { together: Together { embedding, scores, truncated: all.truncated }, windows: all.windows })
-        };
-        Ok(found.into_iter().zip(scores).zip(of_heads).map(one).collect())
+        let mut all = Vec::with_capacity(found.len());
+        for ((found, scores), of_heads) in found.into_iter().zip(scores).zip(of_heads) {
+            all.push(found.map(|found| {
+                let (own, seen) = (found.seen, found.seen.and(of_heads));
+                let embedding = Answer { values: found.whole(&how), tokens: own.tokens, truncated: own.truncated };
+                Read { together: Together { embedding, scores, truncated: seen.truncated }, windows: seen.windows }
+            }));
+        }
+        Ok(all)
     }
 }
