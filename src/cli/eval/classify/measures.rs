@@ -1,34 +1,14 @@
 //! What answers are worth where a text has several labels, or a number.
 
-use crate::train::metrics::{OfLabel, pearson, spearman};
+use crate::train::metrics::{Counts, OfLabel, pearson, spearman};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Of one label: rows that have it and were given it, that were given it, that have it.
-#[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    right: u64,
-    given: u64,
-    wanted: u64,
-}
-
-impl Count {
-    fn of_label(self) -> OfLabel {
-        let share = |of: u64| if of == 0 { 0.0 } else { self.right as f64 / of as f64 };
-        OfLabel { precision: share(self.given), recall: share(self.wanted), f1: f1(self), support: self.wanted }
-    }
-}
-
-/// 0 where nothing was given and nothing wanted, as scikit-learn's `zero_division=0` has it.
-fn f1(Count { right, given, wanted }: Count) -> f64 {
-    if given + wanted == 0 { 0.0 } else { 2.0 * right as f64 / (given + wanted) as f64 }
-}
-
 /// Several labels a text, counted row by row.
 #[derive(Debug)]
 pub struct Several {
-    counts: BTreeMap<String, Count>,
+    counts: BTreeMap<String, Counts>,
     exact: u64,
     rows: u64,
 }
@@ -48,7 +28,7 @@ pub struct SeveralFigures {
 impl Several {
     /// Of labels that may come; others are counted as they do.
     pub fn of<'l>(labels: impl IntoIterator<Item = &'l String>) -> Self {
-        let counts = labels.into_iter().map(|label| (label.clone(), Count::default())).collect();
+        let counts = labels.into_iter().map(|label| (label.clone(), Counts::default())).collect();
         Self { counts, exact: 0, rows: 0 }
     }
 
@@ -61,28 +41,21 @@ impl Several {
         let given = given.unwrap_or(&none);
         for label in wanted.union(given) {
             let count = self.counts.entry(label.clone()).or_default();
-            let (is_wanted, is_given) = (wanted.contains(label), given.contains(label));
-            count.wanted += u64::from(is_wanted);
-            count.given += u64::from(is_given);
-            count.right += u64::from(is_wanted && is_given);
+            count.take(wanted.contains(label), given.contains(label));
         }
         let right = wanted.intersection(given).count() as u64;
         match (wanted.len(), given.len()) {
             _ if is_refused => None,
             (0, 0) => Some(1.0),
-            (wanted, given) => Some(f1(Count { right, given: given as u64, wanted: wanted as u64 })),
+            (wanted, given) => Some(Counts { right, given: given as u64, wanted: wanted as u64 }.f1()),
         }
     }
 
     pub fn figures(&self) -> SeveralFigures {
-        let sum = self.counts.values().fold(Count::default(), |all, one| Count {
-            right: all.right + one.right,
-            given: all.given + one.given,
-            wanted: all.wanted + one.wanted,
-        });
+        let all: Vec<Counts> = self.counts.values().copied().collect();
         SeveralFigures {
-            micro_f1: f1(sum),
-            macro_f1: self.counts.values().map(|one| f1(*one)).sum::<f64>() / self.counts.len().max(1) as f64,
+            micro_f1: Counts::micro_f1(&all),
+            macro_f1: Counts::macro_f1(&all),
             exact_match: self.exact as f64 / self.rows.max(1) as f64,
             labels: self.counts.iter().map(|(label, one)| (label.clone(), one.of_label())).collect(),
         }
