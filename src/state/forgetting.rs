@@ -28,7 +28,7 @@ pub const LEAP_MS: i64 = 86_400_000;
 /// How many events in a row must be further ahead than that.
 pub const IN_A_ROW: u32 = 16;
 
-/// See the [module](self). Around a fold that does not [link](Fold::links).
+/// A fold that forgets, around one that does not [link](Fold::links).
 pub struct Forgetting<F> {
     inner: F,
     after_ms: i64,
