@@ -17,7 +17,8 @@ class TensorBoard(unittest.TestCase):
         with open(RUN / "curves.csv", encoding="utf-8", newline="") as table:
             for row in csv.DictReader(table):
                 expected.setdefault(row["tag"], []).append((int(row["step"]), float(row["value"])))
-        self.assertEqual(set(expected), {"train/loss", "train/learning_rate", "train/gradient_norm", "dev/accuracy"})
+        tags = {"train/loss", "train/learning_rate", "train/gradient_norm", "dev/accuracy", "dev/macro_f1"}
+        self.assertEqual(set(expected), tags)
         events = EventAccumulator(str(RUN))
         events.Reload()
         self.assertEqual(set(events.Tags()["scalars"]), set(expected))
