@@ -2,8 +2,6 @@
 # certificates.sh DIR: makes a certificate authority in DIR, a certificate of 127.0.0.1 and localhost that it signs, and another
 # authority that signs nothing. For development and tests: the keys lie open.
 set -euo pipefail
-# Else bash passes over a Ctrl-C that comes when a command has just ended by itself.
-trap 'exit 130' INT
 dir=${1:?usage: certificates.sh DIR}
 mkdir -p "$dir"
 cd "$dir"

@@ -3,8 +3,6 @@
 # (fast, immediate), `start` brings it back on the same port. DIR/postgres.url tells its address. It takes TLS too; DIR/tls holds
 # the authority.
 set -euo pipefail
-# Else bash passes over a Ctrl-C that comes when a command has just ended by itself.
-trap 'exit 130' INT
 action=${1:?usage: postgres.sh up|start|stop DIR [MODE]}
 dir=$(cd "${2:?usage: postgres.sh up|start|stop DIR [MODE]}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

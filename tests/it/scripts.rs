@@ -39,8 +39,17 @@ fn a_start_that_is_interrupted_leaves_nothing() {
 fn interrupted_in_time() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let services = folder.path().join("services");
-    let mut up = Command::new(script("deploy/local/up.sh"));
-    let mut up = up.arg(&services).process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    // A run of tests in a shell's background ignores interrupts, and so would all that it starts.
+    let mut up = Command::new("env");
+    let mut up = up
+        .arg("--default-signal=INT")
+        .arg(script("deploy/local/up.sh"))
+        .arg(&services)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while !services.join("kafka.pid").exists() {
         assert!(Instant::now() < deadline && up.try_wait().unwrap().is_none(), "the services do not start");
