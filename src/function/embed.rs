@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::one::{self, One};
 use super::options::TooLong;
 use super::requests::Requests;
-use super::task::{self, Task, TextFunction};
+use super::task::{Task, TextFunction};
 use super::texts::{rounded, unknown};
 use super::vectors::{Reading, Vectors, prompt, vectors};
 use super::windows::Seen;
@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 const NAME: &str = "embed";
 
@@ -89,8 +88,7 @@ impl Task for Embedding {
     }
 
     fn limits(&self) -> Limits {
-        let minutes = if self.how.too_long == TooLong::Window { 10 } else { 2 };
-        Limits { timeout: Duration::from_secs(60 * minutes), ..task::LIMITS }
+        one::limits(self.how.too_long)
     }
 
     fn ask(&self, fields: &Fields<'_>) -> Result<One, Rejection> {

@@ -1,12 +1,14 @@
 //! What the functions of one text share: `sentiment` and `embed`.
 
-use super::task::{Task, TextFunction};
-use super::{CallError, Outcome};
+use super::options::TooLong;
+use super::task::{self, Task, TextFunction};
+use super::{CallError, Limits, Outcome};
 use crate::event::{Rejection, missing};
 use crate::inference::{Encoder, InferenceError, Options};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is asked about one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,12 @@ pub fn check_fields(function: &str, options: &Map<String, Value>) -> Result<(), 
         )),
         false => Ok(()),
     }
+}
+
+/// Texts in windows have more time than texts that are read once.
+pub fn limits(too_long: TooLong) -> Limits {
+    let minutes = if too_long == TooLong::Window { 10 } else { 2 };
+    Limits { timeout: Duration::from_secs(60 * minutes), ..task::LIMITS }
 }
 
 /// Which texts have a token that the model knows, and those texts.

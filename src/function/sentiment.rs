@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::one::{self, One};
 use super::options::{TooLong, TopK};
 use super::requests::Requests;
-use super::task::{self, Task, TextFunction, tokens, windowed};
+use super::task::{Task, TextFunction, tokens, windowed};
 use super::texts::{UNKNOWN_TEXT, call_error, rounded};
 use super::windows::{self, Seen, Window, answers, check_stride, in_place, ranked, weighted};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 const NAME: &str = "sentiment";
 const NO_HEAD: &str = "the model has no `classifier.weight`; sentiment needs a model fine-tuned for sequence classification";
@@ -100,8 +99,7 @@ impl Task for Judging {
     }
 
     fn limits(&self) -> Limits {
-        let minutes = if self.options.too_long == TooLong::Window { 10 } else { 2 };
-        Limits { timeout: Duration::from_secs(60 * minutes), ..task::LIMITS }
+        one::limits(self.options.too_long)
     }
 
     fn ask(&self, fields: &Fields<'_>) -> Result<One, Rejection> {

@@ -8,7 +8,7 @@ use crate::function::classify::several_may_hold;
 use crate::function::model::Kind as Does;
 use crate::inference::{Encoder, Options, Text};
 use crate::lifecycle::Exit;
-use crate::train::data::{Columns, labels, rows, sorted};
+use crate::train::data::{Columns, Row, labels, sorted};
 use crate::train::evaluate::{Evaluation, evaluate};
 use crate::train::metrics::OfLabel;
 use anyhow::{Context, Result, ensure};
@@ -150,15 +150,14 @@ pub fn run(args: &Args) -> Result<Exit> {
             Err(Usage("--threshold and --options are for models of several labels or of a number, and for --labels".into())
                 .into())
         }
-        None => told(args, &of_one_label(args)?),
+        None => told(args, &of_one_label(args, asked.rows())?),
     }
 }
 
 /// A model of which one label holds.
-fn of_one_label(args: &Args) -> Result<Report> {
-    let rows = rows(&args.input, &args.columns())?;
+fn of_one_label(args: &Args, rows: &[Row]) -> Result<Report> {
     let texts: Vec<Text> = rows.iter().map(|row| Text { first: row.text.clone(), second: row.pair.clone() }).collect();
-    let in_file = labels(&rows);
+    let in_file = labels(rows);
     let names: BTreeMap<&str, &str> = match args.label_names.is_empty() {
         true => in_file.iter().map(|label| (label.as_str(), label.as_str())).collect(),
         false if args.label_names.len() == in_file.len() => {

@@ -48,6 +48,11 @@ impl Asked {
         Ok(Self { events, wanted })
     }
 
+    /// The rows of the file.
+    pub fn rows(&self) -> &[Row] {
+        &self.wanted
+    }
+
     /// Whether the labels to choose from come with the texts.
     pub fn brings_labels(&self) -> bool {
         self.events.iter().any(|row| row.event.get("candidate_labels").is_some())

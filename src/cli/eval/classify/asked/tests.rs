@@ -113,7 +113,8 @@ async fn pairs_are_asked_as_pairs() {
             .map(|(text, output)| json!({ "text": text, "text_pair": TEXTS[2], "label": output["label"] }))
             .collect();
         told(&path, &rows);
-        assert_eq!(crate::cli::eval::classify::of_one_label(&own).unwrap().models[0].accuracy, 1.0);
+        let asked = Asked::read(&own).unwrap();
+        assert_eq!(crate::cli::eval::classify::of_one_label(&own, asked.rows()).unwrap().models[0].accuracy, 1.0);
     });
 }
 
