@@ -12,6 +12,7 @@ mod keyed;
 mod lease;
 mod migrate;
 mod operations;
+mod retention;
 mod review;
 mod rows;
 
@@ -19,7 +20,8 @@ pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
-pub use review::{Counted, Endings, Row, Run, endings};
+pub use retention::{Retain, Retained};
+pub use review::{Counted, Endings, Removed, Row, Run, endings};
 
 use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;

@@ -11,6 +11,7 @@ mod fetch;
 mod listed;
 mod models;
 mod parity;
+mod retention;
 mod rights;
 mod usage;
 mod verify;

@@ -177,7 +177,7 @@ async fn line(
     {
         offset = k.offset;
     }
-    let records_below = store.rows_below(key, offset).await?;
+    let records_below = store.records_below(key, offset).await?;
     let never = rows.iter().filter(|row| row.0 < offset && !found.inside.contains(row)).count();
     let again = found.inside.iter().filter(|place| place.0 >= offset).count();
     Ok(Line {

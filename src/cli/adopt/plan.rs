@@ -110,7 +110,7 @@ impl Plan {
         let published = published(k, row);
         let key = PartitionKey { pipeline: self.pipeline.as_str().into(), run: newest, partition: partition.clone() };
         if row.mode == Mode::Both && published < row.next_offset {
-            let rows = row.records - store.rows_below(&key, published).await?;
+            let rows = row.records - store.records_below(&key, published).await?;
             self.note(format!("{partition}: {rows} rows of run {newest} are decided and not published; they never will be"));
         }
         let done = if row.mode == Mode::Both { published } else { row.next_offset };

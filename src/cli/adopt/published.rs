@@ -60,7 +60,7 @@ pub async fn run(
         .into());
     }
     let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run, partition: partition.clone() };
-    let records_below = store.rows_below(&key, offset).await?;
+    let records_below = store.records_below(&key, offset).await?;
     let before = kafka.committed(std::slice::from_ref(partition))?.into_iter().find_map(|(_, k)| Some(k?.offset));
     let warning = warning(q, p, before, offset, args.yes);
     if args.yes {

@@ -67,7 +67,8 @@ pub async fn compare(review: &Review<'_>, report: &mut Report) -> anyhow::Result
         };
         let one = Reviewed { published, current, counted };
         if let Some(published) = published {
-            report.unpublished += one.counted.rows - review.store.rows_below(&one.key(pipeline), published).await?;
+            report.unpublished +=
+                one.counted.rows + one.counted.removed.rows - review.store.records_below(&one.key(pipeline), published).await?;
         }
         reviewed.push(one);
     }
@@ -92,10 +93,17 @@ fn add_up(pipeline: &str, counted: &Counted, report: &mut Report) {
         );
         report.differs("rows_beyond_p", &at, text);
     }
+    let removed = counted.removed;
+    report.removed += removed.rows;
     for (kind, what, told, found) in [
-        ("record_count", "records", counted.records, counted.rows),
-        ("dead_count", "dead letters", counted.dead, counted.dead_rows),
-        ("event_count", "events that ended with a row or skipped", counted.events, counted.events_with_rows + counted.skipped),
+        ("record_count", "records", counted.records, counted.rows + removed.rows),
+        ("dead_count", "dead letters", counted.dead, counted.dead_rows + removed.dead),
+        (
+            "event_count",
+            "events that ended with a row or skipped",
+            counted.events,
+            counted.events_with_rows + removed.events + counted.skipped,
+        ),
     ] {
         if told != found {
             let what_happened = if found < told { "rows were deleted" } else { "rows were added by hand" };
@@ -167,7 +175,7 @@ async fn in_order(
     } else {
         let key =
             PartitionKey { pipeline: (*review.pipeline.name).into(), run: counted.run, partition: counted.partition.clone() };
-        let below = review.store.rows_below(&key, k.offset).await?;
+        let below = review.store.records_below(&key, k.offset).await?;
         match k.records_total {
             None => report.differs("offset_foreign", &at, format!("the group's offset {} was not written by Millrace", k.offset)),
             Some(total) if total != below => {

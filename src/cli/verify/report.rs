@@ -41,10 +41,14 @@ pub struct Report {
     pub skipped: i64,
     pub dead: i64,
     pub rows: i64,
+    /// Rows that `millrace retention` has removed.
+    pub removed: i64,
     /// Rows that are decided and not published yet.
     pub unpublished: i64,
     /// Records of this pipeline that were found in topics and compared with their rows.
     pub compared: u64,
+    /// Records whose rows retention has removed.
+    pub outlived: u64,
     /// Records of others in the same topics.
     pub foreign: u64,
     /// Records that came again, which `at_least_once` may do.
@@ -106,6 +110,13 @@ impl fmt::Display for Report {
             "  {} events = {} emitted + {} skipped + {} dead; {} rows, {} of them not published yet; {} records compared, {} of others",
             self.events, self.emitted, self.skipped, self.dead, self.rows, self.unpublished, self.compared, self.foreign
         )?;
+        if self.removed > 0 {
+            writeln!(
+                f,
+                "  {} rows were removed by retention, {} of their records are still in the topics",
+                self.removed, self.outlived
+            )?;
+        }
         if self.repeated > 0 {
             writeln!(f, "  {} records came again, which delivery = \"at_least_once\" may do", self.repeated)?;
         }

@@ -60,6 +60,24 @@ pub async fn compare(review: &Review<'_>, partitions: &[Reviewed], report: &mut 
     Ok(())
 }
 
+/// What retention has removed, asked for once more where a row is missing: it may run meanwhile.
+struct Removed<'a> {
+    published: &'a BTreeMap<Input, (&'a Reviewed, i64)>,
+    below: BTreeMap<Input, Option<i64>>,
+}
+
+impl Removed<'_> {
+    async fn holds(&mut self, review: &Review<'_>, id: &RecordId) -> anyhow::Result<bool> {
+        let input = (id.run, id.topic.to_string(), id.partition);
+        let Some((one, _)) = self.published.get(&input) else { return Ok(false) };
+        let known = self.below.entry(input).or_insert(one.counted.removed.below);
+        if known.is_none_or(|below| id.offset >= below) {
+            *known = review.store.removed_below(&one.key(&review.pipeline.name)).await?;
+        }
+        Ok(known.is_some_and(|below| id.offset < below))
+    }
+}
+
 fn input_of(one: &Reviewed) -> Input {
     (one.counted.run, one.counted.partition.topic.to_string(), one.counted.partition.partition)
 }
@@ -78,7 +96,7 @@ async fn read(
     let oldest = published.keys().map(|(run, ..)| *run).min().unwrap_or(0);
     let repeats = review.pipeline.delivery == Delivery::AtLeastOnce;
     let mut reader = Reader::open(review.kafka, extent, "comparing")?;
-    let mut batch: Vec<Seen> = Vec::new();
+    let (mut batch, mut removed) = (Vec::<Seen>::new(), Removed { published, below: BTreeMap::new() });
     loop {
         let end = match reader.next()? {
             Next::End => true,
@@ -99,7 +117,7 @@ async fn read(
             }
         };
         if batch.len() >= BATCH || end && !batch.is_empty() {
-            against_rows(review, &extent.topic, &batch, report).await?;
+            against_rows(review, &mut removed, &extent.topic, &batch, report).await?;
             for seen in batch.drain(..) {
                 let input = (seen.id.run, seen.id.topic.to_string(), seen.id.partition);
                 // A partition without a row: its rows are orphans, or it was opened a moment ago.
@@ -136,7 +154,13 @@ fn ours(pipeline: &str, message: &BorrowedMessage<'_>) -> Option<Seen> {
     })
 }
 
-async fn against_rows(review: &Review<'_>, topic: &str, batch: &[Seen], report: &mut Report) -> anyhow::Result<()> {
+async fn against_rows(
+    review: &Review<'_>,
+    removed: &mut Removed<'_>,
+    topic: &str,
+    batch: &[Seen],
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let mut ids: Vec<&RecordId> = batch.iter().map(|seen| &seen.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -146,6 +170,7 @@ async fn against_rows(review: &Review<'_>, topic: &str, batch: &[Seen], report: 
         report.compared += 1;
         let place = format!("the record at offset {} of {topic}/{}", seen.out_offset, seen.out_partition);
         match rows.get(&seen.id) {
+            None if removed.holds(review, &seen.id).await? => report.outlived += 1,
             None => {
                 let text = format!(
                     "{place} has no row: the row was deleted, the database lost commits, or the record was written by hand"

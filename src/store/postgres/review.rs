@@ -32,6 +32,19 @@ pub struct Counted {
     pub beyond: i64,
     /// Lowest offset that has a row.
     pub lowest: Option<i64>,
+    /// What `millrace retention` has removed of it.
+    pub removed: Removed,
+}
+
+/// What retention has removed of one partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// All that is removed stood below this; `None`: nothing is.
+    pub below: Option<i64>,
+    /// Rows, dead letters among them, and events that have no row left.
+    pub rows: i64,
+    pub dead: i64,
+    pub events: i64,
 }
 
 /// One run of a pipeline on one partition.
@@ -79,8 +92,9 @@ impl PostgresStore {
             "SELECT p.run, p.topic, p.partition, p.mode, p.start_offset, p.next_offset, p.published_offset, p.events, p.records, p.skipped, p.dead, \
              count(r.n) AS rows, count(*) FILTER (WHERE r.kind = 'dead_letter') AS dead_rows, \
              count(DISTINCT r.\"offset\") AS events_with_rows, count(*) FILTER (WHERE r.\"offset\" >= p.next_offset) AS beyond, \
-             min(r.\"offset\") AS lowest \
-             FROM millrace.stream_partition p LEFT JOIN millrace.record r USING (stream) \
+             min(r.\"offset\") AS lowest, min(m.below) AS removed_below, coalesce(min(m.rows), 0) AS removed_rows, \
+             coalesce(min(m.dead), 0) AS removed_dead, coalesce(min(m.events), 0) AS removed_events \
+             FROM millrace.stream_partition p LEFT JOIN millrace.removed m USING (stream) LEFT JOIN millrace.record r USING (stream) \
              WHERE p.pipeline = $1 GROUP BY p.pipeline, p.run, p.topic, p.partition ORDER BY p.run, p.topic, p.partition",
         )
         .bind(pipeline)
@@ -120,12 +134,28 @@ impl PostgresStore {
         .map_err(map)
     }
 
-    /// Number of rows of one partition below an offset.
-    pub async fn rows_below(&self, key: &PartitionKey, offset: i64) -> Result<i64, StoreError> {
-        sqlx::query_scalar(concat!("SELECT count(*) FROM millrace.record WHERE stream = ", stream!(), " AND \"offset\" < $5"))
+    /// Number of records of one partition below an offset that is not below Q: those that retention has removed among them, since it removes
+    /// nothing above Q.
+    pub async fn records_below(&self, key: &PartitionKey, offset: i64) -> Result<i64, StoreError> {
+        sqlx::query_scalar(concat!(
+            "SELECT (SELECT count(*) FROM millrace.record WHERE stream = ",
+            stream!(),
+            " AND \"offset\" < $5) + coalesce((SELECT rows FROM millrace.removed WHERE stream = ",
+            stream!(),
+            "), 0)"
+        ))
+        .bind_key(key)
+        .bind(offset)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(map)
+    }
+
+    /// Below which offset retention has removed rows of this partition, as it is now.
+    pub async fn removed_below(&self, key: &PartitionKey) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar(concat!("SELECT below FROM millrace.removed WHERE stream = ", stream!()))
             .bind_key(key)
-            .bind(offset)
-            .fetch_one(&self.pool)
+            .fetch_optional(&self.pool)
             .await
             .map_err(map)
     }
@@ -238,6 +268,12 @@ fn counted(row: &PgRow) -> Result<Counted, sqlx::Error> {
         events_with_rows: row.try_get("events_with_rows")?,
         beyond: row.try_get("beyond")?,
         lowest: row.try_get("lowest")?,
+        removed: Removed {
+            below: row.try_get("removed_below")?,
+            rows: row.try_get("removed_rows")?,
+            dead: row.try_get("removed_dead")?,
+            events: row.try_get("removed_events")?,
+        },
     })
 }
 
