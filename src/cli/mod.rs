@@ -7,6 +7,7 @@ pub mod check;
 mod common;
 mod dead_letters;
 mod demo;
+mod erase;
 mod eval;
 mod explain;
 mod kafka;
@@ -52,6 +53,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Look at dead letters, send them through again, or put them aside.
     DeadLetters(dead_letters::Args),
+    /// Erase what is kept of one key.
+    Erase(erase::Args),
     /// Remove old rows that are published, and keep the counts.
     Retention(retention::Args),
     /// How good a function is, on a file, through the code that runs on the stream.
@@ -82,6 +85,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Erase(args) => erase::run(args, &env).await,
         Command::Retention(args) => retention::run(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),

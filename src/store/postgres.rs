@@ -3,6 +3,7 @@
 pub mod answers;
 mod dead_letters;
 mod decide;
+mod erasure;
 mod errors;
 mod forget;
 mod frozen;
@@ -17,6 +18,7 @@ mod review;
 mod rows;
 
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
+pub use erasure::{Erase, Erased};
 pub use grants::Grant;
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;

@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod dead_letters;
 mod desk;
+mod erase;
 mod eval;
 mod eval_risk;
 mod fetch;

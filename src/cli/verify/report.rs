@@ -49,6 +49,8 @@ pub struct Report {
     pub compared: u64,
     /// Records whose rows retention has removed.
     pub outlived: u64,
+    /// Records whose rows were erased on demand.
+    pub erased: u64,
     /// Records of others in the same topics.
     pub foreign: u64,
     /// Records that came again, which `at_least_once` may do.
@@ -116,6 +118,9 @@ impl fmt::Display for Report {
                 "  {} rows were removed by retention, {} of their records are still in the topics",
                 self.removed, self.outlived
             )?;
+        }
+        if self.erased > 0 {
+            writeln!(f, "  {} rows were erased on demand: their records were not compared", self.erased)?;
         }
         if self.repeated > 0 {
             writeln!(f, "  {} records came again, which delivery = \"at_least_once\" may do", self.repeated)?;

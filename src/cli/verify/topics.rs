@@ -180,6 +180,7 @@ async fn against_rows(
             Some(row) if row.out_topic != topic => {
                 report.differs("wrong_topic", &seen.id, format!("{place} has a row that is meant for {}", row.out_topic));
             }
+            Some(row) if row.erased => report.erased += 1,
             Some(row) if row.digest != seen.digest => {
                 report.differs(
                     "value_differs",

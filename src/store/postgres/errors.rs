@@ -21,7 +21,7 @@ impl Need {
             Need::Worker => "The user needs the role millrace_worker",
             Need::Reader => "The user needs the role millrace_reader, or millrace_worker",
             Need::Owner => {
-                "The user needs the role millrace_owner, which marks dead letters and removes old rows; a worker's may not"
+                "The user needs the role millrace_owner, which marks dead letters, removes old rows and erases; a worker's may not"
             }
             Need::Migrate => {
                 "`millrace migrate` needs the owner of the database, or of the schema `millrace` where there is one; and CREATEROLE, unless \

@@ -16,10 +16,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (7, "heads grow old", include_str!("../../../migrations/0007_heads_grow_old.sql")),
     (8, "forgetting", include_str!("../../../migrations/0008_forgetting.sql")),
     (11, "retention", include_str!("../../../migrations/0011_retention.sql")),
+    (12, "erasure", include_str!("../../../migrations/0012_erasure.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 11;
+pub const SCHEMA_VERSION: i32 = 12;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];

@@ -79,6 +79,8 @@ pub struct Row {
     pub traceparent: Option<String>,
     /// SHA-256 of the value's bytes.
     pub digest: Vec<u8>,
+    /// Its payload was erased on demand.
+    pub erased: bool,
 }
 
 fn map(error: sqlx::Error) -> StoreError {
@@ -175,7 +177,8 @@ impl PostgresStore {
         let rows = sqlx::query(
             // The limit keeps it at one look into the key's index an id, whatever the planner knows about the table.
             "SELECT i.run, i.topic, i.partition, i.\"offset\", i.n, r.out_topic, r.key, r.headers ->> 'traceparent' AS traceparent, \
-             sha256(convert_to(r.value::text, 'UTF8')) AS digest \
+             sha256(convert_to(r.value::text, 'UTF8')) AS digest, \
+             EXISTS (SELECT FROM millrace.erased e WHERE e.stream = p.stream AND e.\"offset\" = i.\"offset\" AND e.n = i.n) AS erased \
              FROM unnest($2::int[], $3::text[], $4::int[], $5::bigint[], $6::smallint[]) AS i (run, topic, partition, \"offset\", n) \
              JOIN millrace.stream_partition p ON p.pipeline = $1 AND p.run = i.run AND p.topic = i.topic AND p.partition = i.partition \
              CROSS JOIN LATERAL (SELECT * FROM millrace.record r WHERE r.stream = p.stream AND r.\"offset\" = i.\"offset\" \
@@ -291,6 +294,7 @@ fn whole(pipeline: &str, row: &PgRow) -> Result<Row, sqlx::Error> {
         key: row.try_get("key")?,
         traceparent: row.try_get("traceparent")?,
         digest: row.try_get("digest")?,
+        erased: row.try_get("erased")?,
     })
 }
 

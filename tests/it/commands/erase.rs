@@ -1,0 +1,99 @@
+//! `millrace erase`: nothing of the key is left in Postgres, and everything still adds up.
+
+use crate::support::command::Ended;
+use crate::support::read_committed;
+use crate::support::stage::Stage;
+use serde_json::json;
+
+fn erase(stage: &Stage, key: &str, more: &[&str]) -> Ended {
+    stage.millrace(&[&["erase", "--json", "--key", key], more].concat())
+}
+
+/// Where the key `a-N`, the event's id or its amount still stands.
+async fn traces(stage: &Stage, n: i64) -> i64 {
+    let of = |table: &str| {
+        format!("(SELECT count(*) FROM millrace.{table} t WHERE position('a-{n}\"' IN t::text) > 0 OR key = 'a-{n}'::bytea)")
+    };
+    let payload = format!(
+        "(SELECT count(*) FROM millrace.record WHERE kind = 'dead_letter' AND value ->> 'payload_base64' IS NOT NULL \
+         AND convert_from(decode(value ->> 'payload_base64', 'base64'), 'UTF8') LIKE '%\"t-{n}\"%')"
+    );
+    stage.number(&format!("SELECT {} + {} + {payload}", of("record"), of("latest"))).await
+}
+
+fn assert_clean(stage: &Stage, erased: i64) {
+    let ended = stage.millrace(&["verify", "--deep", "--json"]);
+    assert_eq!((ended.code, ended.json()["erased"].as_i64()), (Some(0), Some(erased)), "{ended:?}");
+}
+
+/// Would catch: a key, a payload or a newest record that stays; a neighbour that goes too; counts and records that do not fit any more; a
+/// compacted topic that keeps the record; a dead letter that is redriven without its event.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_key_is_left() {
+    let stage = Stage::small().await;
+    stage.reconfigure("function = \"copy\"", "function = \"copy\"\nkeep = \"latest\"");
+    stage.send(0, 100);
+    stage.run_until(100).await;
+    assert!(traces(&stage, 8).await > 0 && traces(&stage, 7).await > 0);
+
+    let shown = erase(&stage, "a-8", &[]).json();
+    assert_eq!((&shown["rows"], &shown["latest"], &shown["done"]), (&json!(1), &json!(1), &json!(false)), "{shown}");
+    assert!(traces(&stage, 8).await > 0, "it was only shown");
+
+    let done = erase(&stage, "a-8", &["--yes"]);
+    assert_eq!((done.code, &done.json()["rows"]), (Some(0), &json!(1)), "{done:?}");
+    assert_eq!(traces(&stage, 8).await, 0);
+    assert!(traces(&stage, 80).await > 0, "a neighbour");
+    let kept =
+        "SELECT count(*) FROM millrace.predictions WHERE value ->> 'erased' IS NOT NULL AND id IS NOT NULL AND score = 0.08";
+    assert_eq!(stage.number(kept).await, 1);
+    let output = read_committed(&stage.output());
+    let last = output.iter().filter(|seen| seen.key.as_deref() == Some(b"a-8".as_slice())).last().unwrap();
+    assert!(last.payload.is_empty(), "the tombstone comes last: {last:?}");
+
+    let dead = erase(&stage, "a-7", &["--yes"]);
+    assert_eq!(dead.json()["rows"], 1, "{dead:?}");
+    assert_eq!(traces(&stage, 7).await, 0);
+    let letters = stage.millrace(&["dead-letters", "redrive", &format!("{name}/1/{name}/1/3/0", name = stage.name)]);
+    assert!(letters.code == Some(1) && letters.err.contains("discarded already"), "{letters:?}");
+    assert_eq!(erase(&stage, "a-7", &["--yes"]).json()["rows"], 0, "a second time there is nothing");
+    assert_clean(&stage, 2);
+}
+
+/// Would catch: a record that is erased before it is published, a state that a worker in the group writes again, a worker's role that rewrites
+/// records.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_published_or_in_somebodys_memory_stays() {
+    let stage = Stage::drained(40).await;
+    stage.execute("UPDATE millrace.stream_partition SET published_offset = 2").await;
+    let left = erase(&stage, "a-8", &["--yes"]);
+    assert_eq!((left.code, &left.json()["not_published_yet"]), (Some(1), &json!(1)), "{left:?}");
+    assert!(traces(&stage, 8).await > 0);
+    assert_eq!(erase(&stage, "", &["--yes"]).code, Some(2));
+
+    let state = "INSERT INTO millrace.state (stream, key, as_of, newest, bytes) SELECT stream, 'customer:a-8', 1, 1, 'x' FROM \
+                 millrace.stream_partition WHERE partition = 0";
+    stage.execute(state).await;
+    let mut worker = stage.worker();
+    stage.send(40, 50);
+    stage.decided(50).await;
+    let refused = erase(&stage, "a-8", &["--state-key", "customer:a-8", "--yes"]);
+    assert!(refused.code == Some(2) && refused.err.contains("stop them first"), "{refused:?}");
+    worker.kill();
+    drop(worker);
+    let states = "SELECT count(*) FROM millrace.state";
+    for _ in 0..60 {
+        if erase(&stage, "a-8", &["--state-key", "customer:a-8", "--yes"]).code != Some(2) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    assert_eq!((stage.number(states).await, traces(&stage, 8).await), (0, 0));
+
+    let user = format!("{}_e", stage.name);
+    stage.execute(&format!("CREATE ROLE {user} LOGIN; GRANT millrace_worker TO {user}")).await;
+    stage.reconfigure("postgres://postgres@", &format!("postgres://{user}@"));
+    let refused = erase(&stage, "a-9", &["--yes"]);
+    assert!(refused.code == Some(1) && refused.err.contains("needs the role millrace_owner"), "{refused:?}");
+    stage.execute(&format!("REVOKE millrace_worker FROM {user}; DROP ROLE {user}")).await;
+}
