@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
 # once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
-# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls.
+# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. With KAFKA_PROXIED=PORT clients of a
+# third one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -61,14 +62,22 @@ case $action in
     while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done
     controller_port=$(free_port)
     while [ "$controller_port" = "$port" ] || [ "$controller_port" = "$secure_port" ]; do controller_port=$(free_port); done
+    proxied_listener='' proxied_address='' proxied_protocol=''
+    if [ -n "${KAFKA_PROXIED:-}" ]; then
+      behind_port=$(free_port)
+      proxied_listener=",PROXIED://127.0.0.1:$behind_port"
+      proxied_address=",PROXIED://127.0.0.1:$KAFKA_PROXIED"
+      proxied_protocol=,PROXIED:PLAINTEXT
+      echo "127.0.0.1:$behind_port" >"$dir/kafka.behind"
+    fi
     # A broker session of 1.5 s: after `kill` the next start need not wait for the old registration to lapse.
     cat >"$dir/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,CONTROLLER://127.0.0.1:$controller_port$proxied_listener
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port$proxied_address
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT$proxied_protocol
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.ssl.keystore.type=PEM

@@ -18,6 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use round::{Client, Deliveries};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -304,6 +305,25 @@ impl Inner {
         } else {
             *slot = Some(producer);
         }
-        result
+        result.map_err(|error| self.with_missing_topics(error, round))
+    }
+
+    /// The client does not say that a topic was deleted: it waits for it, longer than a round may take.
+    fn with_missing_topics(&self, error: PublishError, round: &[Publication]) -> PublishError {
+        match error {
+            PublishError::Indefinite(detail) if detail == round::NOT_DELIVERED => {
+                let topics: BTreeSet<&str> = round
+                    .iter()
+                    .flat_map(|publication| publication.records.iter().flat_map(|chunk| chunk.iter()))
+                    .map(|record| &*record.out_topic)
+                    .collect();
+                let gone = topics.into_iter().find_map(|topic| match self.partition_count(topic) {
+                    Err(PublishError::Fatal(gone)) => Some(gone),
+                    _ => None,
+                });
+                PublishError::Indefinite(gone.map_or(detail.clone(), |gone| format!("{detail}: {gone}")))
+            }
+            other => other,
+        }
     }
 }

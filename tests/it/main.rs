@@ -18,6 +18,7 @@ mod kafka;
 mod learnt;
 mod process;
 mod recommended;
+mod reliability;
 mod remembered;
 mod risk;
 mod risk_text;

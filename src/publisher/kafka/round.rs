@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// What a round says whose records got no report: the client waits for brokers, and for topics that are not there.
+pub const NOT_DELIVERED: &str = "records were not delivered in time";
+
 /// A producer that counts its delivery reports.
 pub type Client = BaseProducer<Deliveries>;
 
@@ -170,7 +173,7 @@ fn drain(producer: &Client) -> Result<(), PublishError> {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(PublishError::Indefinite("records were not delivered in time".into()));
+            return Err(PublishError::Indefinite(NOT_DELIVERED.into()));
         }
         std::thread::sleep(Duration::from_micros(500));
     }

@@ -1,10 +1,12 @@
 //! What the worker does while its neighbours, or it itself, break. Each test says which safety it would catch if it were gone.
 
 mod bad_inputs;
+mod brokers;
 mod connections;
 mod deaths;
 mod fenced;
 mod kills;
+mod members;
 mod moves;
 mod outages;
 mod refusals;
@@ -12,5 +14,6 @@ mod replies;
 mod slow_publish;
 mod start;
 mod suspects;
+mod weather;
 mod went_back;
 mod zombie;

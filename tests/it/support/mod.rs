@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod reader;
 pub mod services;
 pub mod stage;
+pub mod wire;
 mod worker;
 
 use millrace::store::postgres::{PostgresSettings, PostgresStore, migrate};
@@ -82,7 +83,7 @@ fn client() -> ClientConfig {
     client_of(&brokers())
 }
 
-fn client_of(brokers: &str) -> ClientConfig {
+pub fn client_of(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
     config
@@ -93,7 +94,8 @@ pub async fn create_topic(name: &str, partitions: i32) {
 }
 
 pub async fn create_topic_at(brokers: &str, name: &str, partitions: i32) {
-    create(brokers, NewTopic::new(name, partitions, TopicReplication::Fixed(1))).await;
+    // As many replicas as the brokers' default says.
+    create(brokers, NewTopic::new(name, partitions, TopicReplication::Fixed(-1))).await;
 }
 
 /// Makes a topic with settings such as `max.message.bytes`.

@@ -17,15 +17,30 @@ pub struct Service {
     folder: TempDir,
 }
 
+/// Under the folder of `with.sh`, which also takes down what a killed test leaves.
+fn folder(prefix: &str) -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    std::env::var_os("MILLRACE_SERVICES").map_or_else(|| builder.tempdir(), |of| builder.tempdir_in(of)).unwrap()
+}
+
 impl Service {
     pub fn up(kind: Kind) -> Self {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("own.");
-        // Under the folder of `with.sh`, which also takes down what a killed test leaves.
-        let folder = std::env::var_os("MILLRACE_SERVICES").map_or_else(|| builder.tempdir(), |of| builder.tempdir_in(of));
-        let service = Self { kind, folder: folder.unwrap() };
+        let service = Self { kind, folder: folder("own.") };
         service.tell(&["up"]);
         service
+    }
+
+    /// A Kafka that has a second door, [`behind`](Self::behind), whose clients it sends to a proxy at this port.
+    pub fn kafka_behind(port: u16) -> Self {
+        let service = Self { kind: Kind::Kafka, folder: folder("own.") };
+        run(Command::new(script("kafka.sh")).arg("up").arg(service.folder.path()).env("KAFKA_PROXIED", port.to_string()));
+        service
+    }
+
+    /// Where that proxy must lead to.
+    pub fn behind(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("kafka.behind")).unwrap().trim().to_owned()
     }
 
     /// Runs the service's script: `stop`, `start`, `kill`.
@@ -54,6 +69,40 @@ impl Drop for Service {
     fn drop(&mut self) {
         Command::new(script("down.sh")).arg(self.folder.path()).stdin(Stdio::null()).status().ok();
     }
+}
+
+/// Three brokers of a test's own; taken down with the test.
+pub struct Cluster {
+    folder: TempDir,
+}
+
+impl Cluster {
+    pub fn up() -> Self {
+        let cluster = Self { folder: folder("cluster.") };
+        cluster.tell("up", None);
+        cluster
+    }
+
+    /// Runs the cluster's script: `kill` or `start` of one broker, 1 to 3.
+    pub fn tell(&self, word: &str, broker: Option<usize>) {
+        let mut command = Command::new(script("cluster.sh"));
+        command.arg(word).arg(self.folder.path()).args(broker.map(|broker| broker.to_string()));
+        run(&mut command);
+    }
+
+    pub fn brokers(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("brokers")).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        Command::new(script("cluster.sh")).arg("down").arg(self.folder.path()).stdin(Stdio::null()).status().ok();
+    }
+}
+
+fn run(command: &mut Command) {
+    assert!(command.stdin(Stdio::null()).status().unwrap().success(), "{command:?} failed");
 }
 
 fn script(name: &str) -> PathBuf {
