@@ -18,6 +18,7 @@ mod opened;
 mod parity;
 mod retention;
 mod run;
+mod seal;
 mod train;
 mod verify;
 
@@ -53,6 +54,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Look at dead letters, send them through again, or put them aside.
     DeadLetters(dead_letters::Args),
+    /// Seal decided rows in a chain, or check that nobody has changed what was sealed.
+    Seal(seal::Args),
     /// Erase what is kept of one key.
     Erase(erase::Args),
     /// Remove old rows that are published, and keep the counts.
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Seal(args) => seal::run(args, &env).await,
         Command::Erase(args) => erase::run(args, &env).await,
         Command::Retention(args) => retention::run(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),

@@ -16,6 +16,7 @@ mod operations;
 mod retention;
 mod review;
 mod rows;
+mod seal;
 
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use erasure::{Erase, Erased};
@@ -24,6 +25,7 @@ pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use retention::{Retain, Retained};
 pub use review::{Counted, Endings, Removed, Row, Run, endings};
+pub use seal::{Link, Seal};
 
 use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;

@@ -14,5 +14,6 @@ mod models;
 mod parity;
 mod retention;
 mod rights;
+mod seal;
 mod usage;
 mod verify;

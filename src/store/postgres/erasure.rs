@@ -104,8 +104,8 @@ impl PostgresStore {
     /// discarded, since their event is gone.
     async fn rewrite(&self, erase: &Erase) -> Result<i64, StoreError> {
         let text = format!(
-            "WITH found AS MATERIALIZED (SELECT r.stream, r.\"offset\", r.n {FOUND} AND {BELOW_Q} LIMIT $3), \
-             noted AS (INSERT INTO millrace.erased (stream, \"offset\", n) SELECT stream, \"offset\", n FROM found ON CONFLICT DO NOTHING), \
+            "WITH found AS MATERIALIZED (SELECT r.stream, r.\"offset\", r.n, millrace.leaf(r) AS leaf {FOUND} AND {BELOW_Q} LIMIT $3), \
+             noted AS (INSERT INTO millrace.erased (stream, \"offset\", n, leaf) SELECT stream, \"offset\", n, leaf FROM found ON CONFLICT DO NOTHING), \
              gone AS (UPDATE millrace.record r SET key = NULL, headers = NULL, value = (SELECT json_object_agg(part, content) FROM \
                  (VALUES ('id', r.value -> 'id'), ('pipeline', r.value -> 'pipeline'), ('function', r.value -> 'function'), \
                  ('model', r.value -> 'model'), ('event_time', r.value -> 'event_time'), ('source', r.value -> 'source'), \

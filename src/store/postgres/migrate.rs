@@ -17,10 +17,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (8, "forgetting", include_str!("../../../migrations/0008_forgetting.sql")),
     (11, "retention", include_str!("../../../migrations/0011_retention.sql")),
     (12, "erasure", include_str!("../../../migrations/0012_erasure.sql")),
+    (13, "seals", include_str!("../../../migrations/0013_seals.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 12;
+pub const SCHEMA_VERSION: i32 = 13;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];

@@ -12,7 +12,8 @@ const STORM_S: u64 = 12;
 /// Would catch: a group that is always between two assignments and decides nothing, a member that leaves with a round on its way and doubles it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_rebalances_slows_and_loses_nothing() {
-    let seconds = std::env::var("MILLRACE_STORM_S").map_or(STORM_S, |seconds| seconds.parse().expect("MILLRACE_STORM_S is a number"));
+    let seconds =
+        std::env::var("MILLRACE_STORM_S").map_or(STORM_S, |seconds| seconds.parse().expect("MILLRACE_STORM_S is a number"));
     let stage = Arc::new(Stage::new("").await);
     let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
     let mut steady = stage.worker();

@@ -92,9 +92,12 @@ async fn a_worker_cut_off_from_kafka_loses_its_partitions_and_doubles_nothing() 
     let load = Load::start(stage, 0, 300);
     stage.decided_at_least(300).await;
     let mut heir = stage.worker();
-    let of = |worker: &Worker| format!("SELECT count(*) FROM millrace.stream_partition WHERE split_part(owner, '/', 2) = '{}'", worker.pid());
+    let of = |worker: &Worker| {
+        format!("SELECT count(*) FROM millrace.stream_partition WHERE split_part(owner, '/', 2) = '{}'", worker.pid())
+    };
     let (of_cut_off, of_heir) = (of(&cut_off), of(&heir));
-    until(&mut heir, "a share for each", async || stage.number(&of_heir).await == 2 && stage.number(&of_cut_off).await == 2).await;
+    until(&mut heir, "a share for each", async || stage.number(&of_heir).await == 2 && stage.number(&of_cut_off).await == 2)
+        .await;
 
     scene.kafka.turn(Weather { black_hole: true, ..Weather::default() });
     until(&mut heir, "the whole for the heir", async || stage.number(&of_heir).await == 4).await;
