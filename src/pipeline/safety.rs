@@ -53,6 +53,12 @@ pub enum Safety {
     ProbationWaits,
     /// In an aligned pipeline a claim does not wait for the budget.
     AlignedClaims,
+    /// What a paused partition had read is dropped, and nothing enters again before the source has started anew.
+    ParkedStartsAnew,
+    /// A partition that is claimed while it is paused is not started.
+    PauseOutlivesClaim,
+    /// While a partition is paused nothing of it is put to work.
+    PausedWaits,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

@@ -12,6 +12,7 @@ mod keyed;
 mod lease;
 mod migrate;
 mod operations;
+mod pauses;
 mod review;
 mod rows;
 
@@ -19,9 +20,10 @@ pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
+pub use pauses::{NAME_CHARS, Operator, REASON_CHARS, Scope};
 pub use review::{Counted, Endings, Row, Run, endings};
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, Pause, PartitionRow, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -181,6 +183,10 @@ impl Store for PostgresStore {
         mine: &'a [Head],
     ) -> BoxFuture<'a, Result<Heads, StoreError>> {
         heads::exchange(&self.pool, pipeline, run, topics, mine).boxed()
+    }
+
+    fn pauses<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
+        pauses::of_pipeline(&self.pool, pipeline).boxed()
     }
 
     fn states<'a>(
