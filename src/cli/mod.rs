@@ -15,6 +15,7 @@ mod migrate;
 mod models;
 mod opened;
 mod parity;
+mod pause;
 mod run;
 mod train;
 mod verify;
@@ -51,6 +52,10 @@ enum Command {
     Adopt(adopt::Args),
     /// Look at dead letters, send them through again, or put them aside.
     DeadLetters(dead_letters::Args),
+    /// Pause a pipeline, a topic or a partition, on all workers, with a reason.
+    Pause(pause::Args),
+    /// Lift a pause.
+    Resume(pause::ResumeArgs),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
     /// Fold the log again, and show the features behind a past score.
@@ -79,6 +84,8 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
+        Command::Pause(args) => pause::run(args, &env).await,
+        Command::Resume(args) => pause::resume(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,

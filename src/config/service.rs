@@ -1,7 +1,9 @@
 //! `[admin]`, `[telemetry]`, `[memory]` and `[limits]`.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// `[admin]`: HTTP for health, metrics, status and the functions.
 #[derive(Debug, Clone, Deserialize)]
@@ -28,6 +30,11 @@ pub struct Admin {
     pub head_bytes: usize,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
     pub connections: usize,
+    /// What a request that changes something (pause, resume) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
+    /// such requests are refused. Better from `token_file` or `MILLRACE_ADMIN__TOKEN`.
+    pub token: Option<SecretString>,
+    /// File whose trimmed content is the token. Read again when it changes, and on SIGHUP.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Admin {
@@ -43,6 +50,8 @@ impl Default for Admin {
             write_timeout_ms: 30_000,
             head_bytes: 64 << 10,
             connections: 512,
+            token: None,
+            token_file: None,
         }
     }
 }
@@ -68,8 +77,35 @@ impl Admin {
         {
             findings.push(format!("[admin] {name} = {count}: write {least} to {most}"));
         }
+        if let Some(wrong) = self.token.as_ref().and_then(unfit_token) {
+            findings.push(format!("[admin] the token {wrong}"));
+        }
         findings
     }
+
+    /// What a listener that others can reach should have.
+    pub fn warning(&self) -> Option<String> {
+        let open = !self.listen.ip().is_loopback() && self.token.is_none() && self.token_file.is_none();
+        open.then(|| {
+            format!(
+                "[admin] listen = {}: others can reach it, and there is no token, so that nobody can pause or resume over HTTP; set `token_file`, \
+                 and let a network policy or a proxy with TLS stand before it",
+                self.listen
+            )
+        })
+    }
+}
+
+/// Characters of a token at least.
+const TOKEN_CHARS: usize = 16;
+
+/// Why a text is no token; the text is not in it.
+pub fn unfit_token(token: &SecretString) -> Option<String> {
+    let token = token.expose_secret();
+    let sent = token.bytes().all(|byte| byte.is_ascii_graphic());
+    let long = token.len() >= TOKEN_CHARS;
+    (!sent || !long)
+        .then(|| format!("must have {TOKEN_CHARS} characters at least, of ASCII and without spaces; `openssl rand -hex 32` makes one"))
 }
 
 /// The least that the server's buffer holds, and as much as a body may have by default.

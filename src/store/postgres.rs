@@ -35,11 +35,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A pool of connections, and how to make one that is certainly new.
+/// A pool of connections; its options make one that is certainly new.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
-    options: PgConnectOptions,
 }
 
 /// How connections are made.
@@ -78,11 +77,23 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-            .connect_with(options.clone())
+            .connect_with(options)
             .await
             .map_err(|error| store_error(&error))?;
         migrate::check(&pool).await?;
-        Ok(Self { pool, options })
+        Ok(Self { pool })
+    }
+
+    /// From now on connections are made with this URL, whose user and password may be new. One that leads elsewhere is refused: claims and
+    /// what is decided stand in the database that this worker began with.
+    pub fn renew(&self, url: &str, settings: &PostgresSettings) -> Result<(), StoreError> {
+        let (new, old) = (connect_options(url, settings)?, self.pool.connect_options());
+        let place = |of: &PgConnectOptions| (of.get_host().to_owned(), of.get_port(), of.get_database().map(str::to_owned));
+        if place(&new) != place(&old) {
+            return Err(StoreError::Fatal("it names another server or database than this worker was started with; start it again to move".into()));
+        }
+        self.pool.set_connect_options(new);
+        Ok(())
     }
 }
 
@@ -126,7 +137,7 @@ impl Store for PostgresStore {
                 return rows::read(&mut *connection, key).await;
             }
             // A connection of the pool may be the one whose reply was lost, or lead to a server that is gone.
-            let mut connection = self.options.connect().await.map_err(|error| store_error(&error))?;
+            let mut connection = self.pool.connect_options().connect().await.map_err(|error| store_error(&error))?;
             let row = rows::read(&mut connection, key).await;
             if let Err(error) = sqlx::Connection::close(connection).await {
                 tracing::debug!(%error, "A connection did not close in good order.");

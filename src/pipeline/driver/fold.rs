@@ -4,7 +4,7 @@ use super::{Driver, current, finish};
 use crate::event::{Event, TopicPartition};
 use crate::function::Input;
 use crate::pipeline::memory::{AfterFold, FoldError, Folder, Then, Waiting};
-use crate::pipeline::partition::{Partition, Phase, Running};
+use crate::pipeline::partition::{Phase, Running};
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -6,7 +6,6 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
-use crate::pipeline::partition::Partition;
 use crate::source::SourceCommand;
 use crate::store::{Pause, StoreError, pause_of};
 use futures_util::FutureExt;
