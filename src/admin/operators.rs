@@ -35,7 +35,8 @@ pub trait OperatorApi: Send + Sync {
 
 fn wish(body: Body) -> Result<Wish, ApiError> {
     serde_json::from_value(body.json()?).map_err(|cause| {
-        let message = format!("{cause}; send {{\"by\": NAME, \"reason\": WHY}}, and `topic` and `partition` for a part of the pipeline");
+        let message =
+            format!("{cause}; send {{\"by\": NAME, \"reason\": WHY}}, and `topic` and `partition` for a part of the pipeline");
         ApiError { status: 400, kind: "invalid_request", message, param: None }
     })
 }

@@ -107,11 +107,15 @@ fn answer(refused: Refused) -> Response {
             "this worker has no admin token, so nothing can be changed over HTTP: set `token_file` under [admin] (or MILLRACE_ADMIN__TOKEN) and \
              start again, or use `millrace pause` and `millrace resume`",
         ),
-        Refused::Missing => error(401, "unauthorized", "this changes something: send the admin token as `Authorization: Bearer TOKEN`"),
-        Refused::Wrong => error(401, "unauthorized", "this is not the admin token"),
-        Refused::TooMany(_) => {
-            error(429, "too_many_attempts", "too many wrong tokens came within a minute; ask again later, or use the command line")
+        Refused::Missing => {
+            error(401, "unauthorized", "this changes something: send the admin token as `Authorization: Bearer TOKEN`")
         }
+        Refused::Wrong => error(401, "unauthorized", "this is not the admin token"),
+        Refused::TooMany(_) => error(
+            429,
+            "too_many_attempts",
+            "too many wrong tokens came within a minute; ask again later, or use the command line",
+        ),
     };
     let head = response.headers_mut();
     match refused {

@@ -104,8 +104,9 @@ pub fn unfit_token(token: &SecretString) -> Option<String> {
     let token = token.expose_secret();
     let sent = token.bytes().all(|byte| byte.is_ascii_graphic());
     let long = token.len() >= TOKEN_CHARS;
-    (!sent || !long)
-        .then(|| format!("must have {TOKEN_CHARS} characters at least, of ASCII and without spaces; `openssl rand -hex 32` makes one"))
+    (!sent || !long).then(|| {
+        format!("must have {TOKEN_CHARS} characters at least, of ASCII and without spaces; `openssl rand -hex 32` makes one")
+    })
 }
 
 /// The least that the server's buffer holds, and as much as a body may have by default.

@@ -250,11 +250,6 @@ impl Partition {
         }
     }
 
-    /// Whether nothing of it is begun now: an operator has paused it.
-    pub fn waits(&self) -> bool {
-        self.pause.is_some() && !without(Safety::PausedWaits)
-    }
-
     pub fn view(&self, mode: Mode) -> PartitionView {
         let mut view = PartitionView::new(&self.key.partition, "claiming");
         view.pause.clone_from(&self.pause);

@@ -55,10 +55,8 @@ pub enum Safety {
     AlignedClaims,
     /// What a paused partition had read is dropped, and nothing enters again before the source has started anew.
     ParkedStartsAnew,
-    /// A partition that is claimed while it is paused is not started.
-    PauseOutlivesClaim,
-    /// While a partition is paused nothing of it is put to work.
-    PausedWaits,
+    /// Before it is known what is paused nothing is started.
+    PausesUnknown,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

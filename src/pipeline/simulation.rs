@@ -492,6 +492,5 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::ProbationWaits, &[Trouble::Aligned]),
     (Safety::AlignedClaims, &[Trouble::Aligned]),
     (Safety::ParkedStartsAnew, &[Trouble::Paused]),
-    (Safety::PauseOutlivesClaim, &[Trouble::Paused]),
-    (Safety::PausedWaits, &[Trouble::Paused]),
+    (Safety::PausesUnknown, &[Trouble::Paused]),
 ];

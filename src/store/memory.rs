@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, Head, Heads, PartitionKey, Pause, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};

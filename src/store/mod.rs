@@ -12,8 +12,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use crate::record::Mode;
-pub use pause::{Pause, pause_of};
 pub use crate::state::StoredRow as StateRow;
+pub use pause::{Pause, pause_of};
 
 /// The row of `stream_partition` that a claim returns.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -51,9 +51,8 @@ mod tests {
     #[test]
     fn the_narrowest_pause_is_told_and_covers_no_more_than_it_names() {
         let all = [pause(None, None), pause(Some("a"), None), pause(Some("a"), Some(1))];
-        let found = |all: &[Arc<Pause>], topic, number| {
-            pause_of(all, &TopicPartition::new(topic, number)).map(|pause| pause.what())
-        };
+        let found =
+            |all: &[Arc<Pause>], topic, number| pause_of(all, &TopicPartition::new(topic, number)).map(|pause| pause.what());
         assert_eq!(found(&all, "a", 1).as_deref(), Some("a/1"));
         assert_eq!(found(&all, "a", 2).as_deref(), Some("topic a"));
         assert_eq!(found(&all, "b", 1).as_deref(), Some("the whole pipeline"));

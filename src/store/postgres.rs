@@ -23,7 +23,7 @@ pub use operations::NewRun;
 pub use pauses::{NAME_CHARS, Operator, REASON_CHARS, Scope};
 pub use review::{Counted, Endings, Row, Run, endings};
 
-use super::{Advance, Head, Heads, PartitionKey, Pause, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -90,7 +90,9 @@ impl PostgresStore {
         let (new, old) = (connect_options(url, settings)?, self.pool.connect_options());
         let place = |of: &PgConnectOptions| (of.get_host().to_owned(), of.get_port(), of.get_database().map(str::to_owned));
         if place(&new) != place(&old) {
-            return Err(StoreError::Fatal("it names another server or database than this worker was started with; start it again to move".into()));
+            return Err(StoreError::Fatal(
+                "it names another server or database than this worker was started with; start it again to move".into(),
+            ));
         }
         self.pool.set_connect_options(new);
         Ok(())

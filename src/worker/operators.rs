@@ -22,7 +22,9 @@ impl<'a> Order<'a> {
     pub fn scope(&self, pipeline: &'a str, topics: &'a [String]) -> Result<Scope<'a>, String> {
         let topic = match (self.topic, self.partition, topics) {
             (None, Some(_), [only]) => Some(only.as_str()),
-            (None, Some(_), _) => return Err(format!("a partition of which topic? The pipeline {pipeline} reads {}", topics.join(", "))),
+            (None, Some(_), _) => {
+                return Err(format!("a partition of which topic? The pipeline {pipeline} reads {}", topics.join(", ")));
+            }
             (topic, ..) => topic,
         };
         if let Some(topic) = topic.filter(|topic| !topics.iter().any(|known| known == topic)) {
@@ -59,7 +61,8 @@ pub fn told(pipeline: &str, pause: &Pause) -> Value {
 
 /// What is paused of a pipeline now, in one line; `None`: nothing.
 pub fn in_force(pauses: &[(String, Pause)]) -> Option<String> {
-    let one = |(_, pause): &(String, Pause)| format!("{} (by {} since {}: {})", pause.what(), pause.by, pause.since, pause.reason);
+    let one =
+        |(_, pause): &(String, Pause)| format!("{} (by {} since {}: {})", pause.what(), pause.by, pause.since, pause.reason);
     (!pauses.is_empty()).then(|| pauses.iter().map(one).collect::<Vec<_>>().join("; "))
 }
 
@@ -122,7 +125,9 @@ impl OperatorApi for Operators {
             let scope = order.scope(pipeline, self.topics(pipeline)?).map_err(invalid)?;
             let operator = order.operator("http", true).map_err(invalid)?;
             if wish.all {
-                return Err(invalid("`all` is for resume: a pause without `topic` and `partition` is of the whole pipeline".to_owned()));
+                return Err(invalid(
+                    "`all` is for resume: a pause without `topic` and `partition` is of the whole pipeline".to_owned(),
+                ));
             }
             let fresh = self.store()?.set_pause(scope, operator).await.map_err(of_store)?;
             self.done(pipeline, i64::from(fresh)).await
@@ -142,7 +147,11 @@ impl OperatorApi for Operators {
             if lifted == 0 {
                 let pauses = store.all_pauses(Some(pipeline)).await.map_err(of_store)?;
                 let others = in_force(&pauses).unwrap_or_else(|| "nothing of it is paused".to_owned());
-                return Err(refused(409, "not_paused", format!("exactly this is not paused; of the pipeline {pipeline}: {others}")));
+                return Err(refused(
+                    409,
+                    "not_paused",
+                    format!("exactly this is not paused; of the pipeline {pipeline}: {others}"),
+                ));
             }
             self.done(pipeline, lifted).await
         })
@@ -162,7 +171,10 @@ mod tests {
     fn what_is_meant_is_one_thing_that_is_there() {
         let (one, two) = (["in".to_owned()], ["in".to_owned(), "more".to_owned()]);
         let scope = |order: Order<'static>, topics| {
-            order.scope("p", topics).map(|scope| (scope.topic.map(str::to_owned), scope.partition)).map_err(|wrong| wrong.len() > 10)
+            order
+                .scope("p", topics)
+                .map(|scope| (scope.topic.map(str::to_owned), scope.partition))
+                .map_err(|wrong| wrong.len() > 10)
         };
         assert_eq!(scope(order(None, None), &one), Ok((None, None)));
         assert_eq!(scope(order(None, Some(3)), &one), Ok((Some("in".to_owned()), Some(3))));
@@ -179,7 +191,9 @@ mod tests {
         assert!(with(Some(" why "), "ann").operator("cli", true).is_ok_and(|said| said.reason == Some("why")));
         assert!(with(None, "").operator("cli", false).is_ok());
         let long = "x".repeat(REASON_CHARS + 1);
-        for (reason, by) in [(None, "ann"), (Some("  "), "ann"), (Some(&*long), "ann"), (Some("a\nb"), "ann"), (Some("why"), "a\u{1b}")] {
+        for (reason, by) in
+            [(None, "ann"), (Some("  "), "ann"), (Some(&*long), "ann"), (Some("a\nb"), "ann"), (Some("why"), "a\u{1b}")]
+        {
             assert!(with(reason, by).operator("cli", true).is_err(), "{reason:?} {by:?}");
         }
     }

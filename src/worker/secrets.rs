@@ -65,7 +65,9 @@ impl Secrets {
             if let Some(url) = news(&mut url).await {
                 match store.renew(url.expose_secret(), &settings) {
                     Ok(()) => tracing::info!("The URL of the database was read again; new connections use it."),
-                    Err(error) => tracing::warn!(%error, "The URL of the database was read again and is not used; the old one stays."),
+                    Err(error) => {
+                        tracing::warn!(%error, "The URL of the database was read again and is not used; the old one stays.")
+                    }
                 }
             }
             if let Some(new) = news(&mut admin).await {
@@ -75,7 +77,9 @@ impl Secrets {
                             tracing::info!("The admin token was read again and is asked for from now on.");
                         }
                     }
-                    Some(wrong) => tracing::warn!("The admin token was read again and is not used: it {wrong}; the old one stays."),
+                    Some(wrong) => {
+                        tracing::warn!("The admin token was read again and is not used: it {wrong}; the old one stays.")
+                    }
                 }
             }
             if news(&mut kafka).await.is_some() {

@@ -81,7 +81,8 @@ mod tests {
         let caught_up = status_of(view("running"), Some(80), None);
         assert_eq!(caught_up.lag_undecided, Some(0));
         assert!(running.paused.is_none());
-        let pause = crate::store::Pause { topic: None, partition: None, reason: "why".into(), by: "ann".into(), since: "then".into() };
+        let pause =
+            crate::store::Pause { topic: None, partition: None, reason: "why".into(), by: "ann".into(), since: "then".into() };
         let paused = status_of(PartitionView { pause: Some(pause.into()), ..view("running") }, Some(100), None).paused.unwrap();
         assert_eq!((&*paused.by, &*paused.reason, &*paused.since), ("ann", "why", "then"));
         let nothing_known = PartitionView { next_offset: -1, published_offset: None, end_offset: None, ..view("halted") };

@@ -43,7 +43,11 @@ async fn a_paused_pipeline_stands_still_over_a_death_and_ends_all_events_once_it
     let (_, status) = get(&workers[1].admin(), "/status").await;
     let status: Value = serde_json::from_str(&status).unwrap();
     for (partition, status) in status["pipelines"][&stage.name].as_object().unwrap() {
-        assert_eq!((&status["paused"]["by"], &status["paused"]["reason"]), (&"ann".into(), &"wrong amounts".into()), "{partition}");
+        assert_eq!(
+            (&status["paused"]["by"], &status["paused"]["reason"]),
+            (&"ann".into(), &"wrong amounts".into()),
+            "{partition}"
+        );
     }
     let epochs = stage.number(EPOCHS).await;
     workers[0].kill();

@@ -43,7 +43,10 @@ pub fn paths() -> Map<String, Value> {
         ),
         ("/functions".to_owned(), get("function_forms", "The functions for the browser", text("text/html", "The page."))),
         ("/functions/{name}".to_owned(), form),
-        ("/v1/pipelines/{name}/pause".to_owned(), operation_of("pause", "Pauses a pipeline, a topic or a partition, on all workers", true)),
+        (
+            "/v1/pipelines/{name}/pause".to_owned(),
+            operation_of("pause", "Pauses a pipeline, a topic or a partition, on all workers", true),
+        ),
         ("/v1/pipelines/{name}/resume".to_owned(), operation_of("resume", "Lifts such a pause", false)),
     ])
 }

@@ -52,9 +52,16 @@ fn the_document_holds_together() {
             assert_eq!(operation.get("requestBody").is_some(), method == "post", "{path}");
         }
     }
-    for path in
-        ["/v1/functions/a.b-c", "/hf/other", "/v1/embeddings", "/v1/chat/completions", "/livez", "/readyz", "/openapi.json", "/v1/pipelines/{name}/pause"]
-    {
+    for path in [
+        "/v1/functions/a.b-c",
+        "/hf/other",
+        "/v1/embeddings",
+        "/v1/chat/completions",
+        "/livez",
+        "/readyz",
+        "/openapi.json",
+        "/v1/pipelines/{name}/pause",
+    ] {
         assert!(paths.contains_key(path), "{path}");
     }
     let secured = &paths["/v1/pipelines/{name}/resume"]["post"]["security"][0];

@@ -4,7 +4,6 @@ use super::{ClaimDone, Driver, Open};
 use crate::event::TopicPartition;
 use crate::pipeline::claim::ClaimError;
 use crate::pipeline::partition::{Partition, Phase, Running};
-use crate::pipeline::safety::{Safety, without};
 use crate::source::SourceCommand;
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ impl Driver {
                 tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
                 self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());
                 drop(turn);
-                let waits = self.pauses.hold(&partition) && !without(Safety::PauseOutlivesClaim);
+                let waits = self.pauses.hold(&partition);
                 (running.parked, running.paused) = (waits, waits);
                 if let Some(state) = self.partitions.get_mut(&partition) {
                     state.phase = Phase::Running(Box::new(running));

@@ -27,7 +27,7 @@ impl Driver {
                     .partitions
                     .iter_mut()
                     .filter_map(|(partition, state)| {
-                        let (incarnation, waits) = (state.incarnation, state.waits());
+                        let (incarnation, waits) = (state.incarnation, state.pause.is_some());
                         let running = state.running()?;
                         if waits || probing && (running.probation == 0 || !items.is_empty()) {
                             return None;
@@ -87,7 +87,7 @@ impl Driver {
         let is_probed = |running: &Running| running.probation > 0 && running.has_work() && !is_ahead(running);
         // Of one that is paused nothing comes any more, but what is in work.
         let probed = |state: &mut Partition| {
-            let waits = state.waits();
+            let waits = state.pause.is_some();
             let running = state.running()?;
             Some(running.named.is_some() || is_probed(running) && !(waits && running.in_call == 0))
         };

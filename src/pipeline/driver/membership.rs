@@ -236,8 +236,9 @@ impl Driver {
         let mut resume = Vec::new();
         for (partition, state) in self.partitions.iter_mut().filter(|(_, state)| state.pause.is_none()) {
             let most = if self.full { align::AHEAD_EVENTS / 2 } else { self.settings.window / 2 };
-            let has_room =
-                |running: &&mut Running| running.paused && !running.parked && running.held() <= most && !Self::is_ahead(running, aligned_to);
+            let has_room = |running: &&mut Running| {
+                running.paused && !running.parked && running.held() <= most && !Self::is_ahead(running, aligned_to)
+            };
             if let Some(running) = state.running().filter(has_room) {
                 running.paused = false;
                 resume.push(partition.clone());

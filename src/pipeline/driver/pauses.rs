@@ -6,6 +6,7 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
+use crate::pipeline::safety::{Safety, without};
 use crate::source::SourceCommand;
 use crate::store::{Pause, StoreError, pause_of};
 use futures_util::FutureExt;
@@ -34,7 +35,10 @@ impl Pauses {
 
     /// Whether a partition may not be started: it is paused, or nothing is known yet.
     pub(super) fn hold(&self, partition: &TopicPartition) -> bool {
-        self.known.as_deref().is_none_or(|known| pause_of(known, partition).is_some())
+        match self.known.as_deref() {
+            Some(known) => pause_of(known, partition).is_some(),
+            None => !without(Safety::PausesUnknown),
+        }
     }
 }
 
@@ -73,7 +77,11 @@ impl Driver {
         for pause in now.iter().filter(|pause| !before.iter().any(|known| **known == **pause)) {
             let (by, reason, since) = (&*pause.by, &*pause.reason, &*pause.since);
             tracing::warn!(
-                pipeline, what = pause.what(), by, reason, since,
+                pipeline,
+                what = pause.what(),
+                by,
+                reason,
+                since,
                 "Paused by an operator: what is in work is finished, nothing new is begun until `millrace resume`."
             );
             if self.settings.align.is_some() && (pause.topic.is_some() || pause.partition.is_some()) {
@@ -121,7 +129,7 @@ impl Driver {
             return;
         }
         let folding = self.parts.folding.as_ref();
-        for state in self.partitions.values_mut().filter(|state| state.waits()) {
+        for state in self.partitions.values_mut().filter(|state| state.pause.is_some()) {
             let Some(running) = state.running().filter(|running| !running.parked && running.is_over()) else { continue };
             self.parts.budget.free(running.charged_bytes());
             running.park(folding);

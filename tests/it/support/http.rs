@@ -39,8 +39,9 @@ async fn ask(address: &str, method: &str, path: &str, more: &str, body: &str) ->
     let answer = timeout(Duration::from_secs(60), async {
         let mut socket = TcpStream::connect(address).await.unwrap();
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{more}content-length: {length}\r\n\r\n{body}");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{more}content-length: {length}\r\n\r\n{body}"
+        );
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
