@@ -179,8 +179,26 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
+    use super::Admin;
     use crate::config::Config;
     use std::collections::BTreeMap;
+
+    /// Would catch: a token that can be guessed, one that no header carries, one that an error repeats; a listener for all without a word.
+    #[test]
+    fn a_token_is_long_and_never_repeated() {
+        let admin =
+            |token: &str, listen: &str| Admin { token: Some(token.into()), listen: listen.parse().unwrap(), ..Admin::default() };
+        for wrong in ["short", "", "with spaces in the middle", "naïve-naïve-naïve-naïve"] {
+            let found = admin(wrong, "127.0.0.1:1").findings();
+            let told = found.len() == 1 && found[0].contains("[admin] the token");
+            assert!(told && (wrong.is_empty() || !found[0].contains(wrong)), "{found:?}");
+        }
+        let good = admin("0123456789abcdef", "0.0.0.0:9464");
+        assert!(good.findings().is_empty() && good.warning().is_none() && !format!("{good:?}").contains("0123456789abcdef"));
+        let open = Admin { token: None, ..good };
+        assert!(open.warning().is_some_and(|said| said.contains("token_file")));
+        assert!(Admin::default().warning().is_none());
+    }
 
     /// Would catch: a time within which nothing can be answered, or after which nobody is.
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::http::{get, post_with};
 use crate::support::load::Load;
-use crate::support::stage::{SOON, Stage};
+use crate::support::stage::{SOON, Stage, Worker};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,15 @@ async fn stands_still(stage: &Stage) -> i64 {
         }
         assert!(Instant::now() < deadline, "it goes on; log:\n{}", stage.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until a worker has logged something.
+async fn said(worker: &Worker, what: &str) {
+    let deadline = Instant::now() + SOON;
+    while !worker.log().contains(what) {
+        assert!(Instant::now() < deadline, "{what:?} is not in its log:\n{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -162,6 +171,14 @@ async fn over_http_the_token_pauses_and_resumes() {
     for page in ["/status", "/metrics", "/openapi.json"] {
         assert!(!get(&admin, page).await.1.contains(TOKEN), "{page}");
     }
+    // Another token, on SIGHUP.
+    let next = "another-token-of-some-length";
+    std::fs::write(stage.config().with_file_name("token"), next).unwrap();
+    worker.signal("-HUP");
+    said(&worker, "The admin token was read again").await;
+    assert_eq!(post_with(&admin, &path, &right, body).await.0, 401, "the old one is over");
+    assert_eq!(post_with(&admin, &path, &right.replace(TOKEN, next), body).await.0, 200);
+    assert!(!worker.log().contains(next), "{}", worker.log());
     let check = stage.millrace(&["check"]);
     for text in [stage.log(), format!("{check:?}")] {
         assert!(!text.contains(TOKEN) && !text.contains("sesame"), "{text}");
@@ -195,5 +212,33 @@ async fn the_journal_is_written_once_and_only_with_a_pause() {
     let ended = stage.millrace(&["resume"]);
     assert!(ended.code == Some(1) && ended.err.contains("millrace_worker or millrace_owner"), "{ended:?}");
     assert_eq!(stage.millrace(&["pause", "--list"]).code, Some(0));
+    stage.execute(&format!("DROP OWNED BY {user}; DROP ROLE {user}")).await;
+}
+
+/// Would catch: a rotation that needs a restart, a signal that ends the worker, a URL by which a worker goes on in another database.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_connections_use_the_url_that_was_read_again() {
+    let stage = Stage::small().await;
+    let (user, file) = (stage.name.clone(), stage.config().with_file_name("url"));
+    std::fs::write(&file, &stage.url).unwrap();
+    stage.reconfigure(&format!("url = \"{}\"", stage.url), "url_file = \"url\"");
+    stage.execute(&format!("CREATE ROLE {user} LOGIN; GRANT millrace_worker TO {user}")).await;
+    let mut worker = stage.worker();
+    stage.send(0, 100);
+    stage.decided(100).await;
+    std::fs::write(&file, stage.url.replace("/t_", "/elsewhere_")).unwrap();
+    worker.signal("-HUP");
+    said(&worker, "another server or database").await;
+    std::fs::write(&file, stage.url.replace("postgres://postgres@", &format!("postgres://{user}@"))).unwrap();
+    worker.signal("-HUP");
+    said(&worker, "new connections use it").await;
+    let of_the_old =
+        "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'millrace' AND usename = 'postgres'";
+    assert!(stage.number(&format!("SELECT count(pg_terminate_backend(pid)) {of_the_old}")).await > 0);
+    stage.send(100, 200);
+    stage.decided(200).await;
+    stage.assert_rows_are_records(200).await;
+    assert_eq!(stage.number(&format!("SELECT count(*) {of_the_old}")).await, 0);
+    worker.drain();
     stage.execute(&format!("DROP OWNED BY {user}; DROP ROLE {user}")).await;
 }
