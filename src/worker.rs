@@ -7,10 +7,12 @@ mod functions;
 mod hindrance;
 pub(crate) mod models;
 mod neighbours;
+pub(crate) mod operators;
+mod secrets;
 mod status;
 mod watch;
 
-use crate::admin::{self, AdminState, Liveness, Readiness, StatusBoard};
+use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
 use crate::flow::Budget;
 use crate::inference::{Memory, Options, Registry, Results};
@@ -23,6 +25,7 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +41,8 @@ pub async fn run(
     stop: Stop,
     also: BTreeMap<String, Arc<dyn Observer>>,
 ) -> anyhow::Result<Exit> {
+    // Taken before anything else: without a handler SIGHUP ends the process.
+    let hangup = signal(SignalKind::hangup())?;
     let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
     let latches = config.pipeline.iter().map(|pipeline| latch(&pipeline.name));
     let latches: Vec<String> = [DATABASE.to_owned(), MODELS.to_owned()].into_iter().chain(latches).collect();
@@ -57,6 +62,11 @@ pub async fn run(
     telemetry.metrics.follow_models(Arc::new(move || status::models(&results, &memory)));
     let functions = Arc::new(functions::Functions::new(Duration::from_millis(config.admin.call_timeout_ms)));
     functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
+    let operators = Arc::new(operators::Operators {
+        pipelines: config.pipeline.iter().map(|pipeline| (pipeline.name.clone(), pipeline.topic.clone())).collect(),
+        ..operators::Operators::default()
+    });
+    let token = Arc::new(AdminToken::new(config.admin.token.as_ref().map(|token| token.expose_secret())));
     let listener = tokio::net::TcpListener::bind(config.admin.listen)
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
@@ -68,6 +78,8 @@ pub async fn run(
         status: board.clone(),
         metrics: telemetry.metrics.clone(),
         functions: functions.clone(),
+        operators: operators.clone(),
+        token: token.clone(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
         connections: admin::Connections {
@@ -88,6 +100,7 @@ pub async fn run(
     };
     let store = Arc::new(PostgresStore::connect(url.expose_secret(), &settings).await?);
     readiness.release(DATABASE);
+    operators.store.get_or_init(|| store.clone());
     let mut built = Vec::new();
     for of_pipeline in &config.pipeline {
         let function =
@@ -130,6 +143,8 @@ pub async fn run(
     for forget in config.pipeline.iter().filter_map(|pipeline| forget::Forget::of(&config, pipeline)) {
         watching.spawn(forget.follow(store.clone(), closing.clone()));
     }
+    let secrets = secrets::Secrets { files: config.secret_files.clone(), store: store.clone(), settings, token };
+    watching.spawn(secrets.follow(hangup, closing.clone()));
     watching.spawn({
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());
         async move {

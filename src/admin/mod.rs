@@ -6,14 +6,18 @@ mod connections;
 mod forms;
 mod health;
 mod openapi;
+mod operators;
 mod server;
+mod token;
 
 pub use api::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
 pub use connections::Connections;
 pub use health::{Liveness, Readiness};
 #[cfg(test)]
 pub(crate) use openapi::document as openapi_of;
+pub use operators::{OperatorApi, Wish};
 pub use server::{AdminState, serve};
+pub use token::AdminToken;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,6 +40,17 @@ pub struct PartitionStatus {
     pub epoch: Option<i64>,
     /// Why it stopped and what to do.
     pub halted: Option<String>,
+    /// Who has paused it, why, and since when.
+    pub paused: Option<Paused>,
+}
+
+/// A pause by an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Paused {
+    pub by: String,
+    pub reason: String,
+    /// RFC 3339.
+    pub since: String,
 }
 
 /// Status by pipeline, then `topic/partition`. Holds what the rooms last said.

@@ -3,7 +3,7 @@
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
 use super::connections::{self, Connections, Routes};
-use super::{Liveness, Readiness, StatusBoard, forms, openapi};
+use super::{AdminToken, Liveness, OperatorApi, Readiness, StatusBoard, forms, openapi, operators};
 use crate::telemetry::Metrics;
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -26,6 +26,9 @@ pub struct AdminState {
     pub status: Arc<StatusBoard>,
     pub metrics: Arc<Metrics>,
     pub functions: Arc<dyn FunctionApi>,
+    pub operators: Arc<dyn OperatorApi>,
+    /// What requests that change something must bring.
+    pub token: Arc<AdminToken>,
     /// Largest request body, bytes.
     pub body_bytes: usize,
     /// How long one may take to come.
@@ -53,6 +56,8 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/functions/{name}", get(forms::show).post(forms::answer))
         .route("/v1/functions", get(functions))
         .route("/v1/functions/{name}", post(call))
+        .route("/v1/pipelines/{name}/pause", post(operators::pause))
+        .route("/v1/pipelines/{name}/resume", post(operators::resume))
         .route("/hf/{name}", post(bare))
         .route("/hf/{name}/v1/chat/completions", post(bare_chat))
         .route("/v1/models", get(models))

@@ -17,6 +17,7 @@ mod models;
 mod opened;
 mod parity;
 mod retention;
+mod pause;
 mod run;
 mod seal;
 mod train;
@@ -60,6 +61,10 @@ enum Command {
     Erase(erase::Args),
     /// Remove old rows that are published, and keep the counts.
     Retention(retention::Args),
+    /// Pause a pipeline, a topic or a partition, on all workers, with a reason.
+    Pause(pause::Args),
+    /// Lift a pause.
+    Resume(pause::ResumeArgs),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
     /// Fold the log again, and show the features behind a past score.
@@ -91,6 +96,8 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Seal(args) => seal::run(args, &env).await,
         Command::Erase(args) => erase::run(args, &env).await,
         Command::Retention(args) => retention::run(args, &env).await,
+        Command::Pause(args) => pause::run(args, &env).await,
+        Command::Resume(args) => pause::resume(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,

@@ -20,10 +20,11 @@ pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use models::{Model, Models};
 pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
-pub use service::{Admin, Limits, LogFormat, Memory, Telemetry};
+pub use service::{Admin, Limits, LogFormat, Memory, Telemetry, unfit_token};
 pub use span::Span;
 pub use validate::{FUNCTIONS, http_url, nearest};
 
+use secrecy::SecretString;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -51,6 +52,20 @@ pub struct Config {
     /// The config file's folder, where the relative paths of options start.
     #[serde(skip)]
     pub base: PathBuf,
+    /// Where secrets were read that can change while a worker runs.
+    #[serde(skip)]
+    pub secret_files: SecretFiles,
+}
+
+/// Files of secrets, and what stood in them. A secret that is given otherwise has none.
+#[derive(Debug, Clone, Default)]
+pub struct SecretFiles {
+    /// The URL of the database.
+    pub url: Option<(PathBuf, SecretString)>,
+    /// The admin token.
+    pub token: Option<(PathBuf, SecretString)>,
+    /// Kafka's password.
+    pub password: Option<(PathBuf, SecretString)>,
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.
@@ -140,18 +155,31 @@ impl Config {
     fn read_secrets(&mut self, base: &Path, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         if self.postgres.url.is_none() {
             self.postgres.url = match &self.postgres.url_file {
-                Some(file) => Some(read(&base.join(file))?.trim().into()),
+                Some(file) => {
+                    self.secret_files.url = Some(secret(&base.join(file))?);
+                    self.secret_files.url.clone().map(|(_, url)| url)
+                }
                 None => env.get("DATABASE_URL").map(|url| url.as_str().into()),
             };
         }
         if let (None, Some(file)) = (&self.kafka.password, &self.kafka.password_file) {
-            self.kafka.password = Some(read(&base.join(file))?.trim().into());
+            self.secret_files.password = Some(secret(&base.join(file))?);
+            self.kafka.password = self.secret_files.password.clone().map(|(_, password)| password);
         }
         if let (None, Some(file)) = (&self.kafka.key_password, &self.kafka.key_password_file) {
             self.kafka.key_password = Some(read(&base.join(file))?.trim().into());
         }
+        if let (None, Some(file)) = (&self.admin.token, &self.admin.token_file) {
+            self.secret_files.token = Some(secret(&base.join(file))?);
+            self.admin.token = self.secret_files.token.clone().map(|(_, token)| token);
+        }
         Ok(())
     }
+}
+
+/// What stands in a file of a secret, with its path.
+fn secret(path: &Path) -> Result<(PathBuf, SecretString), ConfigError> {
+    Ok((path.into(), read(path)?.trim().into()))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

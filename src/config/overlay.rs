@@ -27,6 +27,8 @@ const TEXT: &[&str] = &[
     "password_file",
     "path",
     "sasl_mechanism",
+    "token",
+    "token_file",
     "url",
     "url_file",
     "username",

@@ -1,7 +1,9 @@
 //! `[admin]`, `[telemetry]`, `[memory]` and `[limits]`.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// `[admin]`: HTTP for health, metrics, status and the functions.
 #[derive(Debug, Clone, Deserialize)]
@@ -28,6 +30,11 @@ pub struct Admin {
     pub head_bytes: usize,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
     pub connections: usize,
+    /// What a request that changes something (pause, resume) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
+    /// such requests are refused. Better from `token_file` or `MILLRACE_ADMIN__TOKEN`.
+    pub token: Option<SecretString>,
+    /// File whose trimmed content is the token. Read again when it changes, and on SIGHUP.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Admin {
@@ -43,6 +50,8 @@ impl Default for Admin {
             write_timeout_ms: 30_000,
             head_bytes: 64 << 10,
             connections: 512,
+            token: None,
+            token_file: None,
         }
     }
 }
@@ -68,8 +77,36 @@ impl Admin {
         {
             findings.push(format!("[admin] {name} = {count}: write {least} to {most}"));
         }
+        if let Some(wrong) = self.token.as_ref().and_then(unfit_token) {
+            findings.push(format!("[admin] the token {wrong}"));
+        }
         findings
     }
+
+    /// What a listener that others can reach should have.
+    pub fn warning(&self) -> Option<String> {
+        let open = !self.listen.ip().is_loopback() && self.token.is_none() && self.token_file.is_none();
+        open.then(|| {
+            format!(
+                "[admin] listen = {}: others can reach it, and there is no token, so that nobody can pause or resume over HTTP; set `token_file`, \
+                 and let a network policy or a proxy with TLS stand before it",
+                self.listen
+            )
+        })
+    }
+}
+
+/// Characters of a token at least.
+const TOKEN_CHARS: usize = 16;
+
+/// Why a text is no token; the text is not in it.
+pub fn unfit_token(token: &SecretString) -> Option<String> {
+    let token = token.expose_secret();
+    let sent = token.bytes().all(|byte| byte.is_ascii_graphic());
+    let long = token.len() >= TOKEN_CHARS;
+    (!sent || !long).then(|| {
+        format!("must have {TOKEN_CHARS} characters at least, of ASCII and without spaces; `openssl rand -hex 32` makes one")
+    })
 }
 
 /// The least that the server's buffer holds, and as much as a body may have by default.
@@ -142,8 +179,26 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
+    use super::Admin;
     use crate::config::Config;
     use std::collections::BTreeMap;
+
+    /// Would catch: a token that can be guessed, one that no header carries, one that an error repeats; a listener for all without a word.
+    #[test]
+    fn a_token_is_long_and_never_repeated() {
+        let admin =
+            |token: &str, listen: &str| Admin { token: Some(token.into()), listen: listen.parse().unwrap(), ..Admin::default() };
+        for wrong in ["short", "", "with spaces in the middle", "naïve-naïve-naïve-naïve"] {
+            let found = admin(wrong, "127.0.0.1:1").findings();
+            let told = found.len() == 1 && found[0].contains("[admin] the token");
+            assert!(told && (wrong.is_empty() || !found[0].contains(wrong)), "{found:?}");
+        }
+        let good = admin("0123456789abcdef", "0.0.0.0:9464");
+        assert!(good.findings().is_empty() && good.warning().is_none() && !format!("{good:?}").contains("0123456789abcdef"));
+        let open = Admin { token: None, ..good };
+        assert!(open.warning().is_some_and(|said| said.contains("token_file")));
+        assert!(Admin::default().warning().is_none());
+    }
 
     /// Would catch: a time within which nothing can be answered, or after which nobody is.
     #[test]

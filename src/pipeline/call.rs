@@ -216,7 +216,7 @@ mod tests {
     use crate::event::{Event, Position};
     use crate::function::{Limits, Prediction, Spec};
     use crate::record::{Kind, Mode, Provenance, Record};
-    use crate::store::{Advance, Head, Heads, PartitionRow, StateRow};
+    use crate::store::{Advance, Head, Heads, PartitionRow, Pause, StateRow};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -277,6 +277,10 @@ mod tests {
         }
 
         fn heads<'a>(&'a self, _: &'a str, _: i32, _: &'a [String], _: &'a [Head]) -> BoxFuture<'a, Result<Heads, StoreError>> {
+            panic!("not asked")
+        }
+
+        fn pauses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
             panic!("not asked")
         }
 

@@ -2,7 +2,7 @@
 //! before it has finished, up to a cap. There is no commit interval.
 //!
 //! `membership` hears the source · `claims` takes partitions over and halts them · `fold` minds the states of keys · `compute`
-//! calls the function · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
+//! calls the function · `pauses` asks what an operator has paused · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
 
 mod align;
 mod claims;
@@ -11,6 +11,7 @@ mod decide;
 mod drain;
 mod fold;
 mod membership;
+mod pauses;
 mod publish;
 
 pub use align::{Align, Open};
@@ -104,6 +105,8 @@ struct Driver {
     solo_rounds: u32,
     /// What alignment knows of the other workers' partitions.
     group: align::Group,
+    /// What an operator has paused.
+    pauses: pauses::Pauses,
     draining: Option<Instant>,
     /// Since when the budget has been full, while nothing is paused for it.
     full_since: Option<Instant>,
@@ -152,6 +155,7 @@ impl Driver {
             decide_failures: 0,
             solo_rounds: 0,
             group: align::Group::default(),
+            pauses: pauses::Pauses::default(),
             draining: None,
             full_since: None,
             full: false,
@@ -163,6 +167,7 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.ask_for_pauses();
             self.start_asking();
             self.start_folds();
             self.dispatch();
@@ -180,6 +185,7 @@ impl Driver {
                 Some(done) = self.decides.next(), if !self.decides.is_empty() => self.on_decide(done),
                 done = published(&mut self.publish) => { self.publish = None; self.on_publish(done); }
                 () = round(&mut self.hint) => self.hint = None,
+                answer = round(&mut self.pauses.asking) => { self.pauses.asking = None; self.on_pauses(answer); }
                 answer = round(&mut self.group.asking) => { self.group.asking = None; self.on_answer(answer); }
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
                     Ok(done) => self.on_slice(done),

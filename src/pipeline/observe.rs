@@ -3,10 +3,12 @@
 use crate::event::TopicPartition;
 use crate::function::{Input, Spec};
 use crate::record::Record;
+use crate::store::Pause;
 use crate::telemetry::Span;
+use std::sync::Arc;
 
 /// One partition as a status page shows it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PartitionView {
     pub topic: String,
     pub partition: i32,
@@ -25,7 +27,10 @@ pub struct PartitionView {
     pub dead: i64,
     /// Events read and not yet decided.
     pub undecided: usize,
+    /// Whether the source is told to wait: for room, for other partitions, or by an operator.
     pub paused: bool,
+    /// Who has paused it, and why.
+    pub pause: Option<Arc<Pause>>,
     /// Memory of the states that are at hand, in a pipeline with a fold.
     pub state_bytes: Option<usize>,
     /// Why it is halted, and what to do.
@@ -49,6 +54,7 @@ impl PartitionView {
             dead: 0,
             undecided: 0,
             paused: false,
+            pause: None,
             state_bytes: None,
             reason: None,
         }

@@ -8,7 +8,7 @@ use super::safety::{Safety, without};
 use crate::flow::{Buffer, Ledger, Prefix};
 use crate::function::Input;
 use crate::record::Chunk;
-use crate::store::{Mode, PartitionKey};
+use crate::store::{Mode, PartitionKey, Pause};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -88,6 +88,9 @@ pub struct Running {
     /// The event that killed the process twice.
     pub condemned: Option<i64>,
     pub paused: bool,
+    /// Nothing of it is asked of the source until it is started (anew): it was claimed while an operator has it paused, or the pause came
+    /// and what was in work is over.
+    pub parked: bool,
     /// Whether the source has said that what comes now belongs to this stay.
     pub started: bool,
     /// P as the group was last told, in mode `postgres`.
@@ -105,6 +108,8 @@ pub struct Partition {
     pub incarnation: u64,
     /// Number of the lease with which the source gave it.
     pub since: u64,
+    /// By whom and why nothing of it is begun.
+    pub pause: Option<Arc<Pause>>,
     pub phase: Phase,
 }
 
@@ -144,6 +149,7 @@ impl Running {
             suspected: row.suspect_offset.map(|offset| (offset, row.idle_claims)),
             condemned: suspected,
             paused: false,
+            parked: false,
             started: false,
             hinted: claimed.published.offset.min(row.next_offset),
             end: None,
@@ -213,6 +219,27 @@ impl Running {
     pub fn is_settled(&self) -> bool {
         self.in_call == 0 && self.deciding.is_none() && self.queue.is_empty()
     }
+
+    /// Whether all that was begun is decided, written and published. What was read and not begun may be there.
+    pub fn is_over(&self) -> bool {
+        let folds = self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0);
+        self.is_settled() && !folds && !self.ledger.is_ready() && !self.wants_flush()
+    }
+
+    /// Drops what was read and not begun: it stands where a claim would find it, and is read again from there.
+    pub fn park(&mut self, folding: Option<&Folding>) {
+        self.ledger = Ledger::new(self.decided);
+        self.buffer = Buffer::default();
+        self.memory = folding.map(|folding| Memory::new(folding, self.fold_from, self.decided));
+        let start = self.start();
+        if let Some(open) = &mut self.open {
+            open.stand(start, self.decided);
+        }
+        self.end = None;
+        self.started = without(Safety::ParkedStartsAnew);
+        self.paused = true;
+        self.parked = true;
+    }
 }
 
 impl Partition {
@@ -225,6 +252,7 @@ impl Partition {
 
     pub fn view(&self, mode: Mode) -> PartitionView {
         let mut view = PartitionView::new(&self.key.partition, "claiming");
+        view.pause.clone_from(&self.pause);
         match &self.phase {
             Phase::Claiming => {}
             Phase::Halted(reason) => {

@@ -5,7 +5,7 @@
 
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
-use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -78,6 +78,10 @@ impl Store for Patient {
 
     fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Heads> {
         self.wait(self.inner.heads(pipeline, run, topics, mine))
+    }
+
+    fn pauses<'a>(&'a self, pipeline: &'a str) -> Reply<'a, Vec<Pause>> {
+        self.wait(self.inner.pauses(pipeline))
     }
 
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> Reply<'a, Vec<(Box<str>, StateRow)>> {

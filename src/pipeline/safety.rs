@@ -53,6 +53,10 @@ pub enum Safety {
     ProbationWaits,
     /// In an aligned pipeline a claim does not wait for the budget.
     AlignedClaims,
+    /// What a paused partition had read is dropped, and nothing enters again before the source has started anew.
+    ParkedStartsAnew,
+    /// Before it is known what is paused nothing is started.
+    PausesUnknown,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

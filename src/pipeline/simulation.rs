@@ -8,6 +8,7 @@ mod aligned;
 mod check;
 mod fold;
 mod function;
+mod paused;
 mod stay;
 mod world;
 
@@ -33,6 +34,10 @@ enum Trouble {
     FoldsMove,
     /// A backlog that is aligned by event time, under deaths, freezes and moves.
     Aligned,
+    /// As `Ordinary`, with a fold or in mode `postgres` in some worlds, and an operator who pauses and resumes.
+    Paused,
+    /// As `Aligned`, with such an operator.
+    AlignedPaused,
     /// An event that kills the process.
     Killer,
     /// The database goes back to an earlier state while workers run.
@@ -69,6 +74,24 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
                 world.database.chance.slow_down();
                 ordinary(&mut world).await.map(|()| true)
             }
+            Trouble::Paused => {
+                world.pauses = true;
+                world.folds = seed.is_multiple_of(2);
+                if seed % 5 == 1 {
+                    world.mode = Mode::Postgres;
+                }
+                if seed % 3 == 2 {
+                    world.cluster.chance.slow_down();
+                    world.database.chance.slow_down();
+                }
+                paused::whatever_happens(&mut world).await.map(|()| true)
+            }
+            Trouble::AlignedPaused => {
+                world.pauses = true;
+                world.align_ms = Some(aligned::BOUND_MS);
+                world.folds = seed.is_multiple_of(3);
+                aligned::two_lives(&mut world).await.map(|()| true)
+            }
             Trouble::Aligned => {
                 world.align_ms = Some(aligned::BOUND_MS);
                 world.folds = seed.is_multiple_of(3);
@@ -96,6 +119,9 @@ async fn troubled_times(world: &mut World, steps: usize) -> Result<(), String> {
         world.reap().await;
         check::offsets_in_order(world)?;
         world.append(world.chance.below(12));
+        if world.pauses {
+            paused::at_random(world);
+        }
         let someone = (!world.workers.is_empty()).then(|| world.chance.below(world.workers.len()));
         match (world.chance.below(10), someone) {
             (0, Some(index)) => world.kill(index),
@@ -330,6 +356,12 @@ fn a_backlog_goes_out_in_the_order_of_event_time() {
 }
 
 #[test]
+fn what_is_paused_stands_still_and_ends_once_it_is_resumed() {
+    all_seeds(Trouble::Paused, 200);
+    all_seeds(Trouble::AlignedPaused, 60);
+}
+
+#[test]
 fn partitions_that_move_under_slow_rounds_lose_and_double_nothing() {
     all_seeds(Trouble::Moves, 200);
 }
@@ -459,4 +491,6 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::LostClaim, &[Trouble::Aligned]),
     (Safety::ProbationWaits, &[Trouble::Aligned]),
     (Safety::AlignedClaims, &[Trouble::Aligned]),
+    (Safety::ParkedStartsAnew, &[Trouble::Paused]),
+    (Safety::PausesUnknown, &[Trouble::Paused]),
 ];

@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
@@ -27,6 +27,7 @@ pub struct Tables {
     /// Heads, and when they were told.
     pub heads: BTreeMap<TopicPartition, (i64, Instant)>,
     pub states: BTreeMap<(TopicPartition, Box<str>), StateRow>,
+    pub pauses: Vec<Pause>,
     /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
     pub deaths: BTreeSet<(TopicPartition, i64, String)>,
     /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
@@ -321,6 +322,10 @@ impl Store for MemoryStore {
             Ok(Heads { others: others.map(stands).min(), held })
         })
         .boxed()
+    }
+
+    fn pauses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
+        self.statement(|tables| Ok(tables.pauses.clone())).boxed()
     }
 
     fn states<'a>(

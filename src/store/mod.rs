@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub mod memory;
+mod pause;
 pub mod postgres;
 
 use crate::event::TopicPartition;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 pub use crate::record::Mode;
 pub use crate::state::StoredRow as StateRow;
+pub use pause::{Pause, pause_of};
 
 /// The row of `stream_partition` that a claim returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +187,9 @@ pub trait Store: Send + Sync {
         topics: &'a [String],
         mine: &'a [Head],
     ) -> BoxFuture<'a, Result<Heads, StoreError>>;
+
+    /// What an operator has paused of a pipeline, the widest first.
+    fn pauses<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>>;
 
     /// The states of these keys of one partition; a key without one is not in the answer.
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> BoxFuture<'a, Result<KeyedStates, StoreError>>;

@@ -14,6 +14,7 @@ mod lease;
 mod migrate;
 mod operations;
 mod retention;
+mod pauses;
 mod review;
 mod rows;
 mod seal;
@@ -26,8 +27,9 @@ pub use operations::NewRun;
 pub use retention::{Retain, Retained};
 pub use review::{Counted, Endings, Removed, Row, Run, endings};
 pub use seal::{Link, Seal};
+pub use pauses::{NAME_CHARS, Operator, REASON_CHARS, Scope};
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -39,11 +41,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A pool of connections, and how to make one that is certainly new.
+/// A pool of connections; its options make one that is certainly new.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
-    options: PgConnectOptions,
 }
 
 /// How connections are made.
@@ -82,11 +83,25 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-            .connect_with(options.clone())
+            .connect_with(options)
             .await
             .map_err(|error| store_error(&error))?;
         migrate::check(&pool).await?;
-        Ok(Self { pool, options })
+        Ok(Self { pool })
+    }
+
+    /// From now on connections are made with this URL, whose user and password may be new. One that leads elsewhere is refused: claims and
+    /// what is decided stand in the database that this worker began with.
+    pub fn renew(&self, url: &str, settings: &PostgresSettings) -> Result<(), StoreError> {
+        let (new, old) = (connect_options(url, settings)?, self.pool.connect_options());
+        let place = |of: &PgConnectOptions| (of.get_host().to_owned(), of.get_port(), of.get_database().map(str::to_owned));
+        if place(&new) != place(&old) {
+            return Err(StoreError::Fatal(
+                "it names another server or database than this worker was started with; start it again to move".into(),
+            ));
+        }
+        self.pool.set_connect_options(new);
+        Ok(())
     }
 }
 
@@ -130,7 +145,7 @@ impl Store for PostgresStore {
                 return rows::read(&mut *connection, key).await;
             }
             // A connection of the pool may be the one whose reply was lost, or lead to a server that is gone.
-            let mut connection = self.options.connect().await.map_err(|error| store_error(&error))?;
+            let mut connection = self.pool.connect_options().connect().await.map_err(|error| store_error(&error))?;
             let row = rows::read(&mut connection, key).await;
             if let Err(error) = sqlx::Connection::close(connection).await {
                 tracing::debug!(%error, "A connection did not close in good order.");
@@ -187,6 +202,10 @@ impl Store for PostgresStore {
         mine: &'a [Head],
     ) -> BoxFuture<'a, Result<Heads, StoreError>> {
         heads::exchange(&self.pool, pipeline, run, topics, mine).boxed()
+    }
+
+    fn pauses<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
+        pauses::of_pipeline(&self.pool, pipeline).boxed()
     }
 
     fn states<'a>(

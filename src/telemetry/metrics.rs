@@ -28,6 +28,7 @@ pub enum Metric {
     LagUndecided,
     LagUnpublished,
     Partitions,
+    PausedPartitions,
     BudgetBytes,
     Skew,
     CacheHits,
@@ -54,6 +55,7 @@ impl Metric {
             Metric::LagUndecided => "millrace_lag_undecided_events",
             Metric::LagUnpublished => "millrace_lag_unpublished_events",
             Metric::Partitions => "millrace_partitions",
+            Metric::PausedPartitions => "millrace_paused_partitions",
             Metric::BudgetBytes => "millrace_budget_used_bytes",
             Metric::Skew => "millrace_event_time_skew_seconds",
             Metric::CacheHits => "millrace_result_cache_hits_total",
@@ -77,6 +79,8 @@ pub struct PartitionGauges {
     pub topic: String,
     pub partition: i32,
     pub state: String,
+    /// Whether an operator has paused it.
+    pub paused: bool,
     pub undecided: Option<i64>,
     pub unpublished: Option<i64>,
 }
@@ -243,6 +247,14 @@ impl Metrics {
     pub fn follow_partitions(&self, held: Arc<Held>) {
         self.lag(Metric::LagUndecided, &held, |partition| partition.undecided);
         self.lag(Metric::LagUnpublished, &held, |partition| partition.unpublished);
+        let all = held.clone();
+        let observe = move |observer: &dyn AsyncInstrument<i64>| {
+            for (pipeline, partitions) in all() {
+                let paused = partitions.iter().filter(|partition| partition.paused).count();
+                observer.observe(paused as i64, &[label("pipeline", &pipeline)]);
+            }
+        };
+        self.meter.i64_observable_gauge(Metric::PausedPartitions.name()).with_callback(observe).build();
         let observe = move |observer: &dyn AsyncInstrument<i64>| {
             for (pipeline, partitions) in held() {
                 for state in STATES {
@@ -349,6 +361,7 @@ mod tests {
                 topic: "in".into(),
                 partition,
                 state: state.into(),
+                paused: partition == 1,
                 undecided: Some(7),
                 unpublished: None,
             };
@@ -359,6 +372,7 @@ mod tests {
         let text = metrics.render().unwrap();
         assert!(text.contains(&of(0)) && text.contains(&of(1)), "{text}");
         assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"halted\"} 1"), "{text}");
+        assert!(text.contains("millrace_paused_partitions{pipeline=\"p\"} 1"), "{text}");
         moved.store(true, std::sync::atomic::Ordering::Relaxed);
         let text = metrics.render().unwrap();
         assert!(!text.contains(&of(0)) && text.contains(&of(1)), "{text}");

@@ -1,6 +1,6 @@
 //! From what a pipeline tells of a partition to the status page and the gauges.
 
-use crate::admin::{PartitionStatus, StatusBoard};
+use crate::admin::{PartitionStatus, Paused, StatusBoard};
 use crate::inference::{Memory, Results};
 use crate::pipeline::PartitionView;
 use crate::telemetry::{LoadedModel, ModelGauges, PartitionGauges};
@@ -26,6 +26,7 @@ pub fn status_of(view: PartitionView, end: Option<i64>, before: Option<&Partitio
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
         epoch: running.then_some(view.epoch),
         halted: view.reason,
+        paused: view.pause.map(|pause| Paused { by: pause.by.clone(), reason: pause.reason.clone(), since: pause.since.clone() }),
     }
 }
 
@@ -37,6 +38,7 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
             topic: topic.to_owned(),
             partition: partition.parse().ok()?,
             state: status.state,
+            paused: status.paused.is_some(),
             undecided: status.lag_undecided,
             unpublished: status.lag_unpublished,
         })
@@ -78,6 +80,11 @@ mod tests {
         assert_eq!((running.lag_undecided, running.lag_unpublished), (Some(30), Some(10)));
         let caught_up = status_of(view("running"), Some(80), None);
         assert_eq!(caught_up.lag_undecided, Some(0));
+        assert!(running.paused.is_none());
+        let pause =
+            crate::store::Pause { topic: None, partition: None, reason: "why".into(), by: "ann".into(), since: "then".into() };
+        let paused = status_of(PartitionView { pause: Some(pause.into()), ..view("running") }, Some(100), None).paused.unwrap();
+        assert_eq!((&*paused.by, &*paused.reason, &*paused.since), ("ann", "why", "then"));
         let nothing_known = PartitionView { next_offset: -1, published_offset: None, end_offset: None, ..view("halted") };
         let halted = status_of(nothing_known.clone(), Some(150), Some(&running));
         assert_eq!((halted.lag_undecided, halted.lag_unpublished), (Some(80), Some(10)));

@@ -16,6 +16,7 @@ mod generate;
 mod inference;
 mod kafka;
 mod learnt;
+mod paused;
 mod process;
 mod recommended;
 mod reliability;

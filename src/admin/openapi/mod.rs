@@ -44,7 +44,11 @@ pub fn document(functions: &[Arc<FunctionDoc>], body_bytes: usize) -> Value {
             { "name": "service", "description": "Health, metrics, state." },
         ],
         "paths": paths,
-        "components": { "schemas": parts::schemas(), "responses": parts::responses() },
+        "components": {
+            "schemas": parts::schemas(),
+            "responses": parts::responses(),
+            "securitySchemes": { "admin_token": { "type": "http", "scheme": "bearer", "description": "`token_file` under [admin]." } },
+        },
     })
 }
 

@@ -1,6 +1,6 @@
 //! Health, metrics, state, lists.
 
-use super::parts::{operation, reply};
+use super::parts::{json_body, operation, reply};
 use serde_json::{Map, Value, json};
 
 pub fn paths() -> Map<String, Value> {
@@ -43,7 +43,54 @@ pub fn paths() -> Map<String, Value> {
         ),
         ("/functions".to_owned(), get("function_forms", "The functions for the browser", text("text/html", "The page."))),
         ("/functions/{name}".to_owned(), form),
+        (
+            "/v1/pipelines/{name}/pause".to_owned(),
+            operation_of("pause", "Pauses a pipeline, a topic or a partition, on all workers", true),
+        ),
+        ("/v1/pipelines/{name}/resume".to_owned(), operation_of("resume", "Lifts such a pause", false)),
     ])
+}
+
+/// What an operator does to a pipeline.
+fn operation_of(id: &str, summary: &str, pauses: bool) -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let mut properties = json!({
+        "by": text("Who says so; stands in the journal."),
+        "reason": text("Why."),
+        "topic": text("This topic alone; without it all topics."),
+        "partition": { "type": "integer", "minimum": 0, "description": "This partition alone; goes with `topic` where the pipeline has several." },
+    });
+    let required = if pauses { json!(["by", "reason"]) } else { json!(["by"]) };
+    if !pauses {
+        properties["all"] = json!({ "type": "boolean", "default": false, "description": "Every pause of the pipeline." });
+    }
+    let schema = json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties });
+    let answer = json!({
+        "type": "object", "required": ["pipeline", "changed", "pauses"],
+        "properties": {
+            "pipeline": { "type": "string" },
+            "changed": { "type": "integer", "description": "How many pauses are new, or were lifted." },
+            "pauses": { "type": "array", "description": "Those in force now.", "items": { "type": "object" } },
+        },
+    });
+    let error = |description: &str| reply(description, &json!({ "$ref": "#/components/schemas/Error" }));
+    let responses = json!({
+        "200": reply("Done; all workers follow within seconds.", &answer),
+        "400": { "$ref": "#/components/responses/BadRequest" },
+        "401": error("The token is missing or wrong."),
+        "403": error("This worker has no admin token; the message tells what to set."),
+        "404": { "$ref": "#/components/responses/NotFound" },
+        "408": { "$ref": "#/components/responses/Slow" },
+        "409": error("Exactly this is not paused; the message lists what is."),
+        "413": { "$ref": "#/components/responses/TooLarge" },
+        "429": error("Too many wrong tokens came within a minute."),
+        "503": error("The database does not answer; nothing was changed, or it is not known."),
+    });
+    let body = json_body(&schema, Some(json!({ "by": "ann", "reason": "the producer sends wrong amounts" })));
+    let mut item = json!({ "post": operation("service", id, summary, body, responses) });
+    item["post"]["security"] = json!([{ "admin_token": [] }]);
+    item["parameters"] = json!([{ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }]);
+    item
 }
 
 fn health(word: &str) -> Value {

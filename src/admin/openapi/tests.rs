@@ -52,11 +52,21 @@ fn the_document_holds_together() {
             assert_eq!(operation.get("requestBody").is_some(), method == "post", "{path}");
         }
     }
-    for path in
-        ["/v1/functions/a.b-c", "/hf/other", "/v1/embeddings", "/v1/chat/completions", "/livez", "/readyz", "/openapi.json"]
-    {
+    for path in [
+        "/v1/functions/a.b-c",
+        "/hf/other",
+        "/v1/embeddings",
+        "/v1/chat/completions",
+        "/livez",
+        "/readyz",
+        "/openapi.json",
+        "/v1/pipelines/{name}/pause",
+    ] {
         assert!(paths.contains_key(path), "{path}");
     }
+    let secured = &paths["/v1/pipelines/{name}/resume"]["post"]["security"][0];
+    let scheme = secured.as_object().and_then(|of| of.keys().next()).unwrap();
+    assert_eq!(document["components"]["securitySchemes"][scheme]["scheme"], "bearer");
     let body = &paths["/v1/functions/a.b-c"]["post"]["requestBody"]["content"]["application/json"];
     assert_eq!(body["example"]["inputs"], "I love it.");
     assert_eq!(body["schema"]["properties"]["parameters"]["properties"]["top_k"]["maximum"], 9);

@@ -1,7 +1,7 @@
 //! The routes over a socket.
 
 use super::*;
-use crate::admin::{Events, Said};
+use crate::admin::{Events, Said, Wish};
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,6 +44,17 @@ impl FunctionApi for Echo {
     fn stream<'a>(&'a self, name: &'a str, _: Value, _: Shape) -> BoxFuture<'a, Result<Events, ApiError>> {
         let events = futures_util::stream::iter([name.to_owned(), "line\nline".to_owned()]).boxed();
         Box::pin(async move { Ok(events) })
+    }
+}
+
+/// Tells what it was asked, for the pipeline `p`.
+pub struct Told;
+impl OperatorApi for Told {
+    fn pause<'a>(&'a self, pipeline: &'a str, wish: Wish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move { Ok(json!({ "paused": pipeline, "by": wish.by, "partition": wish.partition })) })
+    }
+    fn resume<'a>(&'a self, pipeline: &'a str, wish: Wish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move { Ok(json!({ "resumed": pipeline, "all": wish.all })) })
     }
 }
 
@@ -93,6 +104,8 @@ pub async fn started_with(body_bytes: usize, connections: Connections) -> (Admin
         status: Arc::default(),
         metrics: Arc::new(Metrics::new().unwrap()),
         functions: Arc::new(Echo),
+        operators: Arc::new(Told),
+        token: Arc::default(),
         body_bytes,
         body_timeout: Duration::from_millis(500),
         connections,
@@ -158,6 +171,44 @@ async fn routes_answer_over_a_socket() {
     assert!(ask("POST", "/v1/embeddings", "[1]").await.contains("embedded"));
     let full = ask("POST", "/v1/functions/full", "[1]").await;
     assert!(full.contains(" 429 ") && full.contains("retry-after: 1"), "{full}");
+    stop.cancel();
+}
+
+/// Would catch: a change without a token, by a wrong one or on a worker that has none; a body that is read before; a token in an answer.
+#[tokio::test]
+async fn what_changes_something_needs_the_token() {
+    const TOKEN: &str = "a-token-of-this-test";
+    let (state, address, stop) = started(200).await;
+    let body = r#"{"by": "ann", "reason": "why", "partition": 3}"#;
+    let ask = async |path: &str, head: &str, body: &str| {
+        let answer = ask(address, "POST", &format!("/v1/pipelines/p/{path}"), &format!("host: x\r\n{head}"), body).await;
+        assert!(!answer.contains(TOKEN), "{answer}");
+        answer
+    };
+    let right = format!("authorization: Bearer {TOKEN}\r\n");
+    let none = ask("pause", &right, body).await;
+    assert!(none.contains(" 403 ") && none.contains("token_file") && none.contains("MILLRACE_ADMIN__TOKEN"), "{none}");
+    assert!(state.token.replace(TOKEN));
+    for head in ["", "authorization: Basic eDp5\r\n", "authorization: Bearer wrong\r\n"] {
+        // Refused before the body is looked at.
+        for body in [body, "{"] {
+            let answer = ask("pause", head, body).await;
+            assert!(answer.contains(" 401 ") && answer.contains("www-authenticate: Bearer realm"), "{answer}");
+        }
+    }
+    let done = ask("pause", &right, body).await;
+    assert!(done.ends_with(r#"{"by":"ann","partition":3,"paused":"p"}"#), "{done}");
+    let done = ask("resume", &right.replace("Bearer", "bearer"), r#"{"by": "ann", "all": true}"#).await;
+    assert!(done.ends_with(r#"{"all":true,"resumed":"p"}"#), "{done}");
+    for wrong in ["{}", r#"{"by": "ann", "partitions": 3}"#, "[1]", "{"] {
+        let answer = ask("pause", &right, wrong).await;
+        assert!(answer.contains(" 400 ") && answer.contains("invalid_request"), "{answer}");
+    }
+    for _ in 0..8 {
+        ask("pause", "authorization: Bearer wrong\r\n", body).await;
+    }
+    let late = ask("pause", &right, body).await;
+    assert!(late.contains(" 429 ") && late.contains("retry-after: ") && late.contains("too_many_attempts"), "{late}");
     stop.cancel();
 }
 

@@ -100,6 +100,9 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         Ok(config) => {
             let text = format!("{}: good, {} pipelines", args.config.display(), config.pipeline.len());
             findings.add(Level::Good, "config", text);
+            if let Some(text) = config.admin.warning() {
+                findings.add(Level::Warning, "admin", text);
+            }
             for pipeline in &config.pipeline {
                 let text =
                     format!("({}): {} -> {}", config.digest_of(pipeline), pipeline.topic.join(", "), pipeline.output_topic());

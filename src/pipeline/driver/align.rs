@@ -56,6 +56,12 @@ impl Open {
         Self { read_to: start, decided, ..Self::default() }
     }
 
+    /// What is open will be read again from `start` on; until then the partition stands where it stood.
+    pub fn stand(&mut self, start: i64, decided: i64) {
+        let stood_ms = self.events.front().map(|(_, time_ms)| *time_ms).or(self.passed_ms);
+        *self = Self { passed_ms: stood_ms, ..Self::new(start, decided) };
+    }
+
     pub fn read(&mut self, offset: i64) {
         self.read_to = offset + 1;
     }
@@ -105,8 +111,8 @@ impl Group {
         let late = since.elapsed() >= SILENCE;
         if late && !told {
             tracing::warn!(
-                "A partition of another worker has told no event time for {} s, and all wait for it; look for one that is halted or that nobody \
-                 could claim.",
+                "A partition of another worker has told no event time for {} s, and all wait for it; look for one that is halted or paused, or \
+                 that nobody could claim.",
                 SILENCE.as_secs()
             );
         }

@@ -32,16 +32,13 @@ impl Driver {
                 tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
                 self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());
                 drop(turn);
-                let offset = running.start();
+                let waits = self.pauses.hold(&partition);
+                (running.parked, running.paused) = (waits, waits);
                 if let Some(state) = self.partitions.get_mut(&partition) {
                     state.phase = Phase::Running(Box::new(running));
                 }
-                self.tell(SourceCommand::Start { partition: partition.clone(), offset });
-                if self.full || self.draining.is_some() {
-                    if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
-                        running.paused = true;
-                    }
-                    self.tell(SourceCommand::Pause(vec![partition]));
+                if !waits {
+                    self.start(&partition);
                 }
             }
             Err(ClaimError::Transient(detail)) => {
@@ -56,6 +53,18 @@ impl Driver {
             }
             Err(ClaimError::Halt(reason)) => self.doubt(partition, reason),
             Err(ClaimError::Fatal(reason)) => self.failed = Some(reason),
+        }
+    }
+
+    /// Lets the source read a partition from where it stands.
+    pub(super) fn start(&mut self, partition: &TopicPartition) {
+        let waits = self.full || self.draining.is_some();
+        let Some(running) = self.partitions.get_mut(partition).and_then(Partition::running) else { return };
+        (running.parked, running.paused) = (false, waits);
+        let offset = running.start();
+        self.tell(SourceCommand::Start { partition: partition.clone(), offset });
+        if waits {
+            self.tell(SourceCommand::Pause(vec![partition.clone()]));
         }
     }
 

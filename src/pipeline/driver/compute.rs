@@ -27,9 +27,9 @@ impl Driver {
                     .partitions
                     .iter_mut()
                     .filter_map(|(partition, state)| {
-                        let incarnation = state.incarnation;
+                        let (incarnation, waits) = (state.incarnation, state.pause.is_some());
                         let running = state.running()?;
-                        if probing && (running.probation == 0 || !items.is_empty()) {
+                        if waits || probing && (running.probation == 0 || !items.is_empty()) {
                             return None;
                         }
                         let first = match aligned_to {
@@ -85,8 +85,13 @@ impl Driver {
             waits && running.in_call == 0 && !without(Safety::ProbationWaits)
         };
         let is_probed = |running: &Running| running.probation > 0 && running.has_work() && !is_ahead(running);
-        let mut running = self.partitions.values_mut().filter_map(Partition::running);
-        !without(Safety::AloneInWork) && running.any(|running| running.named.is_some() || is_probed(running))
+        // Of one that is paused nothing comes any more, but what is in work.
+        let probed = |state: &mut Partition| {
+            let waits = state.pause.is_some();
+            let running = state.running()?;
+            Some(running.named.is_some() || is_probed(running) && !(waits && running.in_call == 0))
+        };
+        !without(Safety::AloneInWork) && self.partitions.values_mut().filter_map(probed).any(|probed| probed)
     }
 
     pub(super) fn on_slice(&mut self, done: SliceDone) {

@@ -22,6 +22,7 @@ impl Driver {
             self.note_published(&partition);
         }
         self.flush_idle();
+        self.park();
         self.mind_budget();
         let views = self.partitions.values().map(|state| state.view(self.settings.mode)).collect();
         self.parts.observer.status(views, self.parts.budget.used());

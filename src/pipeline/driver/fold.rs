@@ -4,7 +4,7 @@ use super::{Driver, current, finish};
 use crate::event::{Event, TopicPartition};
 use crate::function::Input;
 use crate::pipeline::memory::{AfterFold, FoldError, Folder, Then, Waiting};
-use crate::pipeline::partition::{Partition, Phase, Running};
+use crate::pipeline::partition::{Phase, Running};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -48,6 +48,9 @@ impl Driver {
         }
         let bytes = folding.bytes / self.partitions.len().max(1);
         for (partition, state) in &mut self.partitions {
+            if state.pause.is_some() {
+                continue;
+            }
             let (incarnation, key) = (state.incarnation, &state.key);
             let Phase::Running(running) = &mut state.phase else { continue };
             let ready = running.buffer.len();
@@ -104,9 +107,10 @@ impl Driver {
 
     /// A decide that stands still, for states that nobody writes while a partition is idle.
     pub(super) fn flush_idle(&mut self) {
-        let idle = if self.draining.is_some() { Duration::ZERO } else { IDLE };
-        let now = Instant::now();
-        for running in self.partitions.values_mut().filter_map(Partition::running) {
+        let (draining, now) = (self.draining.is_some(), Instant::now());
+        for state in self.partitions.values_mut() {
+            let idle = if draining || state.pause.is_some() { Duration::ZERO } else { IDLE };
+            let Some(running) = state.running() else { continue };
             if running.wants_flush() && running.memory.as_ref().is_some_and(|memory| now - memory.used >= idle) {
                 running.flush();
             }

@@ -26,7 +26,7 @@ impl Driver {
             }
             SourceEvent::Started { partition, offset } => {
                 if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
-                    running.started |= running.start() == offset && running.ledger.next() == running.decided;
+                    running.started |= !running.parked && running.start() == offset && running.ledger.next() == running.decided;
                 }
             }
             SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
@@ -58,7 +58,8 @@ impl Driver {
         let incarnation = self.incarnations;
         let provenance = &self.settings.provenance;
         let key = PartitionKey { pipeline: provenance.pipeline.clone(), run: provenance.run, partition: partition.clone() };
-        self.partitions.insert(partition.clone(), Partition { key, incarnation, since, phase: Phase::Claiming });
+        let pause = self.pauses.of(&partition);
+        self.partitions.insert(partition.clone(), Partition { key, incarnation, since, pause, phase: Phase::Claiming });
         let (ended, round) = oneshot::channel::<()>();
         if self.is_publishing(&partition) && !without(Safety::ClaimAfterRound) {
             self.after_round.push(ended);
@@ -233,10 +234,11 @@ impl Driver {
             return;
         }
         let mut resume = Vec::new();
-        for (partition, state) in &mut self.partitions {
+        for (partition, state) in self.partitions.iter_mut().filter(|(_, state)| state.pause.is_none()) {
             let most = if self.full { align::AHEAD_EVENTS / 2 } else { self.settings.window / 2 };
-            let has_room =
-                |running: &&mut Running| running.paused && running.held() <= most && !Self::is_ahead(running, aligned_to);
+            let has_room = |running: &&mut Running| {
+                running.paused && !running.parked && running.held() <= most && !Self::is_ahead(running, aligned_to)
+            };
             if let Some(running) = state.running().filter(has_room) {
                 running.paused = false;
                 resume.push(partition.clone());

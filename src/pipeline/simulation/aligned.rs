@@ -1,7 +1,7 @@
 //! A backlog that is worked on in the order of event time, whoever dies and whatever moves.
 
 use super::world::World;
-use super::{check, fold, nothing_halted};
+use super::{check, fold, nothing_halted, paused};
 use std::time::Duration;
 
 /// How far ahead of the slowest partition an event may be, milliseconds.
@@ -37,6 +37,9 @@ async fn life(world: &mut World, events: usize) -> Result<(), String> {
         tokio::time::sleep(Duration::from_millis(50 + world.chance.below(2_500) as u64)).await;
         world.reap().await;
         in_order(world, before)?;
+        if world.pauses {
+            paused::at_random(world);
+        }
         match (world.chance.below(6), world.workers.len()) {
             (0, 1..) => world.kill(world.chance.below(world.workers.len())),
             (1, 1..) => {
@@ -48,6 +51,7 @@ async fn life(world: &mut World, events: usize) -> Result<(), String> {
             _ => {}
         }
     }
+    world.database.tables().pauses.clear();
     *world.database.away.lock().unwrap() = false;
     for worker in &world.workers {
         *worker.process.frozen.lock().unwrap() = false;

@@ -54,6 +54,8 @@ pub struct World {
     pub folds: bool,
     /// How far ahead of the slowest partition an event may be, when the pipeline is aligned.
     pub align_ms: Option<i64>,
+    /// Whether an operator pauses and resumes meanwhile.
+    pub pauses: bool,
     halts: Arc<Halts>,
     processes: u64,
 }
@@ -72,6 +74,7 @@ impl World {
             mode: Mode::Both,
             folds: false,
             align_ms: None,
+            pauses: false,
             halts: Arc::default(),
             processes: 0,
         }
@@ -148,6 +151,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What the budgets of all workers hold.
+    pub fn held_bytes(&self) -> usize {
+        self.workers.iter().map(|worker| worker.budget.used()).sum()
     }
 
     pub fn halts(&self) -> Vec<String> {

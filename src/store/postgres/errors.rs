@@ -11,6 +11,8 @@ pub enum Need {
     Reader,
     /// Marks dead letters.
     Owner,
+    /// Pauses and resumes.
+    Operator,
     /// Makes the schema and its roles.
     Migrate,
 }
@@ -23,6 +25,7 @@ impl Need {
             Need::Owner => {
                 "The user needs the role millrace_owner, which marks dead letters, removes old rows and erases; a worker's may not"
             }
+            Need::Operator => "The user needs the role millrace_worker or millrace_owner",
             Need::Migrate => {
                 "`millrace migrate` needs the owner of the database, or of the schema `millrace` where there is one; and CREATEROLE, unless \
                  somebody makes the roles millrace_owner, millrace_worker and millrace_reader before"

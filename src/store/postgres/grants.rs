@@ -1,4 +1,4 @@
-//! What the connected user may do to the tables, and the function that deletes.
+//! What the connected user may do to the tables, and the functions that change what no worker may.
 
 use super::PostgresStore;
 use super::errors::{Need, error_of};
@@ -39,7 +39,13 @@ const PRIVILEGES: &[(&str, &str, bool)] = &[
     ("millrace.latest", "UPDATE", true),
     ("millrace.latest", "DELETE", false),
     ("millrace.migration", "SELECT", true),
+    ("millrace.pause", "SELECT", true),
+    ("millrace.operation", "UPDATE", false),
+    ("millrace.operation", "DELETE", false),
 ];
+
+/// What it calls: without the first, conversations that have ended stay; without the others nobody pauses over HTTP.
+const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause"];
 
 impl PostgresStore {
     pub async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
@@ -64,15 +70,18 @@ impl PostgresStore {
             };
         let mut all: Vec<Grant> =
             rows.iter().zip(PRIVILEGES).map(grant).collect::<Result<_, _>>().map_err(|error| error_of(Need::Reader, &error))?;
-        // Without it conversations that have ended stay.
-        let (user, granted): (String, bool) = sqlx::query_as(
-            "SELECT current_user::text, coalesce(bool_or(has_function_privilege(p.oid, 'EXECUTE')), false) FROM pg_proc p \
-             WHERE p.pronamespace = to_regnamespace('millrace') AND p.proname = 'forget'",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(|error| error_of(Need::Reader, &error))?;
-        all.push(Grant { user, table: "millrace.forget".to_owned(), privilege: "EXECUTE".to_owned(), granted, needed: true });
+        for name in FUNCTIONS {
+            let (user, granted): (String, bool) = sqlx::query_as(
+                "SELECT current_user::text, coalesce(bool_or(has_function_privilege(p.oid, 'EXECUTE')), false) FROM pg_proc p \
+                 WHERE p.pronamespace = to_regnamespace('millrace') AND p.proname = $1",
+            )
+            .bind(name)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| error_of(Need::Reader, &error))?;
+            let table = format!("millrace.{name}");
+            all.push(Grant { user, table, privilege: "EXECUTE".to_owned(), granted, needed: true });
+        }
         Ok(all)
     }
 }

@@ -19,6 +19,8 @@ pub async fn started(functions: &Arc<Functions>) -> (SocketAddr, CancellationTok
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     let state = AdminState {
+        operators: Arc::new(crate::worker::operators::Operators::default()),
+        token: Arc::default(),
         liveness: Arc::default(),
         readiness: Arc::new(admin::Readiness::new([])),
         status: Arc::default(),

@@ -14,7 +14,7 @@ use millrace::publisher::{Committed, CommittedOffsets, Publication, PublishError
 use millrace::record::{Mode, Provenance, Record};
 use millrace::source::kafka::{KafkaSourceSettings, spawn};
 use millrace::source::{Lease, LogBounds};
-use millrace::store::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};
+use millrace::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -147,6 +147,10 @@ impl Store for HeldStore {
 
     fn heads<'a>(&'a self, pipeline: &'a str, run: i32, topics: &'a [String], mine: &'a [Head]) -> Reply<'a, Heads> {
         self.0.heads(pipeline, run, topics, mine)
+    }
+
+    fn pauses<'a>(&'a self, pipeline: &'a str) -> Reply<'a, Vec<Pause>> {
+        self.0.pauses(pipeline)
     }
 
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> Reply<'a, Vec<(Box<str>, StateRow)>> {
