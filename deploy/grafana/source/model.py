@@ -123,10 +123,10 @@ def answers():
         ),
         graph(
             "Calls that are tried again",
-            "call: the failure may pass. suspect: an event that may have killed a worker is named before it is called.",
+            "The failure may pass: the same slice is called again, with a wait that grows. The log says why.",
             prom(
-                f'sum by (pipeline, stage) (rate(millrace_retries_total{{stage=~"call|suspect",{HELD}}}[$__rate_interval]))',
-                "{{pipeline}} {{stage}}",
+                f'sum by (pipeline) (rate(millrace_retries_total{{stage="call",{HELD}}}[$__rate_interval]))',
+                "{{pipeline}}",
             ),
             "ops",
             runbook="calls-failing",

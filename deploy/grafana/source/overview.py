@@ -130,7 +130,7 @@ def wrong():
         ),
         graph(
             "Retries by stage",
-            "claim, decide: Postgres. publish: Kafka. call, suspect: the function. Some after a rebalance are normal, a steady rate is not.",
+            "decide, suspect: Postgres. publish: Kafka. claim: either. call: the function. Some after a rebalance are normal, a steady rate is not.",
             prom("sum by (stage) (rate(millrace_retries_total{%s}[$__rate_interval]))" % HELD, "{{stage}}"),
             "ops",
             stack=True,

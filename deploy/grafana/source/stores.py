@@ -11,7 +11,7 @@ def quantiles(metric):
 
 
 def retries(stage):
-    return prom(f'sum by (pipeline) (rate(millrace_retries_total{{stage="{stage}",{HELD}}}[$__rate_interval]))', "{{pipeline}}")
+    return prom(f'sum by (pipeline) (rate(millrace_retries_total{{stage=~"{stage}",{HELD}}}[$__rate_interval]))', "{{pipeline}}")
 
 
 def whole():
@@ -44,7 +44,7 @@ def postgres():
         graph(
             "Decides that are tried again",
             "Rounds without a clear answer. The row is read then, and tells what happened.",
-            retries("decide"),
+            retries("decide|suspect"),
             "ops",
             runbook="postgres-failing",
         ),
