@@ -91,7 +91,7 @@ ORDER BY 1""",
         ),
         graph(
             "Score of the first item",
-            "Its mean.",
+            "Mean score of the item that stands first.",
             sql(f"SELECT $__timeGroupAlias(decided_at, $__interval), avg(score) AS score\n{LISTS}\nGROUP BY 1\nORDER BY 1", series=True),
             floor=None,
             w=12,

@@ -62,12 +62,7 @@ pub fn queries(key: &str) -> Vec<Panel> {
                 && key == "rawSql"
             {
                 let name = format!("{file}: ${}", variable["name"].as_str().unwrap());
-                found.push(Panel {
-                    name,
-                    query: query.into(),
-                    legend: String::new(),
-                    format: "table".into(),
-                });
+                found.push(Panel { name, query: query.into(), legend: String::new(), format: "table".into() });
             }
         }
     }

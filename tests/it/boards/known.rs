@@ -90,7 +90,9 @@ impl Known {
 
     /// Panics where a query asks for what nobody tells.
     pub fn check(&self, place: &str, query: &str) -> Query {
-        let found = read(query);
+        let mut found = read(query);
+        let levels = found.used.iter().filter_map(|used| Some(used.metric.split_once(':')?.0.to_owned()));
+        found.named.extend(levels.collect::<Vec<_>>());
         assert!(!found.used.is_empty(), "{place}: no metric in {query}");
         for used in &found.used {
             if used.metric.contains(':') {

@@ -70,8 +70,8 @@ fn commands_of_the_pages_are_there() {
         let inline = text.split('`').skip(1).step_by(2);
         for line in fenced.lines().chain(inline).filter_map(|line| line.trim().strip_prefix("millrace ")) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let depth = if ["dead-letters", "models"].contains(&words[0]) { 2 } else { 1 };
-            let command = words[..depth.min(words.len())].to_vec();
+            let depth = if ["dead-letters", "models", "bench"].contains(&words[0]) { 2 } else { 1 };
+            let command: Vec<&str> = words.iter().copied().take(depth).take_while(|word| !word.starts_with('-')).collect();
             let help = Command::new(env!("CARGO_BIN_EXE_millrace")).args(&command).arg("--help").output().unwrap();
             assert!(help.status.success(), "{page}: there is no `millrace {}`", command.join(" "));
             let help = String::from_utf8(help.stdout).unwrap();
