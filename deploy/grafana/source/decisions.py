@@ -131,7 +131,7 @@ LIMIT 20"""
         ),
         table(
             "By reason and handling",
-            "What was done about them.",
+            "What was done about them: open, redriving, redriven, discarded.",
             sql(
                 f"""
 SELECT pipeline, reason, field, handling, count(*) AS letters, max(decided_at) AS newest

@@ -24,7 +24,7 @@ def whole():
 
 def now():
     return [
-        stat("Lists", "Of the time range.", sql(f"SELECT count(*) AS lists\n{LISTS}"), w=6),
+        stat("Lists", "Lists that were made in the time range, for requests and for clicks.", sql(f"SELECT count(*) AS lists\n{LISTS}"), w=6),
         stat(
             "Fallbacks",
             "Share of the lists that are not personal.",
@@ -78,7 +78,7 @@ ORDER BY 1""",
         ),
         graph(
             "List length",
-            "Mean and shortest.",
+            "Mean and shortest number of items in a list.",
             sql(
                 f"""
 SELECT $__timeGroupAlias(decided_at, $__interval), avg(json_array_length(items)) AS mean, min(json_array_length(items)) AS shortest

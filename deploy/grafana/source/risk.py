@@ -23,7 +23,7 @@ def whole():
 
 def now():
     return [
-        stat("Scored", "Events of the time range.", sql(f"SELECT count(*) AS scored\n{SCORES}"), w=6),
+        stat("Scored", "Events that were decided on in the time range.", sql(f"SELECT count(*) AS scored\n{SCORES}"), w=6),
         stat(
             "Degraded",
             "Share that the model could not score: the policy's fallback has decided.",
@@ -50,7 +50,7 @@ def scores():
     return [
         graph(
             "Decisions",
-            "Events by decision.",
+            "Events by decision, as the policy has it.",
             sql(f"SELECT $__timeGroupAlias(decided_at, $__interval), decision AS metric, count(*) AS value\n{SCORES}\nGROUP BY 1, 2\nORDER BY 1", series=True),
             bars=True,
             stack=True,

@@ -19,7 +19,7 @@ def whole():
 
 def now():
     return [
-        stat("Messages", "Of the time range.", sql(f"SELECT count(*) AS messages\n{READ}"), w=8),
+        stat("Messages", "Messages that were read in the time range.", sql(f"SELECT count(*) AS messages\n{READ}"), w=8),
         stat("Mean score", "How sure the model is of its labels, in the mean.", sql(f"SELECT avg(score) AS score\n{READ}"), "percentunit", w=8),
         stat(
             "Without a label",
@@ -36,7 +36,7 @@ def over_time():
     return [
         graph(
             "Messages",
-            "By label.",
+            "Messages by label; none is a text without a known word.",
             sql(
                 f"SELECT $__timeGroupAlias(decided_at, $__interval), coalesce(label, 'none') AS metric, count(*) AS value\n{READ}\nGROUP BY 1, 2\nORDER BY 1",
                 series=True,

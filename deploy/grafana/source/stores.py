@@ -92,7 +92,7 @@ def kafka():
         ),
         graph(
             "Transactions",
-            "Publish rounds a second.",
+            "Publish rounds a second: one transaction each with exactly_once.",
             prom(f"sum by (pipeline) (rate(millrace_publish_duration_seconds_count{{{HELD}}}[$__rate_interval]))", "{{pipeline}}"),
             "ops",
             w=12,
@@ -135,7 +135,7 @@ def between():
         ),
         stat(
             "Unpublished now",
-            "All pipelines.",
+            "Events that wait for Kafka, all pipelines.",
             prom(f"sum(millrace_lag_unpublished_events{{{HELD}}})"),
             w=4,
             h=8,
