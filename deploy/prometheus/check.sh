@@ -15,7 +15,7 @@ if [ -z "$promtool" ]; then
     cd "$cache"
     [ -e go.mod ] || go mod init rules 2>/dev/null
     go get "github.com/prometheus/prometheus/cmd/promtool@$version"
-    # Without the clients of clouds in which Prometheus looks for its targets: half of the build.
+    # Without the clients of clouds in which Prometheus looks for its targets.
     go build -tags remove_all_sd -o promtool github.com/prometheus/prometheus/cmd/promtool
   fi
 fi
