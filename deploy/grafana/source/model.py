@@ -69,8 +69,11 @@ def calls():
         ),
         graph(
             "Tokens",
-            "Tokens that were computed.",
-            prom(f"sum by (pipeline) (rate(millrace_tokens_total{{{HELD}}}[$__rate_interval]))", "{{pipeline}}"),
+            "Tokens that were computed, and those that were padding.",
+            [
+                prom(f"sum by (pipeline) (rate(millrace_tokens_total{{{HELD}}}[$__rate_interval]))", "{{pipeline}}"),
+                prom(f"sum by (pipeline) (rate(millrace_padding_tokens_total{{{HELD}}}[$__rate_interval]))", "{{pipeline}}, padding"),
+            ],
             "ops",
             runbook="call-slow",
         ),

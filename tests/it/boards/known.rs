@@ -1,6 +1,6 @@
 //! Which metrics there are, and with which labels: told by a worker, or by the instruments themselves where it takes a failure.
 
-use super::files::{rules, text};
+use super::files::{folder, root, rules, text};
 use super::promql::{Query, read};
 use millrace::telemetry::{LoadedModel, Metrics, ModelGauges};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,7 @@ const COMING: &[(&str, &[&str])] = &[
     ("millrace_lag_work_seconds", &["pipeline"]),
     ("millrace_busy_seconds_total", &["pipeline"]),
     ("millrace_tokens_total", &["pipeline"]),
+    ("millrace_padding_tokens_total", &["pipeline"]),
     ("millrace_scores", &["pipeline", "le"]),
     ("millrace_labels_total", &["pipeline", "label"]),
     ("millrace_fallbacks_total", &["pipeline", "reason"]),
@@ -57,7 +58,11 @@ pub struct Known {
 impl Known {
     pub fn of(scraped: &str) -> Self {
         let mut names = BTreeSet::new();
-        for part in text("src/telemetry/metrics.rs").split("=> \"millrace_").skip(1) {
+        let mut code = text("src/telemetry/metrics.rs");
+        if root().join("src/telemetry/metrics").is_dir() {
+            code.extend(folder("src/telemetry/metrics", ".rs").into_values());
+        }
+        for part in code.split("=> \"millrace_").skip(1) {
             names.insert(format!("millrace_{}", part.split('"').next().unwrap()));
         }
         assert!(names.len() > 20, "{names:?}");
