@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients test-exports lint bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-exports test-rules lint bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -27,11 +27,15 @@ test-exports: ## folders that training writes, loaded by transformers (MILLRACE_
 	cargo build --locked
 	$${MILLRACE_TORCH_PYTHON:-python3} tests/exports/check.py $${CARGO_TARGET_DIR:-target}/debug/millrace
 
-lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny is installed
+test-rules: ## the rules of Prometheus by its own promtool (installed, or built by Go from its module)
+	deploy/prometheus/check.sh
+
+lint: ## format, clippy, documentation, shell syntax, dashboards as their source says; licences where cargo-deny is installed
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/local/*.sh tests/clients/*.sh tests/fixtures/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/local/*.sh tests/clients/*.sh tests/fixtures/*.sh deploy/prometheus/*.sh .ci/run; do bash -n $$script || exit 1; done
+	python3 deploy/grafana/make.py --check
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
 
 bench: ## the whole pipeline on real services, decide rounds, sentiment and embed beside plain candle (MILLRACE_MINILM_DIR: all-MiniLM-L6-v2)

@@ -1,6 +1,7 @@
 //! Everything that needs real neighbours, in one binary: run it through `make test`, which starts Kafka and Postgres.
 
 mod arrows;
+mod boards;
 mod chain;
 mod commands;
 mod conversed;

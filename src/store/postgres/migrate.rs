@@ -16,13 +16,14 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (7, "heads grow old", include_str!("../../../migrations/0007_heads_grow_old.sql")),
     (8, "forgetting", include_str!("../../../migrations/0008_forgetting.sql")),
     (9, "pauses", include_str!("../../../migrations/0009_pauses.sql")),
-    (10, "retention", include_str!("../../../migrations/0010_retention.sql")),
-    (11, "erasure", include_str!("../../../migrations/0011_erasure.sql")),
-    (12, "seals", include_str!("../../../migrations/0012_seals.sql")),
+    (10, "record by time", include_str!("../../../migrations/0010_record_by_time.sql")),
+    (11, "retention", include_str!("../../../migrations/0011_retention.sql")),
+    (12, "erasure", include_str!("../../../migrations/0012_erasure.sql")),
+    (13, "seals", include_str!("../../../migrations/0013_seals.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 12;
+pub const SCHEMA_VERSION: i32 = 13;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];

@@ -1,0 +1,172 @@
+//! Which metrics there are, and with which labels: told by a worker, or by the instruments themselves where it takes a failure.
+
+use super::files::{folder, root, rules, text};
+use super::promql::{Query, read};
+use millrace::telemetry::{LoadedModel, Metrics, ModelGauges};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Metrics that are on their way, and their labels. Take a line out when its metric is in `src/telemetry`.
+const COMING: &[(&str, &[&str])] = &[
+    ("millrace_lag_seconds", &["pipeline", "topic", "partition"]),
+    ("millrace_lag_work_seconds", &["pipeline"]),
+    ("millrace_busy_seconds_total", &["pipeline"]),
+    ("millrace_tokens_total", &["pipeline"]),
+    ("millrace_padding_tokens_total", &["pipeline"]),
+    ("millrace_scores", &["pipeline", "le"]),
+    ("millrace_labels_total", &["pipeline", "label"]),
+    ("millrace_fallbacks_total", &["pipeline", "reason"]),
+    ("millrace_slice_limit_events", &["pipeline"]),
+    ("millrace_build_info", &["version"]),
+    ("millrace_model_info", &["model", "digest"]),
+    ("millrace_paused_partitions", &["pipeline"]),
+];
+
+/// Metrics of others.
+const FOREIGN: &[&str] = &["up", "probe_success"];
+
+/// What every series has from the scrape.
+const SCRAPED: [&str; 2] = ["instance", "job"];
+
+/// What a worker of this stage tells at least: the work of each function, dead letters, and every gauge.
+const TOLD: [&str; 14] = [
+    "millrace_events_consumed_total",
+    "millrace_predictions_total",
+    "millrace_dead_letters_total",
+    "millrace_decide_duration_seconds",
+    "millrace_publish_duration_seconds",
+    "millrace_event_age_seconds",
+    "millrace_slice_events",
+    "millrace_call_duration_seconds",
+    "millrace_lag_undecided_events",
+    "millrace_lag_unpublished_events",
+    "millrace_partitions",
+    "millrace_budget_used_bytes",
+    "millrace_model_loaded_bytes",
+    "millrace_result_cache_hits_total",
+];
+
+/// See the module.
+pub struct Known {
+    /// Names in the code.
+    names: BTreeSet<String>,
+    /// By metric: labels, and the values of those whose values are few.
+    labels: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    recorded: BTreeSet<String>,
+}
+
+impl Known {
+    pub fn of(scraped: &str) -> Self {
+        let mut names = BTreeSet::new();
+        let mut code = text("src/telemetry/metrics.rs");
+        if root().join("src/telemetry/metrics").is_dir() {
+            code.extend(folder("src/telemetry/metrics", ".rs").into_values());
+        }
+        for part in code.split("=> \"millrace_").skip(1) {
+            names.insert(format!("millrace_{}", part.split('"').next().unwrap()));
+        }
+        assert!(names.len() > 20, "{names:?}");
+        let mut labels = BTreeMap::new();
+        told(scraped, &mut labels);
+        told(&instruments(), &mut labels);
+        for (name, of) in COMING {
+            assert!(!names.contains(*name), "{name} is there: take it out of COMING");
+            labels.insert((*name).to_owned(), of.iter().map(|label| ((*label).to_owned(), BTreeSet::new())).collect());
+        }
+        let recorded = rules().into_iter().filter(|rule| !rule.alerts).map(|rule| rule.name).collect();
+        Self { names, labels, recorded }
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.names.iter()
+    }
+
+    /// The labels come from real work, not from the instruments alone.
+    pub fn worker_has_told(&self, scraped: &str) {
+        let mut labels = BTreeMap::new();
+        told(scraped, &mut labels);
+        for name in TOLD {
+            assert!(labels.contains_key(name), "the worker does not tell {name}: {scraped}");
+        }
+        let strange: Vec<&String> =
+            labels.keys().filter(|name| name.starts_with("millrace_") && !self.names.contains(*name)).collect();
+        assert!(strange.is_empty(), "not in `Metric`: {strange:?}");
+    }
+
+    /// Panics where a query asks for what nobody tells.
+    pub fn check(&self, place: &str, query: &str) -> Query {
+        let mut found = read(query);
+        let levels = found.used.iter().filter_map(|used| Some(used.metric.split_once(':')?.0.to_owned()));
+        found.named.extend(levels.collect::<Vec<_>>());
+        assert!(!found.used.is_empty(), "{place}: no metric in {query}");
+        for used in &found.used {
+            if used.metric.contains(':') {
+                assert!(self.recorded.contains(&used.metric), "{place}: no rule records {}", used.metric);
+                let level = used.metric.split(':').next().unwrap();
+                let wanted = used.grouped.iter().chain(used.matched.iter().map(|(label, ..)| label));
+                wanted.for_each(|label| assert_eq!(label, level, "{place}: {} has no label {label}", used.metric));
+                continue;
+            }
+            let base = self.base(&used.metric);
+            let labels = base.and_then(|base| self.labels.get(base));
+            let known = FOREIGN.contains(&used.metric.as_str()) || labels.is_some();
+            assert!(known, "{place}: there is no metric {}, or nobody tells it", used.metric);
+            let none = BTreeMap::new();
+            let labels = labels.unwrap_or(&none);
+            let has = |label: &str| SCRAPED.contains(&label) || labels.contains_key(label);
+            used.grouped.iter().for_each(|label| assert!(has(label), "{place}: {} has no label {label}", used.metric));
+            for (label, operator, value) in &used.matched {
+                assert!(has(label), "{place}: {} has no label {label}", used.metric);
+                let values = labels.get(label).filter(|_| matches!(label.as_str(), "le" | "state" | "stage"));
+                if let Some(values) = values.filter(|values| !values.is_empty()) {
+                    // Since its version 3 Prometheus writes 10 as 10.0.
+                    let one = value.split('|').any(|value| values.contains(value));
+                    assert!(one, "{place}: no series of {} has {label}{operator}{value:?}: {values:?}", used.metric);
+                }
+            }
+        }
+        found
+    }
+
+    /// Name of the instrument of a series.
+    fn base<'a>(&self, metric: &'a str) -> Option<&'a str> {
+        let there = |name: &&str| self.names.contains(*name) || COMING.iter().any(|(coming, _)| coming == name);
+        let of = ["_bucket", "_sum", "_count"].iter().filter_map(|ending| metric.strip_suffix(ending));
+        let histogram = |name: &&str| self.labels.get(*name).is_some_and(|labels| labels.contains_key("le"));
+        Some(metric).filter(|name| there(name) && !histogram(name)).or_else(|| of.filter(there).find(histogram))
+    }
+}
+
+/// What a scrape says of each instrument: the labels of its series, and their values.
+fn told(scraped: &str, labels: &mut BTreeMap<String, BTreeMap<String, BTreeSet<String>>>) {
+    let mut name = String::new();
+    for line in scraped.lines() {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            name = kind.split(' ').next().unwrap().to_owned();
+        }
+        if line.starts_with('#') || !line.starts_with(name.as_str()) {
+            continue;
+        }
+        let of = labels.entry(name.clone()).or_default();
+        let Some((_, rest)) = line.split_once('{') else { continue };
+        let mut rest = rest;
+        while let Some((label, more)) = rest.split_once("=\"") {
+            let (value, more) = more.split_once('"').unwrap();
+            of.entry(label.trim_start_matches(',').to_owned()).or_default().insert(value.to_owned());
+            rest = more;
+        }
+    }
+}
+
+/// The text of all instruments after each has recorded something: failures too, which a worker has none of.
+fn instruments() -> String {
+    let metrics = Metrics::new().unwrap();
+    ["claim", "decide", "publish", "call", "suspect"].into_iter().for_each(|stage| metrics.retried("p", stage));
+    metrics.halted("p", "safety");
+    metrics.skipped("p", "filtered", 1);
+    metrics.skew("p", 1.0);
+    let loaded =
+        ModelGauges { loaded: [("m".to_owned(), LoadedModel { bytes: 1, unloads: 1 })].into(), ..ModelGauges::default() };
+    metrics.follow_models(Arc::new(move || loaded.clone()));
+    metrics.render().unwrap()
+}
