@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
 # once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
-# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls.
+# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
+# user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -59,17 +60,23 @@ case $action in
     port=$(free_port)
     secure_port=$(free_port)
     while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done
+    limited_port=$(free_port)
+    while [[ " $port $secure_port " == *" $limited_port "* ]]; do limited_port=$(free_port); done
     controller_port=$(free_port)
-    while [ "$controller_port" = "$port" ] || [ "$controller_port" = "$secure_port" ]; do controller_port=$(free_port); done
+    while [[ " $port $secure_port $limited_port " == *" $controller_port "* ]]; do controller_port=$(free_port); done
     # A broker session of 1.5 s: after `kill` the next start need not wait for the old registration to lapse.
     cat >"$dir/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:millrace
+listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.limited.sasl.enabled.mechanisms=PLAIN
+listener.name.limited.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_limited="limited-development";
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location=$dir/tls/kafka.pem
@@ -98,6 +105,7 @@ PROPERTIES
     start
     echo "127.0.0.1:$port" >"$dir/kafka.brokers"
     echo "127.0.0.1:$secure_port" >"$dir/kafka.tls-brokers"
+    echo "127.0.0.1:$limited_port" >"$dir/kafka.limited-brokers"
     ;;
   start) start ;;
   stop) stop -TERM ;;
