@@ -46,9 +46,9 @@ events() {
   done
 }
 
-# One producer a topic: the console producer writes to one.
+# One producer a topic: the console producer writes to one. What it says goes to stderr: stdout is another producer's input.
 send() {
-  "${KAFKA_HOME:+$KAFKA_HOME/bin/}kafka-console-producer.sh" --bootstrap-server "$1" --topic "$2" --property parse.key=true
+  "${KAFKA_HOME:+$KAFKA_HOME/bin/}kafka-console-producer.sh" --bootstrap-server "$1" --topic "$2" --reader-property parse.key=true >&2
 }
 
 case $action in
@@ -56,7 +56,7 @@ case $action in
   run)
     brokers=${2:?usage: load.sh run BROKERS}
     events 0 | awk -F '\t' -v OFS='\t' -v chat=/dev/fd/3 -v clicks=/dev/fd/4 '
-      { to = $1 == "chat" ? chat : $1 == "clicks" ? clicks : "/dev/stdout"; print $2, $3 > to; fflush() }' \
+      { to = $1 == "chat" ? chat : $1 == "clicks" ? clicks : "/dev/stdout"; print $2, $3 > to; fflush(to) }' \
       3> >(send "$brokers" chat) 4> >(send "$brokers" clicks) | send "$brokers" transactions
     ;;
   *)

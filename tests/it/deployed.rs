@@ -5,7 +5,7 @@ use crate::support::{brokers, create_topic, database, empty_database, produce, u
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::str::FromStr;
 
 const EVENT: &[u8] = b"{\"id\":\"t\",\"account\":\"a\",\"amount\":1,\"currency\":\"EUR\",\"time\":1760000000000}";
@@ -69,6 +69,29 @@ fn the_load_generator_sends_events_that_the_config_takes() {
     }
     for kind in [("chat", "message"), ("clicks", "rate"), ("clicks", "request"), ("transactions", "payment")] {
         assert!(kinds.contains_key(&(kind.0.to_owned(), kind.1.to_owned())), "{kind:?} is missing: {kinds:?}");
+    }
+}
+
+/// Would catch: what one producer says that becomes another's events; a topic that gets the events of another.
+#[test]
+fn the_load_generator_feeds_a_producer_a_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bin, sent) = (folder.path().join("bin"), folder.path().display());
+    std::fs::create_dir(&bin).unwrap();
+    executable(&bin.join("kafka-console-producer.sh"), &format!("#!/bin/sh\necho a warning\nexec cat >'{sent}/'\"$4\"\n"));
+    let mut load = Command::new("timeout");
+    load.args(["5", &shipped("compose/load.sh"), "run", "b:1"]).env("KAFKA_HOME", folder.path()).env("LOAD_RATE", "60");
+    load.stderr(Stdio::null()).status().unwrap();
+    for (topic, field) in [("chat", "conversation"), ("clicks", "user"), ("transactions", "account")] {
+        let text = std::fs::read_to_string(folder.path().join(topic)).unwrap();
+        // The last line may be cut off by the end.
+        let lines: Vec<&str> = text.lines().take(text.lines().count().saturating_sub(1)).collect();
+        assert!(!lines.is_empty(), "nothing for {topic}");
+        for line in lines {
+            let (key, json) = line.split_once('\t').unwrap_or_else(|| panic!("{topic}: {line}"));
+            let event: serde_json::Value = serde_json::from_str(json).unwrap();
+            assert_eq!(event[field], key, "{topic}: {line}");
+        }
     }
 }
 
@@ -145,6 +168,11 @@ async fn the_logins_of_roles_sql_are_enough_and_no_more() {
     execute(&url, &format!("DROP ROLE {stranger}")).await.unwrap();
 }
 
+fn executable(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Kafka's own tools, as their distribution names them.
 fn tools(folder: &Path) -> String {
     let local = shipped("local");
@@ -154,9 +182,7 @@ fn tools(folder: &Path) -> String {
             "#!/bin/sh\nexec java -Dlog4j2.configurationFile='{local}/log4j2.xml' -Xmx128m -cp \"$('{local}/setup.sh')/*\" \
              org.apache.kafka.tools.{class} \"$@\"\n"
         );
-        let file = folder.join("bin").join(name);
-        std::fs::write(&file, text).unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&folder.join("bin").join(name), &text);
     }
     folder.display().to_string()
 }
