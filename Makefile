@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients test-exports lint lint-deploy sbom bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-exports lint lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -36,6 +36,9 @@ lint: ## format, clippy, documentation, shell syntax; licences where cargo-deny 
 
 lint-deploy: ## what deploy/ ships: image, compose, chart, units, rules (deploy/README.md; builds Helm through Go, once)
 	deploy/lint.sh
+
+lint-deploy-quick: ## the same, but for what needs a tool that Go has yet to build
+	deploy/lint.sh --quick
 
 sbom: ## what is in the program, as CycloneDX: target/sbom.cdx.json (FEATURES=tls as the image has it)
 	deploy/sbom.py $${CARGO_TARGET_DIR:-target}/sbom.cdx.json --features "$${FEATURES:-tls}"
