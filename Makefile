@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients test-exports test-rules lint bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-exports test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -34,9 +34,18 @@ lint: ## format, clippy, documentation, shell syntax, dashboards as their source
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/local/*.sh tests/clients/*.sh tests/fixtures/*.sh deploy/prometheus/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/fixtures/*.sh .ci/run; do bash -n $$script || exit 1; done
 	python3 deploy/grafana/make.py --check
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
+
+lint-deploy: ## what deploy/ ships: image, compose, chart, units, rules (deploy/README.md; builds Helm through Go, once)
+	deploy/lint.sh
+
+lint-deploy-quick: ## the same, but for what needs a tool that Go has yet to build
+	deploy/lint.sh --quick
+
+sbom: ## what is in the program, as CycloneDX: target/sbom.cdx.json (FEATURES=tls as the image has it)
+	deploy/sbom.py $${CARGO_TARGET_DIR:-target}/sbom.cdx.json --features "$${FEATURES:-tls}"
 
 bench: ## the whole pipeline on real services, decide rounds, sentiment and embed beside plain candle (MILLRACE_MINILM_DIR: all-MiniLM-L6-v2)
 	deploy/local/with.sh cargo bench --locked --bench copy_pipeline -- throughput

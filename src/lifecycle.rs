@@ -1,4 +1,8 @@
-//! Signals, drain, exit codes.
+//! Signals, drain, exit codes, and the service manager.
+
+mod supervisor;
+
+pub use supervisor::Supervisor;
 
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;

@@ -10,13 +10,14 @@ mod neighbours;
 pub(crate) mod operators;
 mod secrets;
 mod status;
+mod supervised;
 mod watch;
 
 use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
 use crate::flow::Budget;
 use crate::inference::{Memory, Options, Registry, Results};
-use crate::lifecycle::{Exit, Stop};
+use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::telemetry::Instruments;
@@ -34,12 +35,13 @@ const MODELS: &str = "models";
 
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
 ///
-/// `also`, by the names of pipelines, see what these do, beside metrics and status.
+/// `also`, by the names of pipelines, see what these do, beside metrics and status; `supervisor` hears how the worker is.
 pub async fn run(
     config: Config,
     telemetry: Instruments,
     stop: Stop,
     also: BTreeMap<String, Arc<dyn Observer>>,
+    supervisor: Supervisor,
 ) -> anyhow::Result<Exit> {
     // Taken before anything else: without a handler SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup())?;
@@ -71,7 +73,10 @@ pub async fn run(
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
     tracing::info!(address = %listener.local_addr()?, "The admin server listens.");
+    let (mut running, mut watching) = (JoinSet::new(), JoinSet::new());
     let closing = CancellationToken::new();
+    let health = (liveness.clone(), readiness.clone());
+    watching.spawn(supervised::follow(supervisor, health, (stop.drain.clone(), closing.clone())));
     let state = AdminState {
         liveness: liveness.clone(),
         readiness: readiness.clone(),
@@ -117,7 +122,6 @@ pub async fn run(
         let one = build::pipeline(&config, of_pipeline, function, store.clone(), budget.clone()).await;
         prepared.push(one.with_context(|| format!("pipeline `{}`", of_pipeline.name))?);
     }
-    let (mut running, mut watching) = (JoinSet::new(), JoinSet::new());
     for one in prepared {
         let name = one.settings.provenance.pipeline.clone();
         let ends = Arc::new(neighbours::Ends::default());

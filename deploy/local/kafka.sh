@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
 # once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
-# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. With KAFKA_PROXIED=PORT clients of a
-# third one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is.
+# tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
+# user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. With KAFKA_PROXIED=PORT clients
+# of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -60,11 +61,14 @@ case $action in
     port=$(free_port)
     secure_port=$(free_port)
     while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done
+    limited_port=$(free_port)
+    while [[ " $port $secure_port " == *" $limited_port "* ]]; do limited_port=$(free_port); done
     controller_port=$(free_port)
-    while [ "$controller_port" = "$port" ] || [ "$controller_port" = "$secure_port" ]; do controller_port=$(free_port); done
+    while [[ " $port $secure_port $limited_port " == *" $controller_port "* ]]; do controller_port=$(free_port); done
     proxied_listener='' proxied_address='' proxied_protocol=''
     if [ -n "${KAFKA_PROXIED:-}" ]; then
       behind_port=$(free_port)
+      while [[ " $port $secure_port $limited_port $controller_port " == *" $behind_port "* ]]; do behind_port=$(free_port); done
       proxied_listener=",PROXIED://127.0.0.1:$behind_port"
       proxied_address=",PROXIED://127.0.0.1:$KAFKA_PROXIED"
       proxied_protocol=,PROXIED:PLAINTEXT
@@ -75,10 +79,14 @@ case $action in
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,CONTROLLER://127.0.0.1:$controller_port$proxied_listener
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port$proxied_address
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT$proxied_protocol
-sasl.enabled.mechanisms=SCRAM-SHA-512
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,CONTROLLER://127.0.0.1:$controller_port$proxied_listener
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port$proxied_address
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$proxied_protocol
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:millrace
+listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.limited.sasl.enabled.mechanisms=PLAIN
+listener.name.limited.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_limited="limited-development";
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location=$dir/tls/kafka.pem
@@ -107,6 +115,7 @@ PROPERTIES
     start
     echo "127.0.0.1:$port" >"$dir/kafka.brokers"
     echo "127.0.0.1:$secure_port" >"$dir/kafka.tls-brokers"
+    echo "127.0.0.1:$limited_port" >"$dir/kafka.limited-brokers"
     ;;
   start) start ;;
   stop) stop -TERM ;;

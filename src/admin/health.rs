@@ -45,6 +45,11 @@ impl Readiness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.remove(latch);
     }
 
+    /// Whether every latch is released, whatever may be in the way now.
+    pub fn started(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.is_empty()
+    }
+
     /// Something is in the way until `clear` is called with the same name.
     pub fn block(&self, name: &str, reason: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1.insert(name.into(), reason.into());

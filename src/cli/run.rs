@@ -2,7 +2,7 @@
 
 use super::common::{self, Usage};
 use crate::config::Config;
-use crate::lifecycle::{Exit, Stop};
+use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::worker;
 use std::collections::BTreeMap;
@@ -28,7 +28,11 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(what).into());
     }
     let telemetry = Telemetry::start(&config.telemetry, env)?;
-    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new()).await;
+    let supervisor = Supervisor::of(env, std::process::id()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "The service manager cannot be told how this worker is.");
+        Supervisor::default()
+    });
+    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new(), supervisor).await;
     telemetry.flush().await;
     exit
 }

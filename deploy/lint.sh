@@ -1,0 +1,206 @@
+#!/usr/bin/env bash
+# lint.sh [--quick]: checks what deploy/ ships as far as that goes without a cluster and without a container engine. deploy/README.md says what
+# each check is. Tools come from the package registries, with fixed versions, into MILLRACE_CACHE; --quick leaves out those that Go has to build
+# (some minutes once), unless they are there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+quick=
+if [ "${1:-}" = --quick ]; then quick=1; fi
+tools=${MILLRACE_CACHE:-$HOME/.cache/millrace}/deploy-tools
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+helm_version=v3.22.0
+compose_version=v2.16.2
+# The oldest Kubernetes that the chart takes, and the newest whose schemas the validator has.
+kubernetes=(1.27 1.31 1.37)
+
+failed=()
+skipped=()
+# Runs one check; its output is shown when it fails.
+check() {
+  local name=$1
+  shift
+  if "$@" >"$work/out" 2>&1; then
+    printf 'ok       %s\n' "$name"
+  else
+    printf 'FAILED   %s\n' "$name"
+    sed 's/^/         /' "$work/out"
+    failed+=("$name")
+  fi
+}
+skip() {
+  printf 'skipped  %s: %s\n' "$1" "$2"
+  skipped+=("$1")
+}
+
+python_tools() {
+  local key venv
+  key=$(sha256sum lint/requirements.txt | cut -c1-12)
+  venv=$tools/venv-$key
+  if [ ! -e "$venv/complete" ]; then
+    mkdir -p "$tools"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r lint/requirements.txt
+    touch "$venv/complete"
+  fi
+  PATH=$venv/bin:$PATH
+}
+
+# go_tool NAME MODULE@VERSION: $tools/NAME-VERSION, built when it is not there.
+go_tool() {
+  local name=$1 module=$2 file=$tools/$1-${2##*@}
+  if [ ! -x "$file" ]; then
+    if [ -n "$quick" ] || ! command -v go >/dev/null; then return 1; fi
+    echo "lint: building $name, once" >&2
+    GOBIN=$work/go go install "$module" >"$work/go.log" 2>&1 || { cat "$work/go.log" >&2; return 1; }
+    mkdir -p "$tools"
+    mv "$work/go/$(basename "${module%@*}")" "$file"
+  fi
+  echo "$file"
+}
+
+# promtool of the PATH, else out of Debian's package, which is unpacked and not installed.
+promtool_file() {
+  if command -v promtool; then return; fi
+  if [ ! -x "$tools/prometheus/usr/bin/promtool" ]; then
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+    mkdir -p "$work/deb"
+    (cd "$work/deb" && { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; }) >"$work/deb.log" 2>&1 || return 1
+    mkdir -p "$tools"
+    dpkg-deb -x "$work"/deb/prometheus_*.deb "$tools/prometheus"
+  fi
+  echo "$tools/prometheus/usr/bin/promtool"
+}
+
+dockerfile() {
+  hadolint Dockerfile
+  # One toolchain: what builds the image is what the tests run with.
+  local wanted
+  wanted=$(sed -n 's/^channel = "\(.*\)"$/\1/p' ../rust-toolchain.toml)
+  grep -q "^ARG RUST_IMAGE=rust:$wanted-slim-bookworm$" Dockerfile || { echo "RUST_IMAGE is not $wanted of rust-toolchain.toml"; return 1; }
+}
+
+# Every folder that the build needs is let in, and the sources alone make a package that cargo takes.
+docker_context() {
+  local context=$work/context
+  mkdir -p "$context"
+  (cd .. && git ls-files -z | grep -zE "$(sed -n 's/^!\(.*\)$/^\1(\/|$)/p' .dockerignore | paste -sd '|')" | xargs -0 cp --parents -t "$context")
+  cargo metadata --manifest-path "$context/Cargo.toml" --locked --offline --no-deps --format-version 1 >/dev/null
+  local include
+  while IFS= read -r include; do
+    [ -e "$include" ] || { echo "$include is included by a source and kept out by .dockerignore"; return 1; }
+  done < <(cd "$context" && grep -rnoE 'include_(str|bytes)!\("[^"]+"\)' src | sed -E 's/^([^:]+):[0-9]+:include_[a-z]+!\("([^"]+)"\)$/\1 \2/' |
+    while read -r source file; do echo "$context/$(dirname "$source")/$file"; done)
+}
+
+compose_loads() {
+  mkdir -p "$work/compose"
+  sed -E 's/\$\{[A-Z_]+:[?-][^}]*\}/lint/g' compose.yaml >"$work/compose/compose.yaml"
+  if grep -n '\$[A-Z{]' "$work/compose/compose.yaml"; then echo "a variable without :? or :-"; return 1; fi
+  "$1" "$work/compose/compose.yaml"
+}
+
+# Every port is published on loopback, no password has a value, every file that is mounted is there.
+compose_habits() {
+  local file
+  if grep -nE '^ +ports:' compose.yaml | grep -v '127\.0\.0\.1:'; then echo "a port is published beyond loopback"; return 1; fi
+  # shellcheck disable=SC2016 # Compose expands it, not this shell.
+  if grep -nE '(PASSWORD|SECRET)[A-Z_]*: ' compose.yaml | grep -v ': \${[A-Z_]*:?'; then echo "a secret has a value"; return 1; fi
+  if grep -nE '^[A-Z_]*PASSWORD=.' .env.example; then echo "an example has a password"; return 1; fi
+  grep -oE '(- |\[)\.\.?/[^:]+:/' compose.yaml | sed -E 's/^(- |\[)(.*):\/$/\2/' | sort -u | while read -r file; do
+    [ -e "$file" ] || { echo "$file is mounted and not there"; return 1; }
+  done
+}
+
+chart_lint() {
+  local values
+  for values in helm/millrace/ci/*-values.yaml; do
+    "$1" lint --strict helm/millrace --kube-version 1.31.0 -f "$values" || return
+    "$1" template m helm/millrace --kube-version 1.31.0 -n prod -f "$values" >"$work/$(basename "$values")" || return
+  done
+}
+
+# Values that must be refused, with what the refusal names.
+chart_refuses() {
+  local values=helm/millrace/ci/minimal-values.yaml set names out
+  while IFS='|' read -r set names; do
+    # shellcheck disable=SC2086 # Each word is an argument.
+    if out=$("$1" template m helm/millrace --kube-version 1.31.0 -f "$values" $set 2>&1); then
+      echo "$set is taken"
+      return 1
+    fi
+    [[ $out == *"$names"* ]] || { echo "$set: the refusal does not name $names: $out"; return 1; }
+  done <<'CASES'
+--set replica=3|replica
+--set postgres.urlSecret.name=|urlSecret
+--set postgres.url=postgres://x|'url'
+--set kafka.password=x|'password'
+--set kafka.brokers=kafka|brokers
+--set kafka.security=sasl_ssl|saslSecret
+--set image.digest=latest|digest
+--set admin.port=80|port
+--set terminationGracePeriodSeconds=10|terminationGracePeriodSeconds
+--set keda.enabled=true|keda.triggers
+--set keda.minReplicas=0|minReplicas
+--set keda.enabled=true,keda.triggers[0].pipeline=a,keda.triggers[0].topic=t,workload=StatefulSet|Deployment
+--set config=x,existingConfigMap=y|existingConfigMap
+--set prometheusRule.enabled=true|prometheusRule.rules
+CASES
+}
+
+manifests() {
+  local version
+  for version in "${kubernetes[@]}"; do
+    kubernetes-validate -k "$version" --strict --quiet "$work"/*-values.yaml || return
+  done
+}
+
+# The unit's program is somewhere else here.
+units() {
+  local unit
+  for unit in systemd/*.service; do sed 's#/usr/local/bin/millrace#/bin/true#' "$unit" >"$work/$(basename "$unit")"; done
+  local said
+  said=$(systemd-analyze verify "$work"/*.service 2>&1)
+  # It warns with an exit code of 0.
+  if [ -n "$said" ]; then
+    echo "$said"
+    return 1
+  fi
+  for unit in "$work"/*.service; do systemd-analyze security --offline=true --threshold=15 "$unit" | tail -n 1 || return; done
+}
+
+python_tools
+check "shell scripts: shellcheck" shellcheck -x -e SC1091 kafka/*.sh compose/*.sh lint.sh
+check "Dockerfile: hadolint, and the toolchain's version" dockerfile
+check "Dockerfile: .dockerignore lets in what the build needs" docker_context
+check "YAML: yamllint" yamllint -c lint/yamllint.yaml compose.yaml prometheus otel helm/millrace/Chart.yaml helm/millrace/values.yaml helm/millrace/ci
+check "compose.yaml: the Compose specification's schema" check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+check "compose.yaml: loopback, secrets, mounts" compose_habits
+check "values.schema.json: is a schema" check-jsonschema --check-metaschema helm/millrace/values.schema.json
+if command -v systemd-analyze >/dev/null; then
+  check "systemd: verify, and exposure of 1.5 at most" units
+else
+  skip "systemd: verify" "there is no systemd-analyze"
+fi
+if promtool=$(promtool_file); then
+  check "Prometheus: promtool" "$promtool" check config prometheus/prometheus.yaml
+else
+  skip "Prometheus: promtool" "it is neither installed nor to be had from Debian's packages"
+fi
+if compose=$(go_tool compose github.com/compose-spec/compose-go/v2/cmd@$compose_version); then
+  check "compose.yaml: Compose's own loader" compose_loads "$compose"
+else
+  skip "compose.yaml: Compose's own loader" "needs Go, and a run without --quick"
+fi
+if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
+  check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
+  check "chart: wrong values are refused" chart_refuses "$helm"
+  check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests
+  check "chart: Pod Security restricted, no token, no secret in the environment" python3 lint/restricted.py "$work"/*-values.yaml
+else
+  skip "chart" "needs Go, and a run without --quick"
+fi
+
+echo "${#failed[@]} failed, ${#skipped[@]} skipped"
+[ ${#failed[@]} = 0 ]
