@@ -5,6 +5,7 @@ pub(crate) mod folds;
 mod forget;
 mod functions;
 mod hindrance;
+pub(crate) mod look;
 pub(crate) mod models;
 mod neighbours;
 mod status;
@@ -62,12 +63,14 @@ pub async fn run(
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
     tracing::info!(address = %listener.local_addr()?, "The admin server listens.");
     let closing = CancellationToken::new();
+    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
     let state = AdminState {
         liveness: liveness.clone(),
         readiness: readiness.clone(),
         status: board.clone(),
         metrics: telemetry.metrics.clone(),
         functions: functions.clone(),
+        records: Arc::new(look::Records::new(&config, url.expose_secret())?),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
         connections: admin::Connections {
@@ -80,7 +83,6 @@ pub async fn run(
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 
-    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
     let settings = PostgresSettings {
         max_connections: config.postgres.connections(config.pipeline.len()),
         statement_timeout_ms: config.postgres.statement_timeout_ms,

@@ -5,12 +5,17 @@ mod body;
 mod connections;
 mod forms;
 mod health;
+mod look;
 mod openapi;
 mod server;
 
 pub use api::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
 pub use connections::Connections;
 pub use health::{Liveness, Readiness};
+pub use look::{
+    By, Command, LetterEvent, LetterFound, LettersAsked, LettersCounted, LettersFound, RecordApi, RecordFound, RecordsAsked,
+    RecordsFound,
+};
 #[cfg(test)]
 pub(crate) use openapi::document as openapi_of;
 pub use server::{AdminState, serve};

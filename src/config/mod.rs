@@ -51,6 +51,9 @@ pub struct Config {
     /// The config file's folder, where the relative paths of options start.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The config file, as it was named.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.
@@ -74,6 +77,7 @@ impl Config {
             model.path = base.join(&model.path);
         }
         config.base = base.into();
+        config.file = path.into();
         config.read_secrets(base, env)?;
         config.validate()?;
         Ok(config)

@@ -28,6 +28,8 @@ pub struct Admin {
     pub head_bytes: usize,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
     pub connections: usize,
+    /// Whether `/records` and `/dead-letters` show what events hold: keys, payloads, texts. Default false.
+    pub show_payloads: bool,
 }
 
 impl Default for Admin {
@@ -43,6 +45,7 @@ impl Default for Admin {
             write_timeout_ms: 30_000,
             head_bytes: 64 << 10,
             connections: 512,
+            show_payloads: false,
         }
     }
 }

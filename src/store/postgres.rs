@@ -10,6 +10,7 @@ mod grants;
 mod heads;
 mod keyed;
 mod lease;
+mod look;
 mod migrate;
 mod operations;
 mod review;
@@ -17,6 +18,7 @@ mod rows;
 
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
+pub use look::{Found, Letter, LetterCount, LetterFilter, Look, Looked, Place, Reached, Search, Wanted};
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use review::{Counted, Endings, Row, Run, endings};

@@ -16,6 +16,7 @@ mod generate;
 mod inference;
 mod kafka;
 mod learnt;
+mod look;
 mod process;
 mod recommended;
 mod remembered;

@@ -52,9 +52,17 @@ fn the_document_holds_together() {
             assert_eq!(operation.get("requestBody").is_some(), method == "post", "{path}");
         }
     }
-    for path in
-        ["/v1/functions/a.b-c", "/hf/other", "/v1/embeddings", "/v1/chat/completions", "/livez", "/readyz", "/openapi.json"]
-    {
+    for path in [
+        "/v1/functions/a.b-c",
+        "/hf/other",
+        "/v1/embeddings",
+        "/v1/chat/completions",
+        "/v1/records",
+        "/v1/dead-letters",
+        "/livez",
+        "/readyz",
+        "/openapi.json",
+    ] {
         assert!(paths.contains_key(path), "{path}");
     }
     let body = &paths["/v1/functions/a.b-c"]["post"]["requestBody"]["content"]["application/json"];

@@ -93,6 +93,7 @@ pub async fn started_with(body_bytes: usize, connections: Connections) -> (Admin
         status: Arc::default(),
         metrics: Arc::new(Metrics::new().unwrap()),
         functions: Arc::new(Echo),
+        records: Arc::new(look::tests::Twin),
         body_bytes,
         body_timeout: Duration::from_millis(500),
         connections,
