@@ -5,6 +5,7 @@ pub(crate) mod folds;
 mod forget;
 mod functions;
 mod hindrance;
+pub(crate) mod look;
 pub(crate) mod models;
 mod neighbours;
 pub(crate) mod operators;
@@ -77,6 +78,7 @@ pub async fn run(
     let closing = CancellationToken::new();
     let health = (liveness.clone(), readiness.clone());
     watching.spawn(supervised::follow(supervisor, health, (stop.drain.clone(), closing.clone())));
+    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
     let state = AdminState {
         liveness: liveness.clone(),
         readiness: readiness.clone(),
@@ -85,6 +87,7 @@ pub async fn run(
         functions: functions.clone(),
         operators: operators.clone(),
         token: token.clone(),
+        records: Arc::new(look::Records::new(&config, url.expose_secret())?),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
         connections: admin::Connections {
@@ -97,7 +100,6 @@ pub async fn run(
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 
-    let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
     let settings = PostgresSettings {
         max_connections: config.postgres.connections(config.pipeline.len()),
         statement_timeout_ms: config.postgres.statement_timeout_ms,

@@ -138,6 +138,11 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// A parameter that cannot be used, and why.
+    pub fn refused(param: &str, message: String) -> Self {
+        Self { status: 400, kind: "invalid_request", message, param: Some(param.to_owned()) }
+    }
+
     /// As the clients of Hugging Face read it: a sentence, and the kinds that text-generation names.
     pub fn bare(&self) -> Value {
         let kind = match self.status {

@@ -5,6 +5,7 @@ mod body;
 mod connections;
 mod forms;
 mod health;
+mod look;
 mod openapi;
 mod operators;
 mod server;
@@ -13,6 +14,10 @@ mod token;
 pub use api::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
 pub use connections::Connections;
 pub use health::{Liveness, Readiness};
+pub use look::{
+    By, Command, LetterEvent, LetterFound, LettersAsked, LettersCounted, LettersFound, RecordApi, RecordFound, RecordsAsked,
+    RecordsFound,
+};
 #[cfg(test)]
 pub(crate) use openapi::document as openapi_of;
 pub use operators::{OperatorApi, Wish};

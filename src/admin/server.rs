@@ -3,7 +3,7 @@
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
 use super::connections::{self, Connections, Routes};
-use super::{AdminToken, Liveness, OperatorApi, Readiness, StatusBoard, forms, openapi, operators};
+use super::{AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, forms, look, openapi, operators};
 use crate::telemetry::Metrics;
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -29,6 +29,7 @@ pub struct AdminState {
     pub operators: Arc<dyn OperatorApi>,
     /// What requests that change something must bring.
     pub token: Arc<AdminToken>,
+    pub records: Arc<dyn RecordApi>,
     /// Largest request body, bytes.
     pub body_bytes: usize,
     /// How long one may take to come.
@@ -54,6 +55,10 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/openapi.json", get(openapi))
         .route("/functions", get(forms::index))
         .route("/functions/{name}", get(forms::show).post(forms::answer))
+        .route("/records", get(look::records_page))
+        .route("/v1/records", get(look::records))
+        .route("/dead-letters", get(look::letters_page))
+        .route("/v1/dead-letters", get(look::letters))
         .route("/v1/functions", get(functions))
         .route("/v1/functions/{name}", post(call))
         .route("/v1/pipelines/{name}/pause", post(operators::pause))

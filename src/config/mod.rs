@@ -52,6 +52,9 @@ pub struct Config {
     /// The config file's folder, where the relative paths of options start.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The config file, as it was named.
+    #[serde(skip)]
+    pub file: PathBuf,
     /// Where secrets were read that can change while a worker runs.
     #[serde(skip)]
     pub secret_files: SecretFiles,
@@ -89,6 +92,7 @@ impl Config {
             model.path = base.join(&model.path);
         }
         config.base = base.into();
+        config.file = path.into();
         config.read_secrets(base, env)?;
         config.validate()?;
         Ok(config)

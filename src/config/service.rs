@@ -35,6 +35,8 @@ pub struct Admin {
     pub token: Option<SecretString>,
     /// File whose trimmed content is the token. Read again when it changes, and on SIGHUP.
     pub token_file: Option<PathBuf>,
+    /// Whether `/records` and `/dead-letters` show what events hold: keys, payloads, texts. Default false.
+    pub show_payloads: bool,
 }
 
 impl Default for Admin {
@@ -52,6 +54,7 @@ impl Default for Admin {
             connections: 512,
             token: None,
             token_file: None,
+            show_payloads: false,
         }
     }
 }

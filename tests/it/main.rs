@@ -18,6 +18,7 @@ mod generate;
 mod inference;
 mod kafka;
 mod learnt;
+mod look;
 mod paused;
 mod process;
 mod recommended;

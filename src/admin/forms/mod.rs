@@ -3,7 +3,7 @@
 
 mod answer;
 mod controls;
-mod page;
+pub(super) mod page;
 #[cfg(test)]
 mod tests;
 
@@ -97,13 +97,13 @@ fn unknown(name: &str) -> Response {
 }
 
 /// A name as part of a path.
-fn encoded(name: &str) -> String {
+pub(super) fn encoded(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// A page that may load nothing, run nothing, and be framed by nobody.
-fn sent(status: StatusCode, html: String) -> Response {
+pub(super) fn sent(status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),

@@ -1,5 +1,6 @@
 //! `/openapi.json`: what this worker answers over HTTP, as an OpenAPI 3.1 document. It is made of the functions that are loaded.
 
+mod look;
 mod openai;
 mod parts;
 mod service;

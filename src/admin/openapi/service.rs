@@ -1,5 +1,6 @@
 //! Health, metrics, state, lists.
 
+use super::look;
 use super::parts::{json_body, operation, reply};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +42,10 @@ pub fn paths() -> Map<String, Value> {
             "/openapi.json".to_owned(),
             get("openapi", "This document", json!({ "200": reply("The document.", &json!({ "type": "object" })) })),
         ),
+        ("/records".to_owned(), get("record_look_up", "Records for the browser", text("text/html", "The page."))),
+        ("/dead-letters".to_owned(), get("dead_letter_list", "Dead letters for the browser", text("text/html", "The page."))),
+        ("/v1/records".to_owned(), look::records()),
+        ("/v1/dead-letters".to_owned(), look::letters()),
         ("/functions".to_owned(), get("function_forms", "The functions for the browser", text("text/html", "The page."))),
         ("/functions/{name}".to_owned(), form),
         (

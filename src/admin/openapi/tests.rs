@@ -57,10 +57,12 @@ fn the_document_holds_together() {
         "/hf/other",
         "/v1/embeddings",
         "/v1/chat/completions",
+        "/v1/pipelines/{name}/pause",
+        "/v1/records",
+        "/v1/dead-letters",
         "/livez",
         "/readyz",
         "/openapi.json",
-        "/v1/pipelines/{name}/pause",
     ] {
         assert!(paths.contains_key(path), "{path}");
     }

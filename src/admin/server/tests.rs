@@ -106,6 +106,7 @@ pub async fn started_with(body_bytes: usize, connections: Connections) -> (Admin
         functions: Arc::new(Echo),
         operators: Arc::new(Told),
         token: Arc::default(),
+        records: Arc::new(look::tests::Twin),
         body_bytes,
         body_timeout: Duration::from_millis(500),
         connections,

@@ -8,6 +8,7 @@ use crate::config::{Config, Pipeline};
 use crate::lifecycle::Exit;
 use crate::record::RecordId;
 use crate::store::postgres::{DeadLetter, Filter, Mark, PostgresStore};
+use crate::worker::look::instant;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -108,9 +109,7 @@ impl Which {
 
 /// A date or a time as RFC 3339.
 fn time(text: &str) -> Result<String, Usage> {
-    let utc = |civil: jiff::civil::DateTime| civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| text.parse::<jiff::civil::DateTime>().ok().and_then(utc));
-    parsed
+    instant(text)
         .map(|time| time.to_string())
         .ok_or_else(|| Usage(format!("{text:?} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z")))
 }
