@@ -1,7 +1,7 @@
-//! What the pipeline tells those who watch it. Payloads never pass through here.
+//! What the pipeline tells those who watch it. No payload is kept by who watches.
 
 use crate::event::TopicPartition;
-use crate::function::{Input, Spec};
+use crate::function::{Input, Prediction, Spec};
 use crate::record::Record;
 use crate::telemetry::Span;
 
@@ -25,6 +25,8 @@ pub struct PartitionView {
     pub dead: i64,
     /// Events read and not yet decided.
     pub undecided: usize,
+    /// The log's timestamp of the oldest of them.
+    pub oldest_ms: Option<i64>,
     pub paused: bool,
     /// Memory of the states that are at hand, in a pipeline with a fold.
     pub state_bytes: Option<usize>,
@@ -48,6 +50,7 @@ impl PartitionView {
             skipped: 0,
             dead: 0,
             undecided: 0,
+            oldest_ms: None,
             paused: false,
             state_bytes: None,
             reason: None,
@@ -65,6 +68,8 @@ pub trait Observer: Send + Sync {
     fn called(&self, _events: usize, _seconds: f64) {}
     fn retried(&self, _stage: &'static str) {}
     fn rejected(&self, _code: &'static str) {}
+    /// What a function said about an event; a record of each goes to be decided.
+    fn emitted(&self, _predictions: &[Prediction]) {}
     /// A function had nothing to say about an event.
     fn skipped(&self, _reason: &'static str) {}
     /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.

@@ -16,6 +16,7 @@ mod generate;
 mod inference;
 mod kafka;
 mod learnt;
+mod page;
 mod process;
 mod recommended;
 mod remembered;
