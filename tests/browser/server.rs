@@ -10,7 +10,6 @@ use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, Tally};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
 /// No function answers here.
@@ -159,15 +158,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
     let server = tokio::spawn(serve(listener, state, stop.clone()));
-    let mut input = tokio::io::stdin();
-    let mut ended = [0];
+    let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
+        end.send(()).ok();
+    });
     for steps in 0.. {
         for n in 0..pipelines {
             work(&metrics.tally(&name(n)), n % KINDS.len(), &mut chance, 0.25);
             let all = (0..partitions as i32).map(|number| (format!("events/{number}"), held(number, steps)));
             board.replace(&name(n), all.collect());
         }
-        if tokio::time::timeout(Duration::from_millis(250), input.read(&mut ended)).await.is_ok() {
+        if tokio::time::timeout(Duration::from_millis(250), &mut ended).await.is_ok() {
             break;
         }
     }

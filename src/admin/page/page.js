@@ -84,7 +84,7 @@
 
   // A link to a pipeline unfolds it.
   const unfold = () => {
-    const aim = location.hash && document.getElementById(location.hash.slice(1));
+    const aim = document.getElementById(location.hash.slice(1));
     if (aim?.matches("details")) aim.open = true;
   };
   addEventListener("hashchange", unfold);
