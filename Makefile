@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients test-exports test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-pages test-exports test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -23,6 +23,10 @@ test-clients: ## the clients of OpenAI and Hugging Face, a validator of OpenAPI 
 	cargo test --locked --test it --no-run
 	deploy/local/with.sh tests/clients/run.sh $${CARGO_TARGET_DIR:-target}/debug/millrace
 
+test-pages: ## the live page in a real Chromium, with a check of accessibility (Node.js 20, npm, Chromium); PICTURES=docs/images takes its pictures anew
+	cargo build --locked --example page_server
+	tests/browser/run.sh $${CARGO_TARGET_DIR:-target}/debug/examples/page_server $(PICTURES)
+
 test-exports: ## folders that training writes, loaded by transformers (MILLRACE_TORCH_PYTHON: a Python with torch and transformers; some 6 GB, so CI does not)
 	cargo build --locked
 	$${MILLRACE_TORCH_PYTHON:-python3} tests/exports/check.py $${CARGO_TARGET_DIR:-target}/debug/millrace
@@ -34,7 +38,7 @@ lint: ## format, clippy, documentation, shell syntax, dashboards as their source
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/fixtures/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/browser/*.sh tests/fixtures/*.sh .ci/run; do bash -n $$script || exit 1; done
 	python3 deploy/grafana/make.py --check
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
 

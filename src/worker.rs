@@ -6,6 +6,7 @@ mod forget;
 mod functions;
 mod hindrance;
 pub(crate) mod look;
+mod metered;
 pub(crate) mod models;
 mod neighbours;
 pub(crate) mod operators;
@@ -17,11 +18,11 @@ mod watch;
 use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
 use crate::flow::Budget;
-use crate::inference::{Memory, Options, Registry, Results};
+use crate::inference::{Memory, Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Limits};
 use anyhow::Context;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
@@ -61,8 +62,11 @@ pub async fn run(
         limit => Memory::limited(limit << 20),
     };
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
-    let registry = Registry::new(options);
-    telemetry.metrics.follow_models(Arc::new(move || status::models(&results, &memory)));
+    let registry = Arc::new(Registry::new(options));
+    telemetry.metrics.follow_models(Arc::new({
+        let registry = registry.clone();
+        move || status::models(&results, &memory, &registry)
+    }));
     let functions = Arc::new(functions::Functions::new(Duration::from_millis(config.admin.call_timeout_ms)));
     functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
     let operators = Arc::new(operators::Operators {
@@ -126,7 +130,7 @@ pub async fn run(
     }
     for one in prepared {
         let name = one.settings.provenance.pipeline.clone();
-        let ends = Arc::new(neighbours::Ends::default());
+        let (ends, tally) = (Arc::new(neighbours::Ends::default()), telemetry.metrics.tally(&name));
         let watch = watch::Watch {
             pipeline: name.to_string(),
             telemetry: telemetry.clone(),
@@ -135,8 +139,19 @@ pub async fn run(
             ends: ends.clone(),
             also: also.get(&*name).cloned(),
             hindrance: Mutex::default(),
+            tally: tally.clone(),
+            owner: one.settings.owner.clone(),
+            copies: &*one.settings.provenance.function == "copy",
         };
-        let (settings, parts) = one.spawn(Arc::new(watch)).with_context(|| format!("pipeline `{name}`"))?;
+        let (settings, mut parts) = one.spawn(Arc::new(watch)).with_context(|| format!("pipeline `{name}`"))?;
+        let spec = parts.function.spec();
+        tally.limit(Limits {
+            function: spec.name.to_owned(),
+            model: spec.model.clone(),
+            slice: spec.limits.slice,
+            calls_in_flight: spec.limits.calls_in_flight,
+        });
+        parts.function = Arc::new(metered::Metered { function: parts.function, meter: Meter::on(tally.tokens()) });
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
         let looked_at = (board.clone(), readiness.clone());

@@ -1,4 +1,4 @@
-//! HTTP: health, metrics, status, functions.
+//! HTTP: health, metrics, status, functions, and the page that shows them.
 
 mod api;
 mod body;
@@ -8,6 +8,7 @@ mod health;
 mod look;
 mod openapi;
 mod operators;
+mod page;
 mod server;
 mod token;
 
@@ -42,6 +43,14 @@ pub struct PartitionStatus {
     pub lag_undecided: Option<i64>,
     /// P - K.
     pub lag_unpublished: Option<i64>,
+    /// Age of the oldest event that is not decided, by the log's timestamp; 0 where there is none.
+    pub lag_seconds: Option<f64>,
+    /// The log's timestamp of that event, ms since 1970. Where it is not read: since when the partition is seen behind.
+    pub behind_since_ms: Option<i64>,
+    /// Who holds it: host, process, and this life of the process.
+    pub owner: String,
+    /// Not read for now: what was read of it fills its window, the memory budget is full, or an operator has paused it.
+    pub waits: bool,
     pub epoch: Option<i64>,
     /// Why it stopped and what to do.
     pub halted: Option<String>,
@@ -62,6 +71,16 @@ pub struct Paused {
 #[derive(Debug, Default)]
 pub struct StatusBoard(Mutex<BTreeMap<String, BTreeMap<String, PartitionStatus>>>);
 
+impl PartitionStatus {
+    /// As it is now: what waits grows older whether or not somebody tells.
+    fn at(mut self, now_ms: i64) -> Self {
+        if let Some(since) = self.behind_since_ms {
+            self.lag_seconds = Some(now_ms.saturating_sub(since).max(0) as f64 / 1000.0);
+        }
+        self
+    }
+}
+
 impl StatusBoard {
     /// Replaces what is known of a pipeline; partitions are named `topic/partition`.
     pub fn replace(&self, pipeline: &str, partitions: BTreeMap<String, PartitionStatus>) {
@@ -73,6 +92,11 @@ impl StatusBoard {
     }
 
     pub fn snapshot(&self) -> BTreeMap<String, BTreeMap<String, PartitionStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let (mut all, now_ms) =
+            (self.0.lock().unwrap_or_else(PoisonError::into_inner).clone(), jiff::Timestamp::now().as_millisecond());
+        for status in all.values_mut().flat_map(BTreeMap::values_mut) {
+            *status = std::mem::take(status).at(now_ms);
+        }
+        all
     }
 }

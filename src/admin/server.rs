@@ -3,7 +3,7 @@
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
 use super::connections::{self, Connections, Routes};
-use super::{AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, forms, look, openapi, operators};
+use super::{AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, forms, look, openapi, operators, page};
 use crate::telemetry::Metrics;
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -40,6 +40,7 @@ pub struct AdminState {
 /// Serves until the token is cancelled, then lets running requests end.
 pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdown: CancellationToken) {
     let (limit, connections) = (DefaultBodyLimit::max(state.body_bytes), state.connections);
+    let live = Arc::new(page::Live::new(connections.most, shutdown.clone()));
     let spare = axum::Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -70,11 +71,13 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/v1/models/{*name}", get(model))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/chat/completions", post(chat))
+        .merge(page::routes(state.clone(), live.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
         .layer(limit)
-        .with_state(state);
-    connections::serve(listener, Routes { all, spare }, connections, shutdown).await;
+        .with_state(state.clone());
+    let serves = connections::serve(listener, Routes { all, spare }, connections, shutdown);
+    tokio::join!(serves, live.follow(state));
 }
 
 async fn livez(State(state): State<AdminState>) -> Response {

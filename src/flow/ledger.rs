@@ -77,6 +77,11 @@ impl Ledger {
         self.slots.is_empty()
     }
 
+    /// The log's timestamp of the oldest of them.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.slots.front().map(|head| head.timestamp_ms)
+    }
+
     /// Bytes charged for what is in the ledger.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -1,6 +1,7 @@
 //! The model threads: a synchronous [`Model`] inside, an asynchronous [`Handle`] outside.
 
 use super::InferenceError;
+use super::worked::{Meter, within};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +33,7 @@ impl Threads {
 
 struct Job<M: Model> {
     input: M::Input,
+    meter: Meter,
     reply: oneshot::Sender<Result<M::Output, InferenceError>>,
 }
 
@@ -69,7 +71,7 @@ impl<M: Model + 'static> Handle<M> {
     /// Waits for a place in the queue, then for the answer.
     pub async fn infer(&self, input: M::Input) -> Result<M::Output, InferenceError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Job { input, reply }).await.map_err(|_| gone())?;
+        self.queue.send(Job { input, meter: Meter::of_task(), reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -78,7 +80,7 @@ impl<M: Model + 'static> Handle<M> {
         let mut answers = Vec::with_capacity(inputs.len());
         for input in inputs {
             let (reply, answer) = oneshot::channel();
-            self.queue.blocking_send(Job { input, reply }).map_err(|_| gone())?;
+            self.queue.blocking_send(Job { input, meter: Meter::default(), reply }).map_err(|_| gone())?;
             answers.push(answer);
         }
         answers.into_iter().map(|answer| answer.blocking_recv().map_err(|_| gone())?).collect()
@@ -93,11 +95,11 @@ fn work<M: Model>(jobs: &Mutex<mpsc::Receiver<Job<M>>>, build: &dyn Fn() -> M) {
     let mut model = build();
     // The lock is held while waiting: whoever has it takes the next job, the others stand in line behind it.
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-    while let Some(Job { input, reply }) = next() {
+    while let Some(Job { input, meter, reply }) = next() {
         if reply.is_closed() {
             continue;
         }
-        let result = catch_unwind(AssertUnwindSafe(|| model.infer(input))).unwrap_or_else(|_| {
+        let result = catch_unwind(AssertUnwindSafe(|| within(&meter, || model.infer(input)))).unwrap_or_else(|_| {
             model = build();
             // The message may quote the text that was in work.
             Err(InferenceError::Poison("the model panicked".to_owned()))

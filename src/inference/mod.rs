@@ -35,6 +35,7 @@ pub mod template;
 mod tokenizer;
 pub mod weights;
 mod words;
+mod worked;
 
 pub use backbone::{Backbones, Pooling, pooling};
 pub use checkpoint::Problem;
@@ -48,6 +49,7 @@ pub use registry::Registry;
 pub use results::{Counts, Results};
 pub use tokenizer::{Cut, Give, Text, TextTokenizer, Tokens};
 pub use weights::{Digest, Weights};
+pub use worked::{Meter, metered};
 
 use std::path::PathBuf;
 

@@ -156,7 +156,7 @@ impl Caller {
                     let detail = format!("{} predictions of one event, the limit is {}", predictions.len(), i16::MAX);
                     return self.dead(&event.raw, &Rejection::new("too_many_predictions", detail));
                 }
-                for (n, prediction) in predictions.into_iter().enumerate() {
+                for (n, prediction) in predictions.iter().enumerate() {
                     if prediction.score.is_some_and(|score| !score.is_finite()) {
                         return self.dead(
                             &event.raw,
@@ -170,7 +170,7 @@ impl Caller {
                         &self.settings.output_topic,
                         prediction.key.as_deref(),
                         &prediction.fields,
-                        prediction.label,
+                        prediction.label.clone(),
                         prediction.score,
                     );
                     if !record::fits(&record, self.settings.record_bytes) {
@@ -179,6 +179,7 @@ impl Caller {
                     }
                     records.push(record);
                 }
+                self.observer.emitted(&predictions);
                 Ending::Emitted(records)
             }
         }

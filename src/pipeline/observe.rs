@@ -1,7 +1,7 @@
-//! What the pipeline tells those who watch it. Payloads never pass through here.
+//! What the pipeline tells those who watch it. No payload is kept by who watches.
 
 use crate::event::TopicPartition;
-use crate::function::{Input, Spec};
+use crate::function::{Input, Prediction, Spec};
 use crate::record::Record;
 use crate::store::Pause;
 use crate::telemetry::Span;
@@ -27,6 +27,8 @@ pub struct PartitionView {
     pub dead: i64,
     /// Events read and not yet decided.
     pub undecided: usize,
+    /// The log's timestamp of the oldest of them.
+    pub oldest_ms: Option<i64>,
     /// Whether the source is told to wait: for room, for other partitions, or by an operator.
     pub paused: bool,
     /// Who has paused it, and why.
@@ -53,6 +55,7 @@ impl PartitionView {
             skipped: 0,
             dead: 0,
             undecided: 0,
+            oldest_ms: None,
             paused: false,
             pause: None,
             state_bytes: None,
@@ -71,6 +74,8 @@ pub trait Observer: Send + Sync {
     fn called(&self, _events: usize, _seconds: f64) {}
     fn retried(&self, _stage: &'static str) {}
     fn rejected(&self, _code: &'static str) {}
+    /// What a function said about an event; a record of each goes to be decided.
+    fn emitted(&self, _predictions: &[Prediction]) {}
     /// A function had nothing to say about an event.
     fn skipped(&self, _reason: &'static str) {}
     /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.

@@ -185,6 +185,12 @@ impl Running {
         self.ledger.bytes() + self.deciding.as_ref().map_or(0, |prefix| prefix.bytes) + queued + replayed
     }
 
+    /// The log's timestamp of the oldest event that is held and not decided.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        let deciding = self.deciding.as_ref().and_then(|prefix| prefix.events.first());
+        deciding.map(|event| event.timestamp_ms).or_else(|| self.ledger.oldest_ms())
+    }
+
     /// Where the source starts: what is below P is folded again and not scored.
     pub fn start(&self) -> i64 {
         let remembers = self.memory.as_ref().filter(|_| !without(Safety::FoldFrom));
@@ -270,6 +276,7 @@ impl Partition {
                 view.skipped = running.skipped;
                 view.dead = running.dead;
                 view.undecided = running.ledger.len();
+                view.oldest_ms = running.oldest_ms();
                 view.paused = running.paused;
                 view.state_bytes = running.memory.as_ref().map(Memory::cost_bytes);
             }

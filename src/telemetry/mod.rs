@@ -7,10 +7,14 @@ mod metrics;
 mod otlp;
 mod panics;
 mod spans;
+mod spread;
+mod tally;
 
 pub use metrics::{LoadedModel, Metric, Metrics, ModelGauges, PartitionGauges};
 pub use panics::hide_panic_messages;
 pub use spans::{Slice, Span, Spans, traced};
+pub use spread::Spread;
+pub use tally::{Counts, Limits, OTHER, Tallies, Tally};
 
 use crate::config;
 use std::collections::BTreeMap;

@@ -1,13 +1,19 @@
 //! From what a pipeline tells of a partition to the status page and the gauges.
 
 use crate::admin::{PartitionStatus, Paused, StatusBoard};
-use crate::inference::{Memory, Results};
+use crate::inference::{Memory, Registry, Results};
 use crate::pipeline::PartitionView;
 use crate::telemetry::{LoadedModel, ModelGauges, PartitionGauges};
 use std::collections::BTreeMap;
 
 /// `end` is the end of the log as Kafka last told it; `before` is what was last said of this partition.
-pub fn status_of(view: PartitionView, end: Option<i64>, before: Option<&PartitionStatus>) -> PartitionStatus {
+pub fn status_of(
+    view: PartitionView,
+    end: Option<i64>,
+    before: Option<&PartitionStatus>,
+    owner: &str,
+    now_ms: i64,
+) -> PartitionStatus {
     let running = view.state == "running";
     // A halted partition stands where it was halted, and the log goes on.
     let stood = before.filter(|_| view.state == "halted");
@@ -17,17 +23,34 @@ pub fn status_of(view: PartitionView, end: Option<i64>, before: Option<&Partitio
     // Markers of transactions take offsets too: a log that was read to its end holds nothing, whatever the offsets say.
     let caught_up = running && view.undecided == 0 && view.end_offset.is_some() && view.end_offset == end_offset;
     let behind = |next: i64, end: i64| if caught_up { 0 } else { (end - next).max(0) };
+    let lag_undecided = next.zip(end_offset).map(|(next, end)| behind(next, end));
+    let behind_since_ms = behind_since(lag_undecided, view.oldest_ms, before, now_ms);
     PartitionStatus {
+        lag_seconds: lag_undecided.map(|_| behind_since_ms.map_or(0.0, |since| (now_ms - since).max(0) as f64 / 1000.0)),
+        behind_since_ms,
+        owner: owner.to_owned(),
+        waits: view.paused,
         state: view.state.to_owned(),
         next_offset: next,
         committed_offset: committed,
         end_offset,
-        lag_undecided: next.zip(end_offset).map(|(next, end)| behind(next, end)),
+        lag_undecided,
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
         epoch: running.then_some(view.epoch),
         halted: view.reason,
         paused: view.pause.map(|pause| Paused { by: pause.by.clone(), reason: pause.reason.clone(), since: pause.since.clone() }),
     }
+}
+
+/// The timestamp of the oldest event that is not decided. When none is held, what was said before is not too late, since the log is in
+/// order; and when nothing was said, the partition is behind since now.
+fn behind_since(lag: Option<i64>, oldest_ms: Option<i64>, before: Option<&PartitionStatus>, now_ms: i64) -> Option<i64> {
+    if lag? == 0 {
+        return None;
+    }
+    // A producer may write any number, or none (-1).
+    let oldest = oldest_ms.filter(|ms| (0..=now_ms).contains(ms));
+    oldest.or_else(|| before.and_then(|before| before.behind_since_ms)).or(Some(now_ms))
 }
 
 /// What is held now, by pipeline.
@@ -41,13 +64,14 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
             paused: status.paused.is_some(),
             undecided: status.lag_undecided,
             unpublished: status.lag_unpublished,
+            behind_seconds: status.lag_seconds,
         })
     };
     board.snapshot().into_iter().map(|(pipeline, all)| (pipeline, all.into_iter().filter_map(of).collect())).collect()
 }
 
 /// What the models hold now.
-pub fn models(results: &Results, memory: &Memory) -> ModelGauges {
+pub fn models(results: &Results, memory: &Memory, registry: &Registry) -> ModelGauges {
     let counts = results.counts();
     // Two models of one name in different folders are one line.
     let mut loaded: BTreeMap<String, LoadedModel> = BTreeMap::new();
@@ -56,7 +80,13 @@ pub fn models(results: &Results, memory: &Memory) -> ModelGauges {
         of.bytes += if held.loaded { held.bytes as u64 } else { 0 };
         of.unloads += held.unloads;
     }
-    ModelGauges { cache_hits: counts.hits, cache_misses: counts.misses, cache_bytes: counts.bytes as u64, loaded }
+    ModelGauges {
+        cache_hits: counts.hits,
+        cache_misses: counts.misses,
+        cache_bytes: counts.bytes as u64,
+        loaded,
+        open: registry.loaded(),
+    }
 }
 
 #[cfg(test)]
@@ -76,23 +106,42 @@ mod tests {
     /// Would catch: a lag that freezes when a partition is halted, an unpublished lag that is not P - K, markers counted as events.
     #[test]
     fn a_halted_partition_goes_on_falling_behind() {
-        let running = status_of(view("running"), Some(100), None);
+        let of = |view, end, before: Option<&PartitionStatus>| status_of(view, end, before, "w", 10_000);
+        let running = of(view("running"), Some(100), None);
         assert_eq!((running.lag_undecided, running.lag_unpublished), (Some(30), Some(10)));
-        let caught_up = status_of(view("running"), Some(80), None);
+        let caught_up = of(view("running"), Some(80), None);
         assert_eq!(caught_up.lag_undecided, Some(0));
         assert!(running.paused.is_none());
         let pause =
             crate::store::Pause { topic: None, partition: None, reason: "why".into(), by: "ann".into(), since: "then".into() };
-        let paused = status_of(PartitionView { pause: Some(pause.into()), ..view("running") }, Some(100), None).paused.unwrap();
+        let paused = of(PartitionView { pause: Some(pause.into()), ..view("running") }, Some(100), None).paused.unwrap();
         assert_eq!((&*paused.by, &*paused.reason, &*paused.since), ("ann", "why", "then"));
         let nothing_known = PartitionView { next_offset: -1, published_offset: None, end_offset: None, ..view("halted") };
-        let halted = status_of(nothing_known.clone(), Some(150), Some(&running));
+        let halted = of(nothing_known.clone(), Some(150), Some(&running));
         assert_eq!((halted.lag_undecided, halted.lag_unpublished), (Some(80), Some(10)));
-        let at_its_claim = status_of(nothing_known, Some(150), None);
+        let at_its_claim = of(nothing_known, Some(150), None);
         assert_eq!((at_its_claim.lag_undecided, at_its_claim.lag_unpublished), (None, None));
         let board = StatusBoard::default();
         board.replace("p", [("in/3".to_owned(), halted)].into());
         let gauges = &gauges(&board)["p"][0];
         assert_eq!((gauges.topic.as_str(), gauges.partition, gauges.state.as_str()), ("in", 3, "halted"));
+    }
+
+    /// Would catch: an age that is negative, stays when the partition is caught up, or begins anew when a halt has let go of the events.
+    #[test]
+    fn the_lag_in_seconds_is_the_age_of_the_oldest_event_that_is_not_decided() {
+        let waits = |oldest_ms| PartitionView { undecided: 1, oldest_ms, ..view("running") };
+        let first = status_of(waits(Some(4_000)), Some(100), None, "w", 10_000);
+        assert_eq!((first.lag_seconds, first.owner.as_str()), (Some(6.0), "w"));
+        for strange in [Some(-1), Some(i64::MAX), None] {
+            let lag = status_of(waits(strange), Some(100), None, "w", 10_000).lag_seconds;
+            assert_eq!(lag, Some(0.0), "behind since now, {strange:?}");
+        }
+        let halted = PartitionView { next_offset: -1, published_offset: None, end_offset: None, ..view("halted") };
+        assert_eq!(status_of(halted, Some(120), Some(&first), "w", 20_000).lag_seconds, Some(16.0));
+        let caught_up = status_of(view("running"), Some(80), Some(&first), "w", 20_000);
+        assert_eq!((caught_up.lag_seconds, caught_up.behind_since_ms), (Some(0.0), None));
+        let unknown = PartitionView { end_offset: None, ..view("running") };
+        assert_eq!(status_of(unknown, None, None, "w", 1).lag_seconds, None);
     }
 }

@@ -5,11 +5,11 @@ use super::neighbours::Ends;
 use super::status::status_of;
 use crate::admin::{Liveness, Readiness, StatusBoard};
 use crate::event::TopicPartition;
-use crate::function::{Input, Spec};
+use crate::function::{Input, Prediction, Spec};
 use crate::pipeline::{Observer, PartitionView};
 use crate::record::{Kind, Record, TRACEPARENT_HEADER};
 use crate::source::Lease;
-use crate::telemetry::{Instruments, Slice, Span};
+use crate::telemetry::{Instruments, Slice, Span, Tally};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,11 @@ pub struct Watch {
     /// Sees what this one sees.
     pub also: Option<Arc<dyn Observer>>,
     pub hindrance: Mutex<Hindrance>,
+    pub tally: Arc<Tally>,
+    /// Who this worker is.
+    pub owner: Arc<str>,
+    /// Whether the fields of predictions are the event's own, so that no word of them is the function's.
+    pub copies: bool,
 }
 
 impl Watch {
@@ -37,18 +42,21 @@ impl Watch {
 impl Observer for Watch {
     fn received(&self, events: usize) {
         self.telemetry.metrics.consumed(&self.pipeline, events as u64);
+        self.tally.consumed(events as u64);
         if let Some(also) = &self.also {
             also.received(events);
         }
     }
 
     fn calling(&self, spec: &Spec, inputs: &[Input]) -> Option<Span> {
+        self.tally.call_begins(Instant::now());
         let slice = Slice { pipeline: &self.pipeline, function: spec.name, model: &spec.model, events: inputs.len() };
         self.telemetry.spans.slice(slice, inputs.iter().filter_map(|input| input.event.raw.header_str(TRACEPARENT_HEADER)))
     }
 
     fn called(&self, events: usize, seconds: f64) {
         self.telemetry.metrics.called(&self.pipeline, events, seconds);
+        self.tally.call_ends(events, seconds, Instant::now());
     }
 
     fn retried(&self, stage: &'static str) {
@@ -60,6 +68,7 @@ impl Observer for Watch {
 
     fn rejected(&self, code: &'static str) {
         self.telemetry.metrics.dead(&self.pipeline, code, 1);
+        self.tally.dead(code);
         if let Some(also) = &self.also {
             also.rejected(code);
         }
@@ -67,13 +76,23 @@ impl Observer for Watch {
 
     fn skipped(&self, reason: &'static str) {
         self.telemetry.metrics.skipped(&self.pipeline, reason, 1);
+        self.tally.skipped(reason);
+    }
+
+    fn emitted(&self, predictions: &[Prediction]) {
+        if !self.copies {
+            predictions.iter().filter_map(fallback).for_each(|reason| self.tally.fell_back(reason));
+        }
     }
 
     fn decided(&self, partition: &TopicPartition, records: &[Record], seconds: f64, timestamps_ms: &[i64]) {
         self.telemetry.metrics.decided(&self.pipeline, seconds);
-        let predictions = records.iter().filter(|record| record.kind == Kind::Prediction).count();
-        self.telemetry.metrics.predictions(&self.pipeline, predictions as u64);
+        let predictions = || records.iter().filter(|record| record.kind == Kind::Prediction);
+        self.telemetry.metrics.predictions(&self.pipeline, predictions().count() as u64);
+        predictions().filter_map(|record| record.score).for_each(|score| self.telemetry.metrics.score(&self.pipeline, score));
         let now = jiff::Timestamp::now().as_millisecond();
+        let ages = timestamps_ms.iter().filter(|at| **at >= 0).map(|at| (now - at).max(0) as f64 / 1000.0);
+        self.tally.decided(timestamps_ms.len(), ages, predictions().map(|record| (record.label.as_deref(), record.score)));
         // The oldest event of the round tells its worst age; one sample a round is enough for the histogram.
         if let Some(oldest) = timestamps_ms.iter().copied().filter(|at| *at >= 0).min() {
             self.telemetry.metrics.event_age(&self.pipeline, (now - oldest).max(0) as f64 / 1000.0);
@@ -85,6 +104,7 @@ impl Observer for Watch {
 
     fn published(&self, records: usize, seconds: f64) {
         self.telemetry.metrics.published(&self.pipeline, records as u64, seconds);
+        self.tally.published(records as u64);
         if let Some(also) = &self.also {
             also.published(records, seconds);
         }
@@ -116,15 +136,28 @@ impl Observer for Watch {
             true => self.readiness.clear(&self.pipeline),
             false => self.readiness.block(&self.pipeline, &wrong.join("; ")),
         }
-        let before = self.board.of(&self.pipeline);
+        let (before, now_ms) = (self.board.of(&self.pipeline), jiff::Timestamp::now().as_millisecond());
         let statuses = partitions.into_iter().map(|view| {
             let partition = TopicPartition::new(view.topic.as_str(), view.partition);
             let name = format!("{}/{}", view.topic, view.partition);
-            let status = status_of(view, self.ends.of(&partition), before.get(&name));
+            let status = status_of(view, self.ends.of(&partition), before.get(&name), &self.owner, now_ms);
             (name, status)
         });
         self.board.replace(&self.pipeline, statuses.collect());
     }
+}
+
+/// Why a prediction is a second best, where its function says so. A word of the program's own, never a text.
+fn fallback(prediction: &Prediction) -> Option<&str> {
+    let text = |name: &str| prediction.fields.get(name).and_then(serde_json::Value::as_str);
+    if text("status") == Some("degraded") {
+        return Some("degraded");
+    }
+    let is_word = |word: &&str| {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        (1..=40).contains(&word.len()) && word.bytes().all(fits)
+    };
+    text("fallback").or_else(|| text("reason")).filter(is_word)
 }
 
 /// Releases `latch` once the group has given a first assignment, which may be empty, and all of it is claimed or halted.

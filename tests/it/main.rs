@@ -19,6 +19,7 @@ mod inference;
 mod kafka;
 mod learnt;
 mod look;
+mod page;
 mod paused;
 mod process;
 mod recommended;

@@ -3,7 +3,7 @@
 
 mod answer;
 mod controls;
-pub(super) mod page;
+pub(in crate::admin) mod page;
 #[cfg(test)]
 mod tests;
 
@@ -97,22 +97,26 @@ fn unknown(name: &str) -> Response {
 }
 
 /// A name as part of a path.
-pub(super) fn encoded(name: &str) -> String {
+pub(in crate::admin) fn encoded(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// A page that may load nothing, run nothing, and be framed by nobody.
-pub(super) fn sent(status: StatusCode, html: String) -> Response {
+pub(in crate::admin) fn sent(status: StatusCode, html: String) -> Response {
+    sent_under(POLICY, status, html)
+}
+
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A page under a policy of what it may load.
+pub(in crate::admin) fn sent_under(policy: &'static str, status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, policy),
     ];
     let mut response = (status, headers, html).into_response();
     if status == StatusCode::REQUEST_TIMEOUT {

@@ -7,6 +7,7 @@ use super::job::{Generate, Job, Other, Score, Search};
 use super::request::{Choose, Generated, Request, Steer, Token};
 use super::{engine, search};
 use crate::inference::InferenceError;
+use crate::inference::worked::Meter;
 use tokio::sync::{mpsc, oneshot};
 
 type Answer<T> = oneshot::Receiver<Result<T, InferenceError>>;
@@ -133,7 +134,8 @@ impl Generator {
         let tokens = ids.len().saturating_add(max_new_tokens);
         self.check(&ids, tokens, Blocks::needed(tokens))?;
         let (reply, answer) = oneshot::channel();
-        Ok((Job::Generate(Generate { ids, max_new_tokens, stop_ids, choose, others: Vec::new(), stream, reply }), answer))
+        let (others, meter) = (Vec::new(), Meter::of_task());
+        Ok((Job::Generate(Generate { ids, max_new_tokens, stop_ids, choose, others, stream, meter, reply }), answer))
     }
 
     fn searching(
@@ -154,7 +156,8 @@ impl Generator {
             if tokens > self.max_positions() { 0 } else { search::blocks(self.limit, ids.len(), max_new_tokens, options) };
         self.check(&ids, tokens, blocks)?;
         let (reply, answer) = oneshot::channel();
-        Ok((Job::Search(Search { ids, max_new_tokens, stop_ids, options, steer, reply }), answer))
+        let meter = Meter::of_task();
+        Ok((Job::Search(Search { ids, max_new_tokens, stop_ids, options, steer, meter, reply }), answer))
     }
 
     fn scoring(&self, prefix: Vec<u32>, continuations: Vec<Vec<u32>>) -> Asked<Vec<Vec<f32>>> {
@@ -162,7 +165,7 @@ impl Generator {
             return Err(InferenceError::Poison(format!("continuation {index} is empty")));
         }
         let (reply, answer) = oneshot::channel();
-        let job = Score { prefix, continuations, reply };
+        let job = Score { prefix, continuations, meter: Meter::of_task(), reply };
         self.check(&job.prefix, job.longest(), job.blocks())?;
         for continuation in &job.continuations {
             self.known(continuation)?;

@@ -9,6 +9,7 @@ use super::request::{Choice, Finish, Generated, Token};
 use super::score;
 use super::search::Searching;
 use crate::inference::InferenceError;
+use crate::inference::worked::{Meter, within};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A text that is being written.
@@ -77,7 +78,7 @@ impl Engine {
 
     fn start(&mut self, job: Job) -> Result<(), Job> {
         match job {
-            Job::Score(job) => score::answer(&mut self.lane, job).map_err(Job::Score),
+            Job::Score(job) => within(&job.meter.clone(), || score::answer(&mut self.lane, job)).map_err(Job::Score),
             Job::Search(job) => match Searching::begin(&mut self.lane, job) {
                 Ok(search) => {
                     self.searching.push(search);
@@ -137,7 +138,7 @@ impl Engine {
         self.part();
         for mut search in std::mem::take(&mut self.searching) {
             let nobody = || Err(InferenceError::Closed("nobody waits for the answer".to_owned()));
-            match if search.cancelled() { nobody() } else { search.turn(&mut self.lane) } {
+            match if search.cancelled() { nobody() } else { within(&search.meter(), || search.turn(&mut self.lane)) } {
                 Ok(false) => self.searching.push(search),
                 Ok(true) => search.end(&mut self.lane, Ok(())),
                 Err(error) => search.end(&mut self.lane, Err(error)),
@@ -177,6 +178,7 @@ impl Engine {
             })
             .collect();
         let rows = self.lane.advance(&mut steps)?;
+        texts.iter().for_each(|(text, count, _)| text.job.meter.add(*count));
         let logits = self.lane.logits(0..rows)?;
         let width = logits.len() / rows;
         let mut parting = Vec::new();
@@ -214,6 +216,7 @@ impl Engine {
                 choose: other.choose,
                 others: Vec::new(),
                 stream: None,
+                meter: parted.meter.clone(),
                 reply: other.reply,
             };
             let ids = parted.ids.clone();
@@ -249,6 +252,7 @@ struct Parted {
     ids: Vec<u32>,
     max_new_tokens: usize,
     stop_ids: Vec<u32>,
+    meter: Meter,
     others: Vec<Other>,
 }
 
@@ -256,8 +260,8 @@ impl Running {
     /// Takes the other answers out, with the blocks that are kept for them.
     fn part(&mut self) -> (Parted, Option<Sequence>) {
         let others = std::mem::take(&mut self.job.others);
-        let (max_new_tokens, stop_ids) = (self.job.max_new_tokens, self.job.stop_ids.clone());
-        (Parted { ids: self.ids.clone(), max_new_tokens, stop_ids, others }, self.reserve.take())
+        let (max_new_tokens, stop_ids, meter) = (self.job.max_new_tokens, self.job.stop_ids.clone(), self.job.meter.clone());
+        (Parted { ids: self.ids.clone(), max_new_tokens, stop_ids, meter, others }, self.reserve.take())
     }
 
     /// Picks the next token from logits, and ends the text when that is its end.

@@ -4,6 +4,7 @@ use super::beams::{BeamOptions, Hypothesis};
 use super::blocks::Blocks;
 use super::request::{Choose, Generated, Steer, Token};
 use crate::inference::InferenceError;
+use crate::inference::worked::Meter;
 use tokio::sync::{mpsc, oneshot};
 
 type Reply<T> = oneshot::Sender<Result<T, InferenceError>>;
@@ -18,6 +19,7 @@ pub(super) struct Generate {
     pub(super) others: Vec<Other>,
     /// Hears of each token when it is chosen. Unbounded: the model thread never waits for a reader, and `max_new_tokens` is the bound.
     pub(super) stream: Option<mpsc::UnboundedSender<Token>>,
+    pub(super) meter: Meter,
     pub(super) reply: Reply<Generated>,
 }
 
@@ -32,6 +34,7 @@ pub(super) struct Score {
     pub(super) prefix: Vec<u32>,
     /// None of them is empty.
     pub(super) continuations: Vec<Vec<u32>>,
+    pub(super) meter: Meter,
     /// The log-probability of each token of each continuation.
     pub(super) reply: Reply<Vec<Vec<f32>>>,
 }
@@ -43,6 +46,7 @@ pub(super) struct Search {
     pub(super) stop_ids: Vec<u32>,
     pub(super) options: BeamOptions,
     pub(super) steer: Option<Box<dyn Steer>>,
+    pub(super) meter: Meter,
     pub(super) reply: Reply<Vec<Hypothesis>>,
 }
 

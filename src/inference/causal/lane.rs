@@ -3,6 +3,7 @@
 use super::blocks::{Blocks, Sequence};
 use super::model::{Causal, Scratch, Step};
 use crate::inference::InferenceError;
+use crate::inference::worked;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -121,6 +122,7 @@ impl Lane {
 
     /// One pass; a panic is an error. Leaves hidden states, and returns how many.
     pub(super) fn advance(&mut self, steps: &mut [Step<'_>]) -> Result<usize, InferenceError> {
+        worked::add(steps.iter().map(|step| step.ids.len()).sum());
         let Self { model, blocks, scratch, .. } = self;
         catch_unwind(AssertUnwindSafe(|| model.advance(steps, blocks, scratch))).unwrap_or_else(|_| Err(panicked()))
     }

@@ -8,6 +8,7 @@ use super::limit::Limit;
 use super::model::Step;
 use super::ops::log_softmax;
 use crate::inference::InferenceError;
+use crate::inference::worked::Meter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A search in work.
@@ -41,6 +42,11 @@ impl Searching {
         };
         let beams = Beams::new(job.options, job.stop_ids.clone(), job.max_new_tokens);
         Ok(Self { job, beams, places: vec![first], reserve: Some(reserve) })
+    }
+
+    /// Where its tokens are counted.
+    pub(super) fn meter(&self) -> Meter {
+        self.job.meter.clone()
     }
 
     pub(super) fn cancelled(&self) -> bool {

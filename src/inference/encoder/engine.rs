@@ -10,6 +10,7 @@ use crate::inference::heads::{Heads, Labelled, Rows, mean};
 use crate::inference::network::{Network, Sequence};
 use crate::inference::results::{Key, Results};
 use crate::inference::tokenizer::{Cut, Text, Tokens};
+use crate::inference::worked;
 use std::sync::Arc;
 
 /// A network with a model's heads, shared by its threads.
@@ -100,6 +101,7 @@ impl Shared {
         for batch in self.batches(tokens.iter()) {
             let texts: Vec<Sequence<'_>> = batch.iter().map(|&i| tokens[i].sequence()).collect();
             let network = &*loaded.network;
+            worked::add(total(&texts));
             let values = match self.reads_firsts(head) {
                 true => {
                     network.encode_firsts(&texts, &mut scratch)?;
@@ -189,6 +191,11 @@ impl Shared {
         };
         texts.iter().map(one).collect()
     }
+}
+
+/// Tokens of all texts.
+pub fn total(texts: &[Sequence<'_>]) -> usize {
+    texts.iter().map(|text| text.ids.len()).sum()
 }
 
 /// The same texts with their first tokens alone: a head reads those rows as it would read texts of one token.

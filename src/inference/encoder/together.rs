@@ -1,13 +1,14 @@
 //! A text's vector and what several heads say of it, from one pass through the encoder that they stand on.
 
 use super::ask::text_weight;
-use super::engine::{Engine, Reply, Request, Shared, not_finite};
+use super::engine::{Engine, Reply, Request, Shared, not_finite, total};
 use super::once::Once;
 use super::{Answer, Encoder, Head};
 use crate::inference::InferenceError;
 use crate::inference::network::Sequence;
 use crate::inference::results::{Key, Question};
 use crate::inference::tokenizer::{Cut, Text, Tokens};
+use crate::inference::worked;
 use std::sync::Arc;
 
 /// What an encoder and heads on it say of one text.
@@ -123,6 +124,7 @@ impl Engine {
         let (network, mut scratch) = (&*loaded.network, loaded.scratch());
         for batch in self.shared.batches(tokens.iter()) {
             let texts: Vec<Sequence<'_>> = batch.iter().map(|&i| tokens[i].sequence()).collect();
+            worked::add(total(&texts));
             network.encode(&texts, &mut scratch)?;
             let vectors = self.shared.read(Head::Embed, network, &texts, &scratch.x)?;
             batch.iter().zip(vectors).for_each(|(&i, vector)| together[i].embedding.values = vector);

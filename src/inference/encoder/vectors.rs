@@ -5,7 +5,7 @@
 mod tests;
 
 use super::Head;
-use super::engine::{Shared, firsts, not_finite};
+use super::engine::{Shared, firsts, not_finite, total};
 use crate::inference::InferenceError;
 use crate::inference::backbone::Pooling;
 use crate::inference::flights::{Claim, Ticket};
@@ -13,6 +13,7 @@ use crate::inference::heads::Rows;
 use crate::inference::network::Sequence;
 use crate::inference::results::{Key, Question};
 use crate::inference::tokenizer::Tokens;
+use crate::inference::worked;
 
 impl Tokens {
     /// As a network sees it.
@@ -105,6 +106,7 @@ impl Shared {
         for batch in batches {
             let batch: Vec<Own<'_>> = batch.into_iter().filter_map(|place| own[place].take()).collect();
             let texts: Vec<Sequence<'_>> = batch.iter().map(|(at, _)| tokens[*at].sequence()).collect();
+            worked::add(total(&texts));
             let found = match first {
                 true => {
                     network.encode_firsts(&texts, &mut scratch)?;

@@ -5,6 +5,7 @@ use super::decode::{Decoder, Past, Row, Sources};
 use super::options::GenerateOptions;
 use super::rules;
 use crate::inference::InferenceError;
+use crate::inference::worked;
 
 /// The search for one text.
 enum Way<'a> {
@@ -93,6 +94,7 @@ pub fn run(
             return Ok(searches.into_iter().map(Search::output).collect());
         }
         let mut rows: Vec<Row<'_>> = open.iter_mut().flat_map(|search| search.rows()).collect();
+        worked::add(rows.len());
         let mut logits = decoder.step(&mut rows, sources);
         if logits.iter().any(|v| !v.is_finite()) {
             return Err(InferenceError::Poison("a logit is not a finite number".to_owned()));

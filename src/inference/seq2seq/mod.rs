@@ -31,6 +31,7 @@ use super::InferenceError;
 use super::checkpoint::ModelConfig;
 use super::network::{Reader, Sequence, check};
 use super::weights::Tensors;
+use super::worked;
 use decode::{Decoder, Row};
 use encode::Encoder;
 use spec::Spec;
@@ -90,6 +91,7 @@ impl Seq2Seq {
         let texts: Vec<Sequence<'_>> = texts.iter().map(|&ids| Sequence::from(ids)).collect();
         check(&texts, self.spec.longest, self.vocabulary())?;
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
+        worked::add(lengths.iter().sum());
         Ok(self.encoder.encode(texts.iter().flat_map(|text| text.ids), &lengths))
     }
 

@@ -20,6 +20,7 @@ fn job(ids: &[u32], max_new_tokens: usize) -> (Job, Answer) {
         choose: Box::new(Greedy),
         others: Vec::new(),
         stream: None,
+        meter: crate::inference::Meter::default(),
         reply,
     };
     (Job::Generate(job), answer)

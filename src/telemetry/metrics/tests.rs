@@ -1,0 +1,140 @@
+//! Series under their names.
+
+use super::*;
+use crate::telemetry::tally::Limits;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Would catch: a partition that has moved away and is told of for ever, a halted one that is not counted.
+#[test]
+fn only_what_is_held_now_is_told() {
+    let (metrics, moved) = (Metrics::new().unwrap(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let held = moved.clone();
+    metrics.follow_partitions(Arc::new(move || {
+        let one = |partition, state: &str| PartitionGauges {
+            topic: "in".into(),
+            partition,
+            state: state.into(),
+            paused: partition == 1,
+            undecided: Some(7),
+            unpublished: None,
+            behind_seconds: Some(3.5),
+        };
+        let first = (!held.load(std::sync::atomic::Ordering::Relaxed)).then(|| one(0, "running"));
+        [("p".to_owned(), first.into_iter().chain([one(1, "halted")]).collect())].into()
+    }));
+    let of = |partition| format!("millrace_lag_undecided_events{{partition=\"{partition}\",pipeline=\"p\",topic=\"in\"}} 7");
+    let text = metrics.render().unwrap();
+    assert!(text.contains(&of(0)) && text.contains(&of(1)), "{text}");
+    assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"halted\"} 1"), "{text}");
+    assert!(text.contains("millrace_paused_partitions{pipeline=\"p\"} 1"), "{text}");
+    assert!(text.contains("millrace_lag_seconds{partition=\"1\",pipeline=\"p\",topic=\"in\"} 3.5"), "{text}");
+    moved.store(true, std::sync::atomic::Ordering::Relaxed);
+    let text = metrics.render().unwrap();
+    assert!(!text.contains(&of(0)) && text.contains(&of(1)), "{text}");
+    assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"running\"} 0"), "{text}");
+    assert!(!text.contains("unpublished"), "{text}");
+}
+
+#[test]
+fn models_are_looked_at_when_somebody_reads() {
+    let metrics = Metrics::new().unwrap();
+    metrics.follow_models(Arc::new(|| ModelGauges {
+        cache_hits: 3,
+        cache_misses: 2,
+        cache_bytes: 1000,
+        open: vec!["m@abc".to_owned()],
+        loaded: [("m".to_owned(), LoadedModel { bytes: 77, unloads: 5 }), ("n".to_owned(), LoadedModel::default())].into(),
+    }));
+    let text = metrics.render().unwrap();
+    for line in [
+        "millrace_result_cache_hits_total 3",
+        "millrace_result_cache_misses_total 2",
+        "millrace_result_cache_bytes 1000",
+        "millrace_model_loaded_bytes{model=\"m\"} 77",
+        "millrace_model_loaded_bytes{model=\"n\"} 0",
+        "millrace_model_unloads_total{model=\"m\"} 5",
+        "millrace_model_info{digest=\"abc\",model=\"m\"} 1",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+/// Would catch: a renamed series, a suffix twice or not at all, a label of the SDK's own.
+#[test]
+fn metrics_read_under_their_names() {
+    let metrics = Metrics::new().unwrap();
+    metrics.consumed("p", 3);
+    metrics.dead("p", "poison", 1);
+    metrics.decided("p", 0.003);
+    metrics.budget_used(5);
+    let text = metrics.render().unwrap();
+    assert!(text.contains("millrace_events_consumed_total{pipeline=\"p\"} 3"), "{text}");
+    assert!(text.contains("millrace_budget_used_bytes 5"), "{text}");
+    assert!(text.contains("millrace_decide_duration_seconds_bucket"), "{text}");
+    let labels = "messaging_consumer_group_name=\"p\",messaging_operation_name=\"poll\",messaging_system=\"kafka\"";
+    assert!(text.contains(&format!("messaging_client_consumed_messages_total{{{labels}}} 3")), "{text}");
+}
+
+/// Would catch: a name that is in no list or twice, a series that never comes, a suffix twice; work that is not divided among calls.
+#[test]
+fn all_metrics_come_under_the_listed_names() {
+    let metrics = Metrics::new().unwrap();
+    let tally = metrics.tally("p");
+    tally.limit(Limits { model: "risk@0123".into(), slice: 64, calls_in_flight: 2, ..Limits::default() });
+    tally.call_begins(Instant::now());
+    tally.call_ends(10, 5.0, Instant::now());
+    tally.fell_back("new_user");
+    tally.decided(1, [0.5].into_iter(), [(Some("approve"), Some(0.7))].into_iter());
+    tally.tokens().fetch_add(12, Ordering::Relaxed);
+    metrics.consumed("p", 1);
+    metrics.predictions("p", 1);
+    metrics.skipped("p", "quiet", 1);
+    metrics.dead("p", "poison", 1);
+    metrics.decided("p", 0.1);
+    metrics.published("p", 1, 0.1);
+    metrics.event_age("p", 0.1);
+    metrics.called("p", 1, 0.1);
+    metrics.retried("p", "call");
+    metrics.halted("p", "safety");
+    metrics.score("p", 0.7);
+    metrics.skew("p", 1.0);
+    metrics.budget_used(1);
+    metrics.follow_models(Arc::new(|| ModelGauges {
+        loaded: [("m".to_owned(), LoadedModel::default())].into(),
+        ..Default::default()
+    }));
+    metrics.follow_partitions(Arc::new(|| {
+        let one = PartitionGauges {
+            topic: "in".into(),
+            partition: 0,
+            state: "running".into(),
+            paused: false,
+            undecided: Some(8),
+            unpublished: Some(0),
+            behind_seconds: Some(0.0),
+        };
+        [("p".to_owned(), vec![one])].into()
+    }));
+    let text = metrics.render().unwrap();
+    for metric in Metric::ALL {
+        let name = metric.name();
+        assert!(text.lines().any(|line| line.starts_with("# TYPE") && line.split(' ').nth(2) == Some(name)), "{name} in {text}");
+    }
+    let listed: std::collections::BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    assert_eq!(listed.len(), Metric::ALL.len());
+    for line in text.lines().filter(|line| line.starts_with("# TYPE millrace_")) {
+        assert!(listed.contains(line.split(' ').nth(2).unwrap()), "{line} is in no list");
+    }
+    for line in [
+        "millrace_lag_work_seconds{pipeline=\"p\"} 2",
+        "millrace_labels_total{label=\"approve\",pipeline=\"p\"} 1",
+        "millrace_fallbacks_total{pipeline=\"p\",reason=\"new_user\"} 1",
+        "millrace_tokens_total{pipeline=\"p\"} 12",
+        "millrace_padding_tokens_total{pipeline=\"p\"} 0",
+        "millrace_slice_limit_events{pipeline=\"p\"} 64",
+        "millrace_model_info{digest=\"0123\",model=\"risk\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}

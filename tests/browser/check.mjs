@@ -1,0 +1,191 @@
+// node check.mjs SERVER [SCREENSHOTS]: the live page in a real browser. SERVER is the example `page_server`; with SCREENSHOTS, a folder,
+// pictures for the documentation are written there, which takes a minute more.
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { mkdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const [program, pictures] = process.argv.slice(2);
+assert(program, "usage: node check.mjs SERVER [SCREENSHOTS]");
+
+const browser = await chromium.launch({
+  executablePath: process.env.MILLRACE_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+/** The server over made-up counts, until `use` has ended. */
+async function serving(pipelines, partitions, use) {
+  const server = spawn(program, [String(pipelines), String(partitions)], { stdio: ["pipe", "pipe", "inherit"] });
+  try {
+    const address = await new Promise((found, failed) => {
+      server.stdout.once("data", (data) => found(String(data).trim()));
+      server.once("exit", (code) => failed(new Error(`the server ended with ${code}`)));
+    });
+    await use(address);
+  } finally {
+    server.stdin.end();
+    await new Promise((ended) => (server.exitCode === null ? server.once("exit", ended) : ended()));
+  }
+}
+
+/** A page that must not complain. */
+async function looking(options, use) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("requestfailed", (request) => request.url().endsWith("/events") || complaints.push(`failed: ${request.url()}`));
+  const hosts = new Set();
+  page.on("request", (request) => hosts.add(new URL(request.url()).host));
+  try {
+    await use(page);
+    assert.deepEqual(complaints, [], "the console is quiet");
+    assert(hosts.size <= 1, `nothing comes from elsewhere: ${[...hosts]}`);
+  } finally {
+    await context.close();
+  }
+}
+
+async function accessible(page, what) {
+  // The page's policy lets no such script in: it is passed over where this is called.
+  await page.addScriptTag({ path: axe });
+  const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  const told = found.violations.map((one) => `${one.id}: ${one.help}; ${one.nodes.map((node) => node.html).slice(0, 3).join(" | ")}`);
+  assert.deepEqual(told, [], `${what} is accessible`);
+}
+
+const widths = (page) => page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+async function fits(page, what) {
+  const [needed, there] = await widths(page);
+  assert(needed <= there, `${what} needs ${needed} of ${there} pixels`);
+}
+
+const tests = {
+  async "figures change by themselves, and what is unfolded stays"(address) {
+    await looking({}, async (page) => {
+      await page.goto(address);
+      const figure = page.locator('[data-t="0.rate.more"]');
+      const before = await figure.textContent();
+      await page.waitForFunction((old) => document.querySelector('[data-t="0.rate.more"]').textContent !== old, before, { timeout: 10000 });
+      await page.waitForFunction(() => document.getElementById("news").textContent.startsWith("It changes"));
+      const partitions = page.locator("details[data-partitions]").first();
+      const cell = partitions.locator("tbody tr").first().locator("td").nth(3);
+      const end = await cell.textContent();
+      await page.waitForFunction(([old]) => document.querySelector("details[data-partitions] tbody td:nth-of-type(4)").textContent !== old, [end], { timeout: 10000 });
+      assert.equal(await partitions.getAttribute("open"), "", "it is still unfolded");
+      await page.waitForFunction(() => document.querySelector('[data-d="0.l.rate"]').getAttribute("d").includes("L"), undefined, { timeout: 20000 });
+    });
+  },
+
+  async "names are texts"(address) {
+    await looking({}, async (page) => {
+      await page.goto(address);
+      assert.equal(await page.locator("b, i").count(), 0);
+      assert(await page.getByRole("link", { name: "<b onmouseover=alert(1)>odd</b>" }).isVisible());
+      await page.waitForTimeout(2500);
+      assert.equal(await page.locator("b, i").count(), 0, "nor after an update");
+    });
+  },
+
+  async "it can be read without scripts"(address) {
+    await looking({ javaScriptEnabled: false }, async (page) => {
+      await page.goto(address);
+      assert.equal(await page.getByText("payments-risk: events/5 is halted, /status says why").count(), 1);
+      assert((await page.getByText("payments-risk").count()) > 0);
+      // This way of turning scripts off leaves what stands in noscript unseen.
+      assert((await page.content()).includes("show it as it is now"));
+      assert((await page.locator("tbody tr").count()) > 20);
+      await page.getByRole("link", { name: "Functions", exact: true }).click();
+      assert.equal(await page.title(), "Functions - Millrace");
+    });
+  },
+
+  async "the keyboard reaches everything"(address) {
+    await looking({}, async (page) => {
+      await page.goto(address);
+      await page.keyboard.press("Tab");
+      assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+      await page.keyboard.press("Enter");
+      await page.locator("details.pipeline > summary").first().focus();
+      await page.keyboard.press("Enter");
+      assert.equal(await page.locator("details.pipeline").first().getAttribute("open"), null, "Enter folds it");
+      await page.keyboard.press("Space");
+      assert.equal(await page.locator("details.pipeline").first().getAttribute("open"), "");
+      const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+      assert.equal(outline, "solid", "the focus is seen");
+      await page.route("**/records?*", (route) => route.fulfill({ status: 200, contentType: "text/plain", body: "found" }));
+      await page.locator("#q").fill("card 17");
+      await page.keyboard.press("Enter");
+      await page.waitForURL("**/records?q=card+17");
+    });
+  },
+};
+
+await serving(4, 6, async (address) => {
+  for (const [name, test] of Object.entries(tests)) {
+    await test(address);
+    console.log(`ok ${name}`);
+  }
+  for (const colorScheme of ["light", "dark"]) {
+    for (const [width, height] of [[1280, 900], [375, 700]]) {
+      await looking({ colorScheme, viewport: { width, height }, bypassCSP: true }, async (page) => {
+        await page.goto(address);
+        await accessible(page, `the page in ${colorScheme} at ${width}`);
+        await fits(page, `the page at ${width}`);
+      });
+      console.log(`ok accessible and fitting, ${colorScheme}, ${width} pixels`);
+    }
+  }
+});
+
+await serving(20, 64, async (address) => {
+  await looking({ bypassCSP: true }, async (page) => {
+    const begun = Date.now();
+    const answer = await page.goto(address);
+    const { responseEnd, requestStart } = await page.evaluate(() => performance.getEntriesByType("navigation")[0].toJSON());
+    console.log(`20 x 64: ${Math.round(responseEnd - requestStart)} ms for the document, ${Date.now() - begun} ms until it is shown, ${(await answer.body()).length} bytes`);
+    assert.equal(await page.locator("details.pipeline").count(), 20);
+    assert.equal(await page.locator("details[data-partitions] tbody tr").count(), 0, "partitions are folded");
+    await page.getByText("Postgres for payments-risk: does not answer").waitFor();
+    await page.locator('a[href="#pipeline-7"]').click();
+    await page.waitForFunction(() => document.getElementById("pipeline-7").open);
+    await page.locator("#pipeline-7 details > summary").click();
+    await page.waitForFunction(() => document.querySelectorAll("#pipeline-7 tbody[data-rows] tr").length === 64, undefined, { timeout: 10000 });
+    assert.equal(await page.locator("details[data-partitions] tbody tr").count(), 64, "those of one alone");
+    await accessible(page, "20 pipelines of 64 partitions");
+    await page.setViewportSize({ width: 375, height: 700 });
+    await fits(page, "20 pipelines on a phone");
+  });
+  console.log("ok 20 pipelines of 64 partitions");
+  await looking({ javaScriptEnabled: false }, async (page) => {
+    await page.goto(`${address}/?open=chat-sentiment`);
+    assert.equal(await page.locator("details[data-partitions] tbody tr").count(), 64);
+  });
+  console.log("ok one is unfolded without scripts");
+});
+
+if (pictures) {
+  await serving(3, 6, async (address) => {
+    mkdirSync(pictures, { recursive: true });
+    await new Promise((later) => setTimeout(later, 60000));
+    const take = async (name, options, fullPage) => {
+      await looking(options, async (page) => {
+        await page.goto(address);
+        await page.waitForTimeout(1500);
+        const path = join(pictures, name);
+        await page.screenshot({ path, fullPage });
+        assert(statSync(path).size < 150000, `${name} is small`);
+      });
+    };
+    await take("page-light.png", { colorScheme: "light", viewport: { width: 1180, height: 860 } }, false);
+    await take("page-dark.png", { colorScheme: "dark", viewport: { width: 1180, height: 860 } }, false);
+    await take("page-phone.png", { colorScheme: "light", viewport: { width: 390, height: 844 } }, false);
+    console.log("ok pictures");
+  });
+}
+
+await browser.close();

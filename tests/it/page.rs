@@ -1,0 +1,105 @@
+//! The live page of a real worker.
+
+use crate::support::http;
+use crate::support::produce;
+use crate::support::stage::{Plan, SOON, Stage};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+const RISK: &str = r#"
+event = "transaction"
+function = "copy"
+options = { fields = ["amount", "reason"], score = "amount / 100" }
+"#;
+
+/// Asks until the answer has it.
+async fn until(address: &str, path: &str, needed: &[&str]) -> String {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (status, text) = http::get(address, path).await;
+        if status == 200 && needed.iter().all(|needed| text.contains(needed)) {
+            return text;
+        }
+        let missing: Vec<_> = needed.iter().filter(|needed| !text.contains(**needed)).collect();
+        assert!(Instant::now() < deadline, "{path} lacks {missing:?}: {status} {text}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Would catch: a page that shows nothing of what went through, figures that differ from the metrics, an event that never comes, a lag
+/// that stays when all is decided, a reason that is a text of the event's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_went_through() {
+    let stage = Stage::new("").await;
+    stage.send(0, 400);
+    produce(&stage.name, 0, None, b"no JSON");
+    let worker = stage.worker();
+    stage.decided(401).await;
+    let (address, name) = (worker.admin(), &stage.name);
+    let page = until(&address, "/", &["401 decided", "400 published", "4 partitions", ">0 undecided, 0 unpublished"]).await;
+    for needed in
+        [name.as_str(), "class=\"well\">Ready.", "dead-letters?pipeline=", "<h3>Scores</h3>", "Held by this worker, ", "/3</th>"]
+    {
+        assert!(page.contains(needed), "{needed}: {page}");
+    }
+    let status: Value = serde_json::from_str(&http::get(&address, "/status").await.1).unwrap();
+    let partition = &status["pipelines"][name][format!("{name}/0")];
+    assert_eq!(partition["lag_seconds"], 0.0, "{status}");
+    assert!(partition["owner"].as_str().unwrap().contains(&format!("/{}/", worker.pid())), "{partition}");
+
+    let metrics = http::get(&address, "/metrics").await.1;
+    for line in [
+        format!("millrace_lag_seconds{{partition=\"0\",pipeline=\"{name}\",topic=\"{name}\"}} 0"),
+        format!("millrace_scores_count{{pipeline=\"{name}\"}} 400"),
+        format!("millrace_slice_limit_events{{pipeline=\"{name}\"}} 2048"),
+        format!("millrace_lag_work_seconds{{pipeline=\"{name}\"}} 0"),
+        format!("millrace_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+    ] {
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    let busy =
+        metrics.lines().find_map(|line| line.strip_prefix(&format!("millrace_busy_seconds_total{{pipeline=\"{name}\"}} ")));
+    assert!(busy.unwrap().parse::<f64>().unwrap() > 0.0, "{busy:?}");
+    assert!(!metrics.contains("millrace_fallbacks_total{"), "what `copy` copies is no reason: {metrics}");
+
+    let mut socket = TcpStream::connect(&address).await.unwrap();
+    socket.write_all(format!("GET /events HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes()).await.unwrap();
+    stage.send(400, 600);
+    let mut lines = BufReader::new(socket).lines();
+    let heard = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("data: ") && line.contains("601 decided") {
+                return;
+            }
+        }
+        panic!("the events ended");
+    };
+    tokio::time::timeout(SOON, heard).await.expect("an event that tells of what was sent");
+}
+
+/// Would catch: a page that is not there while a worker is not ready, or does not say why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_and_a_lag_are_seen() {
+    let stage = Stage::of(Plan { options: "max_dead_share = 0.1", function: RISK, partitions: 2, ..Plan::default() }).await;
+    for _ in 0..150 {
+        produce(&stage.name, 1, None, b"<script>alert(1)</script>");
+    }
+    let worker = stage.worker();
+    let address = worker.admin();
+    let needed =
+        ["Not ready:", "is halted, /status says why", "1 of 2 halted", "`max_dead_share`", "href=\"/dead-letters?pipeline="];
+    let page = until(&address, "/", &needed).await;
+    assert!(!page.contains("<script>"), "{page}");
+    assert_eq!(http::get(&address, "/readyz").await.0, 503);
+    let metrics = http::get(&address, "/metrics").await.1;
+    let lag = format!("millrace_lag_seconds{{partition=\"1\",pipeline=\"{0}\",topic=\"{0}\"}} ", stage.name);
+    let seconds = metrics.lines().find_map(|line| line.strip_prefix(&lag)).map(|seconds| seconds.parse::<f64>().unwrap());
+    let first = seconds.unwrap_or_else(|| panic!("{metrics}"));
+    assert!(first >= 0.0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let later = http::get(&address, "/metrics").await.1;
+    let later = later.lines().find_map(|line| line.strip_prefix(&lag)).map(|seconds| seconds.parse::<f64>().unwrap());
+    assert!(later.is_some_and(|later| later >= first + 1.5), "it grows older: {first} then {later:?}");
+}
