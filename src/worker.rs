@@ -7,6 +7,7 @@ mod functions;
 mod hindrance;
 pub(crate) mod models;
 mod neighbours;
+pub(crate) mod replay;
 mod status;
 mod watch;
 

@@ -12,6 +12,7 @@ mod keyed;
 mod lease;
 mod migrate;
 mod operations;
+mod replays;
 mod review;
 mod rows;
 
@@ -19,6 +20,7 @@ pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use grants::Grant;
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
+pub use replays::{Begin, Replay, ReplayLock, ScoredBy};
 pub use review::{Counted, Endings, Row, Run, endings};
 
 use super::{Advance, Head, Heads, PartitionKey, PartitionRow, StateRow, Store, StoreError};

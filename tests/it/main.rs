@@ -19,6 +19,7 @@ mod learnt;
 mod process;
 mod recommended;
 mod remembered;
+mod replayed;
 mod risk;
 mod risk_text;
 mod run;

@@ -9,7 +9,7 @@ pub enum Need {
     Worker,
     /// Looks.
     Reader,
-    /// Marks dead letters.
+    /// Marks dead letters, removes replays.
     Owner,
     /// Makes the schema and its roles.
     Migrate,
@@ -20,7 +20,9 @@ impl Need {
         match self {
             Need::Worker => "The user needs the role millrace_worker",
             Need::Reader => "The user needs the role millrace_reader, or millrace_worker",
-            Need::Owner => "The user needs the role millrace_owner, which marks dead letters; a worker's may not",
+            Need::Owner => {
+                "The user needs the role millrace_owner, which marks dead letters and removes replays; a worker's may not"
+            }
             Need::Migrate => {
                 "`millrace migrate` needs the owner of the database, or of the schema `millrace` where there is one; and CREATEROLE, unless \
                  somebody makes the roles millrace_owner, millrace_worker and millrace_reader before"

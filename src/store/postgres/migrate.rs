@@ -15,10 +15,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (6, "state", include_str!("../../../migrations/0006_state.sql")),
     (7, "heads grow old", include_str!("../../../migrations/0007_heads_grow_old.sql")),
     (8, "forgetting", include_str!("../../../migrations/0008_forgetting.sql")),
+    (9, "replays", include_str!("../../../migrations/0009_replays.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 8;
+pub const SCHEMA_VERSION: i32 = 9;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];
