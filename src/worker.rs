@@ -10,6 +10,7 @@ mod metered;
 pub(crate) mod models;
 mod neighbours;
 pub(crate) mod operators;
+pub(crate) mod replay;
 mod secrets;
 mod status;
 mod supervised;

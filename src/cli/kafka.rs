@@ -86,6 +86,18 @@ impl Kafka {
         bounds(&self.uncommitted, partition)
     }
 
+    /// The first offset whose record is of that time or later, milliseconds; the log's end when none is.
+    pub fn offset_at(&self, partition: &TopicPartition, time_ms: i64) -> anyhow::Result<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(time_ms))?;
+        let found = block_in_place(|| patiently(|| self.committed.offsets_for_times(list.clone(), CALL_TIMEOUT)))
+            .with_context(|| format!("the offset of a time cannot be read of {partition}"))?;
+        match found.elements().first().map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            _ => Ok(self.bounds(partition)?.high),
+        }
+    }
+
     /// The group's offsets, stable ones.
     pub fn committed(&self, partitions: &[TopicPartition]) -> anyhow::Result<CommittedOffsets> {
         let mut list = TopicPartitionList::new();

@@ -3,6 +3,7 @@
 mod adopt;
 mod bench;
 mod call;
+mod cases;
 pub mod check;
 mod common;
 mod dead_letters;
@@ -16,8 +17,10 @@ mod migrate;
 mod models;
 mod opened;
 mod parity;
-mod retention;
 mod pause;
+mod replay;
+mod retention;
+mod rig;
 mod run;
 mod seal;
 mod train;
@@ -47,6 +50,8 @@ enum Command {
     Check(check::Args),
     /// Call a function on standard input.
     Call(call::Args),
+    /// Put events through a pipeline without its services, and compare what comes with what was expected.
+    Test(cases::Args),
     /// Bring the schema in Postgres up to this program.
     Migrate(migrate::Args),
     /// Compare Postgres with the topics, and change nothing.
@@ -69,6 +74,8 @@ enum Command {
     Eval(eval::Args),
     /// Fold the log again, and show the features behind a past score.
     Explain(explain::Args),
+    /// Run a pipeline over a part of the past again, beside the live one, and compare.
+    Replay(replay::Args),
     /// Replay a file through the risk fold, and compare its features with a reference.
     Parity(parity::Args),
     /// List models, look at one, fetch or import one.
@@ -91,6 +98,8 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Explain(args) => explain::run(args, &env).await,
+        Command::Test(args) => cases::run(args, &env).await,
+        Command::Replay(args) => replay::run(args, &env).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
         Command::Seal(args) => seal::run(args, &env).await,

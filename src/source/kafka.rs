@@ -158,6 +158,20 @@ impl ConsumerContext for PollContext {
 }
 
 impl PollContext {
+    /// What the callback does when the group gives partitions, once and without a group.
+    fn assign_alone(&self, consumer: &PollConsumer, partitions: Vec<TopicPartition>) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for partition in &partitions {
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Beginning)?;
+        }
+        let lease = self.new_lease(consumer, &partitions, true);
+        lock(&self.gate.since).extend(partitions.iter().map(|partition| (partition.clone(), lease.number)));
+        consumer.incremental_assign(&list)?;
+        consumer.pause(&list)?;
+        self.send(SourceEvent::Assigned { lease, partitions });
+        Ok(())
+    }
+
     /// `arrived` comes with this lease.
     fn new_lease(&self, consumer: &BaseConsumer<Self>, arrived: &[TopicPartition], with_metadata: bool) -> Arc<Lease> {
         let mut assignment = lock(&self.assignment);
@@ -229,6 +243,19 @@ impl PollContext {
 
 /// Starts the poll thread and joins the group.
 pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError> {
+    let topics = settings.topics.clone();
+    start(settings, |consumer| consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+/// Starts the poll thread with these partitions, as a group's only member, which never joins it: nobody else gets them, and none is taken away.
+pub fn spawn_alone(settings: KafkaSourceSettings, partitions: Vec<TopicPartition>) -> Result<SourceHandle, SourceError> {
+    start(settings, |consumer| consumer.context().assign_alone(consumer, partitions))
+}
+
+fn start(
+    settings: KafkaSourceSettings,
+    begin: impl FnOnce(&PollConsumer) -> Result<(), KafkaError>,
+) -> Result<SourceHandle, SourceError> {
     let (events_in, events) = mpsc::channel(settings.channel_capacity);
     let (commands, commands_out) = mpsc::unbounded_channel();
     let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeMap::new(), metadata: None }));
@@ -248,8 +275,7 @@ pub fn spawn(settings: KafkaSourceSettings) -> Result<SourceHandle, SourceError>
     let fatal = |error: KafkaError| SourceError::Fatal(format!("the Kafka consumer cannot be made: {error}"));
     let consumer: Arc<PollConsumer> = Arc::new(client_config(&settings).create_with_context(context).map_err(fatal)?);
     *lock(&slot) = Arc::downgrade(&consumer);
-    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(fatal)?;
+    begin(&consumer).map_err(fatal)?;
     let batch_max = settings.batch_max;
     std::thread::Builder::new()
         .name(format!("poll-{}", settings.group))

@@ -1,5 +1,6 @@
 //! Where events come from.
 
+pub mod bounded;
 pub mod kafka;
 #[cfg(test)]
 pub mod memory;

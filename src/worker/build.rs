@@ -136,10 +136,6 @@ pub async fn pipeline(
     budget: Budget,
 ) -> anyhow::Result<Prepared> {
     let client = client_properties(config);
-    let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
-    // A process number alone comes again: in a container it is always 1.
-    let life = uuid::Uuid::new_v4().simple().to_string();
-    let owner = format!("{host}/{}/{}", std::process::id(), &life[..8]);
     let publisher = KafkaPublisher::new(KafkaPublisherSettings {
         guarantee: match of.delivery {
             Delivery::ExactlyOnce => Guarantee::ExactlyOnce,
@@ -167,15 +163,50 @@ pub async fn pipeline(
     }
     let folding = folding(config, of);
     let run = store.current_run(&of.name).await?.unwrap_or(1);
+    let settings = Arc::new(settings(config, of, &*function, folding.as_ref(), run));
+    let source = KafkaSourceSettings {
+        group: of.name.clone(),
+        topics: of.topic.clone(),
+        client,
+        batch_max: 1_000,
+        channel_capacity: 8,
+        revoke_wait: Duration::from_secs(3),
+    };
+    Ok(Prepared {
+        settings,
+        store,
+        publisher: Arc::new(publisher),
+        function,
+        folding,
+        source,
+        decode: decode(config, of),
+        budget,
+    })
+}
+
+/// How a pipeline's events are read.
+pub fn decode(config: &Config, of: &Pipeline) -> Arc<Decode> {
+    let decoder = Decoder::new(of.event, of.paths(), config.limits_of(of).clone());
+    #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
+    let decode = move |raw| decoder.decode(raw);
+    Arc::new(decode)
+}
+
+/// What a pipeline is told in that run.
+pub fn settings(config: &Config, of: &Pipeline, function: &dyn Function, folding: Option<&Folding>, run: i32) -> Settings {
+    let host = std::fs::read_to_string("/etc/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned());
+    // A process number alone comes again: in a container it is always 1.
+    let life = uuid::Uuid::new_v4().simple().to_string();
+    let owner = format!("{host}/{}/{}", std::process::id(), &life[..8]);
     let spec = function.spec();
-    let settings = Arc::new(Settings {
+    Settings {
         provenance: Provenance {
             pipeline: of.name.as_str().into(),
             run,
             function: spec.name.into(),
             model: spec.model.as_str().into(),
             config: config.digest_of(of).into(),
-            fold: folding.as_ref().map(|folding| folding.digest.clone()),
+            fold: folding.map(|folding| folding.digest.clone()),
             keeps_latest: of.keep == Keep::Latest,
         },
         mode: of.mode,
@@ -192,19 +223,7 @@ pub async fn pipeline(
         drain: Duration::from_secs(25),
         store_patience: Duration::from_millis(config.postgres.statement_timeout_ms) + Duration::from_secs(5),
         backoff: Duration::from_millis(50),
-    });
-    let source = KafkaSourceSettings {
-        group: of.name.clone(),
-        topics: of.topic.clone(),
-        client,
-        batch_max: 1_000,
-        channel_capacity: 8,
-        revoke_wait: Duration::from_secs(3),
-    };
-    let decoder = Decoder::new(of.event, of.paths(), config.limits_of(of).clone());
-    #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
-    let decode = move |raw| decoder.decode(raw);
-    Ok(Prepared { settings, store, publisher: Arc::new(publisher), function, folding, source, decode: Arc::new(decode), budget })
+    }
 }
 
 /// librdkafka properties that all clients share.

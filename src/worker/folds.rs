@@ -1,13 +1,14 @@
 //! The folds of the functions that have one: on the stream, and off it.
 
 use crate::config::{Config, EventKind, Pipeline};
-use crate::event::Decoder;
+use crate::event::{Decoder, Event, Rejection};
 use crate::function::offline::{self, Keyed, Mapped, Offline, Plain};
 use crate::pipeline::Folding;
 use crate::state::dialogue::DialogueFold;
 use crate::state::recommend::RecommendFold;
 use crate::state::risk::RiskFold;
-use crate::state::{Cache, Fold, Forgetting, States};
+use crate::state::{At, Cache, Facts, Features, Fold, Forgetting, States, Step, WrongFacts};
+use anyhow::{Context, bail};
 use std::sync::Arc;
 
 /// What a pipeline remembers of each key, when its function has a fold.
@@ -65,6 +66,36 @@ pub fn past(config: &Config, pipeline: &Pipeline) -> Option<Past> {
         })
     };
     risk.or_else(recommend).or_else(dialogue)
+}
+
+impl Past {
+    /// Folds an event, and tells its features; or why it cannot be folded.
+    pub fn advance(&mut self, event: &Event) -> anyhow::Result<Result<Features, Rejection>> {
+        step(&mut *self.states, event, |states, facts, at| states.advance(facts, at))
+    }
+}
+
+/// Folds an event into states of which nothing is stored.
+pub fn step(
+    states: &mut dyn States,
+    event: &Event,
+    how: fn(&mut dyn States, &mut Facts, At) -> Result<Step, WrongFacts>,
+) -> anyhow::Result<Result<Features, Rejection>> {
+    let mut facts = match states.read(event) {
+        Ok(facts) => facts,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
+    let at = At { time_ms: event.event_time_ms, offset: event.raw.position.offset };
+    // Ring one, then ring two.
+    for _ in 0..3 {
+        match how(states, &mut facts, at)? {
+            Step::Ready(features) => return Ok(Ok(features)),
+            Step::Missing(keys) => {
+                keys.iter().try_for_each(|key| states.load(key, None)).with_context(|| format!("{}", event.raw.position))?;
+            }
+        }
+    }
+    bail!("the fold asks for the same keys again and again at {}, which is a defect of it", event.raw.position)
 }
 
 /// How JSON values become what the pipeline's function scores, off the stream.

@@ -2,9 +2,11 @@
 
 mod adopt;
 mod call;
+mod cases;
 mod check;
 mod dead_letters;
 mod desk;
+mod dry_run;
 mod erase;
 mod eval;
 mod eval_risk;

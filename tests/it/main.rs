@@ -25,6 +25,7 @@ mod process;
 mod recommended;
 mod reliability;
 mod remembered;
+mod replayed;
 mod risk;
 mod risk_text;
 mod run;

@@ -1,6 +1,7 @@
 //! Models, and a call of each function.
 
 use super::{Findings, Level};
+use crate::cli::rig::Rig;
 use crate::config::{Config, FUNCTIONS, Pipeline};
 use crate::function::{Function, example, offline};
 use crate::inference::{Options, Registry};
@@ -9,7 +10,8 @@ use anyhow::Context;
 use serde_json::json;
 use std::sync::Arc;
 
-pub async fn check(config: &Config, findings: &mut Findings) {
+/// With `tails` also the last events of each partition.
+pub async fn check(config: &Config, tails: bool, findings: &mut Findings) {
     let registry = Registry::new(Options::default());
     for pipeline in &config.pipeline {
         let about = format!("pipeline {}", pipeline.name);
@@ -18,6 +20,9 @@ pub async fn check(config: &Config, findings: &mut Findings) {
         let answer = canary(config, pipeline, &function).await;
         if let Some(text) = findings.take(&about, answer) {
             findings.add(Level::Good, &about, text);
+        }
+        if tails {
+            super::tails::look(config, pipeline, &Rig::with(config, pipeline, function), findings).await;
         }
     }
 }

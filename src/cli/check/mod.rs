@@ -3,6 +3,7 @@
 mod functions;
 mod kafka;
 mod postgres;
+mod tails;
 
 use super::common;
 use super::kafka::is_outage;
@@ -93,8 +94,18 @@ fn is_away(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Prints the findings, one a line.
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    look(args, false, env).await
+}
+
+/// What `millrace run` would find, for `run --dry-run`: all that `check --connect` looks at, where each partition would go on, and what would
+/// become of the last events of its log.
+pub async fn dry_run(config: PathBuf, json: bool, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    look(Args { config, connect: true, json }, true, env).await
+}
+
+/// Prints the findings, one a line.
+async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
     let mut findings = Findings::default();
     match Config::load(&args.config, env) {
         Ok(config) => {
@@ -122,7 +133,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             if args.connect {
                 kafka::check(&config, &mut findings).await;
                 postgres::check(&config, &mut findings).await;
-                functions::check(&config, &mut findings).await;
+                functions::check(&config, tails, &mut findings).await;
             }
         }
         Err(ConfigError::Invalid(wrong)) => wrong.into_iter().for_each(|text| findings.add(Level::Wrong, "config", text)),

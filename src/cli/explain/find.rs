@@ -127,6 +127,23 @@ pub fn at(kafka: &Kafka, partition: &TopicPartition, offset: i64) -> anyhow::Res
     })
 }
 
+/// The first events of [from, until) of a partition, at most `most`.
+pub fn first_events(
+    kafka: &Kafka,
+    partition: &TopicPartition,
+    from: i64,
+    until: i64,
+    most: usize,
+) -> anyhow::Result<Vec<RawEvent>> {
+    let range = BTreeMap::from([(partition.partition, (from, until))]);
+    let mut found = Vec::new();
+    each(kafka, &Extent { topic: partition.topic.to_string(), partitions: range }, |raw| {
+        found.push(raw);
+        found.len() < most
+    })?;
+    Ok(found)
+}
+
 /// Hands events over in order, until there is no more or `go_on` says no.
 fn each(kafka: &Kafka, extent: &Extent, mut go_on: impl FnMut(RawEvent) -> bool) -> anyhow::Result<()> {
     let topic: Arc<str> = extent.topic.as_str().into();

@@ -16,6 +16,7 @@ use crate::store::postgres::{PostgresStore, Run};
 use crate::store::{PartitionKey, Store};
 use crate::worker::{build, folds};
 use anyhow::{Context, anyhow, bail};
+pub use find::first_events;
 use find::{Asked, Places, What};
 use report::{Named, Report, Verdict};
 use std::collections::BTreeMap;

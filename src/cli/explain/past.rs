@@ -4,9 +4,8 @@ use crate::cli::kafka::Kafka;
 use crate::cli::log::{Extent, Next, Reader};
 use crate::event::{Decoder, Event, Rejection, TopicPartition};
 use crate::source::kafka::raw_event;
-use crate::state::{At, Facts, Features, Keys, States, Step, WrongFacts};
-use crate::worker::folds::Past;
-use anyhow::{Context, bail};
+use crate::state::{Features, Keys, States};
+use crate::worker::folds::{Past, step};
 use std::collections::{BTreeMap, HashSet};
 
 /// What was folded before the event.
@@ -70,26 +69,4 @@ fn keys_of(names: &dyn States, event: &Event) -> anyhow::Result<Result<Keys, Rej
         Ok(facts) => Ok(Ok(names.prefetch_keys(&facts)?)),
         Err(rejection) => Ok(Err(rejection)),
     }
-}
-
-fn step(
-    states: &mut dyn States,
-    event: &Event,
-    how: fn(&mut dyn States, &mut Facts, At) -> Result<Step, WrongFacts>,
-) -> anyhow::Result<Result<Features, Rejection>> {
-    let mut facts = match states.read(event) {
-        Ok(facts) => facts,
-        Err(rejection) => return Ok(Err(rejection)),
-    };
-    let at = At { time_ms: event.event_time_ms, offset: event.raw.position.offset };
-    // Ring one, then ring two.
-    for _ in 0..3 {
-        match how(states, &mut facts, at)? {
-            Step::Ready(features) => return Ok(Ok(features)),
-            Step::Missing(keys) => {
-                keys.iter().try_for_each(|key| states.load(key, None)).with_context(|| format!("{}", event.raw.position))?;
-            }
-        }
-    }
-    bail!("the fold asks for the same keys again and again at {}, which is a defect of it", event.raw.position)
 }

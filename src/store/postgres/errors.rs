@@ -9,7 +9,7 @@ pub enum Need {
     Worker,
     /// Looks.
     Reader,
-    /// Marks dead letters.
+    /// Marks dead letters, removes replays.
     Owner,
     /// Pauses and resumes.
     Operator,
@@ -23,7 +23,7 @@ impl Need {
             Need::Worker => "The user needs the role millrace_worker",
             Need::Reader => "The user needs the role millrace_reader, or millrace_worker",
             Need::Owner => {
-                "The user needs the role millrace_owner, which marks dead letters, removes old rows and erases; a worker's may not"
+                "The user needs the role millrace_owner, which marks dead letters, removes old rows and replays, and erases; a worker's may not"
             }
             Need::Operator => "The user needs the role millrace_worker or millrace_owner",
             Need::Migrate => {

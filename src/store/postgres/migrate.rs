@@ -20,10 +20,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (11, "retention", include_str!("../../../migrations/0011_retention.sql")),
     (12, "erasure", include_str!("../../../migrations/0012_erasure.sql")),
     (13, "seals", include_str!("../../../migrations/0013_seals.sql")),
+    (14, "replays", include_str!("../../../migrations/0014_replays.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 13;
+pub const SCHEMA_VERSION: i32 = 14;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];
