@@ -7,8 +7,11 @@ mod functions;
 mod hindrance;
 pub(crate) mod models;
 mod neighbours;
+mod own;
 mod status;
 mod watch;
+
+pub use own::{Own, Refused};
 
 use crate::admin::{self, AdminState, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
@@ -31,12 +34,13 @@ const MODELS: &str = "models";
 
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
 ///
-/// `also`, by the names of pipelines, see what these do, beside metrics and status.
+/// `also`, by the names of pipelines, see what these do, beside metrics and status. `own` are functions that the program brings along.
 pub async fn run(
     config: Config,
     telemetry: Instruments,
     stop: Stop,
     also: BTreeMap<String, Arc<dyn Observer>>,
+    own: Own,
 ) -> anyhow::Result<Exit> {
     let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
     let latches = config.pipeline.iter().map(|pipeline| latch(&pipeline.name));
@@ -91,7 +95,7 @@ pub async fn run(
     let mut built = Vec::new();
     for of_pipeline in &config.pipeline {
         let function =
-            build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+            own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
         built.push((of_pipeline, function));
     }

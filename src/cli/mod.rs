@@ -5,6 +5,7 @@ mod bench;
 mod call;
 pub mod check;
 mod common;
+mod config;
 mod dead_letters;
 mod demo;
 mod eval;
@@ -15,13 +16,17 @@ mod migrate;
 mod models;
 mod opened;
 mod parity;
+mod program;
 mod run;
 mod train;
 mod verify;
 
+pub use program::program;
+
 use crate::config::ConfigError;
 use crate::lifecycle::Exit;
 use crate::telemetry::TelemetryError;
+use crate::worker::Own;
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;
 
@@ -41,6 +46,8 @@ enum Command {
     Demo(demo::Args),
     /// Check a config; with --connect also what it names.
     Check(check::Args),
+    /// Every key of the config file.
+    Config(config::Args),
     /// Call a function on standard input.
     Call(call::Args),
     /// Bring the schema in Postgres up to this program.
@@ -67,12 +74,18 @@ enum Command {
 
 /// Runs a command. The environment is read here, once, and handed down.
 pub async fn run(cli: Cli) -> Exit {
+    run_with(cli, Own::new()).await
+}
+
+/// The same in a program that brings functions along.
+pub async fn run_with(cli: Cli, own: Own) -> Exit {
     let env: BTreeMap<String, String> = std::env::vars().collect();
     let result = match cli.command {
-        Command::Run(args) => run::run(args, &env).await,
+        Command::Run(args) => run::run(args, &env, own).await,
         Command::Demo(args) => demo::run(args, &env).await,
-        Command::Check(args) => check::run(args, &env).await,
-        Command::Call(args) => call::run(args, &env).await.map(|()| Exit::Done),
+        Command::Check(args) => check::run(args, &env, &own).await,
+        Command::Config(args) => config::run(&args),
+        Command::Call(args) => call::run(args, &env, &own).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::causal::dispatch(*args)).map(|()| Exit::Done),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),

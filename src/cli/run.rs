@@ -4,7 +4,7 @@ use super::common::{self, Usage};
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop};
 use crate::telemetry::Telemetry;
-use crate::worker;
+use crate::worker::{self, Own};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub struct Args {
     config: PathBuf,
 }
 
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: Own) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
     common::database_url(&config)?;
     if config.pipeline.is_empty() {
@@ -28,7 +28,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(what).into());
     }
     let telemetry = Telemetry::start(&config.telemetry, env)?;
-    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new()).await;
+    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new(), own).await;
     telemetry.flush().await;
     exit
 }

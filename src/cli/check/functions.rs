@@ -4,16 +4,16 @@ use super::{Findings, Level};
 use crate::config::{Config, FUNCTIONS, Pipeline};
 use crate::function::{Function, example, offline};
 use crate::inference::{Options, Registry};
-use crate::worker::{build, folds};
+use crate::worker::{Own, folds};
 use anyhow::Context;
 use serde_json::json;
 use std::sync::Arc;
 
-pub async fn check(config: &Config, findings: &mut Findings) {
+pub async fn check(config: &Config, own: &Own, findings: &mut Findings) {
     let registry = Registry::new(Options::default());
     for pipeline in &config.pipeline {
         let about = format!("pipeline {}", pipeline.name);
-        let function = tokio::task::block_in_place(|| build::function(config, pipeline, &registry));
+        let function = tokio::task::block_in_place(|| own.function(config, pipeline, &registry));
         let Some(function) = findings.take(&about, function) else { continue };
         let answer = canary(config, pipeline, &function).await;
         if let Some(text) = findings.take(&about, answer) {

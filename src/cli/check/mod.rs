@@ -11,6 +11,7 @@ use crate::config::{Config, ConfigError};
 use crate::hub::Places;
 use crate::lifecycle::Exit;
 use crate::store::StoreError;
+use crate::worker::Own;
 use rdkafka::error::KafkaError;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,7 +95,7 @@ fn is_away(error: &anyhow::Error) -> bool {
 }
 
 /// Prints the findings, one a line.
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
     let mut findings = Findings::default();
     match Config::load(&args.config, env) {
         Ok(config) => {
@@ -119,7 +120,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             if args.connect {
                 kafka::check(&config, &mut findings).await;
                 postgres::check(&config, &mut findings).await;
-                functions::check(&config, &mut findings).await;
+                functions::check(&config, own, &mut findings).await;
             }
         }
         Err(ConfigError::Invalid(wrong)) => wrong.into_iter().for_each(|text| findings.add(Level::Wrong, "config", text)),

@@ -113,7 +113,7 @@ async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
     println!("Loading the models ...");
     let watching = |stream: &Stream| (stream.pipeline.clone(), stream.view.clone() as Arc<dyn Observer>);
     let also = streams.iter().map(watching).collect();
-    let worker = tokio::spawn(worker::run(config, Instruments::local()?, stop.clone(), also));
+    let worker = tokio::spawn(worker::run(config, Instruments::local()?, stop.clone(), also, worker::Own::new()));
     println!("Joining the groups: the mock gives its partitions after some seconds ...");
     let gone = || worker.is_finished() || stop.drain.is_cancelled();
     while streams.iter().any(|stream| stream.view.running() < stream.partitions as usize) && !gone() {
