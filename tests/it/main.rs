@@ -6,6 +6,7 @@ mod commands;
 mod conversed;
 mod corpus;
 mod demo;
+mod documented;
 mod doors;
 mod evaluated;
 mod examples;
