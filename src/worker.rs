@@ -10,11 +10,14 @@ mod metered;
 pub(crate) mod models;
 mod neighbours;
 pub(crate) mod operators;
+mod own;
 pub(crate) mod replay;
 mod secrets;
 mod status;
 mod supervised;
 mod watch;
+
+pub use own::{Own, Refused};
 
 use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
@@ -36,16 +39,26 @@ use tokio_util::sync::CancellationToken;
 const DATABASE: &str = "database and schema";
 const MODELS: &str = "models";
 
+/// Whom a worker has to do with in its own process and beside it.
+#[derive(Default)]
+pub struct Parties {
+    /// Functions that the program brings along.
+    pub own: Own,
+    /// Hears how the worker is.
+    pub supervisor: Supervisor,
+}
+
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
 ///
-/// `also`, by the names of pipelines, see what these do, beside metrics and status; `supervisor` hears how the worker is.
+/// `also`, by the names of pipelines, see what these do, beside metrics and status.
 pub async fn run(
     config: Config,
     telemetry: Instruments,
     stop: Stop,
     also: BTreeMap<String, Arc<dyn Observer>>,
-    supervisor: Supervisor,
+    parties: Parties,
 ) -> anyhow::Result<Exit> {
+    let Parties { own, supervisor } = parties;
     // Taken before anything else: without a handler SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup())?;
     let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
@@ -116,7 +129,7 @@ pub async fn run(
     let mut built = Vec::new();
     for of_pipeline in &config.pipeline {
         let function =
-            build::function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+            own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
         built.push((of_pipeline, function));
     }

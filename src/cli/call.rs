@@ -9,7 +9,7 @@ use crate::event::Rejection;
 use crate::function::offline::{self, Offline, Plain, Sitting};
 use crate::function::{Function, Outcome};
 use crate::inference::{Options, Registry};
-use crate::worker::{build, folds};
+use crate::worker::{Own, folds};
 use anyhow::Context;
 use given::Given;
 use serde_json::Value;
@@ -66,9 +66,9 @@ pub struct Args {
     pipeline: Option<String>,
 }
 
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<()> {
     let (function, mut sitting) = match &args.config {
-        Some(path) => tokio::task::block_in_place(|| of_config(&args, path, env))?,
+        Some(path) => tokio::task::block_in_place(|| of_config(&args, path, env, own))?,
         None => (function(&args)?, Plain.sitting()),
     };
     let function = given::tuned(function, args.labels.as_deref(), args.top_k, args.too_long.as_deref())?;
@@ -129,14 +129,20 @@ async fn answer(
     Ok(())
 }
 
-fn of_config(args: &Args, path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<(Arc<dyn Function>, Box<dyn Sitting>)> {
+fn of_config(
+    args: &Args,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    own: &Own,
+) -> anyhow::Result<(Arc<dyn Function>, Box<dyn Sitting>)> {
     let mut config = Config::load(path, env)?;
     config.pipeline.retain(|pipeline| pipeline.function == args.function);
     if config.pipeline.is_empty() {
         return Err(Usage(format!("no pipeline of {} runs `{}`", path.display(), args.function)).into());
     }
     let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
-    let function = build::function(&config, pipeline, &Registry::new(Options::default()))
+    let function = own
+        .function(&config, pipeline, &Registry::new(Options::default()))
         .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     Ok((function, folds::offline(&config, pipeline).sitting()))
 }

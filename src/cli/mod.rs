@@ -6,6 +6,7 @@ mod call;
 mod cases;
 pub mod check;
 mod common;
+mod config;
 mod dead_letters;
 mod demo;
 mod erase;
@@ -18,6 +19,7 @@ mod models;
 mod opened;
 mod parity;
 mod pause;
+mod program;
 mod replay;
 mod retention;
 mod rig;
@@ -26,9 +28,12 @@ mod seal;
 mod train;
 mod verify;
 
+pub use program::program;
+
 use crate::config::ConfigError;
 use crate::lifecycle::Exit;
 use crate::telemetry::TelemetryError;
+use crate::worker::Own;
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;
 
@@ -48,6 +53,8 @@ enum Command {
     Demo(demo::Args),
     /// Check a config; with --connect also what it names.
     Check(check::Args),
+    /// Every key of the config file.
+    Config(config::Args),
     /// Call a function on standard input.
     Call(call::Args),
     /// Put events through a pipeline without its services, and compare what comes with what was expected.
@@ -88,18 +95,24 @@ enum Command {
 
 /// Runs a command. The environment is read here, once, and handed down.
 pub async fn run(cli: Cli) -> Exit {
+    run_with(cli, Own::new()).await
+}
+
+/// The same in a program that brings functions along.
+pub async fn run_with(cli: Cli, own: Own) -> Exit {
     let env: BTreeMap<String, String> = std::env::vars().collect();
     let result = match cli.command {
-        Command::Run(args) => run::run(args, &env).await,
+        Command::Run(args) => run::run(args, &env, own).await,
         Command::Demo(args) => demo::run(args, &env).await,
-        Command::Check(args) => check::run(args, &env).await,
-        Command::Call(args) => call::run(args, &env).await.map(|()| Exit::Done),
+        Command::Check(args) => check::run(args, &env, &own).await,
+        Command::Config(args) => config::run(&args),
+        Command::Call(args) => call::run(args, &env, &own).await.map(|()| Exit::Done),
         Command::Train(args) => tokio::task::block_in_place(|| train::causal::dispatch(*args)).map(|()| Exit::Done),
         Command::Eval(args) => tokio::task::block_in_place(|| eval::run(args, &env)),
         Command::Parity(args) => tokio::task::block_in_place(|| parity::run(&args, &env)),
         Command::Explain(args) => explain::run(args, &env).await,
-        Command::Test(args) => cases::run(args, &env).await,
-        Command::Replay(args) => replay::run(args, &env).await,
+        Command::Test(args) => cases::run(args, &env, &own).await,
+        Command::Replay(args) => replay::run(args, &env, &own).await,
         Command::Adopt(args) => adopt::run(args, &env).await,
         Command::DeadLetters(args) => dead_letters::run(args, &env).await,
         Command::Seal(args) => seal::run(args, &env).await,

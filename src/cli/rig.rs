@@ -5,7 +5,7 @@ use crate::event::{Decoder, RawEvent, Rejection};
 use crate::function::{Function, Input, Outcome, halve};
 use crate::inference::Registry;
 use crate::worker::folds::Past;
-use crate::worker::{build, folds};
+use crate::worker::{Own, folds};
 use anyhow::{Context, bail};
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ pub struct Rig {
 
 impl Rig {
     /// Loads the model. Blocks while it does.
-    pub fn load(config: &Config, pipeline: &Pipeline, registry: &Registry) -> anyhow::Result<Self> {
-        let function = build::function(config, pipeline, registry).with_context(|| format!("pipeline `{}`", pipeline.name))?;
+    pub fn load(config: &Config, pipeline: &Pipeline, registry: &Registry, own: &Own) -> anyhow::Result<Self> {
+        let function = own.function(config, pipeline, registry).with_context(|| format!("pipeline `{}`", pipeline.name))?;
         Ok(Self::with(config, pipeline, function))
     }
 

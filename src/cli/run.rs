@@ -5,7 +5,7 @@ use super::common::{self, Usage};
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::telemetry::Telemetry;
-use crate::worker;
+use crate::worker::{self, Own, Parties};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub struct Args {
     json: bool,
 }
 
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: Own) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
     common::database_url(&config)?;
     if config.pipeline.is_empty() {
@@ -36,14 +36,15 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(what).into());
     }
     if args.dry_run {
-        return check::dry_run(args.config, args.json, env).await;
+        return check::dry_run(args.config, args.json, env, &own).await;
     }
     let telemetry = Telemetry::start(&config.telemetry, env)?;
     let supervisor = Supervisor::of(env, std::process::id()).unwrap_or_else(|error| {
         tracing::warn!(%error, "The service manager cannot be told how this worker is.");
         Supervisor::default()
     });
-    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new(), supervisor).await;
+    let parties = Parties { own, supervisor };
+    let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new(), parties).await;
     telemetry.flush().await;
     exit
 }

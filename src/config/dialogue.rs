@@ -1,11 +1,12 @@
 //! `[dialogue]`: what is remembered of each conversation, for the function `reply`.
 
 use super::{Config, EventKind, Pipeline, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[dialogue]`. A conversation is what has one key (`conversation` of a chat message, `fields.key` of a JSON event); its messages must
 /// stand in one partition, which they do where the producer gives them that key. Customer and desk write into the same topic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dialogue {
     /// Dotted path of the text that says who wrote a message. Default `role`. A message without it is the customer's.

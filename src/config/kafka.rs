@@ -1,11 +1,12 @@
 //! `[kafka]`: where the brokers are and how to speak to them.
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `[kafka]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kafka {
     /// Bootstrap servers, `host:port` separated by commas. Default `localhost:9092`.
@@ -17,6 +18,7 @@ pub struct Kafka {
     /// SASL user name.
     pub username: Option<String>,
     /// SASL password; better from `password_file` or `MILLRACE_KAFKA__PASSWORD`.
+    #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
     /// File whose trimmed content is the SASL password.
     pub password_file: Option<std::path::PathBuf>,
@@ -27,6 +29,7 @@ pub struct Kafka {
     /// PEM file of its private key.
     pub key_file: Option<std::path::PathBuf>,
     /// Password of the private key; better from `key_password_file` or `MILLRACE_KAFKA__KEY_PASSWORD`.
+    #[schemars(with = "Option<String>")]
     pub key_password: Option<SecretString>,
     /// File whose trimmed content is that password.
     pub key_password_file: Option<std::path::PathBuf>,
@@ -87,7 +90,7 @@ impl Kafka {
 }
 
 /// How the connection to a broker is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Security {
     #[default]

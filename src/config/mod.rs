@@ -10,6 +10,7 @@ mod pipeline;
 mod postgres;
 pub mod recommend;
 pub mod risk;
+mod schema;
 mod service;
 mod span;
 mod validate;
@@ -20,10 +21,12 @@ pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use models::{Model, Models};
 pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
+pub use schema::schema;
 pub use service::{Admin, Limits, LogFormat, Memory, Telemetry, unfit_token};
 pub use span::Span;
-pub use validate::{FUNCTIONS, http_url, nearest};
+pub use validate::{FUNCTIONS, OWN, http_url, nearest};
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -31,17 +34,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The whole configuration.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where the brokers are and how to speak to them.
     pub kafka: Kafka,
+    /// The database that decides.
     pub postgres: Postgres,
+    /// HTTP for health, metrics, status and the functions.
     pub admin: Admin,
+    /// Models that are named as `org/name@revision`.
     pub hub: Hub,
+    /// Logs, metrics and traces.
     pub telemetry: Telemetry,
+    /// What may be in hand.
     pub memory: Memory,
+    /// What a single event may be.
     pub limits: Limits,
+    /// How models are held, and where each is.
     pub models: Models,
+    /// One consumer group each, with its function and its outputs.
     pub pipeline: Vec<Pipeline>,
     /// Signals of the function `recommend`, and of `millrace eval recommend`.
     pub recommend: Option<recommend::Recommend>,

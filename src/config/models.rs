@@ -1,14 +1,16 @@
 //! `[models]`: how models are held, and `[models.NAME]`: where each is.
 
 use super::nearest;
+use schemars::JsonSchema;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-/// `[models]`. The models themselves are reached as in a map.
-#[derive(Debug, Clone, Default)]
+/// `[models]`: how the models of `[models.NAME]` are held.
+#[derive(Debug, Clone, Default, JsonSchema)]
+#[schemars(default)]
 pub struct Models {
     /// Memory for answers of encoders that are kept, MB of 2^20 bytes, over all models. Default 0: none. A text that was asked before is
     /// then not computed again, and its answer has the same bits. Worth it where texts repeat.
@@ -17,11 +19,12 @@ pub struct Models {
     /// room, the one that was not used for the longest time goes, and is read again at its next call; never one in use, nor one of a
     /// pipeline with `pin = true`.
     pub memory_budget_mb: usize,
+    #[schemars(flatten)]
     by_name: BTreeMap<String, Model>,
 }
 
 /// `[models.NAME]`: a folder with `model.safetensors`, `config.json` and `tokenizer.json`; for `risk` the file of a scoring model.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// The folder, or the file; relative paths start at the config file's folder.

@@ -6,23 +6,25 @@ use super::risk::Risk;
 use super::service::Limits;
 use super::span::Span;
 use crate::record::Mode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[[pipeline]]`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// The pipeline's identity and consumer group: `[a-z0-9._-]`, at most 100 bytes. Renaming it starts a new one.
     pub name: String,
     /// Input topic, or a list of them.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub topic: Vec<String>,
-    /// Kind of input.
+    /// Kind of input: `transaction`, `chat_message`, `click`, or `json` with `fields`.
     pub event: EventKind,
     /// For `event = "json"`: where the parts of an event stand, as dotted paths.
     #[serde(default)]
     pub fields: Fields,
-    /// The task function.
+    /// The task function, by its name, or `own:NAME` for one that the program brings along. README lists the functions.
     pub function: String,
     /// A name of `[models.NAME]`; functions without a model leave it out.
     #[serde(default)]
@@ -107,7 +109,7 @@ impl Pipeline {
 }
 
 /// Kinds of input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     Transaction,
@@ -117,12 +119,16 @@ pub enum EventKind {
 }
 
 /// Dotted paths of a `json` event; what has no path is not read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fields {
+    /// The event's own id. Default: its place, `topic/partition/offset`.
     pub id: Option<String>,
+    /// What the event is about, such as a user: the key of its predictions. Default: the key of its record.
     pub key: Option<String>,
+    /// When it happened: RFC 3339, or milliseconds since 1970. Default: the time stamp of its record.
     pub time: Option<String>,
+    /// The text that `sentiment` and `embed` read. Default: `text` for these two.
     pub text: Option<String>,
 }
 
@@ -144,7 +150,7 @@ impl Fields {
 }
 
 /// Guarantee of the publisher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     #[default]
@@ -153,7 +159,7 @@ pub enum Delivery {
 }
 
 /// What is kept of the records of an output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
     #[default]
@@ -162,7 +168,7 @@ pub enum Keep {
 }
 
 /// Where a new pipeline starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     #[default]
@@ -171,7 +177,7 @@ pub enum Start {
 }
 
 /// What to do when commits were lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLostCommits {
     #[default]
@@ -199,13 +205,14 @@ fn flush_after() -> i64 {
     20_000
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a topic, or a list of topics")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
 fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a topic, or a list of topics")]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
     Ok(match OneOrMany::deserialize(from)? {
         OneOrMany::One(topic) => vec![topic],
         OneOrMany::Many(topics) => topics,

@@ -1,14 +1,16 @@
 //! `[postgres]`: the database that decides.
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::path::PathBuf;
 
 /// `[postgres]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Postgres {
     /// `postgres://user:password@host:port/database`. Else from `url_file`, else from the environment's `DATABASE_URL`.
+    #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// File whose trimmed content is the URL.
     pub url_file: Option<PathBuf>,

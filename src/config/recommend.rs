@@ -11,11 +11,12 @@ pub use signals::{
 };
 pub use topology::warning_of;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `[recommend]`. A signal that is not declared is not kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recommend {
     /// Dotted path of the object that holds `kind`, `user`, `item` and what else is read: `event`, where an earlier pipeline passes
@@ -29,15 +30,25 @@ pub struct Recommend {
     pub kinds: BTreeMap<String, f64>,
     /// Kinds that hide the item from the user's lists, and count for nothing else. Default: `hide`.
     pub dislikes: Vec<String>,
+    /// What a user did last.
     pub history: History,
+    /// A visit, which ends with a gap.
     pub session: Option<Session>,
+    /// What many take.
     pub popularity: Vec<Popularity>,
+    /// What rises.
     pub trending: Option<Trending>,
+    /// Takes over impressions.
     pub ctr: Option<Ctr>,
+    /// Which categories a user likes.
     pub affinity: Option<Affinity>,
+    /// What comes after, or goes with, an item.
     pub covisit: Vec<Covisit>,
+    /// What the sessions that are most like this one went on with.
     pub session_neighbours: Option<SessionNeighbours>,
+    /// Items that are like a user's, by their vectors.
     pub interest: Option<Interest>,
+    /// One list a user.
     pub blend: Blend,
 }
 

@@ -9,10 +9,11 @@ pub(super) use options::of_pipeline;
 pub use options::{Explain, Options};
 
 use super::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[risk]`. Field paths are dotted paths into the event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Risk {
     /// Entries that a key keeps at most; the oldest go, and the features say `truncated`. Default 10,000.
@@ -50,22 +51,25 @@ impl Default for Risk {
 }
 
 /// `[[risk.feature]]`: a field as it is, a calendar value, or an aggregate over a window of an entity's events.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Feature {
+    /// Its name in the record, and for the model.
     pub name: String,
     /// The number that is taken or aggregated. Of `share` the label, true or false, 1 or 0; of `distinct` a text or an integer. An
     /// event must have it, but where a filter leaves the event out, or `empty` stands in for a field that is taken as it is.
     pub field: Option<String>,
+    /// A value of the calendar, in place of `field` and `aggregate`.
     pub calendar: Option<Calendar>,
     /// For `is_night`: first and last hour, both of them night; from 22 to 5 goes over midnight. Default 0 to 6.
     pub hours: Option<[u8; 2]>,
     /// The field that names whose events are looked back on.
     pub entity: Option<String>,
+    /// What is made of the entity's events. Without it the feature is `field` as it is.
     pub aggregate: Option<Aggregate>,
     /// Events of (t - delay - window, t - delay] count, t the time of the event that is scored.
     pub window: Option<Span>,
-    /// Default: none.
+    /// How far before the scored event the window ends. Default: none.
     pub delay: Option<Span>,
     /// Only events for which this holds, for example `amount > 100` or `kind == "refund"`.
     pub filter: Option<Filter>,
@@ -86,13 +90,18 @@ fn number_or_nan<S: serde::Serializer>(number: &Option<f64>, into: S) -> Result<
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
+    /// How many events.
     Count,
+    /// The sum.
     Sum,
+    /// The mean.
     Mean,
+    /// The smallest.
     Min,
+    /// The largest.
     Max,
     /// Of a sample: divided by n - 1.
     Stddev,
@@ -113,7 +122,7 @@ impl Aggregate {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Calendar {
     IsWeekend,
@@ -126,7 +135,7 @@ pub enum Calendar {
 
 /// `[risk.labels]`: which events are labels. A label names the event by its id and at least one entity, and is seen by what stands
 /// after it in the log. A stage of a chain hands it on, whether it remembers the event or not.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {
     /// What holds for labels and for no other event, for example `kind == "label"`.
@@ -138,13 +147,13 @@ pub struct Labels {
     pub value: String,
 }
 
-/// `[risk.file]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `[risk.file]`: how a row of a file becomes an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileRows {
-    /// Default `id`.
+    /// The column of the event's id. Default `id`.
     pub id: String,
-    /// RFC 3339, or a number. Default `time`.
+    /// The column of the event's time: RFC 3339, or a number. Default `time`.
     pub time: String,
     /// Unit of a time that is a number: `s` or `ms`. Default `s`.
     pub unit: Unit,
@@ -158,7 +167,7 @@ impl Default for FileRows {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     S,

@@ -1,12 +1,13 @@
 //! `[admin]`, `[telemetry]`, `[memory]` and `[limits]`.
 
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `[admin]`: HTTP for health, metrics, status and the functions.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port. Default `127.0.0.1:9464`: only this machine.
@@ -32,6 +33,7 @@ pub struct Admin {
     pub connections: usize,
     /// What a request that changes something (pause, resume) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
     /// such requests are refused. Better from `token_file` or `MILLRACE_ADMIN__TOKEN`.
+    #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
     /// File whose trimmed content is the token. Read again when it changes, and on SIGHUP.
     pub token_file: Option<PathBuf>,
@@ -119,7 +121,7 @@ const CONNECTIONS: (usize, usize) = (8, 65_536);
 const MOST_MS: u64 = 86_400_000;
 
 /// `[telemetry]`: logs on stderr; metrics and traces over OTLP when an endpoint is set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
     /// `human` (default) or `json`.
@@ -139,7 +141,7 @@ impl Default for Telemetry {
 }
 
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     #[default]
@@ -147,8 +149,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[memory]`.
-#[derive(Debug, Clone, Deserialize)]
+/// `[memory]`: what may be in hand.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
     /// Events and records in hand, over all pipelines, bytes. Default 64 MiB. At full the source waits; when it stays full, partitions are
@@ -163,7 +165,7 @@ impl Default for Memory {
 }
 
 /// `[limits]`: what a single event may be before it becomes a dead letter. A pipeline can set its own.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Payload, bytes. Default 1 MiB.

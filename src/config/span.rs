@@ -1,7 +1,9 @@
 //! A length of event time, written as a number and a unit: `90s`, `30m`, `6h`, `1d`.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
+use std::borrow::Cow;
 
 /// A length of event time, milliseconds; more than zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +55,20 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(from)?;
         Self::parse(&text)
             .ok_or_else(|| D::Error::custom("a time is written as a whole number with s, m, h or d, for example \"30m\""))
+    }
+}
+
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "span", "pattern": "^[0-9]+ *[smhd]$" })
     }
 }
 

@@ -23,6 +23,9 @@ pub const FUNCTIONS: &[(&str, bool)] = &[
     ("translate", true),
 ];
 
+/// How the name of a function begins that the program brings along, instead of this crate (`worker::Own`).
+pub const OWN: &str = "own:";
+
 /// A TiB; more is a mistake in the unit.
 const MAX_CACHE_MB: usize = 1 << 20;
 
@@ -118,6 +121,7 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
         }
     }
     match FUNCTIONS.iter().find(|(name, _)| *name == pipeline.function) {
+        None if pipeline.function.strip_prefix(OWN).is_some_and(|name| !name.is_empty()) => {}
         None => {
             let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
             say(format!("function {:?} is not known{}", pipeline.function, hint(&pipeline.function, &names)));

@@ -10,12 +10,13 @@ use crate::event::{Rejection, object, pick};
 use expression::Expr;
 use futures_util::future::{BoxFuture, ready};
 use path::Path;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// `options` of the pipeline.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Dotted paths; each is copied under its last name.

@@ -2,6 +2,7 @@
 
 use super::{Input, Outcome, Prediction};
 use crate::event::{Event, Rejection, at, missing, object, wrong};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,11 +10,11 @@ use serde_json::Value;
 pub const FIELD: &str = "event";
 
 /// Dotted paths: the first that an event has is its record's key. Without any it is the event's own key.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(from = "OneOrMany")]
 pub struct Paths(pub Vec<String>);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a path, or a list of paths")]
 enum OneOrMany {
     One(String),

@@ -9,6 +9,7 @@ use crate::config::recommend::Recommend as Signals;
 use crate::state::Features;
 use futures_util::future::{BoxFuture, ready};
 use parts::{of_item, of_user};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -19,15 +20,15 @@ const VERSION: u32 = 1;
 const LIMITS: Limits = Limits { slice: 1_000, calls_in_flight: 2, timeout: Duration::from_secs(30) };
 
 /// `options` of the pipeline.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Options {
+pub struct Options {
     /// What is emitted. Default: `recommend`, when `[recommend.blend]` has weights, and `signals`.
     emit: Option<BTreeSet<Part>>,
 }
 
 /// Parts of what the fold tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Part {
     /// The user's list: on every event of a user, with `blend.on_request` on requests alone.

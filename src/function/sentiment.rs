@@ -28,7 +28,7 @@ const NO_HEAD: &str = "the model has no `classifier.weight`; sentiment needs a m
 pub struct Options {
     /// Labels in the answer, best first, as `labels`; null is all. Default 1: the best alone, as `label`.
     pub top_k: TopK,
-    /// Default: regression none; many labels, or a single one, sigmoid; else softmax.
+    /// What makes scores of the network's logits. Default: regression none; many labels, or a single one, sigmoid; else softmax.
     pub function_to_apply: Option<Apply>,
     /// `truncate` (default), `window` or `reject`. The score of windows is the mean of their scores, weighted by their tokens.
     pub too_long: TooLong,

@@ -4,11 +4,12 @@ use super::CallError;
 use super::passed::Paths;
 use crate::event::Rejection;
 use crate::inference::InferenceError;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Options of the functions that score a text.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextOptions {
     /// A text that is longer than the model sees is cut, and its prediction says `truncated`; one of more tokens than this is

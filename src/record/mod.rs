@@ -14,7 +14,7 @@ pub use refused::{is_bare, refused};
 use std::sync::Arc;
 
 /// Whether Kafka publishes what Postgres decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Rows in Postgres and records in topics.

@@ -8,6 +8,7 @@ mod conversed;
 mod corpus;
 mod demo;
 mod deployed;
+mod documented;
 mod doors;
 mod evaluated;
 mod examples;

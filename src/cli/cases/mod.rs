@@ -9,6 +9,7 @@ use super::rig::Rig;
 use crate::config::{Config, Pipeline};
 use crate::function::offline;
 use crate::inference::{Options, Registry};
+use crate::worker::Own;
 use crate::lifecycle::Exit;
 use anyhow::Context;
 use compare::{Difference, differences, renewed};
@@ -65,6 +66,7 @@ pub struct Tried {
 struct Rigs<'a> {
     config: &'a Config,
     registry: Registry,
+    own: &'a Own,
     loaded: BTreeMap<String, Rig>,
 }
 
@@ -72,7 +74,7 @@ impl<'a> Rigs<'a> {
     fn of(&mut self, name: Option<&str>) -> anyhow::Result<(&'a Pipeline, &Rig)> {
         let pipeline = common::pipeline(self.config, name)?;
         if !self.loaded.contains_key(&pipeline.name) {
-            let rig = tokio::task::block_in_place(|| Rig::load(self.config, pipeline, &self.registry))?;
+            let rig = tokio::task::block_in_place(|| Rig::load(self.config, pipeline, &self.registry, self.own))?;
             self.loaded.insert(pipeline.name.clone(), rig);
         }
         let rig = self.loaded.get(&pipeline.name).context("a pipeline is not loaded")?;
@@ -80,7 +82,7 @@ impl<'a> Rigs<'a> {
     }
 }
 
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
     let config = Config::load(&args.config, env)?;
     // All files are read before the first model is loaded.
     let mut files = Vec::new();
@@ -90,7 +92,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             files.push((file, cases));
         }
     }
-    let mut rigs = Rigs { config: &config, registry: Registry::new(Options::default()), loaded: BTreeMap::new() };
+    let mut rigs = Rigs { config: &config, registry: Registry::new(Options::default()), own, loaded: BTreeMap::new() };
     let (mut tried, mut updated) = (Vec::new(), 0);
     for (path, cases) in &files {
         let (mut of_file, mut expectations) = (Vec::new(), Vec::new());

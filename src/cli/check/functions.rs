@@ -5,17 +5,17 @@ use crate::cli::rig::Rig;
 use crate::config::{Config, FUNCTIONS, Pipeline};
 use crate::function::{Function, example, offline};
 use crate::inference::{Options, Registry};
-use crate::worker::{build, folds};
+use crate::worker::{Own, folds};
 use anyhow::Context;
 use serde_json::json;
 use std::sync::Arc;
 
 /// With `tails` also the last events of each partition.
-pub async fn check(config: &Config, tails: bool, findings: &mut Findings) {
+pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findings) {
     let registry = Registry::new(Options::default());
     for pipeline in &config.pipeline {
         let about = format!("pipeline {}", pipeline.name);
-        let function = tokio::task::block_in_place(|| build::function(config, pipeline, &registry));
+        let function = tokio::task::block_in_place(|| own.function(config, pipeline, &registry));
         let Some(function) = findings.take(&about, function) else { continue };
         let answer = canary(config, pipeline, &function).await;
         if let Some(text) = findings.take(&about, answer) {

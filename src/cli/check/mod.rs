@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::hub::Places;
 use crate::lifecycle::Exit;
 use crate::store::StoreError;
+use crate::worker::Own;
 use rdkafka::error::KafkaError;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,18 +95,18 @@ fn is_away(error: &anyhow::Error) -> bool {
     })
 }
 
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
-    look(args, false, env).await
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
+    look(args, false, env, own).await
 }
 
 /// What `millrace run` would find, for `run --dry-run`: all that `check --connect` looks at, where each partition would go on, and what would
 /// become of the last events of its log.
-pub async fn dry_run(config: PathBuf, json: bool, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
-    look(Args { config, connect: true, json }, true, env).await
+pub async fn dry_run(config: PathBuf, json: bool, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
+    look(Args { config, connect: true, json }, true, env, own).await
 }
 
 /// Prints the findings, one a line.
-async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
     let mut findings = Findings::default();
     match Config::load(&args.config, env) {
         Ok(config) => {
@@ -133,7 +134,7 @@ async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>) -> anyhow
             if args.connect {
                 kafka::check(&config, &mut findings).await;
                 postgres::check(&config, &mut findings).await;
-                functions::check(&config, tails, &mut findings).await;
+                functions::check(&config, own, tails, &mut findings).await;
             }
         }
         Err(ConfigError::Invalid(wrong)) => wrong.into_iter().for_each(|text| findings.add(Level::Wrong, "config", text)),

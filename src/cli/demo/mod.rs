@@ -13,7 +13,7 @@ mod transactions;
 mod view;
 
 use crate::config::{Config, Delivery};
-use crate::lifecycle::{Exit, Stop, Supervisor};
+use crate::lifecycle::{Exit, Stop};
 use crate::pipeline::Observer;
 use crate::telemetry::Instruments;
 use crate::worker;
@@ -113,7 +113,9 @@ async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
     println!("Loading the models ...");
     let watching = |stream: &Stream| (stream.pipeline.clone(), stream.view.clone() as Arc<dyn Observer>);
     let also = streams.iter().map(watching).collect();
-    let worker = tokio::spawn(worker::run(config, Instruments::local()?, stop.clone(), also, Supervisor::default()));
+    let instruments = Instruments::local()?;
+    let worker = worker::run(config, instruments, stop.clone(), also, worker::Parties::default());
+    let worker = tokio::spawn(worker);
     println!("Joining the groups: the mock gives its partitions after some seconds ...");
     let gone = || worker.is_finished() || stop.drain.is_cancelled();
     while streams.iter().any(|stream| stream.view.running() < stream.partitions as usize) && !gone() {

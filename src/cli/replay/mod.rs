@@ -16,7 +16,7 @@ use crate::inference::{Options, Registry};
 use crate::lifecycle::{Exit, Stop};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
 use crate::telemetry::Telemetry;
-use crate::worker::{folds, replay as work};
+use crate::worker::{Own, folds, replay as work};
 use anyhow::{Context, bail};
 use kept::Kept;
 use plan::{Asked, Plan, Told};
@@ -107,7 +107,7 @@ fn name_of(pipeline: &str, number: i32) -> String {
     format!("{pipeline}.replay-{number}")
 }
 
-pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
     if let Some(command) = args.command {
         return kept::run(command, env).await;
     }
@@ -115,7 +115,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     let pipeline = common::pipeline(&config, args.which.pipeline.as_deref())?;
     check(&args, &config)?;
     let telemetry = Telemetry::start(&config.telemetry, env)?;
-    let exit = replay(&args, &config, pipeline).await;
+    let exit = replay(&args, &config, pipeline, own).await;
     telemetry.flush().await;
     exit
 }
@@ -148,7 +148,7 @@ fn check(args: &Args, config: &Config) -> Result<(), Usage> {
     Ok(())
 }
 
-async fn replay(args: &Args, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Exit> {
+async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) -> anyhow::Result<Exit> {
     let settings = PostgresSettings {
         max_connections: CONNECTIONS,
         statement_timeout_ms: STATEMENT_TIMEOUT_MS.max(config.postgres.statement_timeout_ms),
@@ -168,7 +168,7 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline) -> anyhow::Re
         kafka.partitions(std::slice::from_ref(topic))?;
     }
     let registry = Registry::new(Options::default());
-    let rig = tokio::task::block_in_place(|| Rig::load(config, pipeline, &registry))?;
+    let rig = tokio::task::block_in_place(|| Rig::load(config, pipeline, &registry, own))?;
     let spec = rig.function.spec();
     let told = Told {
         function: spec.name.to_owned(),

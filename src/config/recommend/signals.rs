@@ -1,11 +1,12 @@
 //! The signals, one struct each. Every one says its half-life or expiry, and a name where there may be several.
 
 use super::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `[recommend.history]`: what a user did last.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
     /// Events a user keeps. Default 20.
@@ -21,7 +22,7 @@ impl Default for History {
 }
 
 /// `[recommend.session]`: a visit ends with a gap.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Session {
     /// Silence that ends a session. Default 30m.
@@ -35,7 +36,7 @@ impl Default for Session {
 }
 
 /// Over which events a count runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     #[default]
@@ -45,12 +46,15 @@ pub enum Scope {
 
 /// `[[recommend.popularity]]`: what many take. With `half_life` it fades, with `window` it is an exact sliding sum, with neither
 /// it counts from the beginning.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Popularity {
+    /// Its name, for `weights` and `fallback` of the blend.
     pub name: String,
+    /// After this time an event counts half. Default: nothing fades.
     #[serde(default)]
     pub half_life: Option<Span>,
+    /// Events of this time count, older ones do not. Default: all.
     #[serde(default)]
     pub window: Option<Span>,
     /// `global` (default), or `category`: within the categories that the user likes most.
@@ -59,10 +63,12 @@ pub struct Popularity {
 }
 
 /// `[recommend.trending]`: what rises: the short decayed count over what the long one promises for that time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trending {
+    /// Half-life of the short count.
     pub short: Span,
+    /// Half-life of the long count.
     pub long: Span,
     /// Events added to what is promised, so that little evidence does not rise. Default 5.
     #[serde(default = "five")]
@@ -70,12 +76,12 @@ pub struct Trending {
 }
 
 /// `[recommend.ctr]`: takes over impressions (events of the kind `impression`), smoothed towards the mean of all items.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ctr {
     /// Impressions that the mean of all items stands for. Default 10.
     pub prior: f64,
-    /// Default: nothing fades.
+    /// After this time an event counts half. Default: nothing fades.
     pub half_life: Option<Span>,
 }
 
@@ -86,9 +92,10 @@ impl Default for Ctr {
 }
 
 /// `[recommend.affinity]`: which categories a user likes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Affinity {
+    /// After this time an event counts half.
     pub half_life: Span,
     /// Categories a user keeps; the weakest go. Default 50.
     #[serde(default = "fifty")]
@@ -96,7 +103,7 @@ pub struct Affinity {
 }
 
 /// Which way a co-visit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// From what was seen before to what came after.
@@ -110,19 +117,21 @@ pub enum Direction {
 /// score sums, over the last items of the user, `(pair / (row + shrink) ^ row_power / count ^ popularity_power) ^ power`, where
 /// `row` is the row's sum (`forward`) or the item's events (`both`), and `count` the candidate's events. Shrunk cosine is
 /// `direction = "both"`, `distance_power = 0`, `row_power = popularity_power = 0.5`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Covisit {
+    /// Its name, for `weights` and `fallback` of the blend.
     pub name: String,
+    /// Which way a co-visit counts: `forward` (default), from what was seen before to what came after, or `both`.
     #[serde(default)]
     pub direction: Direction,
     /// Events of the user's past that an event is paired with. Default 10.
     #[serde(default = "ten")]
     pub window: usize,
-    /// Default 1.
+    /// A pair counts less the more events lie between, by this power of their distance. Default 1.
     #[serde(default = "one")]
     pub distance_power: f64,
-    /// Default: pairs do not fade.
+    /// After this time a pair counts half. Default: pairs do not fade.
     #[serde(default)]
     pub half_life: Option<Span>,
     /// Pairs within one session alone. Default false.
@@ -134,20 +143,22 @@ pub struct Covisit {
     /// Steps back in the past after which an item counts half. Default 2.
     #[serde(default = "two")]
     pub recency_events: f64,
+    /// Added to `row`, so that little evidence scores low. Default 0.
     #[serde(default)]
     pub shrink: f64,
-    /// Default 1.
+    /// How much it counts against a pair that its item goes with many others. Default 1.
     #[serde(default = "one")]
     pub row_power: f64,
+    /// How much it counts against a candidate that many take it. Default 0.
     #[serde(default)]
     pub popularity_power: f64,
-    /// Default 1.
+    /// The power of a pair's weight in the sum. Default 1.
     #[serde(default = "one")]
     pub power: f64,
 }
 
 /// `[recommend.session_neighbours]`: what the sessions that are most like this one went on with (VMIS-kNN). Needs `[recommend.session]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionNeighbours {
     /// Newest sessions that are kept of an item, and that are looked at in all. Default 500.
@@ -172,11 +183,12 @@ impl Default for SessionNeighbours {
 
 /// `[recommend.interest]`: the decayed sum of the vectors of a user's items, and the items that are like it. Vectors come with item
 /// events; those of another model are not read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Interest {
     /// The model and version that the vectors must name.
     pub model: String,
+    /// How many numbers a vector has.
     pub dimensions: usize,
     /// Dotted path of the vector in the record of an item event: `embedding`, where the pipeline before is one of the function
     /// `embed`. Default: `vector`, beside `item`.
@@ -185,6 +197,7 @@ pub struct Interest {
     /// Dotted path of the model's name in the record. Default: `model`, beside `item`.
     #[serde(default)]
     pub vector_model: Option<String>,
+    /// After this time an item of a user counts half.
     pub half_life: Span,
     /// Items whose vectors are candidates, the newest. Default 200.
     #[serde(default = "two_hundred")]
@@ -195,7 +208,7 @@ pub struct Interest {
 }
 
 /// `[recommend.blend]`: one list a user.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Blend {
     /// Length of the list. Default 20.

@@ -1,7 +1,9 @@
 //! A simple comparison: `amount > 100`, `kind == "refund"`, `card_present == true`.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
+use std::borrow::Cow;
 
 /// Of a field with a constant. A field that is not there, null or of another type compares as false.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +71,20 @@ impl std::fmt::Display for Filter {
             Operand::Text(text) => write!(f, "{} {sign} {text:?}", self.field),
             Operand::Flag(flag) => write!(f, "{} {sign} {flag}", self.field),
         }
+    }
+}
+
+impl JsonSchema for Filter {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Filter".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "comparison" })
     }
 }
 

@@ -3,13 +3,14 @@
 use super::Filter;
 use crate::config::{Config, Pipeline, nearest};
 use crate::record::Mode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 /// Relative paths start at the config file's folder. A pipeline with neither a model nor rules is a stage of a chain: it says the
 /// features and decides nothing.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Thresholds and the fallback: TOML. A pipeline that scores needs one, for what a score leads to is the user's to say.
@@ -36,7 +37,7 @@ pub struct Options {
     pub output_key: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Explain {
     #[default]

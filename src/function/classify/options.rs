@@ -54,7 +54,7 @@ impl Apply {
 pub struct Options {
     /// Labels in the answer, best first; null is all. Default 1; with `candidate_labels` all.
     pub top_k: TopK,
-    /// Default: regression none; many labels, or a single one, sigmoid; else softmax.
+    /// What makes scores of the network's logits. Default: regression none; many labels, or a single one, sigmoid; else softmax.
     pub function_to_apply: Option<Apply>,
     /// Where several labels may hold: all with this score or more are the answer, which may be empty. Default: what the model
     /// was trained with, else 0.5.
@@ -74,7 +74,7 @@ pub struct Options {
     pub hypothesis_template: Option<String>,
     /// Each candidate label by itself: entailment against contradiction. For `nli`.
     pub multi_label: bool,
-    /// Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head,
+    /// By what candidate labels are told apart. Default: `nli` for a model with the labels entailment and contradiction, `embeddings` for one without a sequence head,
     /// `continuation` for a causal one.
     pub backend: Option<Backend>,
     /// What scores are divided by before softmax; smaller is surer. Default: 0.05 for `embeddings`, 1 for `continuation`; `nli` has none.

@@ -31,10 +31,10 @@ pub const PARAMETERS: [&str; 10] = [
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Options {
-    /// A file of approved replies, .jsonl, .csv or .tsv, with the fields of [`Entry`]. A relative path starts at the folder of the
+    /// A file of approved replies, .jsonl, .csv or .tsv, with the columns `text`, `id`, `intent`, `tags` and `when`, of which `text` must be there. A relative path starts at the folder of the
     /// configuration, without one at the working folder. It is read once, at the start.
     pub bank: Option<PathBuf>,
-    /// The replies themselves: texts, or tables with the fields of [`Entry`].
+    /// The replies themselves: texts, or tables with the same fields.
     pub replies: Option<Vec<Entry>>,
     /// Suggestions at most, 1 to 100. Default 3.
     pub top_k: usize,

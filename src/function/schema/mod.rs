@@ -6,6 +6,7 @@
 mod answers;
 mod fields;
 mod limits;
+pub mod reference;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -1,0 +1,77 @@
+//! Every command of README and `docs`, as a reader runs it, and every link.
+
+mod page;
+mod reader;
+mod reference;
+
+use crate::support::services::{Kind as Service, Service as Own};
+use page::{Kind, pages, root};
+use reader::Reader;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Pages that are followed at the same time: most of it is waiting. No two pages name the same topic or pipeline.
+const AT_ONCE: usize = 3;
+
+/// Blocks that no test can run. One more is one that nobody tries.
+const NOT_RUN: usize = 1;
+
+/// Pages that are written beside this folder's own.
+const OF_OTHERS: [&str; 2] = ["docs/runbooks/README.md", "docs/upgrading.md"];
+
+/// Would catch: a command that does not exist, a config that is refused, an output that is no longer what the page shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_runs() {
+    let kafka = Own::up(Service::Kafka);
+    let (places, mut following) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    for page in pages().into_iter().filter(|page| page.blocks.iter().any(|block| block.kind == Kind::Sh)) {
+        let (places, brokers) = (places.clone(), kafka.address());
+        let runtime = Handle::current();
+        // A thread each: readers wait for what a shell says.
+        following.spawn_blocking(move || {
+            runtime.block_on(async {
+                let _place = places.acquire().await.unwrap();
+                let began = Instant::now();
+                Reader::new(&brokers).await.follow(&page).await;
+                eprintln!("{}: {:.1} s", page.name, began.elapsed().as_secs_f32());
+            });
+        });
+    }
+    while let Some(followed) = following.join_next().await {
+        if let Err(failed) = followed {
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    }
+}
+
+/// Would catch: a page that grows by commands that nobody runs.
+#[test]
+fn what_is_not_run_says_why() {
+    let mut left = Vec::new();
+    for page in pages() {
+        for block in &page.blocks {
+            if let Kind::NoRun(why) = &block.kind {
+                assert!(why.len() > 10, "{}:{} does not say why it is not run", page.name, block.line);
+                left.push(format!("{}:{} {why}", page.name, block.line));
+            }
+        }
+    }
+    assert_eq!(left.len(), NOT_RUN, "not run:\n{}", left.join("\n"));
+}
+
+/// Would catch: a link to a page that was moved.
+#[test]
+fn links_lead_somewhere() {
+    for page in pages() {
+        let folder = root().join(&page.name).parent().unwrap().to_owned();
+        let targets = page.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = folder.join(target.split('#').next().unwrap());
+            let known = OF_OTHERS.iter().any(|other| file.components().eq(root().join(other).components()));
+            assert!(file.exists() || known, "{}: {target} leads nowhere", page.name);
+        }
+    }
+}
