@@ -137,7 +137,7 @@ impl PostgresStore {
 
     /// `None` while another process holds it.
     pub async fn lock_replay(&self, name: &str) -> Result<Option<ReplayLock>, StoreError> {
-        let mut connection = self.options.connect().await.map_err(map)?;
+        let mut connection = self.pool.connect_options().connect().await.map_err(map)?;
         let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('millrace.replay'), hashtext($1))")
             .bind(name)
             .fetch_one(&mut connection)
