@@ -92,7 +92,8 @@ fn work(tally: &Tally, kind: usize, chance: &mut Chance, seconds: f64) {
 
 fn held(number: i32, steps: i64, wrong: bool) -> PartitionStatus {
     let end = 84_000 + steps * 24 + i64::from(number) * 97;
-    let halted = (wrong && number == 5).then(|| "the database lost commits: compare with `millrace verify`, then start again".to_owned());
+    let halted =
+        (wrong && number == 5).then(|| "the database lost commits: compare with `millrace verify`, then start again".to_owned());
     let behind = if halted.is_some() { 5_000 } else { i64::from(number % 3) };
     PartitionStatus {
         state: if halted.is_some() { "halted" } else { "running" }.to_owned(),
