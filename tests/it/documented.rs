@@ -40,10 +40,13 @@ async fn every_command_runs() {
             });
         });
     }
+    // Kafka is there until all have come to their end.
+    let mut failed = None;
     while let Some(followed) = following.join_next().await {
-        if let Err(failed) = followed {
-            std::panic::resume_unwind(failed.into_panic());
-        }
+        failed = failed.or(followed.err());
+    }
+    if let Some(failed) = failed {
+        std::panic::resume_unwind(failed.into_panic());
     }
 }
 

@@ -14,8 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long a block may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a block may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// What a shell says when a block is over.
 const OVER: &str = "@@over";
 
@@ -43,7 +43,7 @@ impl Reader {
         let folder = tempfile::tempdir().unwrap();
         let url = empty_database().await;
         copy_of_the_working_folder(folder.path());
-        let services = format!("export MILLRACE_KAFKA__BROKERS={brokers}\nexport DATABASE_URL={url}\n");
+        let services = format!("export MILLRACE_KAFKA__BROKERS={brokers}\nexport DATABASE_URL='{url}'\n");
         fs::create_dir(folder.path().join(".services")).unwrap();
         fs::write(folder.path().join(".services/env"), services).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
