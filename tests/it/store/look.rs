@@ -125,9 +125,9 @@ async fn a_place_is_found_in_each_run_that_decided_it() {
     assert!(ids(&["q"], place(Some(2), 0, 6, None), 10).await.0.is_empty());
 }
 
-/// Would catch: a look-up that writes, and one that takes more connections than its own.
+/// Would catch: look-ups that take more connections than their own, or fail when there are more of them than connections.
 #[tokio::test(flavor = "multi_thread")]
-async fn look_ups_only_read_and_have_connections_of_their_own() {
+async fn look_ups_have_few_connections_of_their_own() {
     let url = filled().await;
     let look = Look::new(&url).unwrap();
     let filter = LetterFilter { pipelines: &["p"], limit: 5, ..LetterFilter::default() };

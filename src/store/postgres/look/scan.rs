@@ -149,7 +149,7 @@ async fn newest(connection: &mut PgConnection, search: &Search<'_>) -> Result<Ve
 }
 
 /// Brings streams to their last record before a time: halves what is between their first record and their last.
-async fn go_back(connection: &mut PgConnection, streams: &mut Vec<Stream>, until: i64) -> Result<(), StoreError> {
+async fn go_back(connection: &mut PgConnection, streams: &mut [Stream], until: i64) -> Result<(), StoreError> {
     let text = format!(
         "SELECT w.stream, t.\"offset\", t.at FROM unnest($1::int[], $2::bigint[]) AS w (stream, low) CROSS JOIN LATERAL \
          (SELECT r.\"offset\", {AT} AS at FROM millrace.record r WHERE r.stream = w.stream AND r.\"offset\" >= w.low \
