@@ -47,7 +47,9 @@ fn given(function: &str, kind: &str) -> Option<String> {
     let folder = std::env::args().nth(2);
     if folder.is_none() {
         println!("{function} needs a folder of {kind}: config.json, model.safetensors, tokenizer.json");
-        println!("save one with transformers (save_pretrained), or with `millrace models import` from another form, and run");
+        println!(
+            "save one with transformers (save_pretrained), or for `generate` with `millrace models import` from a GGUF, and run"
+        );
         println!("  cargo run --release --example functions -- {function} FOLDER");
     }
     folder

@@ -24,13 +24,13 @@ use std::sync::Arc;
 /// are folded from the empty state, and each is answered in its turn.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --labels refund,delay,praise 'where is my parcel'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call reply --options '{\"bank\": \"replies.csv\"}' 'where is my parcel'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
+    after_help = "Examples:\n  millrace call sentiment 'This is wonderful.'\n  millrace call classify --labels 'delivery delay,refund,praise' 'where is my parcel'\n  millrace call similar '{\"source_sentence\": \"a dog\", \"sentences\": [\"a puppy\", \"a car\"]}'\n  millrace call answer --model DIR --set context=@policy.txt 'How long do refunds take?'\n  millrace call reply --options '{\"bank\": \"replies.csv\"}' 'where is my parcel'\n  millrace call risk --config millrace.toml --pipeline risk < events.jsonl"
 )]
 pub struct Args {
     /// `sentiment`, `classify`, `embed`, `answer`, `tag`, `similar`, `rerank`, `reply`, `fill`, `summarize`, `translate`, `generate` or `copy`; with --config any that
     /// a pipeline of it runs.
     function: String,
-    /// One text, instead of lines.
+    /// One text or one JSON object, instead of lines.
     text: Option<String>,
     /// The same, for a text that looks like an option.
     #[arg(long = "text", value_name = "TEXT", conflicts_with = "text")]

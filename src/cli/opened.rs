@@ -55,7 +55,10 @@ pub fn open(named: &Named<'_>, options: &Map<String, Value>) -> anyhow::Result<A
             };
             text_function(text, open, options).map_err(located)?
         }
-        "risk" => return Err(Usage("`risk` needs the features of a pipeline; name its file with --config".into()).into()),
+        name @ ("risk" | "recommend") => {
+            let what = if name == "risk" { "features" } else { "signals" };
+            return Err(Usage(format!("`{name}` needs the {what} of a pipeline; name its file with --config")).into());
+        }
         other => {
             let known = TEXT_FUNCTIONS.join(", ");
             let said = format!("there is no function `{other}`; known: sentiment, embed, generate, copy, risk, {known}");

@@ -56,7 +56,9 @@ fn an_interrupt_leaves_nothing_running() {
         // Read on, or its last words would find a closed pipe.
         let last: Vec<String> = lines.map(Result::unwrap).collect();
         let (code, said) = end(child);
-        assert_eq!(code, Some(0), "{last:?} {said}");
+        // A slow machine may not drain in time, and says so.
+        assert!(matches!(code, Some(0 | 4)), "{code:?} {last:?} {said}");
+        assert_eq!(code == Some(4), last.iter().any(|said| said.contains("not all that was in work")), "{code:?} {last:?}");
         assert!(last.iter().any(|said| said.contains("What this cannot show")), "{last:?}");
         assert!(left(temporary.path()).is_empty(), "{:?} is left", left(temporary.path()));
         // pg_ctl waits for the server's file, which goes a moment before the server itself.

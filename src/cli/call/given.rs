@@ -31,7 +31,7 @@ impl Given {
     /// The only input, where the command line has it.
     pub fn alone(&self, first_field: &str) -> Option<Value> {
         match &self.text {
-            Some(text) => Some(self.with(Value::String(text.clone()), first_field)),
+            Some(text) => Some(self.with(object(text).unwrap_or_else(|| Value::String(text.clone())), first_field)),
             None => self.fields.contains_key(first_field).then(|| Value::Object(self.fields.clone())),
         }
     }
@@ -49,6 +49,11 @@ impl Given {
         all.extend(self.fields.clone());
         Value::Object(all)
     }
+}
+
+/// A text that is a JSON object, as such: a line of standard input is read so too.
+fn object(text: &str) -> Option<Value> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok().map(Value::Object)).flatten()
 }
 
 fn json(text: String) -> Value {

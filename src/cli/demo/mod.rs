@@ -129,7 +129,11 @@ async fn play(args: &Args, url: &str, stop: &Stop) -> anyhow::Result<Exit> {
     sending?;
     if interrupted {
         let sent: u64 = streams.iter().map(|stream| stream.sent.all()).sum();
-        println!("\nStopped by a signal after {sent} events; what was in work is finished. There is no summary of a part.");
+        let work = match exit {
+            Exit::NotDrained => "not all that was in work could be finished in time",
+            _ => "what was in work is finished",
+        };
+        println!("\nStopped by a signal after {sent} events; {work}. There is no summary of a part.");
         println!("{CANNOT_SHOW}");
         return Ok(exit);
     }
