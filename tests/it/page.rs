@@ -38,7 +38,7 @@ async fn the_page_shows_what_went_through() {
     let worker = stage.worker();
     stage.decided(401).await;
     let (address, name) = (worker.admin(), &stage.name);
-    let page = until(&address, "/", &["401 decided", "400 published", "4 partitions", ">0 undecided, 0 unpublished"]).await;
+    let page = until(&address, "/", &["401 decided", "401 published", "4 partitions", ">0 undecided, 0 unpublished"]).await;
     for needed in
         [name.as_str(), "class=\"well\">Ready.", "dead-letters?pipeline=", "<h3>Scores</h3>", "Held by this worker, ", "/3</th>"]
     {
