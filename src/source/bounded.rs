@@ -226,7 +226,7 @@ mod tests {
         for hole in [4..5, 9..10] {
             outer.commands.send(SourceCommand::Start { partition: ended.clone(), offset: 4 }).unwrap();
             assert!(matches!(obeyed.recv().await, Some(SourceCommand::Start { .. })));
-            inner.send(records(0, 4..9)).await.unwrap();
+            inner.send(records(0, 5..9)).await.unwrap();
             inner.send(SourceEvent::Started { partition: ended.clone(), offset: 4 }).await.unwrap();
             assert!(matches!(outer.events.recv().await, Some(SourceEvent::Started { .. })));
             assert_eq!(obeyed.recv().await, Some(SourceCommand::Resume(vec![ended.clone()])));

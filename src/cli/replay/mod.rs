@@ -114,9 +114,12 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyho
     let config = Config::load(&args.which.config, env)?;
     let pipeline = common::pipeline(&config, args.which.pipeline.as_deref())?;
     check(&args, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, env)?;
+    // What is only shown needs no log.
+    let telemetry = if args.yes { Some(Telemetry::start(&config.telemetry, env)?) } else { None };
     let exit = replay(&args, &config, pipeline, own).await;
-    telemetry.flush().await;
+    if let Some(telemetry) = telemetry {
+        telemetry.flush().await;
+    }
     exit
 }
 

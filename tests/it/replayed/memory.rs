@@ -1,6 +1,6 @@
 //! Replays of functions that remember.
 
-use super::{changed, replay, rows_of, send, start, stateful};
+use super::{changed, now, replay, rows_of, send, start, stateful};
 use serde_json::{Value, json};
 
 pub const RISK: &str = r#"
@@ -15,11 +15,10 @@ feature = [
 "#;
 
 const MINUTE: i64 = 60_000;
-const BEGIN: i64 = 1_760_000_000_000;
 
 /// Event `n` is of account `n % 5`, a minute after the one before.
-fn payment(n: i64) -> (i64, Value) {
-    let time = BEGIN + n * MINUTE;
+fn payment(begin: i64, n: i64) -> (i64, Value) {
+    let time = begin + n * MINUTE;
     (time, json!({ "id": format!("e-{n}"), "account": format!("a-{}", n % 5), "amount": n % 7, "time": time }))
 }
 
@@ -28,14 +27,15 @@ fn payment(n: i64) -> (i64, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_memory_is_folded_from_the_beginning_and_scored_from_where_it_was_asked() {
     let stage = stateful(2).await;
-    send(&stage, 0, (0..900).map(payment));
-    send(&stage, 1, (0..300).map(payment));
+    let begin = now() - 1_000 * MINUTE;
+    send(&stage, 0, (0..900).map(|n| payment(begin, n)));
+    send(&stage, 1, (0..300).map(|n| payment(begin, n)));
     stage.run_until(1_200).await;
     let states = "SELECT count(*) FROM millrace.state s JOIN millrace.stream_partition p USING (stream) WHERE p.pipeline NOT LIKE '%replay%'";
     let before = stage.number(states).await;
 
     // By time: from the 200th minute on, until the 800th.
-    let at = |minute: i64| jiff::Timestamp::from_millisecond(BEGIN + minute * MINUTE).unwrap().to_string();
+    let at = |minute: i64| jiff::Timestamp::from_millisecond(begin + minute * MINUTE).unwrap().to_string();
     let config = stage.config().display().to_string();
     let mut killed = start(&stage, &config, &["--from", &at(200), "--until", &at(800), "--rate", "300"]);
     super::replayed(&stage, 1, 50).await;

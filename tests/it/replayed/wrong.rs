@@ -22,7 +22,7 @@ async fn what_cannot_be_replayed_says_why() {
         (&["--from", "earliest", "--partition", "9"], "has no partition 9"),
         (&["--from", "earliest", "--fold-from", "earliest"], "remembers nothing"),
         (&["--from", "earliest", "--rate", "0"], "above 0"),
-        (&["--from", "earliest", "--yield-lag", "-1"], "yield-lag"),
+        (&["--from", "earliest", "--yield-lag", "some"], "yield-lag"),
         (&["--from", "earliest", "--publish-to", name], "is the input of"),
         (&["--from", "earliest", "--publish-to", &output], "is the output topic of"),
         (&["--from", "earliest", "--publish-to", &dead], "is the dead-letter topic of"),
