@@ -3,8 +3,8 @@
 
 use futures_util::future::BoxFuture;
 use millrace::admin::{
-    AdminState, ApiError, Connections, Events, FunctionApi, FunctionDoc, Liveness, PartitionStatus, Readiness, Said, Shape,
-    StatusBoard, serve,
+    AdminState, AdminToken, ApiError, Connections, Events, FunctionApi, FunctionDoc, LettersAsked, LettersFound, Liveness,
+    OperatorApi, PartitionStatus, Readiness, RecordApi, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, Wish, serve,
 };
 use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, Tally};
 use serde_json::{Value, json};
@@ -14,6 +14,29 @@ use tokio_util::sync::CancellationToken;
 
 /// No function answers here.
 struct Nobody;
+
+/// Nothing was recorded here.
+impl RecordApi for Nobody {
+    fn pipelines(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn records(&self, _: RecordsAsked) -> BoxFuture<'_, Result<RecordsFound, ApiError>> {
+        Box::pin(async { Ok(RecordsFound { complete: true, ..RecordsFound::default() }) })
+    }
+    fn dead_letters(&self, _: LettersAsked) -> BoxFuture<'_, Result<LettersFound, ApiError>> {
+        Box::pin(async { Ok(LettersFound { counts_complete: true, ..LettersFound::default() }) })
+    }
+}
+
+/// Nothing can be paused here.
+impl OperatorApi for Nobody {
+    fn pause<'a>(&'a self, pipeline: &'a str, _: Wish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move { Err(unknown(pipeline)) })
+    }
+    fn resume<'a>(&'a self, pipeline: &'a str, _: Wish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move { Err(unknown(pipeline)) })
+    }
+}
 
 impl FunctionApi for Nobody {
     fn list(&self) -> Value {
@@ -147,6 +170,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         status: board.clone(),
         metrics: metrics.clone(),
         functions: Arc::new(Nobody),
+        records: Arc::new(Nobody),
+        operators: Arc::new(Nobody),
+        token: Arc::new(AdminToken::default()),
         body_bytes: 100_000,
         body_timeout: second,
         connections: Connections {

@@ -2,25 +2,10 @@
 
 use super::files::{folder, root, rules, text};
 use super::promql::{Query, read};
-use millrace::telemetry::{LoadedModel, Metrics, ModelGauges};
+use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Metrics that are on their way, and their labels. Take a line out when its metric is in `src/telemetry`.
-const COMING: &[(&str, &[&str])] = &[
-    ("millrace_lag_seconds", &["pipeline", "topic", "partition"]),
-    ("millrace_lag_work_seconds", &["pipeline"]),
-    ("millrace_busy_seconds_total", &["pipeline"]),
-    ("millrace_tokens_total", &["pipeline"]),
-    ("millrace_padding_tokens_total", &["pipeline"]),
-    ("millrace_scores", &["pipeline", "le"]),
-    ("millrace_labels_total", &["pipeline", "label"]),
-    ("millrace_fallbacks_total", &["pipeline", "reason"]),
-    ("millrace_slice_limit_events", &["pipeline"]),
-    ("millrace_build_info", &["version"]),
-    ("millrace_model_info", &["model", "digest"]),
-    ("millrace_paused_partitions", &["pipeline"]),
-];
+use std::time::Instant;
 
 /// Metrics of others.
 const FOREIGN: &[&str] = &["up", "probe_success"];
@@ -69,10 +54,6 @@ impl Known {
         let mut labels = BTreeMap::new();
         told(scraped, &mut labels);
         told(&instruments(), &mut labels);
-        for (name, of) in COMING {
-            assert!(!names.contains(*name), "{name} is there: take it out of COMING");
-            labels.insert((*name).to_owned(), of.iter().map(|label| ((*label).to_owned(), BTreeSet::new())).collect());
-        }
         let recorded = rules().into_iter().filter(|rule| !rule.alerts).map(|rule| rule.name).collect();
         Self { names, labels, recorded }
     }
@@ -130,7 +111,7 @@ impl Known {
 
     /// Name of the instrument of a series.
     fn base<'a>(&self, metric: &'a str) -> Option<&'a str> {
-        let there = |name: &&str| self.names.contains(*name) || COMING.iter().any(|(coming, _)| coming == name);
+        let there = |name: &&str| self.names.contains(*name);
         let of = ["_bucket", "_sum", "_count"].iter().filter_map(|ending| metric.strip_suffix(ending));
         let histogram = |name: &&str| self.labels.get(*name).is_some_and(|labels| labels.contains_key("le"));
         Some(metric).filter(|name| there(name) && !histogram(name)).or_else(|| of.filter(there).find(histogram))
@@ -165,6 +146,13 @@ fn instruments() -> String {
     metrics.halted("p", "safety");
     metrics.skipped("p", "filtered", 1);
     metrics.skew("p", 1.0);
+    metrics.score("p", 0.5);
+    let tally = metrics.tally("p");
+    tally.limit(Limits { model: "m@0123".into(), slice: 64, calls_in_flight: 2, ..Limits::default() });
+    tally.call_begins(Instant::now());
+    tally.call_ends(10, 5.0, Instant::now());
+    tally.fell_back("new_user");
+    tally.decided(1, [0.5].into_iter(), [(Some("approve"), Some(0.7))].into_iter());
     let loaded =
         ModelGauges { loaded: [("m".to_owned(), LoadedModel { bytes: 1, unloads: 1 })].into(), ..ModelGauges::default() };
     metrics.follow_models(Arc::new(move || loaded.clone()));
