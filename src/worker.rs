@@ -97,6 +97,7 @@ pub async fn run(
     let health = (liveness.clone(), readiness.clone());
     watching.spawn(supervised::follow(supervisor, health, (stop.drain.clone(), closing.clone())));
     let url = config.postgres.url.as_ref().context("no database is named: set `url` under [postgres], or DATABASE_URL")?;
+    let records = Arc::new(look::Records::new(&config, url.expose_secret())?);
     let state = AdminState {
         liveness: liveness.clone(),
         readiness: readiness.clone(),
@@ -105,7 +106,7 @@ pub async fn run(
         functions: functions.clone(),
         operators: operators.clone(),
         token: token.clone(),
-        records: Arc::new(look::Records::new(&config, url.expose_secret())?),
+        records: records.clone(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
         connections: admin::Connections {
@@ -178,7 +179,7 @@ pub async fn run(
     for forget in config.pipeline.iter().filter_map(|pipeline| forget::Forget::of(&config, pipeline)) {
         watching.spawn(forget.follow(store.clone(), closing.clone()));
     }
-    let secrets = secrets::Secrets { files: config.secret_files.clone(), store: store.clone(), settings, token };
+    let secrets = secrets::Secrets { files: config.secret_files.clone(), store: store.clone(), records, settings, token };
     watching.spawn(secrets.follow(hangup, closing.clone()));
     watching.spawn({
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());

@@ -70,6 +70,11 @@ impl Records {
         })
     }
 
+    /// A URL of the same database, whose user and password may be new.
+    pub fn renew(&self, url: &str) -> Result<(), StoreError> {
+        self.look.renew(url)
+    }
+
     fn known(&self, name: &str, param: &str) -> Result<&About, ApiError> {
         self.pipelines.iter().find(|known| known.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.pipelines.iter().map(|known| known.name.as_str()).collect();

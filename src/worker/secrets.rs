@@ -1,6 +1,7 @@
 //! Secrets that come from files are read again on SIGHUP, and now and then: a rotation needs no restart. Of Kafka's password that does not
 //! hold: its clients take one when they are made.
 
+use super::look::Records;
 use crate::admin::AdminToken;
 use crate::config::{SecretFiles, unfit_token};
 use crate::store::postgres::{PostgresSettings, PostgresStore};
@@ -18,6 +19,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub struct Secrets {
     pub files: SecretFiles,
     pub store: Arc<PostgresStore>,
+    pub records: Arc<Records>,
     pub settings: PostgresSettings,
     pub token: Arc<AdminToken>,
 }
@@ -54,7 +56,7 @@ impl Watched {
 impl Secrets {
     /// Until the worker closes. `hangup` is SIGHUP.
     pub async fn follow(self, mut hangup: Signal, closing: CancellationToken) {
-        let Self { files, store, settings, token } = self;
+        let Self { files, store, records, settings, token } = self;
         let [mut url, mut admin, mut kafka] = [files.url, files.token, files.password].map(Watched::of);
         loop {
             tokio::select! {
@@ -63,7 +65,8 @@ impl Secrets {
                 () = tokio::time::sleep(PERIOD) => {}
             }
             if let Some(url) = news(&mut url).await {
-                match store.renew(url.expose_secret(), &settings) {
+                let renewed = store.renew(url.expose_secret(), &settings);
+                match renewed.and_then(|()| records.renew(url.expose_secret())) {
                     Ok(()) => tracing::info!("The URL of the database was read again; new connections use it."),
                     Err(error) => {
                         tracing::warn!(%error, "The URL of the database was read again and is not used; the old one stays.")

@@ -13,7 +13,7 @@ use super::{PostgresSettings, connect_options};
 use crate::record::RecordId;
 use crate::store::StoreError;
 use sqlx::Row;
-use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use std::time::Duration;
 
 /// Connections at most; while nobody looks there are none.
@@ -96,18 +96,27 @@ fn map(error: sqlx::Error) -> StoreError {
     error_of(Need::Reader, &error)
 }
 
+fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let settings =
+        PostgresSettings { max_connections: CONNECTIONS, statement_timeout_ms: STATEMENT_MS, acquire_timeout_ms: ACQUIRE_MS };
+    Ok(connect_options(url, &settings)?.application_name("millrace look-up").options(ALONG_THE_KEYS))
+}
+
 impl Look {
     /// Connects to nothing before it is asked. Needs a runtime.
     pub fn new(url: &str) -> Result<Self, StoreError> {
-        let settings =
-            PostgresSettings { max_connections: CONNECTIONS, statement_timeout_ms: STATEMENT_MS, acquire_timeout_ms: ACQUIRE_MS };
-        let options = connect_options(url, &settings)?.application_name("millrace look-up");
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_millis(ACQUIRE_MS))
             .idle_timeout(IDLE)
-            .connect_lazy_with(options.options(ALONG_THE_KEYS));
+            .connect_lazy_with(options(url)?);
         Ok(Self { pool })
+    }
+
+    /// From now on connections are made with this URL, whose user and password may be new.
+    pub fn renew(&self, url: &str) -> Result<(), StoreError> {
+        self.pool.set_connect_options(options(url)?);
+        Ok(())
     }
 
     async fn connection(&self) -> Result<Leased, StoreError> {
