@@ -19,7 +19,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Erases the records of one key in Postgres, its newest record, and states. Shows what there is; --yes does it.
 ///
-/// The rows stay with their ids, places, labels and scores; key, headers and everything else of the value go, dead letters' events too. With
+/// Rows of its replays and earlier runs are meant too. The rows stay with their ids, places, labels and scores; key, headers and everything else of the value go, dead letters' events too. With
 /// `keep = "latest"` a tombstone goes to the output topic. Rows that are not published yet are left alone and told: run it again. What it does not
 /// reach: the records in the input and output topics until their retention, backups, logs of your own. It takes the role millrace_owner.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,9 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         nobody_in(pipeline, &common::kafka(&config, pipeline)?)?;
     }
     let done = store.erase(&erase).await?;
-    if pipeline.keep == Keep::Latest && pipeline.mode == Mode::Both {
+    // A record that is published after the tombstone would be the newest again.
+    let buried = done.waiting == 0 && done.rows + done.latest > 0;
+    if buried && pipeline.keep == Keep::Latest && pipeline.mode == Mode::Both {
         bury(pipeline, &common::kafka(&config, pipeline)?, &args.key).await?;
     }
     tell(pipeline, done, &args)?;
@@ -114,7 +116,10 @@ fn tell(pipeline: &Pipeline, found: Erased, args: &Args) -> anyhow::Result<()> {
         pipeline.name, found.rows, found.latest, found.states
     );
     if found.waiting > 0 {
-        println!("  {} rows are not published yet and stay: run this again in a moment", found.waiting);
+        println!(
+            "  {} rows are not published yet and stay, and so does the output topic: run this again in a moment",
+            found.waiting
+        );
     }
     if !args.yes {
         println!("  nothing was changed; --yes does it");

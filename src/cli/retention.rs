@@ -15,11 +15,11 @@ const STATEMENT_TIMEOUT_MS: u64 = 3_600_000;
 /// Removes rows of `millrace.record` that were decided long ago and are published. Shows what would go; --yes does it.
 ///
 /// Rows go from the lowest offset of each partition on, and never one that may still have to be published. Dead letters stay until somebody has
-/// redriven or discarded them. The table `latest`, states and the records in Kafka stay. `verify` still adds up. It may run beside workers, takes
+/// redriven or discarded them, and where a partition is sealed (`millrace seal`) whole seals go alone. The table `latest`, states and the records in Kafka stay. `verify` still adds up. It may run beside workers, takes
 /// the role millrace_owner, and goes on where it was cut off: run it every day.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace retention --config deploy/millrace.toml --pipeline sentiment --older-than 90d\n  millrace retention --config deploy/millrace.toml --pipeline sentiment --older-than 90d --yes\n\nExit codes: 0 done, or shown; 1 failed; 2 wrong usage or config."
+    after_help = "Examples:\n  millrace retention --config deploy/millrace.toml --pipeline sentiment --older-than 90d\n  millrace retention --config deploy/millrace.toml --pipeline sentiment --older-than 90d --yes\n\nExit codes: 0 done, or shown; 1 failed, or a partition was left to another command; 2 wrong usage or config."
 )]
 pub struct Args {
     /// The config file.
@@ -58,7 +58,8 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     } else {
         print!("{}", text(&retain, &all, args.yes));
     }
-    Ok(Exit::Done)
+    // Whoever runs it by a clock must notice what was left out.
+    Ok(if all.iter().any(|one| one.busy) { Exit::Failed } else { Exit::Done })
 }
 
 fn told(one: &Retained) -> serde_json::Value {

@@ -14,7 +14,8 @@ const STATEMENT_TIMEOUT_MS: u64 = 3_600_000;
 /// Seals the rows that are published since the last seal, and prints the newest seal of each partition, one JSON object a line.
 ///
 /// Keep those lines where nobody who can write to the database can change them: `--check` with them shows later that no row below was changed,
-/// added or taken away. Rows that `erase` has emptied still fit; rows that `retention` has removed cannot be checked, so seal before it.
+/// added or taken away. Rows that `erase` has emptied still fit. Once a partition is sealed, `retention` removes whole seals alone; of what it has removed the number of rows is
+/// compared, and what they said cannot be. It takes the role millrace_owner; `--check` that of a reader.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  millrace seal --config deploy/millrace.toml --pipeline sentiment >> seals.jsonl\n  millrace seal --config deploy/millrace.toml --pipeline sentiment --check seals.jsonl\n\nExit codes: 0 sealed, or all fits; 1 failed; 2 wrong usage or config; 3 something was changed."
@@ -55,20 +56,23 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if args.check.is_some() {
         return check(&store, pipeline, &links, &kept).await;
     }
+    let mut exit = Exit::Done;
     for link in &links {
-        if let Some(seal) = store.seal(link).await? {
-            let (topic, partition) = (seal.partition.topic.to_string(), seal.partition.partition);
-            common::print_json(&Kept {
-                pipeline: pipeline.into(),
-                run: seal.run,
-                topic,
-                partition,
-                upto: seal.upto,
-                digest: seal.digest,
-            })?;
+        match store.seal(link).await {
+            Ok(None) => {}
+            Ok(Some(seal)) => {
+                let (topic, partition) = (seal.partition.topic.to_string(), seal.partition.partition);
+                let (run, upto, digest) = (seal.run, seal.upto, seal.digest);
+                common::print_json(&Kept { pipeline: pipeline.into(), run, topic, partition, upto, digest })?;
+            }
+            // The other partitions are sealed all the same.
+            Err(error) => {
+                eprintln!("millrace: run {} {}: {error}", link.run, link.partition);
+                exit = Exit::Failed;
+            }
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<Kept>> {
@@ -84,40 +88,42 @@ fn read(file: &Path) -> anyhow::Result<Vec<Kept>> {
 
 async fn check(store: &PostgresStore, pipeline: &str, links: &[Link], kept: &[Kept]) -> anyhow::Result<Exit> {
     let mut wrong = Vec::new();
-    let mut compared = 0;
+    let (mut fit, mut retired, mut held) = (0, 0, 0);
+    let mut lines: Vec<&Kept> = kept.iter().filter(|line| line.pipeline == pipeline).collect();
     for link in links {
-        let (fits, broken) = store.check_seals(link).await?;
-        compared += fits;
-        if let Some(upto) = broken {
-            wrong.push(format!(
-                "run {} {}: the rows below offset {upto} are not those that were sealed",
-                link.run, link.partition
-            ));
-        }
-    }
-    let mut held = 0;
-    for line in kept.iter().filter(|line| line.pipeline == pipeline) {
-        let name = format!("run {} {}/{}", line.run, line.topic, line.partition);
-        let link = links.iter().find(|link| {
-            (link.run, &*link.partition.topic, link.partition.partition) == (line.run, line.topic.as_str(), line.partition)
-        });
-        let Some(link) = link else {
-            wrong.push(format!("{name}: the database has no such partition, and it was sealed up to offset {}", line.upto));
-            continue;
+        let name = format!("run {} {}", link.run, link.partition);
+        let checked = store.check_seals(link).await?;
+        fit += checked.fit.len();
+        retired += checked.retired.len();
+        wrong.extend(checked.wrong.iter().map(|text| format!("{name}: {text}")));
+        let here = |line: &Kept| {
+            (line.run, line.topic.as_str(), line.partition) == (link.run, &*link.partition.topic, link.partition.partition)
         };
-        match store.sealed_at(link, line.upto).await? {
-            Some(digest) if digest == line.digest => held += 1,
-            Some(_) => wrong.push(format!("{name}: the database's seal at offset {} is not the one that was kept", line.upto)),
-            None => wrong.push(format!("{name}: the database has no seal at offset {}, and one was kept", line.upto)),
+        let (of_link, others) = lines.into_iter().partition(|line| here(line));
+        lines = others;
+        let known: BTreeMap<i64, &str> =
+            checked.fit.iter().chain(&checked.retired).map(|(upto, digest)| (*upto, digest.as_str())).collect();
+        for line in of_link as Vec<&Kept> {
+            match known.get(&line.upto) {
+                Some(digest) if *digest == line.digest => held += 1,
+                Some(_) => wrong.push(format!("{name}: the seal at offset {} is not the one that was kept", line.upto)),
+                None => wrong.push(format!("{name}: a seal was kept of offset {}, and there is none that fits", line.upto)),
+            }
         }
     }
+    wrong.extend(lines.iter().map(|line| {
+        format!(
+            "run {} {}/{}: it was sealed up to offset {}, and the database has no such partition",
+            line.run, line.topic, line.partition, line.upto
+        )
+    }));
     for text in &wrong {
         eprintln!("millrace: {text}");
     }
-    println!(
-        "pipeline {pipeline}: {compared} seals fit their rows, {held} of them are those that were kept, {} do not",
-        wrong.len()
-    );
+    println!("pipeline {pipeline}: {fit} seals fit their rows, {held} seals are those that were kept");
+    if retired > 0 {
+        println!("  {retired} seals are of rows that retention has removed: their number was compared, and not what they said");
+    }
     let erased = store.erased_rows(pipeline).await?;
     if erased > 0 {
         println!("  {erased} rows were erased on demand: their payload cannot be checked");
