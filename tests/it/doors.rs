@@ -147,11 +147,13 @@ async fn the_doors_speak_as_clients_read() {
     for (path, item) in document["paths"].as_object().unwrap() {
         let example = &item["post"]["requestBody"]["content"]["application/json"]["example"];
         if example.is_object() {
-            assert_eq!(ask(path, example.clone()).await.0, 200, "{path}");
+            // What changes something wants a token, and this worker has none.
+            let wanted = if path.starts_with("/v1/pipelines/") { 403 } else { 200 };
+            assert_eq!(ask(path, example.clone()).await.0, wanted, "{path}");
             answered += 1;
         }
     }
-    assert_eq!(answered, 2 * 5 + 3);
+    assert_eq!(answered, 2 * 5 + 3 + 2);
 
     // Would catch: a worker that ends only when a client that stands still lets it.
     let mut silent = TcpStream::connect(&address).unwrap();
