@@ -169,13 +169,17 @@ fn labels(out: &mut Out, number: usize, pipeline: &PipelineView) {
     out.push("</table></div>");
 }
 
+/// Reasons, and how often each was given.
+type Reasons = Vec<(String, u64)>;
+
 /// Events that did not get what they came for: second best answers, dead letters, those that were skipped.
 fn reasons(out: &mut Out, number: usize, pipeline: &PipelineView) {
     let counts = &pipeline.counts;
-    let words_of = |of: &BTreeMap<&'static str, u64>| of.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
+    let words_of =
+        |of: &BTreeMap<&'static str, u64>| of.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect::<Reasons>();
     let fallbacks = counts.fallbacks.iter().map(|(reason, count)| (reason.to_string(), *count)).collect();
     let to = format!("<a href=\"/dead-letters?pipeline={}\">read them</a>", encoded(&pipeline.name));
-    let lists: [(&str, &str, Vec<(String, u64)>, &str); 3] = [
+    let lists: [(&str, &str, Reasons, &str); 3] = [
         ("fallbacks", "Fallbacks", fallbacks, ""),
         ("deads", "Dead letters", words_of(&counts.dead), &to),
         ("skips", "Skipped", words_of(&counts.skipped), ""),

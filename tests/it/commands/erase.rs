@@ -48,7 +48,7 @@ async fn nothing_of_a_key_is_left() {
         "SELECT count(*) FROM millrace.predictions WHERE value ->> 'erased' IS NOT NULL AND id IS NOT NULL AND score = 0.08";
     assert_eq!(stage.number(kept).await, 1);
     let output = read_committed(&stage.output());
-    let last = output.iter().filter(|seen| seen.key.as_deref() == Some(b"a-8".as_slice())).last().unwrap();
+    let last = output.iter().rfind(|seen| seen.key.as_deref() == Some(b"a-8".as_slice())).unwrap();
     assert!(last.payload.is_empty(), "the tombstone comes last: {last:?}");
 
     let dead = erase(&stage, "a-7", &["--yes"]);
