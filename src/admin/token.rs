@@ -22,7 +22,7 @@ struct State {
     wrong: VecDeque<Instant>,
 }
 
-/// See the [module](self).
+/// See the module.
 #[derive(Debug, Default)]
 pub struct AdminToken(Mutex<State>);
 
