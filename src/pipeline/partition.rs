@@ -91,6 +91,9 @@ pub struct Running {
     /// Nothing of it is asked of the source until it is started (anew): it was claimed while an operator has it paused, or the pause came
     /// and what was in work is over.
     pub parked: bool,
+    /// Set while it is paused, from when S was found below P: [S, P) is read once more and folded, so that the states can be written. What
+    /// comes from P on is passed over.
+    pub rewrites: bool,
     /// Whether the source has said that what comes now belongs to this stay.
     pub started: bool,
     /// P as the group was last told, in mode `postgres`.
@@ -150,6 +153,7 @@ impl Running {
             condemned: suspected,
             paused: false,
             parked: false,
+            rewrites: false,
             started: false,
             hinted: claimed.published.offset.min(row.next_offset),
             end: None,
@@ -228,8 +232,33 @@ impl Running {
 
     /// Whether all that was begun is decided, written and published. What was read and not begun may be there.
     pub fn is_over(&self) -> bool {
-        let folds = self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0);
+        let rewriting = self.is_rewriting();
+        let folds = self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0 || rewriting && !memory.has_replayed());
         self.is_settled() && !folds && !self.ledger.is_ready() && !self.wants_flush()
+    }
+
+    /// Whether it is paused and reads [S, P) once more.
+    pub fn is_rewriting(&self) -> bool {
+        self.rewrites && !self.parked
+    }
+
+    /// Whether [S, P) must be read once more before S can reach P: the states at hand have events from P on in them, or are not at hand.
+    pub fn owes_states(&self) -> bool {
+        self.memory.is_some() && self.fold_from < self.decided && !self.rewrites && !without(Safety::ParkedOwesNothing)
+    }
+
+    /// Whether an event is one that a partition which is paused does not take: all of [S, P) has come then.
+    pub fn passes_over(&mut self, offset: i64) -> bool {
+        let beyond = self.is_rewriting() && offset >= self.decided;
+        if let Some(memory) = self.memory.as_mut().filter(|_| beyond) {
+            memory.next = memory.next.max(self.decided);
+        }
+        beyond
+    }
+
+    /// Whether the source has given all that a partition which is paused reads once more.
+    pub fn has_reread(&self) -> bool {
+        self.is_rewriting() && self.memory.as_ref().is_none_or(|memory| memory.next >= self.decided)
     }
 
     /// Drops what was read and not begun: it stands where a claim would find it, and is read again from there.
@@ -249,6 +278,12 @@ impl Running {
 }
 
 impl Partition {
+    /// Whether an operator has it paused, and nothing of it is folded meanwhile.
+    pub fn rests(&self) -> bool {
+        let rewriting = matches!(&self.phase, Phase::Running(running) if running.is_rewriting());
+        self.pause.is_some() && !rewriting
+    }
+
     pub fn running(&mut self) -> Option<&mut Running> {
         match &mut self.phase {
             Phase::Running(running) => Some(running),
