@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn what_the_pipeline_sets_takes_the_place_of_the_functions_own() {
         let of = |lines: &str| {
-            let text = format!("name = \"p\"\ntopic = \"in\"\nfunction = \"copy\"\n{lines}");
+            let text = format!("name = \"p\"\ntopic = \"in\"\nevent = \"transaction\"\nfunction = \"copy\"\n{lines}");
             let pipeline: Pipeline = toml::from_str(&text).unwrap();
             let function: Arc<dyn Function> = Arc::new(Copy::new(&serde_json::Map::new()).unwrap());
             let own = function.spec().limits.clone();
