@@ -5,6 +5,7 @@ pub(crate) mod folds;
 mod forget;
 mod functions;
 mod hindrance;
+mod limited;
 pub(crate) mod look;
 mod metered;
 pub(crate) mod models;
@@ -140,6 +141,7 @@ pub async fn run(
     let budget = Budget::shared(config.memory.budget_bytes, config.pipeline.len());
     let mut prepared = Vec::new();
     for (of_pipeline, function) in built {
+        let function = limited::limited(function, of_pipeline);
         let one = build::pipeline(&config, of_pipeline, function, store.clone(), budget.clone()).await;
         prepared.push(one.with_context(|| format!("pipeline `{}`", of_pipeline.name))?);
     }

@@ -5,6 +5,7 @@
 //! the partition and says what happened.
 //!
 //! - `claim` takes a partition over: reads K, claims the row, compares, and brings what is decided but not published.
+//! - `verdict` says from P, K, Q and the log how a partition goes on, or why it stands.
 //! - `call` runs one slice through the function: again when it may help, halved when one event spoils it.
 //! - `driver` is the loop: compute, decide and publish overlap, each clocked by itself.
 //!
@@ -20,10 +21,12 @@ mod patient;
 mod safety;
 #[cfg(test)]
 mod simulation;
+mod verdict;
 
 pub use driver::{Align, run};
 pub use memory::Folding;
 pub use observe::{Observer, PartitionView};
+pub use verdict::{Found, Told, Verdict};
 
 use crate::config::{OnLostCommits, Start};
 use crate::event::{Event, RawEvent, Rejection};
@@ -66,6 +69,20 @@ pub struct Settings {
     pub store_patience: Duration,
     /// First wait after a failure; doubles up to 32 times as long.
     pub backoff: Duration,
+}
+
+impl Settings {
+    /// What a verdict over a partition needs of them.
+    pub fn told(&self) -> Told<'_> {
+        Told {
+            pipeline: &self.provenance.pipeline,
+            run: self.provenance.run,
+            mode: self.mode,
+            fold: self.provenance.fold.as_deref(),
+            start: self.start,
+            on_lost_commits: self.on_lost_commits,
+        }
+    }
 }
 
 /// What one pipeline is made of.

@@ -1,5 +1,7 @@
 //! One partition in the hands of this worker: its protocol state, as data. Decides nothing by itself and waits for nothing.
 
+mod paused;
+
 use super::claim::Claimed;
 use super::driver::Open;
 use super::memory::{Folding, Memory};
@@ -91,6 +93,9 @@ pub struct Running {
     /// Nothing of it is asked of the source until it is started (anew): it was claimed while an operator has it paused, or the pause came
     /// and what was in work is over.
     pub parked: bool,
+    /// Set while it is paused, from when S was found below P: [S, P) is read once more and folded, so that the states can be written. What
+    /// comes from P on is passed over.
+    pub rewrites: bool,
     /// Whether the source has said that what comes now belongs to this stay.
     pub started: bool,
     /// P as the group was last told, in mode `postgres`.
@@ -150,6 +155,7 @@ impl Running {
             condemned: suspected,
             paused: false,
             parked: false,
+            rewrites: false,
             started: false,
             hinted: claimed.published.offset.min(row.next_offset),
             end: None,
@@ -224,27 +230,6 @@ impl Running {
     /// Nothing in work and nothing left to decide or publish of what was called.
     pub fn is_settled(&self) -> bool {
         self.in_call == 0 && self.deciding.is_none() && self.queue.is_empty()
-    }
-
-    /// Whether all that was begun is decided, written and published. What was read and not begun may be there.
-    pub fn is_over(&self) -> bool {
-        let folds = self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0);
-        self.is_settled() && !folds && !self.ledger.is_ready() && !self.wants_flush()
-    }
-
-    /// Drops what was read and not begun: it stands where a claim would find it, and is read again from there.
-    pub fn park(&mut self, folding: Option<&Folding>) {
-        self.ledger = Ledger::new(self.decided);
-        self.buffer = Buffer::default();
-        self.memory = folding.map(|folding| Memory::new(folding, self.fold_from, self.decided));
-        let start = self.start();
-        if let Some(open) = &mut self.open {
-            open.stand(start, self.decided);
-        }
-        self.end = None;
-        self.started = without(Safety::ParkedStartsAnew);
-        self.paused = true;
-        self.parked = true;
     }
 }
 

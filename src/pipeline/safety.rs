@@ -55,6 +55,8 @@ pub enum Safety {
     AlignedClaims,
     /// What a paused partition had read is dropped, and nothing enters again before the source has started anew.
     ParkedStartsAnew,
+    /// A paused partition reads [S, P) once more where its states are not written.
+    ParkedOwesNothing,
     /// Before it is known what is paused nothing is started.
     PausesUnknown,
 }

@@ -492,5 +492,6 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::ProbationWaits, &[Trouble::Aligned]),
     (Safety::AlignedClaims, &[Trouble::Aligned]),
     (Safety::ParkedStartsAnew, &[Trouble::Paused]),
+    (Safety::ParkedOwesNothing, &[Trouble::Paused]),
     (Safety::PausesUnknown, &[Trouble::Paused]),
 ];

@@ -3,6 +3,7 @@
 //! An assigned partition is paused at once and flows only after its `Start`. What was fetched before that is dropped:
 //! `expected` holds the next offset that the pipeline may see, and nothing below it passes.
 
+use super::seldom::Seldom;
 use super::{Lease, SourceCommand, SourceError, SourceEvent, SourceHandle};
 use crate::event::{Header, Position, RawEvent, TopicPartition};
 use arc_swap::ArcSwap;
@@ -97,6 +98,9 @@ struct PollContext {
     revoke_wait: Duration,
     polled_at_ms: Arc<AtomicU64>,
     started: Instant,
+    /// Of the client, and of polling.
+    trouble: Mutex<Seldom>,
+    failures: Mutex<Seldom>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,7 +112,10 @@ impl ClientContext for PollContext {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return; // No trouble: the end of a partition.
         }
-        tracing::warn!(%error, reason, "The Kafka consumer reports trouble; it goes on by itself.");
+        // While Kafka is away the client says so several times a second.
+        if let Some(times) = lock(&self.trouble).met(Instant::now()) {
+            tracing::warn!(%error, reason, times, "The Kafka consumer reports trouble; it goes on by itself.");
+        }
     }
 }
 
@@ -271,6 +278,8 @@ fn start(
         revoke_wait: settings.revoke_wait,
         polled_at_ms: polled_at_ms.clone(),
         started: Instant::now(),
+        trouble: Mutex::default(),
+        failures: Mutex::default(),
     };
     let fatal = |error: KafkaError| SourceError::Fatal(format!("the Kafka consumer cannot be made: {error}"));
     let consumer: Arc<PollConsumer> = Arc::new(client_config(&settings).create_with_context(context).map_err(fatal)?);
@@ -517,7 +526,9 @@ impl Poll {
                 false
             }
             other => {
-                tracing::warn!(error = %other, "Reading from Kafka failed for now; polling goes on.");
+                if let Some(times) = lock(&context.failures).met(Instant::now()) {
+                    tracing::warn!(error = %other, times, "Reading from Kafka failed for now; polling goes on.");
+                }
                 true
             }
         }

@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod kafka;
 #[cfg(test)]
 pub mod memory;
+mod seldom;
 
 use crate::event::{RawEvent, TopicPartition};
 use std::any::Any;

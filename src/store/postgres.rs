@@ -41,6 +41,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
@@ -80,6 +81,11 @@ fn connect_options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOp
         .log_statements(tracing::log::LevelFilter::Trace))
 }
 
+/// Where a URL leads: server and database. A socket takes the place of the host.
+fn place(of: &PgConnectOptions) -> (Option<PathBuf>, String, u16, Option<String>) {
+    (of.get_socket().cloned(), of.get_host().to_owned(), of.get_port(), of.get_database().map(str::to_owned))
+}
+
 impl PostgresStore {
     /// Connects and checks that the schema is one this program can work with.
     pub async fn connect(url: &str, settings: &PostgresSettings) -> Result<Self, StoreError> {
@@ -98,7 +104,6 @@ impl PostgresStore {
     /// what is decided stand in the database that this worker began with.
     pub fn renew(&self, url: &str, settings: &PostgresSettings) -> Result<(), StoreError> {
         let (new, old) = (connect_options(url, settings)?, self.pool.connect_options());
-        let place = |of: &PgConnectOptions| (of.get_host().to_owned(), of.get_port(), of.get_database().map(str::to_owned));
         if place(&new) != place(&old) {
             return Err(StoreError::Fatal(
                 "it names another server or database than this worker was started with; start it again to move".into(),
@@ -218,5 +223,29 @@ impl Store for PostgresStore {
         keys: &'a [Box<str>],
     ) -> BoxFuture<'a, Result<Vec<(Box<str>, StateRow)>, StoreError>> {
         decide::states::read(&self.pool, key, keys).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a rotated URL that leads to the server of another socket, host, port or database, and is taken.
+    #[test]
+    fn a_place_is_socket_host_port_and_database() {
+        let of = |url: &str| place(&PgConnectOptions::from_str(url).unwrap());
+        let old = of("postgres://one:secret@db:5432/d");
+        assert_eq!(of("postgres://two:other@db:5432/d"), old);
+        for other in [
+            "postgres://one@db2:5432/d",
+            "postgres://one@db:5433/d",
+            "postgres://one@db:5432/e",
+            "postgres://one@db:5432/d?host=/run/a",
+        ] {
+            assert_ne!(of(other), old, "{other}");
+        }
+        let socket = |folder: &str| of(&format!("postgres://one@localhost:5432/d?host={folder}"));
+        assert_eq!(socket("/run/a"), socket("/run/a"));
+        assert_ne!(socket("/run/a"), socket("/run/b"));
     }
 }

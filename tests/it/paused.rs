@@ -195,19 +195,50 @@ async fn the_journal_is_written_once_and_only_with_a_pause() {
     stage.reconfigure("postgres://postgres@", &format!("postgres://{user}@"));
     assert_eq!(stage.millrace(&["pause", "--reason", "why", "--by", "ann"]).code, Some(0));
     assert_eq!(stage.text("SELECT login FROM millrace.operation").await, user, "the login is told whatever name was given");
-    let refused = async |role: &str, statement: &str| {
+    let refused = async |role: &str, statement: &str, code: &str| {
         let mut connection = stage.connect().await;
-        let done = sqlx::raw_sql(&format!("SET ROLE {role}; {statement}")).execute(&mut connection).await;
-        assert!(done.is_err(), "{role} may {statement}; {url}");
+        sqlx::raw_sql(&format!("SET ROLE {role}")).execute(&mut connection).await.unwrap();
+        let done = sqlx::raw_sql(statement).execute(&mut connection).await;
+        let found = done.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+        assert_eq!(found.as_deref(), Some(code), "{role}: {statement}: {done:?}; {url}");
     };
-    for role in ["millrace_worker", "millrace_owner", "millrace_reader"] {
-        refused(role, "DELETE FROM millrace.pause").await;
-        refused(role, "INSERT INTO millrace.operation (action, pipeline, by, through) VALUES ('pause', 'p', 'x', 'cli')").await;
+    // Insufficient privilege.
+    const DENIED: &str = "42501";
+    for role in ["millrace_worker", "millrace_reader"] {
+        for statement in [
+            "DELETE FROM millrace.pause",
+            "UPDATE millrace.pause SET by = 'x'",
+            "INSERT INTO millrace.operation (action, pipeline, by, through) VALUES ('pause', 'p', 'x', 'cli')",
+            "UPDATE millrace.operation SET by = 'x'",
+            "ALTER TABLE millrace.operation DISABLE TRIGGER written_once",
+        ] {
+            refused(role, statement, DENIED).await;
+        }
     }
-    refused("millrace_reader", "SELECT millrace.set_pause('p', '', -1, 'why', 'x', 'cli')").await;
+    refused("millrace_reader", "SELECT millrace.set_pause('p', '', -1, 'why', 'x', 'cli')", DENIED).await;
     for statement in ["UPDATE millrace.operation SET by = 'x'", "DELETE FROM millrace.operation", "TRUNCATE millrace.operation"] {
-        refused("postgres", statement).await;
+        // What the trigger raises.
+        refused("postgres", statement, "P0001").await;
     }
+    // Whoever calls the functions by hand is held to what the command and HTTP are held to.
+    let long = "x".repeat(2_001);
+    for (why, who, via) in [
+        ("why", "x", "psql"),
+        (long.as_str(), "x", "cli"),
+        ("a\tb", "x", "cli"),
+        ("why", &long[..201], "cli"),
+        ("why", "a\nb", "cli"),
+    ] {
+        let call = format!("SELECT millrace.set_pause('p', '', -1, '{why}', '{who}', '{via}')");
+        refused("millrace_worker", &call, "23514").await;
+    }
+    refused(
+        "millrace_worker",
+        &format!("SELECT millrace.lift_pause('{}', '', -1, true, 'why', 'x', 'psql')", stage.name),
+        "23514",
+    )
+    .await;
+    assert_eq!(stage.number("SELECT count(*) FROM millrace.operation").await, 1, "a pause that is refused leaves no line");
     stage.execute(&format!("REVOKE millrace_worker FROM {user}; GRANT millrace_reader TO {user}")).await;
     let ended = stage.millrace(&["resume"]);
     assert!(ended.code == Some(1) && ended.err.contains("millrace_worker or millrace_owner"), "{ended:?}");

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 mod heads;
+mod indexed;
 mod look;
 mod states;
 

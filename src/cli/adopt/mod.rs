@@ -11,8 +11,6 @@ use crate::lifecycle::Exit;
 use crate::publisher::Committed;
 use anyhow::{Context, bail};
 use plan::Plan;
-#[cfg(test)]
-pub use plan::row;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

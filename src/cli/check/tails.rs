@@ -5,13 +5,13 @@ use crate::cli::common;
 use crate::cli::explain::first_events;
 use crate::cli::kafka::Kafka;
 use crate::cli::rig::Rig;
-use crate::config::{Config, Pipeline, Start};
+use crate::config::{Config, Pipeline};
 use crate::event::TopicPartition;
 use crate::function::Outcome;
-use crate::publisher::Committed;
+use crate::pipeline::{Found, Told, Verdict};
 use crate::record::Mode;
 use crate::source::LogBounds;
-use crate::store::{PartitionRow, Store};
+use crate::store::{PartitionKey, Store};
 use crate::worker::folds;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use std::time::Duration;
 const EVENTS: usize = 5;
 /// Offsets in which they are looked for: markers of transactions take some.
 const OFFSETS: i64 = 50;
+/// Rows of [K, P) that are read at a time, to be counted.
+const CHUNK_ROWS: i64 = 5_000;
 
 pub async fn look(config: &Config, pipeline: &Pipeline, rig: &Rig, findings: &mut Findings) {
     let about = format!("pipeline {}", pipeline.name);
@@ -28,87 +30,120 @@ pub async fn look(config: &Config, pipeline: &Pipeline, rig: &Rig, findings: &mu
     let Ok(partitions) = kafka.partitions(&pipeline.topic) else { return };
     let store = common::store(config, config.postgres.statement_timeout_ms).await.ok();
     let fold = folds::past(config, pipeline).map(|past| past.digest);
-    for partition in partitions {
-        let Some(bounds) = findings.take(&about, kafka.bounds(&partition)) else { continue };
+    let pauses = match &store {
+        Some(store) => findings.take(&about, store.pauses(&pipeline.name).await.map_err(Into::into)).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    for pause in &pauses {
+        let text = format!("{} is paused by {} since {}: {}", pause.what(), pause.by, pause.since, pause.reason);
+        findings.add(Level::Warning, &about, text);
+    }
+    for partition in &partitions {
+        let Some(bounds) = findings.take(&about, kafka.bounds(partition)) else { continue };
         if let Some(store) = &store {
-            let standing = standing(store, &kafka, pipeline, &partition, bounds, fold.as_deref()).await;
-            if let Some((level, text)) = findings.take(&about, standing) {
+            let number = partitions.iter().filter(|other| other.topic == partition.topic).count();
+            let one = One { store, kafka: &kafka, pipeline, partition, fold: fold.as_deref(), number };
+            if let Some(told) = findings.take(&about, one.standing(bounds).await) {
+                let paused = pauses.iter().any(|pause| pause.covers(partition));
+                let (level, text) = match told {
+                    Ok(text) if paused => (Level::Warning, format!("{text}; it is paused, so nothing of it is begun")),
+                    Ok(text) => (Level::Good, text),
+                    Err(text) => (Level::Wrong, format!("would halt: {text}")),
+                };
                 findings.add(level, &about, format!("{partition}: {text}"));
             }
         }
-        let tail = tail(rig, &kafka, &partition, bounds).await;
+        let tail = tail(rig, &kafka, partition, bounds).await;
         if let Some((level, text)) = findings.take(&about, tail) {
             findings.add(level, &about, format!("{partition}: {text}"));
         }
     }
 }
 
-/// Where it would go on, or why it would halt.
-async fn standing(
-    store: &impl Store,
-    kafka: &Kafka,
-    pipeline: &Pipeline,
-    partition: &TopicPartition,
-    bounds: LogBounds,
-    fold: Option<&str>,
-) -> anyhow::Result<(Level, String)> {
-    let run = store.current_run(&pipeline.name).await?.unwrap_or(1);
-    let found = async || -> anyhow::Result<(Option<Committed>, Option<PartitionRow>)> {
-        let k = kafka.committed(std::slice::from_ref(partition))?.into_iter().find_map(|(_, k)| k);
-        let rows = store.partitions(&pipeline.name, run, &partition.topic).await?;
-        let row = rows.into_iter().find_map(|(number, row)| (number == partition.partition).then_some(row));
-        Ok((k.filter(|_| pipeline.mode == Mode::Both), row))
-    };
-    let (mut k, mut row) = found().await?;
-    if row.as_ref().is_some_and(|row| halts(row, k, bounds, pipeline.mode, fold).is_some()) {
-        // Beside a worker the two are not of one moment.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        (k, row) = found().await?;
-    }
-    let Some(row) = row else {
-        if let Some(k) = k {
-            let text =
-                format!("would halt: the group has committed offset {} and there is no row; see `millrace adopt`", k.offset);
-            return Ok((Level::Wrong, text));
-        }
-        let (start, word) = match pipeline.start {
-            Start::Earliest => (bounds.low, "start"),
-            Start::Latest => (bounds.high, "end"),
-        };
-        return Ok((
-            Level::Good,
-            format!("new, would begin at offset {start}, the log's {word}, with {} offsets to go", bounds.high - start),
-        ));
-    };
-    if let Some(why) = halts(&row, k, bounds, pipeline.mode, fold) {
-        return Ok((Level::Wrong, format!("run {run} would halt: {why}")));
-    }
-    let (p, to_go) = (row.next_offset, (bounds.high - row.next_offset).max(0));
-    let unpublished =
-        k.filter(|k| k.offset < p).map_or_else(String::new, |k| format!(", and would publish [{}, {p}) first", k.offset));
-    Ok((Level::Good, format!("run {run} would go on at offset {p}, with {to_go} offsets to go{unpublished}")))
+/// One partition, and who is asked about it.
+struct One<'a, S> {
+    store: &'a S,
+    kafka: &'a Kafka,
+    pipeline: &'a Pipeline,
+    partition: &'a TopicPartition,
+    fold: Option<&'a str>,
+    /// Partitions that its topic has.
+    number: usize,
 }
 
-/// What a claim would find, in short.
-fn halts(row: &PartitionRow, k: Option<Committed>, bounds: LogBounds, mode: Mode, fold: Option<&str>) -> Option<String> {
-    let (p, q) = (row.next_offset, row.published_offset);
-    let LogBounds { low, high } = bounds;
-    let both = mode == Mode::Both;
-    match k {
-        _ if row.mode != mode => Some(format!("it was running in mode {}, the config says {}", row.mode.as_str(), mode.as_str())),
-        _ if row.events > 0 && row.fold.as_deref() != fold => Some("its states were folded by other settings".to_owned()),
-        _ if p > high => Some(format!("offset {p} is the next to decide, and the log ends at {high}")),
-        _ if p < low => Some(format!("offset {p} is the next to decide, and the log starts at {low}")),
-        _ if fold.is_some() && row.fold_from < low => {
-            Some(format!("states need events from offset {} on, and the log starts at {low}", row.fold_from))
+impl<S: Store> One<'_, S> {
+    /// Where it would go on, or else why a claim would halt it.
+    async fn standing(&self, bounds: LogBounds) -> anyhow::Result<Result<String, String>> {
+        let first = self.look(bounds).await?;
+        if first.is_ok() {
+            return Ok(first);
         }
-        None if both && q < p => Some(format!("the group has no offset, and records of [{q}, {p}) may or may not be published")),
-        Some(k) if k.offset < q => Some(format!("the group's offset {} is below {q}, which was published", k.offset)),
-        Some(k) if k.offset > p => Some(format!("the group's offset {} is beyond {p}, the next to decide", k.offset)),
-        Some(k) if k.records_total.is_none() => Some(format!("the group's offset {} was not written by Millrace", k.offset)),
-        _ => None,
+        // Beside a worker what was found is not of one moment.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.look(self.kafka.bounds(self.partition)?).await
     }
-    .map(|why| format!("{why}; see `millrace adopt`"))
+
+    async fn look(&self, bounds: LogBounds) -> anyhow::Result<Result<String, String>> {
+        let (pipeline, partition) = (self.pipeline, self.partition);
+        let run = self.store.current_run(&pipeline.name).await?.unwrap_or(1);
+        let told = Told {
+            pipeline: &pipeline.name,
+            run,
+            mode: pipeline.mode,
+            fold: self.fold,
+            start: pipeline.start,
+            on_lost_commits: pipeline.on_lost_commits,
+        };
+        let group = self.kafka.committed(std::slice::from_ref(partition))?.into_iter().find_map(|(_, k)| k);
+        let group = group.filter(|_| pipeline.mode == Mode::Both);
+        let rows = self.store.partitions(&pipeline.name, run, &partition.topic).await?;
+        let Some((_, row)) = rows.iter().find(|(number, _)| *number == partition.partition) else {
+            return Ok(told.begins(partition, group, rows.len(), bounds).map(|start| begun(start, bounds)));
+        };
+        let verdict = match told.verdict(partition, &Found { row, group, bounds, partitions: (self.number, rows.len()) }) {
+            Ok(verdict) => verdict,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Verdict::Publish(k) = verdict {
+            let rows = self.rows(run, k.offset, row.next_offset).await?;
+            if let Err(why) = told.counted(partition, row, k, rows) {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(format!("run {run} {}", goes_on(row.next_offset, bounds, verdict))))
+    }
+
+    /// Rows of [from, to).
+    async fn rows(&self, run: i32, from: i64, to: i64) -> anyhow::Result<i64> {
+        let key = PartitionKey { pipeline: self.pipeline.name.as_str().into(), run, partition: self.partition.clone() };
+        let (mut count, mut after) = (0, None);
+        while from < to {
+            let chunk = self.store.records(&key, from, to, after, CHUNK_ROWS).await?;
+            count += chunk.len() as i64;
+            after = chunk.last().map(|last| (last.offset, last.n));
+            if (chunk.len() as i64) < CHUNK_ROWS {
+                break;
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn begun(start: i64, bounds: LogBounds) -> String {
+    let word = if start == bounds.low { "start" } else { "end" };
+    format!("new, would begin at offset {start}, the log's {word}, with {} offsets to go", bounds.high - start)
+}
+
+fn goes_on(p: i64, bounds: LogBounds, verdict: Verdict) -> String {
+    let also = match verdict {
+        Verdict::Publish(k) if k.offset < p => format!(", and would publish [{}, {p}) first", k.offset),
+        Verdict::Again(k) => format!(
+            ", and would decide [{p}, {}) again without publishing it (`on_lost_commits = \"reprocess\"`): the database lost commits",
+            k.offset
+        ),
+        _ => String::new(),
+    };
+    format!("would go on at offset {p}, with {} offsets to go{also}", bounds.high - p)
 }
 
 /// Decodes and scores the last events; a memory is empty before the first of them.
@@ -146,28 +181,17 @@ fn told(count: usize, outcomes: &[Outcome]) -> (Level, String) {
 mod tests {
     use super::*;
     use crate::event::Rejection;
+    use crate::publisher::Committed;
 
-    /// Would catch: a contradiction that is passed over, or one that is seen where a claim sees none.
+    /// Would catch: a standing that does not tell what would be published, or decided once more.
     #[test]
-    fn what_a_claim_would_refuse_is_told() {
+    fn what_would_be_done_first_is_told() {
         let log = LogBounds { low: 10, high: 100 };
-        let row = |q: i64, p: i64| crate::cli::adopt::row(q, p, Mode::Both);
-        let k = |offset| Some(Committed { offset, records_total: Some(3) });
-        let of = |row: PartitionRow, k| halts(&row, k, log, Mode::Both, None).unwrap_or_default();
-        assert_eq!((of(row(40, 50), k(45)).as_str(), of(row(50, 50), None).as_str()), ("", ""));
-        for (row, k, why) in [
-            (row(40, 50), None, "may or may not"),
-            (row(40, 50), k(39), "is below 40"),
-            (row(40, 50), k(51), "is beyond 50"),
-            (row(40, 101), k(40), "the log ends at 100"),
-            (row(9, 9), k(9), "the log starts at 10"),
-            (row(40, 50), Some(Committed { offset: 45, records_total: None }), "not written by Millrace"),
-            (PartitionRow { mode: Mode::Postgres, ..row(50, 50) }, k(50), "mode postgres"),
-            (PartitionRow { events: 1, fold: Some("x".into()), ..row(50, 50) }, k(50), "other settings"),
-        ] {
-            assert!(of(row.clone(), k).contains(why), "{why}: {:?}", of(row, k));
-        }
-        assert_eq!(halts(&PartitionRow { mode: Mode::Postgres, ..row(40, 50) }, None, log, Mode::Postgres, None), None);
+        let k = |offset| Committed { offset, records_total: Some(3) };
+        assert_eq!(goes_on(50, log, Verdict::Publish(k(50))), "would go on at offset 50, with 50 offsets to go");
+        assert!(goes_on(50, log, Verdict::Publish(k(45))).ends_with("would publish [45, 50) first"));
+        assert!(goes_on(50, log, Verdict::Again(k(55))).contains("[50, 55) again without publishing"));
+        assert_eq!(begun(100, log), "new, would begin at offset 100, the log's end, with 0 offsets to go");
     }
 
     /// Would catch: a topic of another kind that passes as good.

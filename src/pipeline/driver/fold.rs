@@ -48,7 +48,7 @@ impl Driver {
         }
         let bytes = folding.bytes / self.partitions.len().max(1);
         for (partition, state) in &mut self.partitions {
-            if state.pause.is_some() {
+            if state.rests() {
                 continue;
             }
             let (incarnation, key) = (state.incarnation, &state.key);

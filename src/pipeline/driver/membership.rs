@@ -31,9 +31,8 @@ impl Driver {
             }
             SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
             SourceEvent::CaughtUp { partition, offset } => {
-                if let Some(running) =
-                    self.partitions.get_mut(&partition).and_then(Partition::running).filter(|running| running.started)
-                {
+                let tells = |running: &&mut Running| running.started && !running.is_rewriting();
+                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running).filter(tells) {
                     running.end = Some(offset);
                 }
             }
@@ -131,8 +130,15 @@ impl Driver {
                 continue; // Of an earlier stay: its offsets may lie above P.
             }
             let (bytes, offset) = (raw.cost_bytes(), raw.position.offset);
+            if running.passes_over(offset) {
+                if !running.paused {
+                    running.paused = true;
+                    over_window.push(partition);
+                }
+                continue;
+            }
             let place = running.memory.as_mut().map_or(Some(Then::Score), |memory| memory.place(offset));
-            if let Some(open) = &mut running.open {
+            if let Some(open) = running.open.as_mut().filter(|_| !running.rewrites) {
                 open.read(offset);
             }
             if place == Some(Then::Replayed) {
@@ -234,10 +240,14 @@ impl Driver {
             return;
         }
         let mut resume = Vec::new();
-        for (partition, state) in self.partitions.iter_mut().filter(|(_, state)| state.pause.is_none()) {
+        for (partition, state) in self.partitions.iter_mut().filter(|(_, state)| !state.rests()) {
             let most = if self.full { align::AHEAD_EVENTS / 2 } else { self.settings.window / 2 };
             let has_room = |running: &&mut Running| {
-                running.paused && !running.parked && running.held() <= most && !Self::is_ahead(running, aligned_to)
+                running.paused
+                    && !running.parked
+                    && !running.has_reread()
+                    && running.held() <= most
+                    && !Self::is_ahead(running, aligned_to)
             };
             if let Some(running) = state.running().filter(has_room) {
                 running.paused = false;

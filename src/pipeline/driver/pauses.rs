@@ -6,6 +6,7 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
+use crate::pipeline::partition::Running;
 use crate::pipeline::safety::{Safety, without};
 use crate::source::SourceCommand;
 use crate::store::{Pause, StoreError, pause_of};
@@ -18,6 +19,46 @@ use tokio::time::Instant;
 /// How often the table is looked at.
 const OFTEN: Duration = Duration::from_secs(1);
 
+/// Before the first answer nothing starts: after so long it is told.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How often it is told that they cannot be read, where that comes and goes.
+const APART: Duration = Duration::from_secs(60);
+
+/// What was told of a table that cannot be read.
+#[derive(Default)]
+struct Trouble {
+    /// When it was asked for first.
+    since: Option<Instant>,
+    told_of_silence: bool,
+    /// Whether a failure was told whose end was not.
+    open: bool,
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    /// Whether to tell that nothing has been heard for long.
+    fn is_long(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let tell = now - since >= SILENCE && !self.told_of_silence;
+        self.told_of_silence |= tell;
+        tell
+    }
+
+    /// Whether to tell of a failure: the first of a row of them, unless the last was told just now.
+    fn failed(&mut self, now: Instant) -> bool {
+        let tell = !self.open && self.told.is_none_or(|told| now - told >= APART);
+        if tell {
+            (self.open, self.told) = (true, Some(now));
+        }
+        tell
+    }
+
+    /// Whether to tell that it is over.
+    fn ended(&mut self) -> bool {
+        std::mem::take(&mut self.open) | std::mem::take(&mut self.told_of_silence)
+    }
+}
+
 /// What is known of the pauses.
 #[derive(Default)]
 pub(super) struct Pauses {
@@ -25,6 +66,7 @@ pub(super) struct Pauses {
     known: Option<Vec<Arc<Pause>>>,
     pub(super) asking: Option<BoxFuture<'static, Result<Vec<Pause>, StoreError>>>,
     not_before: Option<Instant>,
+    trouble: Trouble,
 }
 
 impl Pauses {
@@ -45,6 +87,13 @@ impl Pauses {
 impl Driver {
     /// Asks, now and then.
     pub(super) fn ask_for_pauses(&mut self) {
+        if self.pauses.known.is_none() && self.pauses.trouble.is_long(Instant::now()) {
+            tracing::warn!(
+                pipeline = &*self.settings.provenance.pipeline,
+                "What an operator has paused could not be read for {} s: nothing starts until it can. Look at Postgres, and at the right to read millrace.pause.",
+                SILENCE.as_secs()
+            );
+        }
         if self.pauses.asking.is_some() || self.pauses.not_before.is_some_and(|at| Instant::now() < at) {
             return;
         }
@@ -56,6 +105,12 @@ impl Driver {
         self.pauses.not_before = Some(Instant::now() + OFTEN);
         match answer {
             Ok(found) => {
+                if self.pauses.trouble.ended() {
+                    tracing::info!(
+                        pipeline = &*self.settings.provenance.pipeline,
+                        "What an operator has paused can be read again."
+                    );
+                }
                 let before = self.pauses.known.as_deref();
                 if before.is_some_and(|known| known.iter().map(|pause| &**pause).eq(&found)) {
                     return;
@@ -65,6 +120,10 @@ impl Driver {
                 self.follow_pauses();
             }
             Err(StoreError::Fatal(detail)) if self.pauses.known.is_none() => self.failed = Some(detail),
+            Err(error) if self.pauses.trouble.failed(Instant::now()) => {
+                let pipeline = &*self.settings.provenance.pipeline;
+                tracing::warn!(pipeline, %error, "What an operator has paused cannot be read; what is known stands, and is asked for every second.");
+            }
             Err(error) => {
                 tracing::debug!(%error, "What an operator has paused could not be asked; what is known stands.");
             }
@@ -109,7 +168,11 @@ impl Driver {
                     running.paused = true;
                     pause.push(partition.clone());
                 }
-                (false, true) => start.push(partition.clone()),
+                (false, parked) if parked || running.rewrites => {
+                    running.rewrites = false;
+                    running.started = without(Safety::ParkedStartsAnew);
+                    start.push(partition.clone());
+                }
                 // Paused and not parked yet: the budget lets it go on.
                 _ => {}
             }
@@ -123,17 +186,59 @@ impl Driver {
         self.mind_budget();
     }
 
-    /// Drops what paused partitions have read and not begun, once what was begun is over.
+    /// Drops what paused partitions have read and not begun, once what was begun is over. One that remembers more than it has written reads
+    /// [S, P) once more first: what was folded ahead is in the states at hand, and a pause may outlast the topic's retention.
     pub(super) fn park(&mut self) {
         if self.draining.is_some() {
             return;
         }
         let folding = self.parts.folding.as_ref();
-        for state in self.partitions.values_mut().filter(|state| state.pause.is_some()) {
-            let Some(running) = state.running().filter(|running| !running.parked && running.is_over()) else { continue };
+        let (mut still, mut again) = (Vec::new(), Vec::new());
+        for (partition, state) in self.partitions.iter_mut().filter(|(_, state)| state.pause.is_some()) {
+            let over = |running: &&mut Running| running.is_over() && (!running.parked || running.owes_states());
+            let Some(running) = state.running().filter(over) else { continue };
+            let owes = running.owes_states();
             self.parts.budget.free(running.charged_bytes());
             running.park(folding);
-            tracing::info!(partition = %state.key.partition, "A paused partition stands still: all that was begun is decided and published.");
+            if owes {
+                running.rewrites = true;
+                tracing::info!(%partition, from = running.fold_from, to = running.decided, "A paused partition reads events once more, to write the states that they left.");
+                again.push(partition.clone());
+            } else {
+                tracing::info!(%partition, "A paused partition stands still: all that was begun is decided and published.");
+                still.push(partition.clone());
+            }
         }
+        if !still.is_empty() {
+            self.tell(SourceCommand::Pause(still));
+        }
+        again.iter().for_each(|partition| self.start(partition));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch: a worker that cannot read pauses and says nothing, one that says it every second, an end that is not told.
+    #[test]
+    fn trouble_is_told_once_when_it_begins_and_once_when_it_is_over() {
+        let (start, mut trouble) = (Instant::now(), Trouble::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!trouble.ended(), "nothing was told");
+        assert!(trouble.failed(at(0)) && !trouble.failed(at(1)) && !trouble.failed(at(100)));
+        assert!(trouble.ended() && !trouble.ended());
+        assert!(trouble.failed(at(120)) && trouble.ended());
+        assert!(!trouble.failed(at(130)) && !trouble.ended(), "it comes and goes");
+        assert!(trouble.failed(at(181)));
+    }
+
+    /// Would catch: a worker that waits for its first answer and does not say so.
+    #[test]
+    fn silence_is_told_once_after_ten_seconds() {
+        let (start, mut trouble) = (Instant::now(), Trouble::default());
+        let mut at = |seconds| trouble.is_long(start + Duration::from_secs(seconds));
+        assert_eq!([at(0), at(9), at(10), at(11)], [false, false, true, false]);
+        assert!(trouble.ended());
     }
 }

@@ -34,13 +34,14 @@ fn decided(world: &World) -> BTreeMap<TopicPartition, i64> {
     world.database.tables().rows.iter().map(|(partition, row)| (partition.clone(), row.next_offset)).collect()
 }
 
-/// Whether all that is decided is published, and no worker holds anything.
+/// Whether all that is decided is published, all states are written (S = P), and no worker holds anything.
 fn is_still(world: &World) -> bool {
     let published = |(partition, p): (TopicPartition, i64)| {
         let k = world.cluster.state().offsets.get(&partition).map(|k| k.offset);
         world.mode == Mode::Postgres || k == Some(p)
     };
-    world.held_bytes() == 0 && decided(world).into_iter().all(published)
+    let written = world.database.tables().rows.values().all(|row| !world.folds || row.fold_from == row.next_offset);
+    world.held_bytes() == 0 && written && decided(world).into_iter().all(published)
 }
 
 async fn comes_to_rest(world: &mut World) -> Result<(), String> {
@@ -54,7 +55,8 @@ async fn comes_to_rest(world: &mut World) -> Result<(), String> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(format!("paused, and not at rest: {} bytes are held, P {:?}", world.held_bytes(), decided(world)))
+    let states: Vec<i64> = world.database.tables().rows.values().map(|row| row.fold_from).collect();
+    Err(format!("paused, and not at rest: {} bytes are held, P {:?}, S {states:?}", world.held_bytes(), decided(world)))
 }
 
 /// Deaths, moves and new events while everything is paused.

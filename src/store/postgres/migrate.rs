@@ -1,9 +1,14 @@
-//! Migrations: applied in order, once, each in a transaction of its own, under an advisory lock.
+//! Migrations: applied in order, once, each in a transaction of its own, under an advisory lock. An index on a table that may be large is built
+//! outside of one (`concurrent`).
+
+mod concurrent;
 
 use super::errors::{Need, error_of, store_error};
 use crate::store::StoreError;
+use concurrent::Index;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
+use std::time::Duration;
 
 /// Version, name, text. A migration that contracts also goes into [`CONTRACTING`].
 const MIGRATIONS: &[(i32, &str, &str)] = &[
@@ -54,8 +59,7 @@ pub async fn migrate(url: &str) -> Result<Migrated, StoreError> {
 async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
     check_server(&mut *connection).await?;
     let map = |error: sqlx::Error| error_of(Need::Migrate, &error);
-    // The lock goes with the connection.
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(map)?;
+    lock(&mut *connection).await.map_err(map)?;
     for statement in [
         "CREATE SCHEMA IF NOT EXISTS millrace",
         "CREATE TABLE IF NOT EXISTS millrace.migration (version integer PRIMARY KEY, name text NOT NULL, digest text NOT NULL, \
@@ -81,8 +85,13 @@ async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
             }
             None => {}
         }
+        if let Some(index) = Index::of(*version) {
+            index.build(&mut *connection, text).await.map_err(map)?;
+        }
         let mut transaction = connection.begin().await.map_err(map)?;
-        sqlx::raw_sql(text).execute(&mut *transaction).await.map_err(map)?;
+        if Index::of(*version).is_none() {
+            sqlx::raw_sql(text).execute(&mut *transaction).await.map_err(map)?;
+        }
         sqlx::query("INSERT INTO millrace.migration (version, name, digest, min_compatible) VALUES ($1, $2, $3, $4)")
             .bind(version)
             .bind(name)
@@ -95,6 +104,23 @@ async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
         applied += 1;
     }
     Ok(Migrated { applied, version: version(&mut *connection).await? })
+}
+
+/// How often the lock is asked for while another migration has it.
+const OFTEN: Duration = Duration::from_millis(200);
+
+/// Takes the lock, which goes with the connection. It is asked for again and again: a statement that waits for it would be an old transaction, and
+/// an index that the other builds concurrently would wait for that one in turn.
+async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut told = false;
+    while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut *connection).await? {
+        if !told {
+            tracing::info!("Another migration of this database is running; this one waits for its end.");
+        }
+        told = true;
+        tokio::time::sleep(OFTEN).await;
+    }
+    Ok(())
 }
 
 /// Refuses a schema that this program cannot work with. A newer one is fine until a migration has taken away what this program
