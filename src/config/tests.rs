@@ -81,6 +81,7 @@ fn what_cannot_run_is_named() {
     let cases = [
         (format!("{SMALL}{SMALL}"), "is there twice"),
         (SMALL.replace("\"a\"", "\"A b\""), "rename it"),
+        (SMALL.replace("\"a\"", "\"a.replay-3\""), "those of replays"),
         (SMALL.replace("copy", "copi"), "did you mean \"copy\"?"),
         (SMALL.replace("copy", "sentiment"), "needs a model"),
         (format!("[models.mm]\npath = \"x\"\n{SMALL}model = \"m\"\n"), "has no [models.m]; did you mean"),
@@ -97,6 +98,15 @@ fn what_cannot_run_is_named() {
     for (text, part) in cases {
         let found = parse(&text).unwrap().findings().join("\n");
         assert!(found.contains(part), "{part}: {found}");
+    }
+}
+
+/// Would catch: a name that is refused although no replay can have it.
+#[test]
+fn names_that_are_nearly_those_of_replays_are_taken() {
+    for name in ["a.replay-", "a.replay", "a.replay-3b", "replay-3", "a-replay-3", "a.replay-3.x"] {
+        let found = parse(&SMALL.replace("\"a\"", &format!("\"{name}\""))).unwrap().findings();
+        assert_eq!(found, [""; 0], "{name}");
     }
 }
 

@@ -106,6 +106,9 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
     if !is_name(&pipeline.name, 100) {
         say("the name must be 1 to 100 of a-z 0-9 - _ . ; rename it".into());
     }
+    if is_of_replay(&pipeline.name) {
+        say("names that end in .replay-NUMBER are those of replays, whose rows and group it would share; rename it".into());
+    }
     if pipeline.topic.is_empty() {
         say("topic is empty; name at least one".into());
     }
@@ -200,6 +203,12 @@ fn is_name(name: &str, max: usize) -> bool {
     !name.is_empty()
         && name.len() <= max
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// Whether `millrace replay` gives such names.
+fn is_of_replay(name: &str) -> bool {
+    let number = name.rsplit_once(".replay-").map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_topic(name: &str) -> bool {

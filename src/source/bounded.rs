@@ -11,6 +11,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// How far each partition was brought: the offset after its last event below the bound, of which nothing is known before one came.
+#[derive(Debug, Default)]
+pub struct Brought(Mutex<BTreeMap<TopicPartition, i64>>);
+
+impl Brought {
+    pub fn to(&self, partition: &TopicPartition) -> Option<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(partition).copied()
+    }
+
+    /// An event that is brought a second time takes nothing back.
+    pub fn bring(&self, partition: TopicPartition, to: i64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(partition).or_insert(to);
+        *known = to.max(*known);
+    }
+}
+
 /// What is brought, and when.
 pub struct Bounds {
     /// The offset after the last of each partition.
@@ -19,6 +36,8 @@ pub struct Bounds {
     pub rate: Option<f64>,
     /// While it is true nothing is brought.
     pub waits: watch::Receiver<bool>,
+    /// Told before the events are on their way, and so before the end of their partition.
+    pub brought: Arc<Brought>,
 }
 
 /// Parts of a second into which a rate is cut.
@@ -131,9 +150,13 @@ impl Forward {
             let partition = TopicPartition::new(raw.position.topic.clone(), raw.position.partition);
             let until = self.bounds.until.get(&partition).copied().unwrap_or(i64::MIN);
             if raw.position.offset + 1 >= until && ended.insert(partition.clone()) {
-                newly.push((partition, until));
+                newly.push((partition.clone(), until));
             }
-            raw.position.offset < until
+            let below = raw.position.offset < until;
+            if below {
+                self.bounds.brought.bring(partition, raw.position.offset + 1);
+            }
+            below
         });
         (records, newly)
     }
@@ -176,6 +199,7 @@ mod tests {
         inner: mpsc::Sender<SourceEvent>,
         obeyed: mpsc::UnboundedReceiver<SourceCommand>,
         waits: watch::Sender<bool>,
+        brought: Arc<Brought>,
         outer: SourceHandle,
     }
 
@@ -187,7 +211,9 @@ mod tests {
             SourceHandle { events, commands, lease: Arc::new(ArcSwap::from_pointee(lease)), polled_at_ms: Arc::default() };
         let (waits, waiting) = watch::channel(false);
         let until = until.iter().map(|(number, until)| (TopicPartition::new("t", *number), *until)).collect();
-        Ends { inner, obeyed, waits, outer: bounded(handle, Bounds { until, rate, waits: waiting }) }
+        let brought = Arc::<Brought>::default();
+        let outer = bounded(handle, Bounds { until, rate, waits: waiting, brought: brought.clone() });
+        Ends { inner, obeyed, waits, brought, outer }
     }
 
     fn records(partition: i32, offsets: std::ops::Range<i64>) -> SourceEvent {
@@ -211,13 +237,15 @@ mod tests {
     /// Would catch: an event beyond the bound, a partition that never ends or that is resumed after its end, one that ends another.
     #[tokio::test]
     async fn a_partition_ends_at_its_bound_and_the_others_go_on() {
-        let Ends { inner, mut obeyed, waits: _waits, mut outer } = source(&[(0, 5), (1, 100)], None);
+        let Ends { inner, mut obeyed, waits: _waits, brought, mut outer } = source(&[(0, 5), (1, 100)], None);
         inner.send(records(0, 2..8)).await.unwrap();
         inner.send(records(1, 0..3)).await.unwrap();
         assert_eq!(offsets(&mut outer).await, [2, 3, 4]);
         let ended = TopicPartition::new("t", 0);
         assert!(matches!(outer.events.recv().await, Some(SourceEvent::CaughtUp { partition, offset: 5 }) if partition == ended));
         assert_eq!(offsets(&mut outer).await, [0, 1, 2]);
+        let to = |number| brought.to(&TopicPartition::new("t", number));
+        assert_eq!((to(0), to(1), to(2)), (Some(5), Some(3), None));
         assert_eq!(obeyed.recv().await, Some(SourceCommand::Pause(vec![ended.clone()])));
         let other = TopicPartition::new("t", 1);
         outer.commands.send(SourceCommand::Resume(vec![ended.clone(), other.clone()])).unwrap();
@@ -243,7 +271,7 @@ mod tests {
     /// Would catch: a rate that is a burst, a wait that is passed over, a stop that waits for either.
     #[tokio::test(start_paused = true)]
     async fn events_come_no_faster_than_they_may() {
-        let Ends { inner, obeyed: _obeyed, waits, mut outer } = source(&[(0, 1_000)], Some(20.0));
+        let Ends { inner, obeyed: _obeyed, waits, mut outer, .. } = source(&[(0, 1_000)], Some(20.0));
         let started = Instant::now();
         inner.send(records(0, 0..40)).await.unwrap();
         for _ in 0..20 {

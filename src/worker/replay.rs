@@ -3,6 +3,7 @@
 //! It reads as its group's only member, which never joins it. Rows, claims and offsets are those of any pipeline, so that one that is cut off
 //! goes on where it was; the live pipeline's are read to see how far it is behind, and never touched.
 
+mod alone;
 mod finish;
 mod side;
 mod yielding;
@@ -18,7 +19,7 @@ use crate::pipeline::{self, Ended, PartitionView, Parts, Settings};
 use crate::publisher::Publisher;
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::record::Mode;
-use crate::source::bounded::{Bounds, bounded};
+use crate::source::bounded::{Bounds, Brought, bounded};
 use crate::source::kafka::{self, KafkaSourceSettings};
 use crate::store::{PartitionKey, Store};
 use finish::Finish;
@@ -35,6 +36,15 @@ const BUDGET_BYTES: usize = 32 << 20;
 /// Events that one partition brings to a decide round at most: a live decide waits for none that is longer.
 const DECIDE_EVENTS: usize = 1_000;
 const WINDOW: usize = 5_000;
+/// Rows of a large past stand in tables that the live pipeline is busy with.
+const STATEMENT_TIMEOUT_MS: u64 = 60_000;
+/// How much longer than the server a statement's reply is waited for.
+const REPLY: Duration = Duration::from_secs(5);
+
+/// How long a statement of a replay may take.
+pub fn statement_timeout_ms(config: &Config) -> u64 {
+    STATEMENT_TIMEOUT_MS.max(config.postgres.statement_timeout_ms)
+}
 
 /// What is replayed, and how.
 pub struct Replay<'a> {
@@ -107,10 +117,11 @@ impl Replay<'_> {
             let live = yielding::Live { pipeline: self.pipeline.clone(), store: store.clone(), publisher: publisher.clone() };
             tokio::spawn(live.give_way(bound, wait, drain.clone()))
         });
-        let finish = Arc::new(Finish::new(left, self.mode(), drain.clone(), progress));
+        let brought = Arc::<Brought>::default();
+        let finish = Arc::new(Finish::new(left, self.mode(), brought.clone(), drain.clone(), progress));
         let parts = Parts {
-            source: bounded(source, Bounds { until: self.until.clone(), rate: self.rate, waits }),
-            store,
+            source: bounded(source, Bounds { until: self.until.clone(), rate: self.rate, waits, brought: brought.clone() }),
+            store: Arc::new(alone::Alone(store.clone())),
             publisher: Arc::new(side::Predictions(publisher as Arc<dyn Publisher>)),
             function: Arc::new(Modest::new(function, self.slice)),
             folding,
@@ -123,7 +134,8 @@ impl Replay<'_> {
         if let Some(gives_way) = gives_way {
             gives_way.await?;
         }
-        Ok(Replayed { complete: ended == Ended::Drained && finish.is_complete(), ended })
+        let complete = ended == Ended::Drained && finish.is_complete() && self.is_decided(&*store, &brought).await?;
+        Ok(Replayed { complete, ended })
     }
 
     /// Partitions that are not decided, or not published, up to their bounds.
@@ -142,6 +154,20 @@ impl Replay<'_> {
         Ok(left)
     }
 
+    /// Whether the rows say so too, of everything that was brought. Behind the last event of a partition nothing has to be decided: markers of
+    /// transactions stand there, or events that compaction took.
+    async fn is_decided(&self, store: &dyn Store, brought: &Brought) -> anyhow::Result<bool> {
+        for partition in self.until.keys() {
+            let Some(to) = brought.to(partition) else { continue };
+            let key = PartitionKey { pipeline: self.name.into(), run: RUN, partition: partition.clone() };
+            let row = store.read(&key, true).await?;
+            if row.is_none_or(|row| row.next_offset < to) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Those of the live pipeline, under another name, and for shorter rounds. The digest of the config stays: it tells whether both were told the same.
     fn settings(&self, function: &dyn Function, folding: Option<&pipeline::Folding>) -> Settings {
         let mut settings = build::settings(self.config, self.pipeline, function, folding, RUN);
@@ -153,6 +179,7 @@ impl Replay<'_> {
         settings.window = WINDOW;
         settings.decide_events = DECIDE_EVENTS;
         settings.max_dead_share = 1.0;
+        settings.store_patience = Duration::from_millis(statement_timeout_ms(self.config)) + REPLY;
         // Only who reads the output minds the order between partitions.
         settings.align = settings.align.filter(|_| self.publish_to.is_some());
         settings

@@ -11,6 +11,8 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod compared;
+mod ends;
 mod memory;
 mod wrong;
 

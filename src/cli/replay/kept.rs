@@ -23,6 +23,9 @@ pub enum Command {
         which: Which,
     },
     /// Deletes the rows of a replay. Needs the role millrace_owner. Shows what it would do; --yes does it.
+    ///
+    /// In Kafka everything stays: what it wrote to a side topic, and its consumer group PIPELINE.replay-NUMBER. The cluster forgets the group by
+    /// itself after offsets.retention.minutes; kafka-consumer-groups.sh --delete --group does so at once.
     Remove {
         /// Its number.
         number: i32,
@@ -154,10 +157,15 @@ async fn remove(pipeline: &Pipeline, store: &PostgresStore, number: i32, as_json
     };
     let records = if yes { Some(store.remove_replay(&pipeline.name, row).await?) } else { None };
     if as_json {
-        return common::print_json(&json!({ "done": yes, "id": number, "name": row.name, "records": records }));
+        return common::print_json(
+            &json!({ "done": yes, "id": number, "name": row.name, "records": records, "group_left_in_kafka": row.name }),
+        );
     }
     match records {
-        Some(records) => println!("Replay {number} is removed, with {records} records."),
+        Some(records) => println!(
+            "Replay {number} is removed, with {records} records. Its consumer group {} stays in Kafka until the cluster forgets it.",
+            row.name
+        ),
         None => println!("The rows of {} would be deleted. Nothing was changed. Add --yes to do it.", row.name),
     }
     Ok(())

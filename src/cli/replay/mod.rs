@@ -29,7 +29,10 @@ use std::sync::Arc;
 
 /// Connections: a round, a claim or a look at the live pipeline.
 const CONNECTIONS: u32 = 3;
-const STATEMENT_TIMEOUT_MS: u64 = 60_000;
+/// Of the report, which counts and reads all rows.
+const REPORT_TIMEOUT_MS: u64 = 3_600_000;
+/// So that there is always a next one.
+const HIGHEST_ID: i32 = 1_000_000;
 /// One event in a thousand seconds.
 const LOWEST_RATE: f64 = 0.001;
 
@@ -129,8 +132,11 @@ fn check(args: &Args, config: &Config) -> Result<(), Usage> {
     if args.rate.is_some_and(|rate| !rate.is_finite() || rate < LOWEST_RATE) {
         return wrong(format!("--rate: write a number above 0, {LOWEST_RATE} at least"));
     }
-    if args.slice == Some(0) || args.id.is_some_and(|id| id < 1) {
-        return wrong("--slice and --id: write a number above 0".into());
+    if args.slice == Some(0) {
+        return wrong("--slice: write a number above 0".into());
+    }
+    if args.id.is_some_and(|id| !(1..=HIGHEST_ID).contains(&id)) {
+        return wrong(format!("--id: write a number from 1 to {HIGHEST_ID}"));
     }
     let Some(side) = &args.publish_to else { return Ok(()) };
     for pipeline in &config.pipeline {
@@ -154,7 +160,7 @@ fn check(args: &Args, config: &Config) -> Result<(), Usage> {
 async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) -> anyhow::Result<Exit> {
     let settings = PostgresSettings {
         max_connections: CONNECTIONS,
-        statement_timeout_ms: STATEMENT_TIMEOUT_MS.max(config.postgres.statement_timeout_ms),
+        statement_timeout_ms: work::statement_timeout_ms(config),
         acquire_timeout_ms: config.postgres.acquire_timeout_ms.max(15_000),
     };
     let store = PostgresStore::connect(common::database_url(config)?.expose_secret(), &settings).await?;
@@ -187,17 +193,22 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) ->
         None => make(args, told, pipeline, &store, &kafka).await?,
     };
     if !args.yes {
-        let speed = estimate::speed(&rig, &plan, &kafka).await?;
+        let is_done = known.as_ref().is_some_and(|kept| kept.done);
+        let speed = if is_done { None } else { estimate::speed(&rig, &plan, &kafka).await? };
         return show::plan(args, pipeline, &plan, known.as_ref(), speed);
     }
     let number = match &known {
         Some(kept) => kept.number,
-        None => keep(args, config, pipeline, &plan, &store).await?,
+        None => keep(args, pipeline, &plan, &store).await?,
     };
     let name = name_of(&pipeline.name, number);
     let Some(_lock) = store.lock_replay(&name).await? else {
         bail!("another process is at replay {number} of `{}`; wait for it, or stop it", pipeline.name);
     };
+    if known.is_some_and(|kept| kept.done) {
+        eprintln!("Replay {number} of {} is done: it is compared again.", pipeline.name);
+        return report(args, config, pipeline, &name, &plan).await;
+    }
     eprintln!("Replay {number} of {}, under the name {name}. If it is cut off, --id {number} goes on.", pipeline.name);
     let replay = work::Replay {
         config,
@@ -214,8 +225,13 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) ->
         return show::ended(replayed.ended, number);
     }
     store.replay_done(&pipeline.name, number).await?;
-    let report = Report::make(&store, &pipeline.name, &name, &plan, args.run).await?;
-    show::tell(args, &report, &plan)?;
+    report(args, config, pipeline, &name, &plan).await
+}
+
+async fn report(args: &Args, config: &Config, pipeline: &Pipeline, name: &str, plan: &Plan) -> anyhow::Result<Exit> {
+    let store = common::store(config, REPORT_TIMEOUT_MS).await?;
+    let report = Report::make(&store, &pipeline.name, name, plan, args.run).await?;
+    show::tell(args, &report, plan)?;
     Ok(Exit::Done)
 }
 
@@ -256,11 +272,8 @@ async fn make(
 }
 
 /// Writes it down.
-async fn keep(args: &Args, config: &Config, pipeline: &Pipeline, plan: &Plan, store: &PostgresStore) -> anyhow::Result<i32> {
+async fn keep(args: &Args, pipeline: &Pipeline, plan: &Plan, store: &PostgresStore) -> anyhow::Result<i32> {
     let name = |number: i32| name_of(&pipeline.name, number);
-    if let Some(own) = config.pipeline.iter().find(|own| own.name.starts_with(&format!("{}.replay-", pipeline.name))) {
-        return Err(Usage(format!("the config has a pipeline `{}`: replays have such names; rename it", own.name)).into());
-    }
     let mode = if plan.asked.publish_to.is_some() { crate::record::Mode::Both } else { crate::record::Mode::Postgres };
     let text = serde_json::to_string(plan)?;
     Ok(store.new_replay(&pipeline.name, args.id, name, mode, &text, &plan.begins()).await?)

@@ -68,8 +68,9 @@ impl FromStr for YieldLag {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<i64>() {
             _ if text == "off" => Ok(Self(None)),
-            Ok(events) if events >= 0 => Ok(Self(Some(events))),
-            _ => Err("write a number of events, or `off`".to_owned()),
+            Ok(events) if events > 0 => Ok(Self(Some(events))),
+            Ok(0) => Err("0 would wait for ever: a marker of a transaction counts as an event that is not decided; write 1 or more, or `off`".to_owned()),
+            _ => Err("write a number of events, 1 or more, or `off`".to_owned()),
         }
     }
 }
@@ -96,7 +97,8 @@ mod tests {
             assert!(of(wrong).is_err(), "{wrong}");
         }
         let lag = |text: &str| text.parse::<YieldLag>().map(|lag| lag.0);
-        assert_eq!((lag("off"), lag("0"), lag("500")), (Ok(None), Ok(Some(0)), Ok(Some(500))));
+        assert_eq!((lag("off"), lag("1"), lag("500")), (Ok(None), Ok(Some(1)), Ok(Some(500))));
+        assert!(lag("0").is_err_and(|text| text.contains("`off`")));
         assert!(lag("-1").is_err() && lag("no").is_err());
     }
 }

@@ -9,7 +9,7 @@ use crate::store::{PartitionKey, Store};
 use crate::worker::replay::RUN;
 use anyhow::Context;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Rows read at a time.
 const CHUNK: i64 = 2_000;
@@ -26,8 +26,10 @@ pub struct Report {
     pub records: i64,
     pub skipped: i64,
     pub dead: i64,
-    /// Offsets that the live run has not decided, or did not begin at.
+    /// Offsets that the live run has not decided, or did not begin at, or whose rows retention has removed.
     pub not_compared: i64,
+    /// Events of which one side was erased: what they said is gone.
+    pub erased: u64,
     pub diff: Diff,
 }
 
@@ -49,6 +51,7 @@ impl Report {
             skipped: 0,
             dead: 0,
             not_compared: 0,
+            erased: 0,
             diff: Diff::default(),
         };
         for stretch in plan.work() {
@@ -73,22 +76,39 @@ impl Report {
             self.not_compared += stretch.len();
             return Ok(());
         };
-        let from = stretch.from.max(live.start_offset.unwrap_or_default());
-        let until = stretch.until.min(live.next_offset).max(from);
-        self.not_compared += stretch.len() - (until - from);
         let theirs = key(&self.pipeline, live.run);
+        let mut from = stretch.from.max(live.start_offset.unwrap_or_default());
+        let mut erased = BTreeSet::new();
+        for side in [&theirs, &ours] {
+            from = from.max(store.removed_below(side).await?.unwrap_or_default());
+        }
+        let until = stretch.until.min(live.next_offset).max(from);
+        for side in [&theirs, &ours] {
+            erased.extend(store.erased_offsets(side, from, until).await?);
+        }
+        self.not_compared += stretch.len() - (until - from);
         merge(&mut self.live, store.scored_by(&theirs, from, until).await?);
-        self.compare(&stretch.of(), Rows::new(store, theirs, from, until), Rows::new(store, ours, from, until)).await
+        let (live, replay) = (Rows::new(store, theirs, from, until), Rows::new(store, ours, from, until));
+        self.compare(&stretch.of(), &erased, live, replay).await
     }
 
     /// Goes along both in the order of the log.
-    async fn compare(&mut self, partition: &TopicPartition, mut live: Rows<'_>, mut replay: Rows<'_>) -> anyhow::Result<()> {
+    async fn compare(
+        &mut self,
+        partition: &TopicPartition,
+        erased: &BTreeSet<i64>,
+        mut live: Rows<'_>,
+        mut replay: Rows<'_>,
+    ) -> anyhow::Result<()> {
         loop {
             let (was, is) = (live.offset().await?, replay.offset().await?);
             let Some(offset) = [was, is].into_iter().flatten().min() else { return Ok(()) };
             let before = if was == Some(offset) { live.take(offset).await? } else { Vec::new() };
             let after = if is == Some(offset) { replay.take(offset).await? } else { Vec::new() };
-            self.diff.event(&format!("{partition}/{offset}"), &before, &after)?;
+            match erased.contains(&offset) {
+                true => self.erased += 1,
+                false => self.diff.event(&format!("{partition}/{offset}"), &before, &after)?,
+            }
         }
     }
 
@@ -100,6 +120,7 @@ impl Report {
                         "skipped": self.skipped, "dead": self.dead },
             "live": { "pipeline": self.pipeline, "run": self.live_run, "scored_by": self.live },
             "offsets_not_compared": self.not_compared,
+            "events_erased": self.erased,
             "events_compared": diff.events,
             "events_equal": diff.equal,
             "events_changed": diff.changed_events(),
@@ -198,7 +219,14 @@ impl std::fmt::Display for Report {
             return writeln!(f, "  the pipeline {} has no run to compare with", self.pipeline);
         };
         if self.not_compared > 0 {
-            writeln!(f, "  {} offsets are not compared: run {run} of {} has not decided them", self.not_compared, self.pipeline)?;
+            writeln!(
+                f,
+                "  {} offsets are not compared: run {run} of {} has not decided them, or retention has removed their rows",
+                self.not_compared, self.pipeline
+            )?;
+        }
+        if self.erased > 0 {
+            writeln!(f, "  {} events are not compared: they were erased", self.erased)?;
         }
         writeln!(f, "  compared {} events with run {run}: {} equal, {} changed", diff.events, diff.equal, diff.changed_events())?;
         if !diff.fields.is_empty() {

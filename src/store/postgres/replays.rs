@@ -177,10 +177,25 @@ impl PostgresStore {
         rows.iter().map(by).collect::<Result<_, _>>().map_err(map)
     }
 
+    /// Offsets in [from, to) of one partition of which a record was erased.
+    pub async fn erased_offsets(&self, key: &PartitionKey, from: i64, to: i64) -> Result<Vec<i64>, StoreError> {
+        sqlx::query_scalar(concat!(
+            "SELECT DISTINCT \"offset\" FROM millrace.erased WHERE stream = ",
+            stream!(),
+            " AND \"offset\" >= $5 AND \"offset\" < $6"
+        ))
+        .bind_key(key)
+        .bind(from)
+        .bind(to)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| error_of(Need::Reader, &error))
+    }
+
     /// Deletes the rows of a replay, a part at a time; its number stays taken. Returns how many records it had.
     pub async fn remove_replay(&self, pipeline: &str, replay: &Replay) -> Result<i64, StoreError> {
         let mut records = 0;
-        for (table, counts) in [("record", true), ("state", false), ("head", false)] {
+        for (table, counts) in [("record", true), ("state", false), ("head", false), ("erased", false)] {
             let text = format!(
                 "DELETE FROM millrace.{table} WHERE ctid = ANY (ARRAY(SELECT r.ctid FROM millrace.{table} r \
                  JOIN millrace.stream_partition p USING (stream) WHERE p.pipeline = $1 LIMIT $2))"
