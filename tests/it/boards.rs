@@ -102,7 +102,7 @@ async fn queries_of_postgres_are_answered_to_the_reader() {
 /// A replay of each pipeline, with its partitions and records; their names.
 async fn replayed(connection: &mut PgConnection) -> Vec<String> {
     let copied = "INSERT INTO millrace.replay (pipeline, number, name, plan)
-           SELECT DISTINCT pipeline, 1, pipeline || '.replay-1', '{}'::json FROM millrace.stream_partition;
+           SELECT pipeline, 1, pipeline || '.replay-1', '{}' FROM millrace.stream_partition GROUP BY pipeline;
          INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, owner, next_offset, published_offset, fold_from, mode)
            SELECT pipeline || '.replay-1', run, topic, partition, owner, next_offset, published_offset, fold_from, mode FROM millrace.stream_partition;
          INSERT INTO millrace.record (stream, pipeline, run, topic, partition, \"offset\", n, kind, out_topic, key, value, function, model, config, label, score)
