@@ -121,6 +121,14 @@ chart_lint() {
   done
 }
 
+# Whatever the release is called, the job has the name that the rules and dashboards look for.
+chart_job() {
+  "$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/full-values.yaml --set nameOverride=scores --show-only templates/servicemonitor.yaml |
+    python3 -c 'import sys, yaml
+for endpoint in yaml.safe_load(sys.stdin)["spec"]["endpoints"]:
+    assert {"targetLabel": "job", "replacement": "millrace"} in endpoint["relabelings"], endpoint'
+}
+
 # Values that must be refused, with what the refusal names.
 chart_refuses() {
   local values=helm/millrace/ci/minimal-values.yaml set names out
@@ -184,9 +192,10 @@ else
   skip "systemd: verify" "there is no systemd-analyze"
 fi
 if promtool=$(promtool_file); then
-  check "Prometheus: promtool" "$promtool" check config prometheus/prometheus.yaml
+  check "Prometheus: its config and the rules, by promtool" "$promtool" check config prometheus/prometheus.yaml
+  check "Prometheus: the rules' own tests, by promtool" "$promtool" test rules prometheus/rules_test.yaml prometheus/rules_week_test.yaml
 else
-  skip "Prometheus: promtool" "it is neither installed nor to be had from Debian's packages"
+  skip "Prometheus: config, rules and their tests" "promtool is neither installed nor to be had from Debian's packages"
 fi
 if compose=$(go_tool compose github.com/compose-spec/compose-go/v2/cmd@$compose_version); then
   check "compose.yaml: Compose's own loader" compose_loads "$compose"
@@ -196,6 +205,7 @@ fi
 if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
+  check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests
   check "chart: Pod Security restricted, no token, no secret in the environment" python3 lint/restricted.py "$work"/*-values.yaml
 else

@@ -21,4 +21,4 @@ if [ -z "$promtool" ]; then
 fi
 cd "$here"
 "$promtool" check rules rules.yaml
-"$promtool" test rules rules_test.yaml
+"$promtool" test rules rules_test.yaml rules_week_test.yaml

@@ -25,6 +25,11 @@ use std::time::Duration;
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 const EVENTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
 
+/// What may have to be tried again, and why a partition may be halted: counters of these are there from the start, at 0, for an increase from
+/// nothing to the first is none to Prometheus.
+const STAGES: [&str; 5] = ["claim", "suspect", "call", "decide", "publish"];
+const HALTS: [&str; 1] = ["safety"];
+
 /// The instruments; share it in an `Arc`.
 pub struct Metrics {
     registry: Registry,
@@ -121,8 +126,10 @@ impl Metrics {
         }
     }
 
-    /// What the page reads of a pipeline, and some of the metrics.
+    /// What the page reads of a pipeline, and some of the metrics. Asked for when a pipeline starts.
     pub fn tally(&self, pipeline: &str) -> Arc<Tally> {
+        STAGES.iter().for_each(|stage| self.retries.add(0, &[label("pipeline", pipeline), label("stage", stage)]));
+        HALTS.iter().for_each(|reason| self.halts.add(0, &[label("pipeline", pipeline), label("reason", reason)]));
         self.tallies.of(pipeline)
     }
 
@@ -178,7 +185,7 @@ impl Metrics {
         self.scores.record(score, &[label("pipeline", pipeline)]);
     }
 
-    /// `stage` is `call`, `decide` or `publish`.
+    /// `stage` is one of `STAGES`.
     pub fn retried(&self, pipeline: &str, stage: &'static str) {
         self.retries.add(1, &[label("pipeline", pipeline), label("stage", stage)]);
     }

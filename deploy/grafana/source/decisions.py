@@ -1,21 +1,16 @@
 """What Postgres says of the partitions and the dead letters, whether workers run or not."""
 
-from kit import RED, YELLOW, bars, board, graph, sql, stat, steps, stored, table
+from kit import CHOSEN, DECIDED, RED, YELLOW, bars, sql, stat, steps, stored, table
 
-OF = "pipeline = ANY (ARRAY[${pipeline:sqlstring}]::text[])"
-NEWEST = f"{OF} AND run = (SELECT max(n.run) FROM millrace.stream_partition n WHERE n.pipeline = p.pipeline)"
-PIPELINES = "SELECT DISTINCT pipeline FROM millrace.stream_partition ORDER BY 1"
+NEWEST = f"{CHOSEN} AND run = (SELECT max(n.run) FROM millrace.stream_partition n WHERE n.pipeline = p.pipeline)"
 
 
 def whole():
-    return board(
+    return stored(
         "millrace-decisions",
         "Millrace / Decisions",
         "Partitions, dead letters and volume as Postgres has them, read by the role millrace_reader. Works while no worker is up.",
-        stored(PIPELINES),
         [("Partitions", partitions()), ("Dead letters", dead_letters()), ("Volume", volume())],
-        since="now-24h",
-        refresh="1m",
     )
 
 
@@ -101,14 +96,14 @@ def dead_letters():
         stat(
             "Open",
             "Dead letters of the time range that nobody has redriven or discarded.",
-            sql(f"SELECT count(*) AS open FROM millrace.dead_letters WHERE $__timeFilter(decided_at) AND {OF} AND handling = 'open'"),
+            sql(f"SELECT count(*) AS open FROM millrace.dead_letters WHERE {DECIDED} AND handling = 'open'"),
             thresholds=steps((1, YELLOW), (100, RED)),
             runbook="dead-letters",
         ),
         stat(
             "Cut off",
             "Redrives that were interrupted: their event may stand in the input topic already. `millrace dead-letters redrive --again` takes them up.",
-            sql(f"SELECT count(*) AS redriving FROM millrace.dead_letters WHERE $__timeFilter(decided_at) AND {OF} AND handling = 'redriving'"),
+            sql(f"SELECT count(*) AS redriving FROM millrace.dead_letters WHERE {DECIDED} AND handling = 'redriving'"),
             thresholds=steps((1, RED)),
             runbook="dead-letters",
         ),
@@ -119,7 +114,7 @@ def dead_letters():
                 f"""
 SELECT reason, count(*) AS "dead letters"
 FROM millrace.dead_letters
-WHERE $__timeFilter(decided_at) AND {OF}
+WHERE {DECIDED}
 GROUP BY reason
 ORDER BY 2 DESC
 LIMIT 20"""
@@ -136,7 +131,7 @@ LIMIT 20"""
                 f"""
 SELECT pipeline, reason, field, handling, count(*) AS letters, max(decided_at) AS newest
 FROM millrace.dead_letters
-WHERE $__timeFilter(decided_at) AND {OF}
+WHERE {DECIDED}
 GROUP BY pipeline, reason, field, handling
 ORDER BY letters DESC
 LIMIT 100"""
@@ -159,7 +154,7 @@ LIMIT 100"""
                 f"""
 SELECT concat_ws('/', pipeline, run, topic, partition, "offset", n) AS name, reason, field, decided_at
 FROM millrace.dead_letters
-WHERE $__timeFilter(decided_at) AND {OF} AND handling = 'open'
+WHERE {DECIDED} AND handling = 'open'
 ORDER BY decided_at DESC
 LIMIT 50"""
             ),
@@ -172,21 +167,20 @@ LIMIT 50"""
 
 def volume():
     return [
-        graph(
+        table(
             "Rows",
-            "Predictions and dead letters that were decided.",
+            "Since the newest run began, as its partitions have counted. Over time: Millrace / Overview, Events out.",
             sql(
                 f"""
-SELECT $__timeGroupAlias(decided_at, $__interval), kind AS metric, count(*) AS value
-FROM millrace.record
-WHERE $__timeFilter(decided_at) AND {OF}
-GROUP BY 1, 2
-ORDER BY 1""",
-                series=True,
+SELECT p.pipeline, sum(p.events)::bigint AS events, sum(p.records)::bigint AS records, sum(p.skipped)::bigint AS skipped, sum(p.dead)::bigint AS dead
+FROM millrace.stream_partition p
+WHERE {NEWEST}
+GROUP BY p.pipeline
+ORDER BY p.pipeline"""
             ),
-            bars=True,
-            stack=True,
+            columns={"pipeline": "Pipeline", "events": "Events", "records": "Records", "skipped": "Skipped", "dead": "Dead letters"},
             w=12,
+            h=8,
         ),
         table(
             "Models and configs",
@@ -195,7 +189,7 @@ ORDER BY 1""",
                 f"""
 SELECT pipeline, function, model, left(config, 12) AS config, count(*) AS rows, min(decided_at) AS since, max(decided_at) AS until
 FROM millrace.record
-WHERE $__timeFilter(decided_at) AND {OF}
+WHERE {DECIDED}
 GROUP BY pipeline, function, model, config
 ORDER BY pipeline, until DESC
 LIMIT 100"""

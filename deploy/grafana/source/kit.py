@@ -179,13 +179,14 @@ def source(kind):
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": kind, "refresh": 1, "current": {}}
 
 
+# deploy/compose.yaml has Grafana itself serve them there.
 RUNBOOKS = {
     "name": "runbooks",
     "label": "Runbooks at",
-    "description": "Where the folder docs/runbooks is served: links to runbooks begin with it.",
+    "description": "Where the folder docs/runbooks is served, as an address or a path on this Grafana: links to runbooks begin with it.",
     "type": "textbox",
-    "query": "docs/runbooks",
-    "current": {"text": "docs/runbooks", "value": "docs/runbooks"},
+    "query": "/public/runbooks",
+    "current": {"text": "/public/runbooks", "value": "/public/runbooks"},
 }
 SCRAPED = [
     source("prometheus"),
@@ -195,9 +196,23 @@ SCRAPED = [
 ]
 
 
-def stored(pipelines):
-    """Variables of a board over Postgres; `pipelines` is the query for the pipelines that it can show."""
-    return [source(POSTGRES["type"]), choice("pipeline", "Pipeline", pipelines, POSTGRES), RUNBOOKS]
+# Rows of replays stand beside those of the pipelines, under names of their own.
+LIVE = "pipeline NOT IN (SELECT name FROM millrace.replay)"
+# Which rows a board over Postgres is about.
+CHOSEN = "pipeline = ANY (ARRAY[${pipeline:sqlstring}]::text[]) AND " + LIVE
+# The same within the time range: every row of it is read.
+DECIDED = f"$__timeFilter(decided_at) AND {CHOSEN}"
+STORED = [
+    source(POSTGRES["type"]),
+    # One row a partition, where the records are many.
+    choice("pipeline", "Pipeline", f"SELECT DISTINCT pipeline FROM millrace.stream_partition WHERE {LIVE} ORDER BY 1", POSTGRES),
+    RUNBOOKS,
+]
+
+
+def stored(uid, title, description, rows):
+    """A board over Postgres. Its queries read every record of the time range: so a short one, seldom."""
+    return board(uid, title, description, STORED, rows, since="now-1h", refresh="5m")
 
 
 def board(uid, title, description, variables, rows, since="now-6h", refresh="30s"):

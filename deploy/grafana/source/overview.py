@@ -65,8 +65,9 @@ def dead_share():
     rate = "sum(rate(%s{%s}[$__rate_interval]))"
     dead = rate % ("millrace_dead_letters_total", HELD)
     others = [rate % (name, HELD) for name in ("millrace_predictions_total", "millrace_events_skipped_total")]
-    # A counter that has not counted yet is not there.
-    return f"({dead} or vector(0)) / ({others[0]} + ({others[1]} or vector(0)) + ({dead} or vector(0)))"
+    # A counter that has not counted yet is not there. Where nothing ended there is no share.
+    endings = " + ".join(f"({one} or vector(0))" for one in [*others, dead])
+    return f"({dead} or vector(0)) / (({endings}) > 0)"
 
 
 def flow():
@@ -82,9 +83,9 @@ def flow():
             "Events out",
             "What became of them, as committed in Postgres: predictions, dead letters, skipped.",
             [
-                prom("sum(rate(millrace_predictions_total{%s}[$__rate_interval]))" % HELD, "predictions"),
-                prom("sum(rate(millrace_dead_letters_total{%s}[$__rate_interval]))" % HELD, "dead letters"),
-                prom("sum(rate(millrace_events_skipped_total{%s}[$__rate_interval]))" % HELD, "skipped"),
+                prom("sum(rate(millrace_predictions_total{%s}[$__rate_interval])) or vector(0)" % HELD, "predictions"),
+                prom("sum(rate(millrace_dead_letters_total{%s}[$__rate_interval])) or vector(0)" % HELD, "dead letters"),
+                prom("sum(rate(millrace_events_skipped_total{%s}[$__rate_interval])) or vector(0)" % HELD, "skipped"),
             ],
             "ops",
             stack=True,

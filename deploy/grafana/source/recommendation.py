@@ -1,24 +1,21 @@
 """What the function `recommend` has put into people's lists."""
 
-from kit import RED, YELLOW, bars, board, graph, sql, stat, steps, stored, table
+from kit import DECIDED, RED, YELLOW, bars, graph, sql, stat, steps, stored, table
 
-OF = "$__timeFilter(decided_at) AND pipeline = ANY (ARRAY[${pipeline:sqlstring}]::text[])"
 # A record that says signals alone has no list.
-LISTS = f"FROM millrace.recommendations\nWHERE {OF} AND json_typeof(items) = 'array'"
+LISTS = f"FROM millrace.recommendations\nWHERE {DECIDED} AND json_typeof(items) = 'array'"
 SHOWN = (
     "FROM millrace.recommendations, LATERAL json_array_elements(CASE WHEN json_typeof(items) = 'array' THEN items ELSE '[]' END)"
-    f" AS shown\nWHERE {OF}"
+    f" AS shown\nWHERE {DECIDED}"
 )
 
 
 def whole():
-    return board(
+    return stored(
         "millrace-recommendation",
         "Millrace / Recommendation",
         "Lists, fallbacks and items of the function recommend, over the view millrace.recommendations.",
-        stored("SELECT DISTINCT pipeline FROM millrace.recommendations WHERE $__timeFilter(decided_at) ORDER BY 1"),
         [("Now", now()), ("Over time", over_time()), ("Items", items())],
-        refresh="1m",
     )
 
 

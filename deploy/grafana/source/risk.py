@@ -1,9 +1,8 @@
 """What the function `risk` has decided, for those who answer for it."""
 
-from kit import RED, YELLOW, bars, board, graph, sql, stat, steps, stored, table
+from kit import DECIDED, RED, YELLOW, bars, graph, sql, stat, steps, stored, table
 
-OF = "$__timeFilter(decided_at) AND pipeline = ANY (ARRAY[${pipeline:sqlstring}]::text[])"
-SCORES = f"FROM millrace.risk_scores\nWHERE {OF}"
+SCORES = f"FROM millrace.risk_scores\nWHERE {DECIDED}"
 
 
 def share(what, name):
@@ -11,13 +10,11 @@ def share(what, name):
 
 
 def whole():
-    return board(
+    return stored(
         "millrace-risk",
         "Millrace / Risk",
         "Scores, decisions and reasons of the function risk, over the view millrace.risk_scores.",
-        stored("SELECT DISTINCT pipeline FROM millrace.risk_scores WHERE $__timeFilter(decided_at) ORDER BY 1"),
         [("Now", now()), ("Scores and decisions", scores()), ("Why", why())],
-        refresh="1m",
     )
 
 
@@ -146,7 +143,7 @@ def why():
 SELECT reason ->> 'code' AS reason, count(*) AS events
 FROM millrace.risk_scores,
      LATERAL json_array_elements(CASE WHEN json_typeof(reasons) = 'array' THEN reasons ELSE '[]' END) AS reason
-WHERE {OF}
+WHERE {DECIDED}
 GROUP BY 1
 ORDER BY 2 DESC
 LIMIT 20"""

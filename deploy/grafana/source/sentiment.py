@@ -1,19 +1,16 @@
 """What the function `sentiment` has read out of the messages."""
 
-from kit import bars, board, graph, sql, stat, stored, table
+from kit import DECIDED, bars, graph, sql, stat, stored, table
 
-OF = "$__timeFilter(decided_at) AND pipeline = ANY (ARRAY[${pipeline:sqlstring}]::text[])"
-READ = f"FROM millrace.sentiments\nWHERE {OF}"
+READ = f"FROM millrace.sentiments\nWHERE {DECIDED}"
 
 
 def whole():
-    return board(
+    return stored(
         "millrace-sentiment",
         "Millrace / Sentiment",
         "Labels, scores and volume of the function sentiment, over the view millrace.sentiments.",
-        stored("SELECT DISTINCT pipeline FROM millrace.sentiments WHERE $__timeFilter(decided_at) ORDER BY 1"),
         [("Now", now()), ("Over time", over_time()), ("In detail", detail())],
-        refresh="1m",
     )
 
 

@@ -76,6 +76,25 @@ fn metrics_read_under_their_names() {
     assert!(text.contains(&format!("messaging_client_consumed_messages_total{{{labels}}} 3")), "{text}");
 }
 
+/// Would catch: a first halt or retry that no increase shows, for its series began with it; counts that begin anew when a tally is asked for again.
+#[test]
+fn failures_are_counted_from_nothing() {
+    let metrics = Metrics::new().unwrap();
+    metrics.tally("p");
+    let line = |stage, count| format!("millrace_retries_total{{pipeline=\"p\",stage=\"{stage}\"}} {count}\n");
+    let text = metrics.render().unwrap();
+    for stage in ["claim", "suspect", "call", "decide", "publish"] {
+        assert!(text.contains(&line(stage, 0)), "{text}");
+    }
+    assert!(text.contains("millrace_halts_total{pipeline=\"p\",reason=\"safety\"} 0\n"), "{text}");
+    metrics.retried("p", "decide");
+    metrics.halted("p", "safety");
+    metrics.tally("p");
+    let text = metrics.render().unwrap();
+    assert!(text.contains(&line("decide", 1)) && text.contains(&line("publish", 0)), "{text}");
+    assert!(text.contains("millrace_halts_total{pipeline=\"p\",reason=\"safety\"} 1\n"), "{text}");
+}
+
 /// Would catch: a name that is in no list or twice, a series that never comes, a suffix twice; work that is not divided among calls.
 #[test]
 fn all_metrics_come_under_the_listed_names() {
