@@ -146,6 +146,8 @@ chart_refuses() {
 --set kafka.password=x|'password'
 --set kafka.brokers=kafka|brokers
 --set kafka.security=sasl_ssl|saslSecret
+--set kafka.brokers=a:9092\,b:9093|networkPolicy.egress.kafka.ports
+--set admin.tokenSecret.nam=x|'nam'
 --set image.digest=latest|digest
 --set admin.port=80|port
 --set terminationGracePeriodSeconds=10|terminationGracePeriodSeconds

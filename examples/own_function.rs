@@ -61,6 +61,11 @@ impl Function for Shouting {
         &self.spec
     }
 
+    /// Without this, metrics and pages count both as `other`.
+    fn labels(&self) -> Vec<String> {
+        vec!["shouting".to_owned(), "calm".to_owned()]
+    }
+
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
         Box::pin(ready(Ok(slice.iter().map(|input| self.one(input)).collect())))
     }

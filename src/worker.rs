@@ -1,6 +1,7 @@
 //! Composition root: builds the rooms from the config, owns the tasks, says how it all ended.
 
 pub(crate) mod build;
+mod declared;
 pub(crate) mod folds;
 mod forget;
 mod functions;
@@ -132,6 +133,7 @@ pub async fn run(
     for of_pipeline in &config.pipeline {
         let function =
             own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+        records.declare(&of_pipeline.name, &*function);
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
         built.push((of_pipeline, function));
     }
@@ -147,6 +149,8 @@ pub async fn run(
     }
     for one in prepared {
         let name = one.settings.provenance.pipeline.clone();
+        let of_name = config.pipeline.iter().find(|pipeline| *pipeline.name == *name);
+        let configured = of_name.map_or("", |pipeline| pipeline.function.as_str());
         let (ends, tally) = (Arc::new(neighbours::Ends::default()), telemetry.metrics.tally(&name));
         let watch = watch::Watch {
             pipeline: name.to_string(),
@@ -158,12 +162,17 @@ pub async fn run(
             hindrance: Mutex::default(),
             tally: tally.clone(),
             owner: one.settings.owner.clone(),
-            copies: &*one.settings.provenance.function == "copy",
+            labels: records.labels_of(&name),
+            words: match configured {
+                "copy" => watch::Words::Copied,
+                own if !declared::is_known(own) => watch::Words::Unknown,
+                _ => watch::Words::Known,
+            },
         };
         let (settings, mut parts) = one.spawn(Arc::new(watch)).with_context(|| format!("pipeline `{name}`"))?;
         let spec = parts.function.spec();
         tally.limit(Limits {
-            function: spec.name.to_owned(),
+            function: configured.to_owned(),
             model: spec.model.clone(),
             slice: spec.limits.slice,
             calls_in_flight: spec.limits.calls_in_flight,

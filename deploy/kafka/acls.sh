@@ -6,14 +6,19 @@
 #   output, dead letters  Write, Describe, and DescribeConfigs, by which `check --connect` compares sizes
 #   transactional ids     Write, Describe on all that begin with PIPELINE-
 #
+# So the user of `risk` may also write under the ids of a pipeline `risk-cards`, and end its producers' transactions. Where pipelines have users of
+# their own, let no pipeline's name be the beginning of another's: `risk-transfers` and `risk-cards`.
+#
 # No Create, Alter or Delete: topics are made by topics.sh. Who runs `millrace verify` or `dead-letters redrive` also reads the outputs, and
-# writes to the inputs: give that to an operator's user. Once a pipeline; what is there already stays.
+# writes to the inputs: give that to an operator's user. `millrace replay` needs Read on the inputs, Read on the groups that begin with
+# PIPELINE.replay-, Write and Describe on the transactional ids that begin so, and with --publish-to Write and Describe on the side topic.
+# Once a pipeline; what is there already stays.
 #
 #   KAFKA_HOME            where Kafka's bin/ is; default: its tools are on the PATH
 #   KAFKA_CLIENT_CONFIG   a properties file with the login of an administrator
 set -euo pipefail
 if (($# != 6)); then
-  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 brokers=$1 principal=$2 pipeline=$3 inputs=$4 output=$5 dead_letters=$6

@@ -9,7 +9,8 @@
 --   millrace_app        the workers, all with this one login: a worker ends the session of another that stands still
 --   millrace_dashboard  reads the views
 --
--- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]).
+-- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), and three while somebody looks things up; a
+-- command such as `replay` or `verify` has some of its own. The limits below are for each login, over all workers.
 DO $$
 DECLARE
     name text;

@@ -213,6 +213,10 @@ impl Function for Generate {
         })
     }
 
+    fn labels(&self) -> Vec<String> {
+        self.plan.options.labels.0.clone()
+    }
+
     /// The generator lets go of a text within a token.
     fn gives_up(&self) -> bool {
         true

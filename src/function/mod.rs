@@ -122,6 +122,12 @@ pub trait Function: Send + Sync {
     fn spec(&self) -> &Spec;
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>>;
 
+    /// Labels that its predictions may have and that are known before any event comes: those of its model, of its options, of its own words.
+    /// Metrics and pages show these by name, and all others as `other`: they may hold what an event said.
+    fn labels(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether a call whose future is dropped ends its work at once, or nearly so.
     fn gives_up(&self) -> bool {
         false

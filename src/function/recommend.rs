@@ -106,6 +106,10 @@ impl Function for Recommend {
         &self.spec
     }
 
+    fn labels(&self) -> Vec<String> {
+        parts::LABELS.iter().map(|label| (*label).to_owned()).collect()
+    }
+
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
         Box::pin(ready(slice.iter().map(|input| self.one(input)).collect()))
     }

@@ -19,6 +19,7 @@ pub use load::{Loaded, RiskError};
 use super::{CallError, Function, Input, Limits, Outcome, Prediction, Spec};
 use crate::config::risk::Options;
 use crate::event::Rejection;
+use crate::scoring::Decision;
 use crate::state::Features;
 use futures_util::future::{BoxFuture, ready};
 use payload::Payload;
@@ -125,6 +126,10 @@ impl Risk {
 impl Function for Risk {
     fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    fn labels(&self) -> Vec<String> {
+        Decision::ALL.iter().map(|decision| decision.as_str().to_owned()).collect()
     }
 
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {

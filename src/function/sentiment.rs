@@ -98,6 +98,10 @@ impl Task for Judging {
         &self.encoder
     }
 
+    fn labels(&self) -> Vec<String> {
+        self.labels.clone()
+    }
+
     fn limits(&self) -> Limits {
         one::limits(self.options.too_long)
     }
@@ -203,6 +207,10 @@ impl Function for Sentiment {
 
     fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
         self.0.call(slice)
+    }
+
+    fn labels(&self) -> Vec<String> {
+        self.0.labels()
     }
 
     fn requests(&self) -> Option<&dyn Requests> {

@@ -61,6 +61,11 @@ pub trait Task: Send + Sync + Sized + 'static {
         LIMITS
     }
 
+    /// See [`Function::labels`].
+    fn labels(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Paths in an event that are read beside the fields.
     fn paths(&self) -> Vec<String> {
         Vec::new()
@@ -220,6 +225,10 @@ impl<T: Task> Function for TextFunction<T> {
             }
             Ok(passed::add(slice, outcomes, self.common.texts.pass_event, &self.common.texts.output_key))
         })
+    }
+
+    fn labels(&self) -> Vec<String> {
+        self.task.labels()
     }
 
     fn requests(&self) -> Option<&dyn Requests> {

@@ -30,6 +30,9 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The mildest first.
+    pub const ALL: [Self; 4] = [Self::Approve, Self::Review, Self::BlockAndReview, Self::Decline];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Approve => "approve",

@@ -11,13 +11,18 @@ pub const SCORES: &[f64] = &[
 
 /// Of durations: a millisecond to a day, four to a doubling, so that a quantile is at most a fifth off.
 static SECONDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| (0..=106).map(|n| 0.001 * 2f64.powf(f64::from(n) / 4.0)).collect());
-static SCORE_BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| SCORES.into());
+/// What is below 0 has a place of its own.
+static SCORE_BOUNDS: LazyLock<Arc<[f64]>> =
+    LazyLock::new(|| std::iter::once(-f64::MIN_POSITIVE).chain(SCORES.iter().copied()).collect());
 
 /// Counts by upper bounds; what is above the last has a place of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spread {
     bounds: Arc<[f64]>,
     counts: Vec<u64>,
+    sum: f64,
+    /// The least and the greatest of all, also in what came since an earlier copy.
+    ends: Option<(f64, f64)>,
 }
 
 impl Spread {
@@ -30,7 +35,7 @@ impl Spread {
     }
 
     fn new(bounds: Arc<[f64]>) -> Self {
-        Self { counts: vec![0; bounds.len() + 1], bounds }
+        Self { counts: vec![0; bounds.len() + 1], bounds, sum: 0.0, ends: None }
     }
 
     pub fn record(&mut self, value: f64, times: u64) {
@@ -38,16 +43,30 @@ impl Spread {
         if let Some(count) = self.counts.get_mut(place) {
             *count += times;
         }
+        self.sum += value * times as f64;
+        let (least, most) = self.ends.unwrap_or((value, value));
+        self.ends = Some((least.min(value), most.max(value)));
     }
 
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
+    /// `None` without numbers.
+    pub fn mean(&self) -> Option<f64> {
+        let total = self.total();
+        (total > 0).then(|| self.sum / total as f64)
+    }
+
+    /// The least and the greatest number that there ever was.
+    pub fn ends(&self) -> Option<(f64, f64)> {
+        self.ends
+    }
+
     /// What came after `earlier`, a copy of this one.
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = self.counts.iter().zip(&earlier.counts).map(|(now, then)| now.saturating_sub(*then)).collect();
-        Self { bounds: self.bounds.clone(), counts }
+        Self { bounds: self.bounds.clone(), counts, sum: self.sum - earlier.sum, ends: self.ends }
     }
 
     /// Upper bounds with their counts; above the last there is none.
@@ -92,5 +111,16 @@ mod tests {
         assert!(near(since.quantile(0.25), 5.0), "{:?}", since.quantile(0.25));
         assert!(since.quantile(0.99).unwrap() > 80_000.0);
         assert_eq!(since.since(&since).quantile(0.5), None);
+        assert!((since.mean().unwrap() / 500_000_002.5 - 1.0).abs() < 1e-6 && since.since(&since).mean().is_none());
+    }
+
+    /// Would catch: a negative score that is taken for 0.
+    #[test]
+    fn scores_below_zero_have_a_place_of_their_own() {
+        let mut spread = Spread::of_scores();
+        [-3.0, 0.0, 2.5].into_iter().for_each(|score| spread.record(score, 1));
+        let parts: Vec<(Option<f64>, u64)> = spread.parts().filter(|(_, count)| *count > 0).collect();
+        assert!(parts[0].0.is_some_and(|bound| bound < 0.0) && parts[1..] == [(Some(0.0), 1), (Some(5.0), 1)], "{parts:?}");
+        assert_eq!(spread.ends(), Some((-3.0, 2.5)));
     }
 }

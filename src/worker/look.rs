@@ -8,8 +8,10 @@ mod letters;
 
 pub use asked::instant;
 
+use super::declared::{Declared, Labels, is_known};
 use crate::admin::{ApiError, LettersAsked, LettersFound, RecordApi, RecordFound, RecordsAsked, RecordsFound};
 use crate::config::{Config, Keep};
+use crate::function::Function;
 use crate::store::StoreError;
 use crate::store::postgres::{Look, Looked};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -45,6 +47,7 @@ pub struct Records {
     pipelines: Vec<About>,
     look: Look,
     much: Semaphore,
+    declared: Declared,
     show_payloads: bool,
     commands: Commands,
 }
@@ -65,6 +68,7 @@ impl Records {
             pipelines: config.pipeline.iter().map(about).collect(),
             look: Look::new(url)?,
             much: Semaphore::new(MUCH),
+            declared: Declared::default(),
             show_payloads: config.admin.show_payloads,
             commands: Commands::new(config),
         })
@@ -73,6 +77,16 @@ impl Records {
     /// A URL of the same database, whose user and password may be new.
     pub fn renew(&self, url: &str) -> Result<(), StoreError> {
         self.look.renew(url)
+    }
+
+    /// Takes up which labels a pipeline's function had before any event came: others show with the payloads alone.
+    pub fn declare(&self, pipeline: &str, function: &dyn Function) {
+        self.declared.add(pipeline, function);
+    }
+
+    /// See [`Self::declare`].
+    pub fn labels_of(&self, pipeline: &str) -> Labels {
+        self.declared.of(pipeline)
     }
 
     fn known(&self, name: &str, param: &str) -> Result<&About, ApiError> {
@@ -109,14 +123,18 @@ impl Records {
             None => json!({ "too_large_to_list": row.value_bytes }),
         };
         let headers = row.headers.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
+        let about = self.pipelines.iter().find(|about| *about.name == *row.id.pipeline);
+        let labels = self.declared.of(&row.id.pipeline);
+        // A function of the program's own may be called like one of this crate.
+        let function = about.map_or("", |about| if is_known(&about.function) { &row.function } else { &about.function });
         let (value, headers, hidden_fields) = match self.show_payloads || row.value.is_none() {
             true => (value, headers, 0),
             false => {
-                let (value, hidden) = hidden::value(value, &row.kind, &row.function);
+                let (value, hidden) = hidden::value(value, &row.kind, function, &labels);
                 (value, hidden::headers(headers), hidden)
             }
         };
-        let about = self.pipelines.iter().find(|about| *about.name == *row.id.pipeline);
+        let label = row.label.as_ref().filter(|label| self.show_payloads || hidden::shows(function, label, &labels)).cloned();
         let is_dead = row.kind == "dead_letter";
         RecordFound {
             id: row.id.to_string(),
@@ -136,7 +154,7 @@ impl Records {
             function: row.function,
             model: row.model,
             config: row.config,
-            label: row.label,
+            label,
             score: row.score,
             decided_at: row.decided_at,
             handling: is_dead.then_some(row.handling),

@@ -21,6 +21,10 @@ impl Function for Metered {
         Box::pin(metered(self.meter.clone(), self.function.call(slice)))
     }
 
+    fn labels(&self) -> Vec<String> {
+        self.function.labels()
+    }
+
     fn gives_up(&self) -> bool {
         self.function.gives_up()
     }

@@ -1,5 +1,6 @@
 //! What the pipelines tell, turned into metrics and status.
 
+use super::declared::{Labels, counted};
 use super::hindrance::Hindrance;
 use super::neighbours::Ends;
 use super::status::status_of;
@@ -9,12 +10,23 @@ use crate::function::{Input, Prediction, Spec};
 use crate::pipeline::{Observer, PartitionView};
 use crate::record::{Kind, Record, TRACEPARENT_HEADER};
 use crate::source::Lease;
-use crate::telemetry::{Instruments, Slice, Span, Tally};
+use crate::telemetry::{Instruments, OTHER, Slice, Span, Tally};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+/// Whose words a function's fields `status`, `reason` and `fallback` are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// This program's: they are counted by name.
+    Known,
+    /// Nobody knows: they are counted together.
+    Unknown,
+    /// The event's own: none is the function's.
+    Copied,
+}
 
 /// One pipeline's observer.
 pub struct Watch {
@@ -29,8 +41,9 @@ pub struct Watch {
     pub tally: Arc<Tally>,
     /// Who this worker is.
     pub owner: Arc<str>,
-    /// Whether the fields of predictions are the event's own, so that no word of them is the function's.
-    pub copies: bool,
+    /// Labels that are counted by name.
+    pub labels: Labels,
+    pub words: Words,
 }
 
 impl Watch {
@@ -80,9 +93,8 @@ impl Observer for Watch {
     }
 
     fn emitted(&self, predictions: &[Prediction]) {
-        if !self.copies {
-            predictions.iter().filter_map(fallback).for_each(|reason| self.tally.fell_back(reason));
-        }
+        let reasons = predictions.iter().filter_map(|prediction| self.words.fallback(prediction));
+        reasons.for_each(|reason| self.tally.fell_back(reason));
     }
 
     fn decided(&self, partition: &TopicPartition, records: &[Record], seconds: f64, timestamps_ms: &[i64]) {
@@ -92,7 +104,7 @@ impl Observer for Watch {
         predictions().filter_map(|record| record.score).for_each(|score| self.telemetry.metrics.score(&self.pipeline, score));
         let now = jiff::Timestamp::now().as_millisecond();
         let ages = timestamps_ms.iter().filter(|at| **at >= 0).map(|at| (now - at).max(0) as f64 / 1000.0);
-        self.tally.decided(timestamps_ms.len(), ages, predictions().map(|record| (record.label.as_deref(), record.score)));
+        self.tally.decided(timestamps_ms.len(), ages, predictions().map(|record| (counted(&self.labels, record), record.score)));
         // The oldest event of the round tells its worst age; one sample a round is enough for the histogram.
         if let Some(oldest) = timestamps_ms.iter().copied().filter(|at| *at >= 0).min() {
             self.telemetry.metrics.event_age(&self.pipeline, (now - oldest).max(0) as f64 / 1000.0);
@@ -147,6 +159,16 @@ impl Observer for Watch {
     }
 }
 
+impl Words {
+    fn fallback(self, prediction: &Prediction) -> Option<&str> {
+        match self {
+            Self::Known => fallback(prediction),
+            Self::Unknown => fallback(prediction).map(|_| OTHER),
+            Self::Copied => None,
+        }
+    }
+}
+
 /// Why a prediction is a second best, where its function says so. A word of the program's own, never a text.
 fn fallback(prediction: &Prediction) -> Option<&str> {
     let text = |name: &str| prediction.fields.get(name).and_then(serde_json::Value::as_str);
@@ -194,5 +216,25 @@ pub async fn follow_poll_thread(
             seen = polled;
             liveness.tick(&pipeline, Instant::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Would catch: a text of an event that becomes the name of a metric, because a function of somebody's own calls it a reason.
+    #[test]
+    fn only_words_of_this_program_are_counted_by_name() {
+        let said = |fields: serde_json::Value| {
+            let fields = fields.as_object().cloned().unwrap_or_default();
+            Prediction { key: None, fields, label: None, score: None }
+        };
+        let (word, degraded, text) =
+            (said(json!({ "reason": "a4111" })), said(json!({ "status": "degraded" })), said(json!({ "reason": "a Text" })));
+        assert_eq!([&word, &degraded, &text].map(|one| Words::Known.fallback(one)), [Some("a4111"), Some("degraded"), None]);
+        assert_eq!([&word, &degraded].map(|one| Words::Unknown.fallback(one)), [Some(OTHER), Some(OTHER)]);
+        assert_eq!(Words::Copied.fallback(&word), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Records and dead letters looked up over HTTP, at a worker beside a real Kafka and Postgres.
 
 use crate::support::http::{get, try_get};
+use crate::support::produce;
 use crate::support::services::{Kind, Service};
 use crate::support::stage::{Plan, SOON, Stage, Worker};
 use serde_json::Value;
@@ -64,6 +65,10 @@ async fn a_record_is_found_by_id_event_and_key_and_payloads_only_show_when_allow
         format!("event={}", encoded(&format!("{name}/0/21"))),
         "key=a-42".to_owned(),
         "key=a-42&limit=1".to_owned(),
+        format!("q={}", encoded(&id)),
+        format!("q={}", encoded(&format!("{name}/0/21"))),
+        "q=t-42".to_owned(),
+        "q=+a-42".to_owned(),
     ] {
         let (status, found) = json(&address, &of(&query)).await;
         assert_eq!((status, ids(&found)), (200, vec![id.as_str()]), "{query}: {found}");
@@ -91,6 +96,7 @@ async fn a_record_is_found_by_id_event_and_key_and_payloads_only_show_when_allow
         (format!("id={}", encoded(&format!("{name}/1/{name}/0/4000"))), "is not decided yet"),
         (format!("id={}", encoded(&format!("{name}/7/{name}/0/1"))), "has not worked on"),
         ("key=a-42&until=2020-01-01".to_owned(), "0 records of that time"),
+        ("q=other/1/topic/0/5".to_owned(), "As a key: "),
     ] {
         let (status, found) = json(&address, &of(&query)).await;
         assert!(status == 200 && ids(&found).is_empty() && notes(&found).contains(said), "{query}: {found}");
@@ -218,4 +224,42 @@ async fn hostile_input_missing_rights_and_an_absent_postgres_are_told_plainly() 
         assert!(Instant::now() < deadline, "{}", worker.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Two labels of the options; an event may bring its own.
+const CLASSIFYING: &str =
+    "event = \"json\"\nfunction = \"classify\"\nmodel = \"minilm\"\noptions = { candidate_labels = [\"refund\", \"praise\"] }";
+
+/// Would catch: what stands in an event that becomes the name of a metric, a row of the page or an answer, because a function called it a label.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_an_event_brings_show_nowhere() {
+    let sections = format!("[models.minilm]\npath = \"{}/models/minilm-en\"", env!("CARGO_MANIFEST_DIR"));
+    let stage = Stage::of(Plan { partitions: 1, sections: &sections, function: CLASSIFYING, ..Plan::default() }).await;
+    let texts = [
+        r#"{"text": "I want my money back", "candidate_labels": ["4111-secret", "5222-secret"]}"#,
+        r#"{"text": "I want my money back"}"#,
+    ];
+    texts.iter().for_each(|text| produce(&stage.name, 0, None, text.as_bytes()));
+    let mut worker = stage.worker();
+    stage.decided(2).await;
+    let (address, name) = (ready(&mut worker).await, stage.name.as_str());
+    for offset in 0..2 {
+        let query = format!("event={}", encoded(&format!("{name}/0/{offset}")));
+        let (_, found) = json(&address, &format!("/v1/records?{query}")).await;
+        let (_, page) = get(&address, &format!("/records?{query}")).await;
+        let record = &found["records"][0];
+        let shown = if offset == 0 { Value::Null } else { "refund".into() };
+        assert_eq!((&record["label"], &record["value"]["label"]), (&shown, &shown), "{found}");
+        assert!(!found.to_string().contains("-secret") && !page.contains("-secret"), "{found}");
+    }
+    let metrics = get(&address, "/metrics").await.1;
+    for label in ["other", "refund"] {
+        let line = format!("millrace_labels_total{{label=\"{label}\",pipeline=\"{name}\"}} 1");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    let page = get(&address, "/").await.1;
+    assert!(page.contains(">refund</th>") && page.contains(">other</th>"), "{page}");
+    assert!(!metrics.contains("-secret") && !page.contains("-secret"));
+    let rows = stage.number("SELECT count(*) FROM millrace.record WHERE label LIKE '%-secret'").await;
+    assert_eq!(rows, 1, "the row has what the function said");
 }

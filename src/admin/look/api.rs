@@ -23,6 +23,8 @@ pub enum By {
     /// The event's own id, or its place: `topic/partition/offset`.
     Event(String),
     Key(String),
+    /// Whatever it turns out to be: a record's id, an event's place, else an event's id or a key.
+    Any(String),
 }
 
 /// Which records are meant.

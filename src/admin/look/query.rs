@@ -14,7 +14,7 @@ pub const HANDLINGS: [&str; 4] = ["open", "redriving", "redriven", "discarded"];
 pub struct Given(BTreeMap<String, String>);
 
 /// Names that the look-up of records takes.
-const OF_RECORDS: [&str; 7] = ["id", "event", "key", "pipeline", "since", "until", "limit"];
+const OF_RECORDS: [&str; 8] = ["q", "id", "event", "key", "pipeline", "since", "until", "limit"];
 /// Names that the list of dead letters takes.
 const OF_LETTERS: [&str; 6] = ["pipeline", "reason", "handling", "since", "until", "limit"];
 
@@ -63,15 +63,16 @@ impl Given {
 
     pub fn records(&self) -> Result<RecordsAsked, ApiError> {
         self.check(&OF_RECORDS)?;
-        let by = [("id", By::Id as fn(String) -> By), ("event", By::Event), ("key", By::Key)];
+        let by = [("id", By::Id as fn(String) -> By), ("event", By::Event), ("key", By::Key), ("q", By::Any)];
         let mut by = by.into_iter().filter_map(|(name, of)| Some((name, of(self.get(name)?))));
         let by = match (by.next(), by.next()) {
             (Some((_, by)), None) => by,
             (Some(_), Some((second, _))) => {
-                return Err(ApiError::refused(second, "give one of `id`, `event` and `key`, not several".to_owned()));
+                return Err(ApiError::refused(second, "give one of `id`, `event`, `key` and `q`, not several".to_owned()));
             }
             (None, _) => {
-                let message = "what is looked for? Give `id` (a record's), `event` (an event's id or place) or `key`";
+                let message =
+                    "what is looked for? Give `id` (a record's), `event` (an event's id or place), `key`, or `q` for any of them";
                 return Err(ApiError::refused("id", message.to_owned()));
             }
         };
@@ -111,15 +112,17 @@ mod tests {
         let asked = Given::read("key=a%26b+c&pipeline=&since=2026-01-01&limit=7").records().unwrap();
         assert_eq!((asked.by, asked.limit, asked.pipeline), (By::Key("a&b c".into()), 7, None));
         assert_eq!(asked.since.as_deref(), Some("2026-01-01"));
+        assert_eq!(Given::read("q=+card+17").records().unwrap().by, By::Any(" card 17".into()));
         let letters = Given::read("handling=open&reason=%27").letters().unwrap();
         assert_eq!((letters.handling.as_deref(), letters.reason.as_deref()), (Some("open"), Some("'")));
         let long = format!("key={}", "x".repeat(10_000));
         for (query, param, said) in [
             ("", "id", "what is looked for"),
             ("id=a&key=b", "key", "not several"),
+            ("q=a&id=b", "q", "not several"),
             ("key=a&limit=0", "limit", "1 to 100"),
             ("key=a&limit=x", "limit", "1 to 100"),
-            ("key=a&pipline=b", "pipline", "there is no parameter `pipline`; there are: id"),
+            ("key=a&pipline=b", "pipline", "there is no parameter `pipline`; there are: q, id"),
             ("key=a%00", "key", "U+0000"),
             (&long, "key", "10000 bytes"),
         ] {

@@ -16,6 +16,12 @@ pub fn body(given: &Given, pipelines: &[String], answered: Option<&Result<Record
                     <a href=\"/dead-letters\">dead letters</a>.</p>"
         .to_owned();
     body += &form(given, pipelines, wrong);
+    if !given.of("q").is_empty() {
+        body += &format!(
+            "<p>Looked for <strong>{}</strong> as a record's id, as an event's place or id, and as a key.</p>",
+            escaped(given.of("q"))
+        );
+    }
     match answered {
         None => {}
         Some(Err(error)) => body += &format!("<section id=\"found\">{}</section>", alert(error)),
@@ -55,7 +61,7 @@ fn answer(given: &Given, found: &RecordsFound) -> String {
         1 => "1 record".to_owned(),
         more => format!("{more} records"),
     };
-    let names = ["id", "event", "key", "pipeline", "since", "until", "limit"];
+    let names = ["q", "id", "event", "key", "pipeline", "since", "until", "limit"];
     let same = query_of(names.map(|name| (name, given.of(name))));
     let records: String = found.records.iter().map(record).collect();
     format!(

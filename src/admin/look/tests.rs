@@ -27,7 +27,7 @@ impl RecordApi for Twin {
     }
 
     fn records(&self, asked: RecordsAsked) -> BoxFuture<'_, Result<RecordsFound, ApiError>> {
-        let (By::Id(text) | By::Event(text) | By::Key(text)) = asked.by;
+        let (By::Id(text) | By::Event(text) | By::Key(text) | By::Any(text)) = asked.by;
         let record = RecordFound {
             id: text,
             kind: "dead_letter".to_owned(),
@@ -108,6 +108,22 @@ async fn pages_show_text_and_no_markup_of_others() {
     assert!(letters.contains("<option value=\"open\" selected>") && letters.contains("<td>3</td>"), "{letters}");
     assert!(letters.contains("href=\"/records?id=one%2F1%2Ft%2F0%2F50%2F0#found\""), "{letters}");
     assert!(letters.contains(&format!("pipeline=one&amp;reason={odd}#letters")), "{letters}");
+}
+
+/// Would catch: the search box of every page's header, of which no look-up knows the parameter.
+#[tokio::test]
+async fn what_the_header_asks_for_is_looked_up() {
+    let (_, address, _stop) = started(1_000).await;
+    let home = ask(address, "GET", "/functions", HOST, "").await;
+    assert!(home.contains("action=\"/records\" method=\"get\"") && home.contains("name=\"q\""), "{home}");
+    let page = ask(address, "GET", "/records?q=card+17", HOST, "").await;
+    assert!(page.contains(" 200 ") && page.contains("<h3>card 17</h3>") && page.contains("<strong>card 17</strong>"), "{page}");
+    assert!(page.contains("href=\"/v1/records?q=card+17\""), "{page}");
+    let found = ask(address, "GET", "/v1/records?q=card+17", HOST, "").await;
+    assert!(found.contains(" 200 ") && json_of(&found)["records"][0]["id"] == "card 17", "{found}");
+    // The box is empty when somebody presses Enter in it: the form, and no complaint.
+    let empty = ask(address, "GET", "/records?q=", HOST, "").await;
+    assert!(empty.contains(" 200 ") && !empty.contains("role=\"alert\""), "{empty}");
 }
 
 /// Would catch: a failure that looks like an empty answer, an error without its status, one shape for both doors.

@@ -79,11 +79,16 @@ pub fn records() -> Value {
     let mut parameters = vec![
         parameter(
             "id",
-            "`pipeline/run/topic/partition/offset`, with or without `/n`. One of `id`, `event` and `key` is needed.",
+            "`pipeline/run/topic/partition/offset`, with or without `/n`. One of `id`, `event`, `key` and `q` is needed.",
             text(),
         ),
         parameter("event", "The event's own id, or its place: `topic/partition/offset`.", text()),
         parameter("key", "The record's key.", text()),
+        parameter(
+            "q",
+            "Any of the three: a record's id of a pipeline of this worker, else a place, else an event's own id and a key.",
+            text(),
+        ),
     ];
     parameters.extend(narrowing(RECORDS));
     get("find_records", "Records by id, event or key, the newest first", parameters, &answer)

@@ -17,6 +17,7 @@ const MINUTES: usize = 11;
 /// One pipeline's past.
 #[derive(Debug)]
 pub struct Track {
+    since: Instant,
     late: VecDeque<(Instant, Counts)>,
     points: Points,
     pointed: Option<(Instant, Counts)>,
@@ -50,7 +51,7 @@ pub struct Now {
 impl Track {
     fn new(now: Instant, counts: &Counts) -> Self {
         let minutes = [(now, Marks::of(counts))].into();
-        Self { late: VecDeque::new(), points: Points::default(), pointed: Some((now, counts.clone())), minutes }
+        Self { since: now, late: VecDeque::new(), points: Points::default(), pointed: Some((now, counts.clone())), minutes }
     }
 
     fn tick(&mut self, now: Instant, counts: &Counts, lag_seconds: Option<f64>) {
@@ -74,6 +75,11 @@ impl Track {
     pub fn now(&self) -> Now {
         let (Some((from, before)), Some((to, counts))) = (self.late.front(), self.late.back()) else { return Now::default() };
         Now::between(before, counts, to.saturating_duration_since(*from))
+    }
+
+    /// How long the pipeline is known.
+    pub fn up(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 
     pub fn points(&self) -> &Points {

@@ -4,7 +4,7 @@ use super::cells::Out;
 use super::overview::state;
 use super::partitions;
 use super::points::Point;
-use super::spread::{Steps, in_points};
+use super::spread;
 use super::view::PipelineView;
 use super::words;
 use crate::admin::forms::{encoded, page::escaped};
@@ -106,26 +106,12 @@ fn tiles(out: &mut Out, number: usize, pipeline: &PipelineView) {
 }
 
 fn scores(out: &mut Out, number: usize, pipeline: &PipelineView) {
-    let all = &pipeline.counts.scores;
+    let (all, late) = (&pipeline.counts.scores, &pipeline.lately.scores);
     if all.total() == 0 {
         return;
     }
-    let (late, points) = (&pipeline.lately.scores, in_points(all));
-    let (steps, reference) = (Steps::of(late, points), Steps::of(all, points));
-    let at = |share: f64| words::or_dash(late.quantile(share).map(|score| format!("{score:.2}")));
-    let shift = match steps.shift(&reference) {
-        Some(shift) => format!("stability index {shift:.3} (below 0.1 reads as stable)"),
-        None => "too few scores to compare".to_owned(),
-    };
-    let drawing = format!(
-        "{}<p class=\"about\">0 to {}. Median {}, 95 % are below {}; {shift}.</p>",
-        steps.drawing(&reference),
-        words::count(steps.top as u64),
-        at(0.5),
-        at(0.95)
-    );
-    out.push("<div class=\"spread\"><h3>Scores</h3><p class=\"about\">Bars: the last 10 minutes. Outline, the reference: all since this worker started.</p>");
-    out.block("div", format!("{number}.scores"), drawing);
+    out.push("<div class=\"spread\"><h3>Scores</h3>");
+    out.block("div", format!("{number}.scores"), spread::scores(&pipeline.limits.function, all, late, pipeline.up));
     out.push("</div>");
 }
 

@@ -1,49 +1,108 @@
-//! The distribution of scores, drawn: bars for the last ten minutes, an outline for the time since the worker started.
+//! The distribution of scores: bars for the last ten minutes, an outline for what was before them. Scores of functions that have no scale of
+//! their own are told in a sentence.
 
+use super::words;
 use crate::telemetry::Spread;
 use std::fmt::Write;
+use std::time::Duration;
 
-/// Bars of a drawing.
+/// Bars of a drawing, from 0 to 1.
 const BARS: usize = 20;
 /// Scores under which two distributions are not compared.
 const ENOUGH: u64 = 100;
+/// How long a worker must be up before the last ten minutes are compared with what was before.
+const SETTLED: Duration = Duration::from_secs(20 * 60);
+/// A bar with so great a share leaves nothing to compare.
+const ONE_BAR: f64 = 0.95;
+/// Share of the scores outside 0 to 1 above which they are no shares, such as logits.
+const OUTSIDE: f64 = 0.01;
+/// Functions whose scores are shares unless an option says otherwise.
+const OF_SHARES: [&str; 7] = ["answer", "classify", "fill", "reply", "rerank", "risk", "sentiment"];
 
-/// Shares by equal steps, from 0 to `top`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Steps {
-    /// 1 or 1,000.
-    pub top: f64,
-    shares: [f64; BARS],
-    total: u64,
+/// What a page shows of a function's scores: of all since the start, and of the last ten minutes.
+pub fn scores(function: &str, all: &Spread, late: &Spread, up: Duration) -> String {
+    let outside = Steps::of(all).outside as f64 / all.total().max(1) as f64;
+    if !OF_SHARES.contains(&function) || outside > OUTSIDE {
+        return sentence(all, late);
+    }
+    let (now, before) = (Steps::of(late), Steps::of(&all.since(late)));
+    let at = |share: f64| words::or_dash(late.quantile(share).map(|score| format!("{score:.2}")));
+    let beside = match now.outside {
+        0 => String::new(),
+        more => format!(" {} are below 0 or above 1 and in no bar.", words::count(more)),
+    };
+    format!(
+        "<p class=\"about\">Bars: the last 10 minutes. Outline, the reference: all before, since this worker started.</p>{}\
+         <p class=\"about\">0 to 1. Median {}, 95 % are below {}; {}.{beside}</p>",
+        now.drawing(&before),
+        at(0.5),
+        at(0.95),
+        now.compared(&before, up)
+    )
 }
 
-/// Whether any score is above 1, so that they are points.
-pub fn in_points(spread: &Spread) -> bool {
-    spread.parts().any(|(bound, count)| count > 0 && bound.is_none_or(|bound| bound > 1.0))
+fn sentence(all: &Spread, late: &Spread) -> String {
+    let figure = |known: Option<f64>| words::or_dash(known.map(|score| format!("{score:.3}")));
+    let (least, most) = all.ends().unzip();
+    format!(
+        "<p class=\"about\">Not from 0 to 1, so without a drawing. Mean of the last 10 minutes {}, of all before {}. \
+         Since this worker started: least {}, greatest {}.</p>",
+        figure(late.mean()),
+        figure(all.since(late).mean()),
+        figure(least),
+        figure(most)
+    )
+}
+
+/// Shares by equal steps, from 0 to 1.
+#[derive(Debug, Clone, PartialEq)]
+struct Steps {
+    shares: [f64; BARS],
+    /// Scores within.
+    total: u64,
+    /// Scores below 0 or above 1.
+    outside: u64,
 }
 
 impl Steps {
-    pub fn of(spread: &Spread, points: bool) -> Self {
-        let (top, total) = (if points { 1000.0 } else { 1.0 }, spread.total());
+    fn of(spread: &Spread) -> Self {
+        let is_within = |bound: Option<f64>| bound.is_some_and(|bound| (0.0..=1.0).contains(&bound));
+        let total = spread.parts().filter(|(bound, _)| is_within(*bound)).map(|(_, count)| count).sum();
         let mut shares = [0.0; BARS];
         for (bound, count) in spread.parts() {
-            // A bound belongs to the step that it ends; what is above all of them goes with the last.
-            let step = bound.map_or(BARS, |bound| (bound / top * BARS as f64 - 1e-9).ceil().max(1.0) as usize);
-            shares[step.min(BARS) - 1] += count as f64 / total.max(1) as f64;
+            if let Some(bound) = bound.filter(|bound| is_within(Some(*bound))) {
+                // A bound belongs to the step that it ends.
+                let step = (bound * BARS as f64 - 1e-9).ceil().max(1.0) as usize;
+                shares[step.min(BARS) - 1] += count as f64 / u64::max(total, 1) as f64;
+            }
         }
-        Self { top, shares, total }
+        Self { shares, total, outside: spread.total() - total }
     }
 
-    /// The population stability index against another: 0 where both are alike. `None` where either has too few scores.
-    pub fn shift(&self, reference: &Self) -> Option<f64> {
+    /// What a reader may conclude of both.
+    fn compared(&self, reference: &Self, up: Duration) -> String {
+        let in_one_bar = |steps: &Self| steps.shares.iter().any(|share| *share >= ONE_BAR);
+        if up < SETTLED {
+            return format!("compared with what was before once it is up for {}", words::seconds(SETTLED.as_secs_f64()));
+        }
+        if self.total < ENOUGH || reference.total < ENOUGH {
+            return "too few scores to compare".to_owned();
+        }
+        if in_one_bar(self) || in_one_bar(reference) {
+            return "nearly all are in one bar, so that nothing is compared".to_owned();
+        }
+        format!("stability index {:.3} (below 0.1 reads as stable)", self.shift(reference))
+    }
+
+    /// The population stability index against another: 0 where both are alike.
+    fn shift(&self, reference: &Self) -> f64 {
         let floor = 0.000_1;
         let each = |(now, then): (&f64, &f64)| (now.max(floor) - then.max(floor)) * (now.max(floor) / then.max(floor)).ln();
-        let enough = self.total >= ENOUGH && reference.total >= ENOUGH;
-        enough.then(|| self.shares.iter().zip(&reference.shares).map(each).sum())
+        self.shares.iter().zip(&reference.shares).map(each).sum()
     }
 
-    /// Bars, and the outline of the reference.
-    pub fn drawing(&self, reference: &Self) -> String {
+    /// Bars, and the outline of the reference where there is one.
+    fn drawing(&self, reference: &Self) -> String {
         let most = self.shares.iter().chain(&reference.shares).copied().fold(0.01, f64::max);
         let height = |share: f64| share / most * 58.0;
         let (mut bars, mut outline) = (String::new(), "M0 60".to_owned());
@@ -53,9 +112,10 @@ impl Steps {
             write!(bars, "M{} 60v-{high:.1}h8v{high:.1}z", left + 1).ok();
             write!(outline, "V{:.1}H{}", 60.0 - height(*then), left + 10).ok();
         }
+        let outline = if reference.total == 0 { String::new() } else { format!("<path class=\"outline\" d=\"{outline}V60\"/>") };
         format!(
             "<svg viewBox=\"0 0 200 60\" preserveAspectRatio=\"none\" aria-hidden=\"true\" focusable=\"false\">\
-             <path class=\"bars\" d=\"{bars}\"/><path class=\"outline\" d=\"{outline}V60\"/></svg>"
+             <path class=\"bars\" d=\"{bars}\"/>{outline}</svg>"
         )
     }
 }
@@ -64,25 +124,52 @@ impl Steps {
 mod tests {
     use super::*;
 
-    /// Would catch: a score on a step's edge that is drawn in the next, points that are drawn as shares, a shift that nobody would see.
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    fn of(parts: &[(f64, u64)]) -> Spread {
+        let mut spread = Spread::of_scores();
+        parts.iter().for_each(|(score, times)| spread.record(*score, *times));
+        spread
+    }
+
+    /// Would catch: a score on a step's edge that is drawn in the next, one outside that is drawn in the last or the first.
     #[test]
     fn scores_are_drawn_in_equal_steps() {
-        let mut spread = Spread::of_scores();
-        for (score, times) in [(0.03, 50), (0.05, 50), (0.97, 60), (1.0, 40)] {
-            spread.record(score, times);
-        }
-        assert!(!in_points(&spread));
-        let steps = Steps::of(&spread, false);
+        let steps = Steps::of(&of(&[(0.03, 50), (0.05, 50), (0.97, 60), (1.0, 40), (-1.0, 3), (730.0, 4)]));
         assert_eq!((steps.shares[0], steps.shares[19], steps.shares[1]), (0.5, 0.5, 0.0));
-        assert!(steps.shift(&steps).unwrap().abs() < 1e-9);
-        let mut moved = Spread::of_scores();
-        moved.record(0.5, 200);
-        assert!(Steps::of(&moved, false).shift(&steps).unwrap() > 1.0);
-        moved.record(730.0, 1);
-        moved.record(2_000.0, 1);
-        assert!(in_points(&moved));
-        let points = Steps::of(&moved, true);
-        assert!(points.shares[14] > 0.0 && points.shares[19] > 0.0 && points.shares[0] > 0.9, "{points:?}");
-        assert_eq!(Steps::of(&Spread::of_scores(), false).shift(&steps), None);
+        assert_eq!((steps.total, steps.outside), (200, 7));
+        assert!(steps.shift(&steps).abs() < 1e-9 && Steps::of(&of(&[(0.5, 200)])).shift(&steps) > 1.0);
+    }
+
+    /// Would catch: one odd score that changes the scale for ever, scores without a scale that are drawn as if they had one.
+    #[test]
+    fn what_has_no_scale_is_told_and_not_drawn() {
+        let shares = of(&[(0.2, 5_000), (0.8, 5_000), (740.0, 1)]);
+        let drawn = scores("sentiment", &shares, &shares, LONG);
+        assert!(drawn.contains("<svg") && drawn.contains("0 to 1") && drawn.contains("1 are below 0 or above 1"), "{drawn}");
+        let logits = of(&[(-3.0, 50), (2.5, 50)]);
+        for (function, spread) in [("classify", &logits), ("recommend", &shares), ("copy", &shares), ("own:risk", &shares)] {
+            let told = scores(function, spread, spread, LONG);
+            assert!(!told.contains("<svg") && !told.contains("stab"), "{function}: {told}");
+        }
+        let told = scores("copy", &logits, &logits, LONG);
+        assert!(told.contains("minutes -0.250,") && told.contains("least -3.000, greatest 2.500"), "{told}");
+    }
+
+    /// Would catch: the last ten minutes that are compared with themselves, an index of 0 out of one bar.
+    #[test]
+    fn the_reference_is_what_was_before() {
+        let late = of(&[(0.2, 500), (0.8, 500)]);
+        let all = of(&[(0.2, 500), (0.8, 500), (0.4, 5_000), (0.6, 5_000)]);
+        let told = |all: &Spread, late: &Spread, up: Duration| scores("risk", all, late, up);
+        let moved = told(&all, &late, LONG);
+        let index: f64 = moved.split("stability index ").nth(1).and_then(|text| text.split(' ').next()).unwrap().parse().unwrap();
+        assert!(index > 1.0, "{moved}");
+        assert!(!told(&all, &late, Duration::from_secs(600)).contains("stability"));
+        let young = told(&late, &late, Duration::from_secs(60));
+        assert!(!young.contains("outline\"") && young.contains("once it is up for 20 min"), "{young}");
+        let one_bar = told(&of(&[(0.97, 2_000)]), &of(&[(0.97, 1_000)]), LONG);
+        assert!(one_bar.contains("in one bar") && !one_bar.contains("stability"), "{one_bar}");
+        assert!(told(&all, &of(&[(0.2, 5)]), LONG).contains("too few"));
     }
 }

@@ -6,7 +6,7 @@ use crate::admin::server::AdminState;
 use crate::admin::{PartitionStatus, StatusBoard};
 use crate::telemetry::{Counts, Limits, ModelGauges, Tallies};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A worker at one moment.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub struct PipelineView {
     pub counts: Counts,
     pub now: Now,
     pub lately: Marks,
+    /// How long this worker has it.
+    pub up: Duration,
     pub points: Points,
     /// Seconds of work that what is undecided is.
     pub work_seconds: Option<f64>,
@@ -55,6 +57,7 @@ impl View {
             let undecided: i64 = partitions.values().filter_map(|one| one.lag_undecided).sum();
             PipelineView {
                 limits: tally.limits(),
+                up: track.map(|track| track.up(now)).unwrap_or_default(),
                 now: track.map(|track| track.now()).unwrap_or_default(),
                 points: track.map(|track| track.points().clone()).unwrap_or_default(),
                 work_seconds: tally.work_seconds(undecided.max(0) as u64),

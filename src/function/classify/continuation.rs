@@ -161,6 +161,12 @@ impl Continuing {
         Ok(Self { writer, options, template: Arc::new(template), priors: Mutex::default() })
     }
 
+    /// The labels of the options.
+    pub fn labels(&self) -> Vec<String> {
+        let list = self.options.candidate_labels.as_ref().map(|list| list.0.clone());
+        list.and_then(|list| labels::checked(list).ok()).unwrap_or_default()
+    }
+
     pub fn has_labels(&self) -> bool {
         self.options.candidate_labels.is_some()
     }

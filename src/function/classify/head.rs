@@ -62,6 +62,10 @@ impl Head {
         Ok(Some(Self { labels, apply, holds_from }))
     }
 
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
     /// Whether a label is called by a number, as in a model that was saved without names.
     pub fn is_unnamed(&self) -> bool {
         self.labels.iter().any(|label| label.strip_prefix("LABEL_").is_some_and(|rest| rest.parse::<u32>().is_ok()))

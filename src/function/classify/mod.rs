@@ -190,6 +190,14 @@ impl Task for Classify {
         &self.model
     }
 
+    /// Those that come with an event are none of them.
+    fn labels(&self) -> Vec<String> {
+        match &self.by {
+            By::Reading(reading) => reading.labels(),
+            By::Continuing(continuing) => continuing.labels(),
+        }
+    }
+
     fn ask(&self, fields: &Fields<'_>) -> Result<Passage, Rejection> {
         Ok(Passage { text: fields.text("text")?, pair: fields.optional("text_pair")?, labels: fields.list("candidate_labels")? })
     }

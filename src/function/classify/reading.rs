@@ -59,6 +59,12 @@ impl Reading {
         Ok(Self { encoder, options, head, way, cache: Arc::default(), own })
     }
 
+    /// Those of the model, and those of the options.
+    pub fn labels(&self) -> Vec<String> {
+        let of_head = self.head.iter().flat_map(Head::labels);
+        of_head.chain(self.own.iter().flat_map(|own| &own.labels)).cloned().collect()
+    }
+
     /// `nli` reads the text with each label; labels of the options are counted too.
     pub fn cost(&self, ask: &Passage) -> usize {
         let (most, stride) = (self.encoder.max_tokens(), self.options.stride);

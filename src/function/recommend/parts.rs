@@ -3,11 +3,15 @@
 use super::{Part, status};
 use crate::function::Prediction;
 use crate::state::Features;
-use crate::state::recommend::FEATURES;
+use crate::state::recommend::{FEATURES, Fallback};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 type Told = Map<String, Value>;
+
+/// What a record may be called; fallbacks are those of the blend.
+pub const LABELS: [&str; 6] =
+    ["personal", "cold", Fallback::NewUser.as_str(), Fallback::NoNeighbours.as_str(), "item", "cold_item"];
 
 /// Nothing of an item event, and of an event whose list nobody asked for when only lists are.
 pub fn of_user(emit: &BTreeSet<Part>, features: &Features, told: &Told) -> Option<Prediction> {

@@ -214,6 +214,10 @@ impl Task for Reply {
         &self.encoder
     }
 
+    fn labels(&self) -> Vec<String> {
+        self.bank.replies.iter().map(|reply| reply.source.clone()).collect()
+    }
+
     fn limits(&self) -> Limits {
         if self.rewriter.is_some() { rewrite::LIMITS } else { task::LIMITS }
     }

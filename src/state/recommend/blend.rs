@@ -28,7 +28,7 @@ pub enum Fallback {
 }
 
 impl Fallback {
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NewUser => "new_user",
             Self::NoNeighbours => "no_neighbours",

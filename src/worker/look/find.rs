@@ -15,34 +15,58 @@ const LISTED_BYTES: i64 = 64 << 10;
 impl Records {
     pub(super) async fn find(&self, asked: RecordsAsked) -> Result<RecordsFound, ApiError> {
         let mut found = match &asked.by {
-            By::Id(text) => {
-                let (pipeline, place) = asked::record_id(text)?;
-                let about = self.known(&pipeline, "id")?;
-                if asked.pipeline.as_ref().is_some_and(|named| *named != pipeline) {
-                    return Err(ApiError::refused(
-                        "pipeline",
-                        format!("the id is of pipeline `{pipeline}`; leave `pipeline` out"),
-                    ));
-                }
-                self.at(&[about], &place, asked.limit).await?
-            }
-            By::Event(text) => {
-                let meant = self.meant(asked.pipeline.as_deref())?;
-                match asked::place(text, meant.iter().flat_map(|about| &about.topics)) {
-                    Some(place) => {
-                        let reading: Vec<&About> =
-                            meant.into_iter().filter(|about| about.topics.iter().any(|topic| **topic == *place.topic)).collect();
-                        self.at(&reading, &place, asked.limit).await?
-                    }
-                    None => self.by_event(&asked, text, &meant).await?,
-                }
-            }
+            By::Id(text) => self.by_id(&asked, text).await?,
+            By::Event(text) => self.by_place_or_event(&asked, text).await?,
             By::Key(key) => self.by_key(&asked, key).await?,
+            By::Any(text) => self.by_any(&asked, text).await?,
         };
         found.payloads_shown = self.show_payloads;
         if !self.show_payloads {
             found.notes.push(hidden::NOTE.to_owned());
         }
+        Ok(found)
+    }
+
+    async fn by_id(&self, asked: &RecordsAsked, text: &str) -> Result<RecordsFound, ApiError> {
+        let (pipeline, place) = asked::record_id(text)?;
+        let about = self.known(&pipeline, "id")?;
+        if asked.pipeline.as_ref().is_some_and(|named| *named != pipeline) {
+            let message = format!("the id is of pipeline `{pipeline}`; leave `pipeline` out");
+            return Err(ApiError::refused("pipeline", message));
+        }
+        self.at(&[about], &place, asked.limit).await
+    }
+
+    async fn by_place_or_event(&self, asked: &RecordsAsked, text: &str) -> Result<RecordsFound, ApiError> {
+        let meant = self.meant(asked.pipeline.as_deref())?;
+        let Some(place) = asked::place(text, meant.iter().flat_map(|about| &about.topics)) else {
+            return self.by_event(asked, text, &meant).await;
+        };
+        let reads = |about: &&About| about.topics.iter().any(|topic| **topic == *place.topic);
+        let reading: Vec<&About> = meant.into_iter().filter(reads).collect();
+        self.at(&reading, &place, asked.limit).await
+    }
+
+    /// What the text reads as; what is neither an id nor a place is looked for as an event's id and as a key.
+    async fn by_any(&self, asked: &RecordsAsked, text: &str) -> Result<RecordsFound, ApiError> {
+        let text = text.trim();
+        if asked::record_id(text).is_ok_and(|(pipeline, _)| self.known(&pipeline, "q").is_ok()) {
+            return self.by_id(asked, text).await;
+        }
+        let meant = self.meant(asked.pipeline.as_deref())?;
+        if asked::place(text, meant.iter().flat_map(|about| &about.topics)).is_some() {
+            return self.by_place_or_event(asked, text).await;
+        }
+        let (mut found, by_key) = (self.by_event(asked, text, &meant).await?, self.by_key(asked, text).await?);
+        let known: BTreeSet<String> = found.records.iter().map(|record| record.id.clone()).collect();
+        found.records.extend(by_key.records.into_iter().filter(|record| !known.contains(&record.id)));
+        found.records.sort_by(|one, other| other.decided_at.cmp(&one.decided_at));
+        found.complete &= by_key.complete && found.records.len() <= asked.limit;
+        found.records.truncate(asked.limit);
+        let told =
+            |of: &str, notes: Vec<String>| -> Vec<String> { notes.into_iter().map(|note| format!("{of} {note}")).collect() };
+        found.notes = told("As an event's id:", found.notes);
+        found.notes.extend(told("As a key:", by_key.notes));
         Ok(found)
     }
 

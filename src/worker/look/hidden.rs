@@ -4,6 +4,7 @@
 
 use crate::config::FUNCTIONS;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// How payloads are allowed.
 pub const NOTE: &str = "Payloads are hidden: keys, events, and what a record's value holds of them. `show_payloads = true` under [admin] shows them.";
@@ -57,8 +58,8 @@ const QUOTING: [&str; 2] = ["poison", "prompt_refused"];
 /// What those say that quotes nothing.
 const PANICKED: [&str; 2] = ["the function fails on this event: it panicked", "decoding fails on this event: it panicked"];
 
-/// A value without what is payload, and how many fields were left out.
-pub fn value(value: Value, kind: &str, function: &str) -> (Value, usize) {
+/// A value without what is payload, and how many fields were left out. `labels` are those that the function had before any event came.
+pub fn value(value: Value, kind: &str, function: &str, labels: &BTreeSet<String>) -> (Value, usize) {
     let Value::Object(fields) = value else { return (Value::Null, 1) };
     let before = fields.len();
     let kept: Map<String, Value> = fields
@@ -67,7 +68,7 @@ pub fn value(value: Value, kind: &str, function: &str) -> (Value, usize) {
             let kept = match (ENVELOPE.contains(&name.as_str()), kind) {
                 (true, _) => Some(value),
                 (false, "dead_letter") => of_letter(&name, value),
-                (false, _) => of_function(function, &name, value),
+                (false, _) => of_function(function, &name, value, labels),
             };
             kept.map(|value| (name, value))
         })
@@ -93,15 +94,44 @@ pub fn detail<'a>(code: &str, detail: &'a str) -> Option<&'a str> {
     (!QUOTING.contains(&code) || PANICKED.contains(&detail)).then_some(detail)
 }
 
-fn of_function(function: &str, name: &str, value: Value) -> Option<Value> {
-    // What `copy` writes are fields of the event under names of their own, and what others write nobody knows.
-    if function == "copy" || !FUNCTIONS.iter().any(|(known, _)| *known == function) {
+/// Whether a label may be shown.
+pub fn shows(function: &str, label: &str, labels: &BTreeSet<String>) -> bool {
+    labels.contains(label) || is_plain(function) && function != "classify"
+}
+
+/// Whether no word of a function is an event's. What `copy` writes are fields of the event under names of their own, and what others write
+/// nobody knows.
+fn is_plain(function: &str) -> bool {
+    function != "copy" && FUNCTIONS.iter().any(|(known, _)| *known == function)
+}
+
+fn of_function(function: &str, name: &str, value: Value, labels: &BTreeSet<String>) -> Option<Value> {
+    if !is_plain(function) {
         return Some(value).filter(|value| name == "score" && value.is_number());
     }
     match name {
+        // An event may bring its own labels.
+        "label" | "labels" | "scores" if function == "classify" => known_labels(value, labels),
         "labels" | "scores" | "reasons" | "rules" | "shadow" | "intent" | "sentiment" => part(value),
         _ if PLAIN.contains(&name) => Some(value).filter(|value| !value.is_array() && !value.is_object()),
         _ => None,
+    }
+}
+
+/// `label`, `labels` and `scores` without labels that are not known.
+fn known_labels(value: Value, labels: &BTreeSet<String>) -> Option<Value> {
+    let known = |label: &Value| label.as_str().is_some_and(|label| labels.contains(label));
+    match value {
+        Value::Array(items) => {
+            let items: Vec<Value> = items.into_iter().filter(|item| known(&item["label"])).filter_map(part).collect();
+            (!items.is_empty()).then(|| items.into())
+        }
+        Value::Object(fields) => {
+            let fields: Map<String, Value> =
+                fields.into_iter().filter(|(name, value)| labels.contains(name) && value.is_number()).collect();
+            (!fields.is_empty()).then(|| fields.into())
+        }
+        label => Some(label).filter(|label| label.is_null() || known(label)),
     }
 }
 
@@ -135,7 +165,7 @@ mod tests {
     const SECRET: &str = "4111-secret";
 
     fn kept(kind: &str, function: &str, fields: Value) -> Value {
-        let (kept, hidden) = value(fields.clone(), kind, function);
+        let (kept, hidden) = value(fields.clone(), kind, function, &["refund".to_owned()].into());
         assert_eq!(
             kept.as_object().map(Map::len).unwrap_or_default() + hidden,
             fields.as_object().map(Map::len).unwrap_or_default()
@@ -171,7 +201,27 @@ mod tests {
         {
             assert_eq!(kept("prediction", function, json!({ field: [{ "word": SECRET, "text": SECRET }] })), json!({}));
         }
-        assert_eq!(value(json!([SECRET]), "prediction", "risk"), (Value::Null, 1));
+        assert_eq!(value(json!([SECRET]), "prediction", "risk", &BTreeSet::new()), (Value::Null, 1));
+    }
+
+    /// Would catch: a label that came with the event and shows, one of the model or of the options that does not.
+    #[test]
+    fn labels_of_an_event_are_payload() {
+        let said = |label: &str| json!({ "label": label, "labels": [{ "label": label, "score": 0.7 }], "scores": { label: 0.7 }, "score": 0.7 });
+        assert_eq!(kept("prediction", "classify", said(SECRET)), json!({ "score": 0.7 }));
+        assert_eq!(kept("prediction", "classify", said("refund")), said("refund"));
+        let mixed = json!({ "labels": [{ "label": "refund", "score": 0.7 }, { "label": SECRET, "score": 0.3 }] });
+        assert_eq!(kept("prediction", "classify", mixed), json!({ "labels": [{ "label": "refund", "score": 0.7 }] }));
+        let known = ["refund".to_owned()].into();
+        for (function, label, shown) in [
+            ("classify", SECRET, false),
+            ("classify", "refund", true),
+            ("own:mine", SECRET, false),
+            ("copy", SECRET, false),
+            ("sentiment", "of an earlier model", true),
+        ] {
+            assert_eq!(shows(function, label, &known), shown, "{function} {label}");
+        }
     }
 
     /// Would catch: an event that shows through its dead letter, or through what a library says of it.

@@ -193,3 +193,32 @@ affinity:
 {{- toYaml .Values.postgres.urlSecret }}
 {{- end }}
 {{- end }}
+
+{{/* The token that pausing and resuming ask for: the workers' alone, not that of the jobs. A folder, so that a changed Secret arrives. */}}
+{{- define "millrace.tokenEnv" -}}
+{{- with .Values.admin.tokenSecret }}
+{{- if .name }}
+- name: MILLRACE_ADMIN__TOKEN_FILE
+  value: /etc/millrace/secrets/admin-token/{{ .key }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "millrace.tokenMount" -}}
+{{- if .Values.admin.tokenSecret.name }}
+- name: admin-token
+  mountPath: /etc/millrace/secrets/admin-token
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "millrace.tokenVolume" -}}
+{{- with .Values.admin.tokenSecret }}
+{{- if .name }}
+- name: admin-token
+  secret:
+    secretName: {{ .name }}
+    defaultMode: 0440
+{{- end }}
+{{- end }}
+{{- end }}
