@@ -44,16 +44,11 @@ async fn the_index_is_built_while_rows_are_written_and_anew_after_an_interruptio
     sqlx::raw_sql("RESET statement_timeout").execute(&mut other).await.unwrap();
     assert!(is(&mut other, "SELECT to_regclass('millrace.record_decided_at') IS NOT NULL").await && !is(&mut other, VALID).await);
 
-    let migrations = [
-        tokio::spawn({
-            let url = url.clone();
-            async move { migrate(&url).await }
-        }),
-        tokio::spawn({
-            let url = url.clone();
-            async move { migrate(&url).await }
-        }),
-    ];
+    let migrating = || {
+        let (url, runtime) = (url.clone(), tokio::runtime::Handle::current());
+        tokio::task::spawn_blocking(move || runtime.block_on(migrate(&url)))
+    };
+    let migrations = [migrating(), migrating()];
     let waits =
         "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype IN ('virtualxid', 'transactionid', 'relation'))";
     let deadline = Instant::now() + Duration::from_secs(30);
