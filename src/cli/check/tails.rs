@@ -117,15 +117,14 @@ impl<S: Store> One<'_, S> {
     async fn rows(&self, run: i32, from: i64, to: i64) -> anyhow::Result<i64> {
         let key = PartitionKey { pipeline: self.pipeline.name.as_str().into(), run, partition: self.partition.clone() };
         let (mut count, mut after) = (0, None);
-        while from < to {
+        loop {
             let chunk = self.store.records(&key, from, to, after, CHUNK_ROWS).await?;
             count += chunk.len() as i64;
             after = chunk.last().map(|last| (last.offset, last.n));
             if (chunk.len() as i64) < CHUNK_ROWS {
-                break;
+                return Ok(count);
             }
         }
-        Ok(count)
     }
 }
 
