@@ -83,20 +83,22 @@ async fn the_page_shows_what_went_through() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halt_and_a_lag_are_seen() {
     let stage = Stage::of(Plan { options: "max_dead_share = 0.1", function: RISK, partitions: 2, ..Plan::default() }).await;
+    let worker = stage.worker();
+    let address = worker.admin();
+    let lag = format!("millrace_lag_seconds{{partition=\"1\",pipeline=\"{0}\",topic=\"{0}\"}} ", stage.name);
+    until(&address, "/metrics", &[&lag]).await;
     for _ in 0..150 {
         produce(&stage.name, 1, None, b"<script>alert(1)</script>");
     }
-    let worker = stage.worker();
-    let address = worker.admin();
     let needed =
         ["Not ready:", "is halted, /status says why", "1 of 2 halted", "`max_dead_share`", "href=\"/dead-letters?pipeline="];
     let page = until(&address, "/", &needed).await;
     assert!(!page.contains("<script>"), "{page}");
     assert_eq!(http::get(&address, "/readyz").await.0, 503);
-    let metrics = http::get(&address, "/metrics").await.1;
-    let lag = format!("millrace_lag_seconds{{partition=\"1\",pipeline=\"{0}\",topic=\"{0}\"}} ", stage.name);
+    // The end of the log, and with it the lag, is asked for every two seconds.
+    let metrics = until(&address, "/metrics", &[&lag]).await;
     let seconds = metrics.lines().find_map(|line| line.strip_prefix(&lag)).map(|seconds| seconds.parse::<f64>().unwrap());
-    let first = seconds.unwrap_or_else(|| panic!("{metrics}"));
+    let first = seconds.unwrap();
     assert!(first >= 0.0);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let later = http::get(&address, "/metrics").await.1;

@@ -62,6 +62,8 @@ impl Stage {
     /// Runs a worker until so many events are decided in all runs, and drains it.
     pub async fn run_until(&self, events: i64) {
         let mut worker = self.worker();
+        // Before it listens it may not know of signals yet, and all may be decided already.
+        worker.admin();
         self.decided_at_least(events).await;
         worker.drain();
     }
