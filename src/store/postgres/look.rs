@@ -204,16 +204,20 @@ fn looked(rows: &[PgRow]) -> Result<Vec<Looked>, StoreError> {
     rows.iter().map(of_row).collect::<Result<_, _>>().map_err(map)
 }
 
+fn id_of(row: &PgRow) -> Result<RecordId, sqlx::Error> {
+    Ok(RecordId {
+        pipeline: row.try_get::<&str, _>("pipeline")?.into(),
+        run: row.try_get("run")?,
+        topic: row.try_get::<&str, _>("topic")?.into(),
+        partition: row.try_get("partition")?,
+        offset: row.try_get("offset")?,
+        n: row.try_get("n")?,
+    })
+}
+
 fn of_row(row: &PgRow) -> Result<Looked, sqlx::Error> {
     Ok(Looked {
-        id: RecordId {
-            pipeline: row.try_get::<&str, _>("pipeline")?.into(),
-            run: row.try_get("run")?,
-            topic: row.try_get::<&str, _>("topic")?.into(),
-            partition: row.try_get("partition")?,
-            offset: row.try_get("offset")?,
-            n: row.try_get("n")?,
-        },
+        id: id_of(row)?,
         kind: row.try_get("kind")?,
         out_topic: row.try_get("out_topic")?,
         key: row.try_get("key")?,

@@ -125,14 +125,7 @@ impl Look {
 
 fn letter(row: &PgRow) -> Result<Letter, sqlx::Error> {
     Ok(Letter {
-        id: RecordId {
-            pipeline: row.try_get::<&str, _>("pipeline")?.into(),
-            run: row.try_get("run")?,
-            topic: row.try_get::<&str, _>("topic")?.into(),
-            partition: row.try_get("partition")?,
-            offset: row.try_get("offset")?,
-            n: row.try_get("n")?,
-        },
+        id: super::id_of(row)?,
         reason: row.try_get("reason")?,
         field: row.try_get("field")?,
         detail: row.try_get("detail")?,
