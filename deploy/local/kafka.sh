@@ -3,7 +3,8 @@
 # once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
 # tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
 # user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. With KAFKA_PROXIED=PORT clients
-# of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is.
+# of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is. KAFKA_BROKER_SESSION_MS: how long the controller waits for
+# a broker before its partitions have no leader.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -94,7 +95,7 @@ listener.name.secure.ssl.keystore.location=$dir/tls/kafka.pem
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=1500
+broker.session.timeout.ms=${KAFKA_BROKER_SESSION_MS:-1500}
 log.dirs=$dir/kafka
 num.partitions=4
 auto.create.topics.enable=false

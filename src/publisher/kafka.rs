@@ -3,24 +3,25 @@
 //! Transaction calls block, so they run on blocking threads; one at a time, behind a mutex.
 
 mod bounded;
+mod reader;
 mod round;
+mod unended;
 
-use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher, parse_offset_metadata};
+use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
 use crate::event::TopicPartition;
 use crate::source::kafka::KafkaLease;
 use crate::source::{Lease, LogBounds};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use reader::Reader;
 use round::{Client, Deliveries};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use unended::Unended;
 
 /// What readers of the output can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,26 +53,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The producer, which has one transaction at a time.
+#[derive(Default)]
+struct Slot {
+    /// `None` until the first use, and after an outcome that is not known.
+    producer: Option<Arc<Client>>,
+    /// What must be closed before the next transaction.
+    unended: Option<Unended>,
+}
+
 struct Inner {
     settings: KafkaPublisherSettings,
-    /// `None` until the first use, and after an outcome that is not known.
-    producer: Mutex<Option<Arc<Client>>>,
-    /// Reads offsets and bounds; never subscribes.
-    reader: BaseConsumer<LastReason>,
+    slot: Mutex<Slot>,
+    reader: Reader,
 }
-
-/// Keeps what librdkafka says of a broker, for the error of the call that fails because of it.
-#[derive(Default)]
-struct LastReason(Mutex<Option<String>>);
-
-impl ClientContext for LastReason {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "The offset reader reports trouble.");
-        *lock(&self.0) = Some(reason.to_owned());
-    }
-}
-
-impl ConsumerContext for LastReason {}
 
 /// See the module.
 #[derive(Clone)]
@@ -82,16 +77,8 @@ pub struct KafkaPublisher {
 impl KafkaPublisher {
     /// Makes the clients. Brokers are asked only on first use.
     pub fn new(settings: KafkaPublisherSettings) -> Result<Self, PublishError> {
-        let mut config = ClientConfig::new();
-        for (name, value) in &settings.client {
-            config.set(name, value);
-        }
-        config.set("group.id", &settings.group).set("enable.auto.commit", "false").set("isolation.level", "read_committed");
-        config.remove("group.protocol");
-        let reader = config
-            .create_with_context(LastReason::default())
-            .map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
-        Ok(Self { inner: Arc::new(Inner { settings, producer: Mutex::new(None), reader }) })
+        let reader = Reader::new(&settings)?;
+        Ok(Self { inner: Arc::new(Inner { settings, slot: Mutex::default(), reader }) })
     }
 
     /// Runs blocking work of librdkafka off the async threads.
@@ -108,7 +95,7 @@ impl KafkaPublisher {
 
 impl Publisher for KafkaPublisher {
     fn publish<'a>(&'a self, lease: Arc<Lease>, round: Vec<Publication>) -> BoxFuture<'a, Result<(), PublishError>> {
-        self.blocking(move |inner| inner.publish(&lease, &round)).boxed()
+        self.blocking(move |inner| inner.publish(&lease, round)).boxed()
     }
 
     fn committed<'a>(&'a self, partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<CommittedOffsets, PublishError>> {
@@ -123,7 +110,7 @@ impl Publisher for KafkaPublisher {
         committed: Committed,
     ) -> BoxFuture<'a, Result<(), PublishError>> {
         let publication = nothing_but(partition.clone(), committed);
-        self.blocking(move |inner| inner.publish(&lease, &[publication])).boxed()
+        self.blocking(move |inner| inner.publish(&lease, vec![publication])).boxed()
     }
 
     fn hint<'a>(
@@ -143,19 +130,12 @@ impl Publisher for KafkaPublisher {
 
     fn bounds<'a>(&'a self, partition: &'a TopicPartition) -> BoxFuture<'a, Result<LogBounds, PublishError>> {
         let partition = partition.clone();
-        self.blocking(move |inner| {
-            let (low, high) = inner
-                .reader
-                .fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
-                .map_err(|error| inner.unanswered(&format!("the ends of {partition} cannot be read"), &error))?;
-            Ok(LogBounds { low, high })
-        })
-        .boxed()
+        self.blocking(move |inner| inner.reader.bounds(&partition)).boxed()
     }
 
     fn partition_count<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<i32, PublishError>> {
         let topic = topic.to_owned();
-        self.blocking(move |inner| inner.partition_count(&topic)).boxed()
+        self.blocking(move |inner| inner.reader.partition_count(&topic)).boxed()
     }
 }
 
@@ -177,69 +157,35 @@ fn member(lease: &Lease) -> Result<&KafkaLease, PublishError> {
 }
 
 impl Inner {
-    /// A question that Kafka did not answer, with the last reason that librdkafka gave, which it tells only when polled.
-    fn unanswered(&self, what: &str, error: &KafkaError) -> PublishError {
-        for _ in 0..16 {
-            if self.reader.poll(Duration::ZERO).is_none() {
-                break;
-            }
-        }
-        let reason = lock(&self.reader.context().0).take().map_or(String::new(), |reason| format!(" ({reason})"));
-        PublishError::Aborted { stale_lease: false, detail: format!("{what}: {error}{reason}") }
-    }
-
-    fn partition_count(&self, topic: &str) -> Result<i32, PublishError> {
-        let metadata = self
-            .reader
-            .fetch_metadata(Some(topic), CALL_TIMEOUT)
-            .map_err(|error| self.unanswered(&format!("the topic `{topic}` cannot be looked up"), &error))?;
-        let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
-        if count == 0 {
-            return Err(PublishError::Fatal(format!(
-                "the topic `{topic}` does not exist, or this user may not see it. Create it, or grant Describe."
-            )));
-        }
-        Ok(count as i32)
-    }
-
     fn committed(&self, partitions: &[TopicPartition]) -> Result<CommittedOffsets, PublishError> {
-        self.end_earlier_life()?;
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&partition.topic, partition.partition);
-        }
-        // With stable offsets this waits for the predecessor's open transaction, which the broker ends after its time-out.
-        let found = self
-            .reader
-            .committed_offsets(list, TRANSACTION_TIMEOUT + Duration::from_secs(5))
-            .map_err(|error| self.unanswered("the group's offsets cannot be read", &error))?;
-        Ok(found
-            .elements()
-            .iter()
-            .map(|element| {
-                let committed = match element.offset() {
-                    Offset::Offset(offset) => {
-                        Some(Committed { offset, records_total: parse_offset_metadata(element.metadata()) })
-                    }
-                    _ => None,
-                };
-                (TopicPartition::new(element.topic(), element.partition()), committed)
-            })
-            .collect())
+        self.end_earlier_transactions()?;
+        self.reader.committed(partitions)
     }
 
     /// An earlier life of this instance may have left a transaction open, which would hold the answer back until its time-out.
     /// Initialising the producer ends it. A round that runs holds the lock, and has a producer.
-    fn end_earlier_life(&self) -> Result<(), PublishError> {
+    fn end_earlier_transactions(&self) -> Result<(), PublishError> {
         if self.settings.guarantee == Guarantee::AtLeastOnce {
             return Ok(());
         }
-        if let Ok(mut slot) = self.producer.try_lock()
-            && slot.is_none()
-        {
-            *slot = Some(self.new_producer()?);
+        let Ok(mut slot) = self.slot.try_lock() else { return Ok(()) };
+        self.attempt(&mut slot.producer, |_| Ok(()))?;
+        self.close_unended(&mut slot)
+    }
+
+    fn publish(&self, lease: &Arc<Lease>, round: Vec<Publication>) -> Result<(), PublishError> {
+        let member = member(lease)?;
+        let mut slot = lock(&self.slot);
+        self.close_unended(&mut slot)?;
+        let result = self.attempt(&mut slot.producer, |producer| match self.settings.guarantee {
+            Guarantee::ExactlyOnce => round::in_transaction(producer, lease, &round),
+            Guarantee::AtLeastOnce => round::plainly(producer, member, &round),
+        });
+        let result = result.map_err(|error| self.with_missing_topics(error, &round));
+        if self.settings.guarantee == Guarantee::ExactlyOnce {
+            slot.unended = Unended::of(lease, round, &result);
         }
-        Ok(())
+        result
     }
 
     fn new_producer(&self) -> Result<Arc<Client>, PublishError> {
@@ -284,18 +230,17 @@ impl Inner {
         Ok(Arc::new(producer))
     }
 
-    fn publish(&self, lease: &Arc<Lease>, round: &[Publication]) -> Result<(), PublishError> {
-        let member = member(lease)?;
-        let mut slot = lock(&self.producer);
+    /// Work of the producer. After an outcome that is not known it is dropped: the next one fences it and ends its transaction.
+    fn attempt(
+        &self,
+        slot: &mut Option<Arc<Client>>,
+        work: impl FnOnce(&Arc<Client>) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
         let producer = match slot.take() {
             Some(producer) => producer,
             None => self.new_producer()?,
         };
-        let result = match self.settings.guarantee {
-            Guarantee::ExactlyOnce => round::in_transaction(&producer, lease, round),
-            Guarantee::AtLeastOnce => round::plainly(&producer, member, round),
-        };
-        // After an outcome that is not known the producer is dropped: the next one fences it and ends its transaction.
+        let result = work(&producer);
         if matches!(result, Err(PublishError::Indefinite(_))) {
             drop(producer);
             match self.new_producer() {
@@ -305,7 +250,21 @@ impl Inner {
         } else {
             *slot = Some(producer);
         }
-        result.map_err(|error| self.with_missing_topics(error, round))
+        result
+    }
+
+    /// Closes what an earlier round may have left open; what was committed is left alone.
+    fn close_unended(&self, slot: &mut Slot) -> Result<(), PublishError> {
+        let Slot { producer, unended } = slot;
+        let Some(open) = unended else { return Ok(()) };
+        // Once there is a new producer the old transaction has its end, and K may tell which.
+        self.attempt(producer, |_| Ok(())).map_err(unended::not_begun)?;
+        if open.is_to_be_closed(|partitions| self.reader.committed(partitions)) {
+            self.attempt(producer, |producer| open.close(producer, |topic| self.reader.partition_count(topic)))
+                .map_err(unended::not_begun)?;
+        }
+        *unended = None;
+        Ok(())
     }
 
     /// The client does not say that a topic was deleted: it waits for it, longer than a round may take.
@@ -317,7 +276,7 @@ impl Inner {
                     .flat_map(|publication| publication.records.iter().flat_map(|chunk| chunk.iter()))
                     .map(|record| &*record.out_topic)
                     .collect();
-                let gone = topics.into_iter().find_map(|topic| match self.partition_count(topic) {
+                let gone = topics.into_iter().find_map(|topic| match self.reader.partition_count(topic) {
                     Err(PublishError::Fatal(gone)) => Some(gone),
                     _ => None,
                 });

@@ -71,6 +71,39 @@ pub fn in_transaction(producer: &Arc<Client>, lease: &Arc<Lease>, round: &[Publi
         .map_err(|error| transaction_error(producer, &error))
 }
 
+/// A record, the publication that it belongs to, and the partition that it goes to.
+pub struct Place<'a> {
+    pub index: usize,
+    pub record: &'a Record,
+    pub partition: i32,
+}
+
+/// Records, and the round's offsets, in a transaction that is aborted once the brokers have them.
+pub fn aborted(
+    producer: &Arc<Client>,
+    lease: &Arc<Lease>,
+    round: &[Publication],
+    places: &[Place<'_>],
+) -> Result<(), PublishError> {
+    producer.context().clear();
+    producer.begin_transaction().map_err(|error| PublishError::Indefinite(format!("begin: {error}")))?;
+    let deadline = Instant::now() + TRANSACTION_TIMEOUT;
+    let send_one = |place: &Place<'_>| match round.get(place.index) {
+        Some(publication) => send(producer, publication, place.index, place.record, Some(place.partition), deadline),
+        None => Ok(()),
+    };
+    let sent = places.iter().try_for_each(send_one);
+    if let Err(error) = sent.and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round)) {
+        return Err(abort(producer, error));
+    }
+    let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
+    // The group may refuse them: its partition of the offsets is part of the transaction by then.
+    if let Err(error) = send_offsets(producer, lease, offsets)? {
+        tracing::debug!(%error, "The offsets of a transaction that is to be aborted were refused.");
+    }
+    producer.abort_transaction(CALL_TIMEOUT).map_err(|error| PublishError::Indefinite(format!("abort: {error}")))
+}
+
 /// Offsets into the open transaction. Ours is the bound that holds: see [`bounded`].
 fn send_offsets(
     producer: &Arc<Client>,
@@ -115,12 +148,12 @@ pub fn offsets(round: &[Publication]) -> Result<TopicPartitionList, KafkaError> 
     Ok(list)
 }
 
-/// Hands every record to librdkafka, in order.
+/// Hands every record to librdkafka, in order; the key decides the partition.
 fn send_all(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
     let deadline = Instant::now() + TRANSACTION_TIMEOUT;
     for (index, publication) in round.iter().enumerate() {
         for record in publication.records.iter().flat_map(|chunk| chunk.iter()) {
-            send(producer, publication, index, record, deadline)?;
+            send(producer, publication, index, record, None, deadline)?;
         }
     }
     Ok(())
@@ -131,6 +164,7 @@ fn send(
     publication: &Publication,
     index: usize,
     record: &Record,
+    partition: Option<i32>,
     deadline: Instant,
 ) -> Result<(), PublishError> {
     let id = record_id(
@@ -149,6 +183,9 @@ fn send(
         BaseRecord::<[u8], str, usize>::with_opaque_to(&record.out_topic, index).payload(&*record.value).headers(headers);
     if let Some(key) = &record.key {
         message = message.key(&**key);
+    }
+    if let Some(partition) = partition {
+        message = message.partition(partition);
     }
     loop {
         match producer.send(message) {

@@ -31,6 +31,13 @@ impl Service {
         service
     }
 
+    /// A Kafka whose partitions lose their leader only `ms` after its broker was killed; one that is back before then finds itself as it was.
+    pub fn kafka_with_session(ms: u32) -> Self {
+        let service = Self { kind: Kind::Kafka, folder: folder("own.") };
+        run(Command::new(script("kafka.sh")).arg("up").arg(service.folder.path()).env("KAFKA_BROKER_SESSION_MS", ms.to_string()));
+        service
+    }
+
     /// A Kafka that has a second door, [`behind`](Self::behind), whose clients it sends to a proxy at this port.
     pub fn kafka_behind(port: u16) -> Self {
         let service = Self { kind: Kind::Kafka, folder: folder("own.") };

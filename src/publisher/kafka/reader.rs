@@ -1,0 +1,105 @@
+//! What is asked of Kafka: offsets of the group, ends of logs, topics.
+
+use super::{CALL_TIMEOUT, KafkaPublisherSettings, TRANSACTION_TIMEOUT, lock};
+use crate::event::TopicPartition;
+use crate::publisher::{Committed, CommittedOffsets, PublishError, parse_offset_metadata};
+use crate::source::LogBounds;
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A consumer of the group that never subscribes.
+pub struct Reader(BaseConsumer<LastReason>);
+
+/// Keeps what librdkafka says of a broker, for the error of the call that fails because of it.
+#[derive(Default)]
+struct LastReason(Mutex<Option<String>>);
+
+impl ClientContext for LastReason {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "The offset reader reports trouble.");
+        *lock(&self.0) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for LastReason {}
+
+impl Reader {
+    pub fn new(settings: &KafkaPublisherSettings) -> Result<Self, PublishError> {
+        let mut config = ClientConfig::new();
+        for (name, value) in &settings.client {
+            config.set(name, value);
+        }
+        config.set("group.id", &settings.group).set("enable.auto.commit", "false").set("isolation.level", "read_committed");
+        config.remove("group.protocol");
+        let reader = config
+            .create_with_context(LastReason::default())
+            .map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
+        Ok(Self(reader))
+    }
+
+    /// The first offset of the input log, and the one after its last.
+    pub fn bounds(&self, partition: &TopicPartition) -> Result<LogBounds, PublishError> {
+        let (low, high) = self
+            .0
+            .fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
+            .map_err(|error| self.unanswered(&format!("the ends of {partition} cannot be read"), &error))?;
+        Ok(LogBounds { low, high })
+    }
+
+    /// K of each of these, with stable offsets.
+    pub fn committed(&self, partitions: &[TopicPartition]) -> Result<CommittedOffsets, PublishError> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        // With stable offsets this waits for the predecessor's open transaction, which the broker ends after its time-out.
+        let found = self
+            .0
+            .committed_offsets(list, TRANSACTION_TIMEOUT + Duration::from_secs(5))
+            .map_err(|error| self.unanswered("the group's offsets cannot be read", &error))?;
+        Ok(found
+            .elements()
+            .iter()
+            .map(|element| {
+                let committed = match element.offset() {
+                    Offset::Offset(offset) => {
+                        Some(Committed { offset, records_total: parse_offset_metadata(element.metadata()) })
+                    }
+                    _ => None,
+                };
+                (TopicPartition::new(element.topic(), element.partition()), committed)
+            })
+            .collect())
+    }
+
+    /// A question that Kafka did not answer, with the last reason that librdkafka gave, which it tells only when polled.
+    fn unanswered(&self, what: &str, error: &KafkaError) -> PublishError {
+        for _ in 0..16 {
+            if self.0.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+        let reason = lock(&self.0.context().0).take().map_or(String::new(), |reason| format!(" ({reason})"));
+        PublishError::Aborted { stale_lease: false, detail: format!("{what}: {error}{reason}") }
+    }
+
+    /// How many partitions a topic has; fatal where there is no such topic.
+    pub fn partition_count(&self, topic: &str) -> Result<i32, PublishError> {
+        let metadata = self
+            .0
+            .fetch_metadata(Some(topic), CALL_TIMEOUT)
+            .map_err(|error| self.unanswered(&format!("the topic `{topic}` cannot be looked up"), &error))?;
+        let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
+        if count == 0 {
+            return Err(PublishError::Fatal(format!(
+                "the topic `{topic}` does not exist, or this user may not see it. Create it, or grant Describe."
+            )));
+        }
+        Ok(count as i32)
+    }
+}
