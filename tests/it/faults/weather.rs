@@ -121,3 +121,41 @@ async fn a_read_only_or_locked_postgres_is_waited_for() {
 fn worker_waits(stage: &Stage) -> bool {
     stage.log().contains("read-only transaction")
 }
+/// The worker that is cut off from Kafka alone may still write a round to Postgres; it publishes nothing, and its partitions go to the other.
+///
+/// Would catch: a publish of the one that is cut off, which comes when the network is back; an heir that computes again what was decided; a
+/// worker that does not come back as a member.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_cut_off_from_kafka_loses_its_partitions_and_doubles_nothing() {
+    let scene = Scene::new().await;
+    let stage = &scene.stage;
+    let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
+    let mut cut_off = stage.worker();
+    let load = Load::start(stage, 0, 300);
+    stage.decided_at_least(300).await;
+    // It has read its file by now.
+    stage.reconfigure(&format!("brokers = \"127.0.0.1:{}\"", scene.kafka.port), &format!("brokers = \"{}\"", stage.brokers));
+    let mut heir = stage.worker();
+    let of = |worker: &Worker| {
+        format!("SELECT count(*) FROM millrace.stream_partition WHERE split_part(owner, '/', 2) = '{}'", worker.pid())
+    };
+    let (of_cut_off, of_heir) = (of(&cut_off), of(&heir));
+    until(&mut heir, "a share for each", async || stage.number(&of_heir).await == 2 && stage.number(&of_cut_off).await == 2)
+        .await;
+
+    scene.kafka.turn(Weather { black_hole: true, ..Weather::default() });
+    until(&mut heir, "the whole for the heir", async || stage.number(&of_heir).await == 4).await;
+    let before = stage.events().await;
+    until(&mut heir, "progress of the heir", async || stage.events().await > before + 600).await;
+    assert!(cut_off.is_running(), "{}", cut_off.log());
+    watcher.check();
+
+    scene.kafka.turn(Weather::default());
+    until(&mut cut_off, "a share for the one that is back", async || stage.number(&of_cut_off).await == 2).await;
+    let sent = load.stop().await;
+    stage.decided(sent).await;
+    stage.assert_rows_are_records(sent).await;
+    watcher.ends_with(sent).await;
+    cut_off.drain();
+    heir.drain();
+}
