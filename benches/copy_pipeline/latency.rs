@@ -20,7 +20,7 @@ const WARM_UP_S: f64 = 2.0;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Milliseconds since the Unix epoch.
-fn now_ms() -> f64 {
+pub fn now_ms() -> f64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(f64::NAN, |since| since.as_secs_f64() * 1e3)
 }
 
@@ -45,7 +45,7 @@ async fn watch(connection: &mut PgConnection, stop: &AtomicBool) -> Anyhow<Vec<S
 }
 
 /// The offset after `"offset":` in a record's source, and the partition after `"partition":`.
-fn source(value: &[u8]) -> Option<(usize, i64)> {
+pub fn source(value: &[u8]) -> Option<(usize, i64)> {
     let text = std::str::from_utf8(value).ok()?;
     let number = |name: &str| {
         let rest = &text[text.find(name)? + name.len()..];
@@ -59,18 +59,7 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     let stage = Arc::new(Stage::new(&|folder| options.function.config(folder), &options.property).await?);
     let mut connection = stage.connect().await?;
     let mut worker = stage.worker()?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let claimed: i64 = sqlx::query_scalar("SELECT count(*) FROM millrace.stream_partition WHERE claim IS NOT NULL")
-            .fetch_one(&mut connection)
-            .await?;
-        if claimed == i64::from(PARTITIONS) {
-            break;
-        }
-        worker.ensure_up(&stage)?;
-        ensure!(tokio::time::Instant::now() < deadline, "the partitions were not claimed; the log:\n{}", stage.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    stage.claimed(&mut worker).await?;
     let (stop_load, stop_watch) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let reading = {
         let (stage, stop) = (stage.clone(), stop_watch.clone());
@@ -87,8 +76,8 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         })
     };
     let sending = {
-        let (stage, stop) = (stage.clone(), stop_load.clone());
-        std::thread::spawn(move || Load::new(&stage, 1)?.steadily(rate, &stop))
+        let (stage, stop, accounts) = (stage.clone(), stop_load.clone(), options.accounts);
+        std::thread::spawn(move || Load::new(&stage, 1, accounts)?.steadily(rate, &stop))
     };
     let watching = {
         let (mut connection, stop) = (stage.connect().await?, stop_watch.clone());
@@ -138,7 +127,12 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     let (to_row, to_record) = (sorted(to_row), sorted(to_record.collect()));
     let per_s = sent as f64 / options.seconds as f64;
     let rest = (busy_after.0 - busy.0 - cpu) / (busy_after.1 - busy.1);
-    println!("\n`copy`, mode both, exactly_once, {rate} events/s wanted, {per_s:.0} sent, {} s\n", options.seconds);
+    println!(
+        "\n`{}`, {} keys, mode both, exactly_once, {rate} events/s wanted, {per_s:.0} sent, {} s\n",
+        options.function.name(),
+        options.accounts,
+        options.seconds
+    );
     println!("| ms from the broker's append time | p50 | p90 | p99 | max |\n|---|---|---|---|---|");
     for (name, all) in [("to the committed row", &to_row), ("to the readable record", &to_record)] {
         let q = |share| quantile(all, share);

@@ -12,7 +12,6 @@ use sqlx::postgres::PgConnection;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const ACCOUNTS: u64 = 50_000;
 const CURRENCIES: [&str; 4] = ["EUR", "USD", "GBP", "CHF"];
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -20,12 +19,13 @@ const WAIT: Duration = Duration::from_secs(60);
 pub struct Load {
     producer: BaseProducer,
     topic: String,
+    accounts: u64,
     sent: u64,
 }
 
 impl Load {
-    /// `linger_ms`: how long the producer gathers; long for a backlog, short for a steady rate.
-    pub fn new(stage: &Stage, linger_ms: u32) -> Anyhow<Self> {
+    /// `linger_ms`: how long the producer gathers; long for a backlog, short for a steady rate. `accounts`: how many keys there are.
+    pub fn new(stage: &Stage, linger_ms: u32, accounts: u64) -> Anyhow<Self> {
         let producer = stage
             .client()
             .set("compression.type", "lz4")
@@ -36,7 +36,7 @@ impl Load {
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .create()?;
-        Ok(Self { producer, topic: stage.name.clone(), sent: 0 })
+        Ok(Self { producer, topic: stage.name.clone(), accounts: accounts.max(1), sent: 0 })
     }
 
     /// Hands the next events over, waiting for room.
@@ -44,7 +44,7 @@ impl Load {
         for n in self.sent..self.sent + count {
             // A spread that looks random and is the same in every run.
             let draw = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-            let key = format!("account-{:06}", draw % ACCOUNTS);
+            let key = format!("account-{:06}", draw % self.accounts);
             let body = format!(
                 "{{\"id\":\"tx-{n:012}\",\"account\":\"{key}\",\"amount\":{}.{:02},\"currency\":\"{}\",\"merchant\":\"merchant-{:05}\",\
                  \"time\":\"2026-03-{:02}T{:02}:{:02}:{:02}.{:03}Z\",\"country\":\"CH\",\"channel\":\"online\"}}",

@@ -2,7 +2,8 @@
 //! program is a process of its own between a real Kafka and a real Postgres, with the function `copy` or `risk`, mode `both`, exactly once.
 //!
 //! `throughput` (default): a backlog, with the ceilings of the same services beside it. `latency`: a steady rate. `kill`: how long
-//! the partitions of a killed worker stand still. `--help` lists the options.
+//! the partitions of a killed worker stand still. `scale`: a backlog with 1, 2 and 4 workers, and how long partitions stand still while a worker joins.
+//! `soak`: a share of what was measured first, for an hour, with a picture. `--accounts 1` makes one partition hot. `--help` lists the options.
 
 mod ceilings;
 #[path = "../fold/forest.rs"]
@@ -12,6 +13,9 @@ mod function;
 mod kill;
 mod latency;
 mod load;
+mod plot;
+mod scale;
+mod soak;
 mod stage;
 mod throughput;
 
@@ -26,6 +30,8 @@ enum Mode {
     Throughput,
     Latency,
     Kill,
+    Scale,
+    Soak,
 }
 
 /// Measures the pipeline `copy` from Kafka to Postgres and Kafka.
@@ -36,7 +42,10 @@ struct Options {
     /// What the pipeline runs
     #[arg(long, value_enum, default_value = "copy")]
     function: function::Scoring,
-    /// throughput: events of the backlog
+    /// How many keys there are; with 1 all events are in one partition
+    #[arg(long, default_value_t = 50_000)]
+    accounts: u64,
+    /// throughput, scale, soak (to find the rate): events of the backlog
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
     /// throughput: how often; every run has topics and a database of its own, and the ceilings are measured in each
@@ -45,7 +54,7 @@ struct Options {
     /// throughput: leave the ceilings out
     #[arg(long)]
     no_ceilings: bool,
-    /// latency, kill: events a second (default 20,000 and 5,000)
+    /// latency, kill, soak: events a second (default 20,000, 5,000 and what --share says)
     #[arg(long)]
     rate: Option<u64>,
     /// latency: how long, seconds; the first two are not counted
@@ -57,6 +66,15 @@ struct Options {
     /// kill: how often
     #[arg(long, default_value_t = 20)]
     kills: usize,
+    /// soak: share of the rate at which a backlog was worked off
+    #[arg(long, default_value_t = 0.7)]
+    share: f64,
+    /// soak: how long
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// soak: also write the picture here, as SVG
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// A librdkafka property of the worker, `name=value`; may be given again
     #[arg(long)]
     property: Vec<String>,
@@ -79,6 +97,8 @@ async fn main() -> Anyhow<()> {
         Mode::Throughput => throughput::run(&options).await?,
         Mode::Latency => latency::run(&options).await?,
         Mode::Kill => kill::run(&options).await?,
+        Mode::Scale => scale::run(&options).await?,
+        Mode::Soak => soak::run(&options).await?,
     };
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;

@@ -113,6 +113,19 @@ impl Stage {
         Ok(Worker(child))
     }
 
+    /// Waits until all partitions are claimed.
+    pub async fn claimed(&self, worker: &mut Worker) -> Anyhow<()> {
+        let mut connection = self.connect().await?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let query = "SELECT count(*) FROM millrace.stream_partition WHERE claim IS NOT NULL";
+        while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut connection).await? < i64::from(PARTITIONS) {
+            worker.ensure_up(self)?;
+            ensure!(Instant::now() < deadline, "the partitions were not claimed; the log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// The last lines of the workers' log, for an error.
     pub fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
@@ -186,8 +199,17 @@ pub fn cpu_seconds(pid: u32) -> Anyhow<f64> {
 
 /// Largest resident size of a process so far, MB of 10^6 bytes.
 pub fn peak_rss_mb(pid: u32) -> Anyhow<f64> {
+    memory_mb(pid, "VmHWM:")
+}
+
+/// Resident size of a process now, MB of 10^6 bytes.
+pub fn rss_mb(pid: u32) -> Anyhow<f64> {
+    memory_mb(pid, "VmRSS:")
+}
+
+fn memory_mb(pid: u32, name: &str) -> Anyhow<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("/proc/PID/status")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024.0 / 1e6)
 }

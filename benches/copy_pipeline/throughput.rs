@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub async fn run(options: &Options) -> Anyhow<Value> {
     let (mut lines, mut figures) = (Vec::new(), Vec::new());
     for _ in 0..options.runs.max(1) {
-        let (line, figure) = once(options).await?;
+        let (line, figure) = once(options, options.no_ceilings).await?;
         lines.push(line);
         figures.push(figure);
     }
@@ -56,6 +56,12 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     Ok(json!({ "mode": "throughput", "function": options.function.name(), "events": options.events, "runs": figures }))
 }
 
+/// How fast a backlog is worked off, to the last readable record, in events a second.
+pub async fn rate(options: &Options) -> Anyhow<f64> {
+    let (line, _) = once(options, true).await?;
+    Ok(options.events as f64 / (line.records_s - line.first_s))
+}
+
 struct Line {
     /// From the start of the process, seconds, each.
     first_s: f64,
@@ -68,9 +74,9 @@ struct Line {
     ceilings: Vec<ceilings::Ceiling>,
 }
 
-async fn once(options: &Options) -> Anyhow<(Line, Value)> {
+async fn once(options: &Options, no_ceilings: bool) -> Anyhow<(Line, Value)> {
     let stage = Stage::new(&|folder| options.function.config(folder), &options.property).await?;
-    let mut load = Load::new(&stage, 50)?;
+    let mut load = Load::new(&stage, 50, options.accounts)?;
     load.send(options.events)?;
     load.flush()?;
     let mut connection = stage.connect().await?;
@@ -101,7 +107,7 @@ async fn once(options: &Options) -> Anyhow<(Line, Value)> {
     let rss_mb = peak_rss_mb(worker.pid())?;
     let code = worker.drain()?;
     ensure!(code == Some(0), "the worker ended with {code:?}; its log:\n{}", stage.log());
-    let ceilings = if options.no_ceilings { Vec::new() } else { ceilings::measure(&stage).await? };
+    let ceilings = if no_ceilings { Vec::new() } else { ceilings::measure(&stage).await? };
     let (first_s, rows_s) = (first_s.unwrap_or(f64::NAN), rows_s.unwrap_or(f64::NAN));
     let rest_busy = (after.0 - before.0 - cpu_s) / (after.1 - before.1);
     let figure = json!({
