@@ -39,6 +39,7 @@ impl Decoding {
     }
 
     /// An event whose payload is written as JSON.
+    #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     pub fn decode_json(&self, raw: RawEvent) -> Decoded {
         self.json.decode(raw)
     }
