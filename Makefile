@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients test-pages test-exports test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-pages test-exports test-registry test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -26,6 +26,11 @@ test-clients: ## the clients of OpenAI and Hugging Face, a validator of OpenAPI 
 test-pages: ## the live page in a real Chromium, with a check of accessibility (Node.js 20, npm, Chromium); PICTURES=docs/images takes its pictures anew
 	cargo build --locked --example page_server
 	tests/browser/run.sh $${CARGO_TARGET_DIR:-target}/debug/examples/page_server $(PICTURES)
+
+test-registry: ## a schema registry and serialisers of others: Apicurio Registry, confluent-kafka (Java 17, Maven, Python 3.11, pip)
+	deploy/local/setup.sh >/dev/null
+	cargo build --locked
+	deploy/local/with.sh tests/registry/run.sh $${CARGO_TARGET_DIR:-target}/debug/millrace
 
 test-exports: ## folders that training writes, loaded by transformers (MILLRACE_TORCH_PYTHON: a Python with torch and transformers; some 6 GB, so CI does not)
 	cargo build --locked

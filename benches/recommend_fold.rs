@@ -153,5 +153,5 @@ fn event(offset: i64, event_time_ms: i64, payload: String) -> Event {
     let position = Position { topic: "bench".into(), partition: 0, offset };
     let payload = Some(payload.into_bytes().into());
     let raw = RawEvent { position, timestamp_ms: event_time_ms, key: None, payload, headers: Vec::new() };
-    Event { raw, id: offset.to_string().into(), key: None, event_time_ms, text: None }
+    Event { body: None, raw, id: offset.to_string().into(), key: None, event_time_ms, text: None }
 }

@@ -9,6 +9,7 @@
 //! - [`flow`]: ledger, slices, memory budget; time is an argument.
 //! - [`state`]: folds over the events of a log: windows, counters, histories.
 //! - [`scoring`]: models over rows of features: trees, linear models, small nets, rules; their explanations.
+//! - [`schema`]: Avro and Protobuf values into JSON; a client of the schema registry.
 //! - [`source`], [`store`], [`publisher`]: Kafka in, Postgres, Kafka out; the seams to the outside.
 //! - [`hub`]: from the name of a model to its folder; a hub's cache, downloads.
 //! - [`inference`]: tokeniser, weights, networks, the model threads.
@@ -30,6 +31,7 @@ pub mod lifecycle;
 pub mod pipeline;
 pub mod publisher;
 pub mod record;
+pub mod schema;
 pub mod scoring;
 pub mod source;
 pub mod state;

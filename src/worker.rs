@@ -14,6 +14,7 @@ mod neighbours;
 pub(crate) mod operators;
 mod own;
 pub(crate) mod replay;
+mod schemas;
 mod secrets;
 mod status;
 mod supervised;
@@ -169,6 +170,9 @@ pub async fn run(
                 _ => watch::Words::Known,
             },
         };
+        if let Some(schemas) = one.schemas.clone() {
+            watching.spawn(schemas::follow(name.clone(), schemas, readiness.clone(), closing.clone()));
+        }
         let (settings, mut parts) = one.spawn(Arc::new(watch)).with_context(|| format!("pipeline `{name}`"))?;
         let spec = parts.function.spec();
         tally.limit(Limits {

@@ -8,6 +8,7 @@ pub mod check;
 mod common;
 mod config;
 mod dead_letters;
+mod decoding;
 mod demo;
 mod erase;
 mod eval;

@@ -1,7 +1,8 @@
 //! A pipeline without its services: events as they stand in the log go through its decoder, its fold and its function, and nothing is written.
 
+use super::decoding::{Decoded, Decoding};
 use crate::config::{Config, Pipeline};
-use crate::event::{Decoder, RawEvent, Rejection};
+use crate::event::{RawEvent, Rejection};
 use crate::function::{Function, Input, Outcome, halve};
 use crate::inference::Registry;
 use crate::worker::folds::Past;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 /// See the module.
 pub struct Rig {
     pub function: Arc<dyn Function>,
-    decoder: Decoder,
+    pub decoding: Decoding,
     fresh: Box<dyn Fn() -> Option<Past> + Send + Sync>,
 }
 
@@ -20,14 +21,14 @@ impl Rig {
     /// Loads the model. Blocks while it does.
     pub fn load(config: &Config, pipeline: &Pipeline, registry: &Registry, own: &Own) -> anyhow::Result<Self> {
         let function = own.function(config, pipeline, registry).with_context(|| format!("pipeline `{}`", pipeline.name))?;
-        Ok(Self::with(config, pipeline, function))
+        Self::with(config, pipeline, function)
     }
 
     /// The same with a function that is loaded.
-    pub fn with(config: &Config, pipeline: &Pipeline, function: Arc<dyn Function>) -> Self {
-        let decoder = Decoder::new(pipeline.event, pipeline.paths(), config.limits_of(pipeline).clone());
+    pub fn with(config: &Config, pipeline: &Pipeline, function: Arc<dyn Function>) -> anyhow::Result<Self> {
+        let decoding = Decoding::of(config, pipeline)?;
         let (config, pipeline) = (config.clone(), pipeline.clone());
-        Self { function, decoder, fresh: Box::new(move || folds::past(&config, &pipeline)) }
+        Ok(Self { function, decoding, fresh: Box::new(move || folds::past(&config, &pipeline)) })
     }
 
     /// Empty states, where the pipeline has a fold.
@@ -37,7 +38,16 @@ impl Rig {
 
     /// Decodes an event and folds it.
     pub fn input(&self, past: &mut Option<Past>, raw: RawEvent) -> anyhow::Result<Result<Input, Rejection>> {
-        let event = match self.decoder.decode(raw) {
+        self.fold(past, self.decoding.decode(raw)?)
+    }
+
+    /// The same for an event whose payload is written as JSON, whatever the pipeline's values are.
+    pub fn written(&self, past: &mut Option<Past>, raw: RawEvent) -> anyhow::Result<Result<Input, Rejection>> {
+        self.fold(past, self.decoding.decode_json(raw))
+    }
+
+    fn fold(&self, past: &mut Option<Past>, decoded: Decoded) -> anyhow::Result<Result<Input, Rejection>> {
+        let event = match decoded {
             Ok(event) => event,
             Err((_, rejection)) => return Ok(Err(rejection)),
         };

@@ -11,6 +11,7 @@ mod postgres;
 pub mod recommend;
 pub mod risk;
 mod schema;
+pub mod schema_registry;
 mod service;
 mod span;
 mod validate;
@@ -19,9 +20,10 @@ pub use explain::explain;
 pub use hub::Hub;
 pub use kafka::{Kafka, OWNED_PROPERTIES, SECRET_PROPERTIES, Security};
 pub use models::{Model, Models};
-pub use pipeline::{Delivery, EventKind, Fields, Keep, OnLostCommits, Pipeline, Start};
+pub use pipeline::{Delivery, EventKind, Fields, Format, Keep, OnLostCommits, Pipeline, Start};
 pub use postgres::Postgres;
 pub use schema::schema;
+pub use schema_registry::SchemaRegistry;
 pub use service::{Admin, Limits, LogFormat, Memory, Telemetry, unfit_token};
 pub use span::Span;
 pub use validate::{FUNCTIONS, OWN, http_url, nearest};
@@ -39,6 +41,8 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// Where the brokers are and how to speak to them.
     pub kafka: Kafka,
+    /// Schemas of values in Avro and Protobuf.
+    pub schema_registry: SchemaRegistry,
     /// The database that decides.
     pub postgres: Postgres,
     /// HTTP for health, metrics, status and the functions.
@@ -181,6 +185,9 @@ impl Config {
         if let (None, Some(file)) = (&self.kafka.password, &self.kafka.password_file) {
             self.secret_files.password = Some(secret(&base.join(file))?);
             self.kafka.password = self.secret_files.password.clone().map(|(_, password)| password);
+        }
+        if let (None, Some(file)) = (&self.schema_registry.password, &self.schema_registry.password_file) {
+            self.schema_registry.password = Some(read(&base.join(file))?.trim().into());
         }
         if let (None, Some(file)) = (&self.kafka.key_password, &self.kafka.key_password_file) {
             self.kafka.key_password = Some(read(&base.join(file))?.trim().into());

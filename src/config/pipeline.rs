@@ -8,6 +8,7 @@ use super::span::Span;
 use crate::record::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// `[[pipeline]]`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +22,17 @@ pub struct Pipeline {
     pub topic: Vec<String>,
     /// Kind of input: `transaction`, `chat_message`, `click`, or `json` with `fields`.
     pub event: EventKind,
+    /// How values are written: `json` (default), `json_schema` (JSON behind a schema's id), `avro` or `protobuf`. Of these two the values
+    /// carry the id of a schema in the registry, or `schema` names a file.
+    #[serde(default, skip_serializing_if = "Format::is_json")]
+    pub format: Format,
+    /// For `avro` and `protobuf` without a registry: the file of the schema (`.avsc`, `.proto`), from the config file's folder. Then a
+    /// value has no prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<PathBuf>,
+    /// For `protobuf` with a file: the full name of the message that a value is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// For `event = "json"`: where the parts of an event stand, as dotted paths.
     #[serde(default)]
     pub fields: Fields,
@@ -118,6 +130,34 @@ pub enum EventKind {
     Json,
 }
 
+/// How values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    #[default]
+    Json,
+    JsonSchema,
+    Avro,
+    Protobuf,
+}
+
+impl Format {
+    /// Whether values are plain JSON.
+    pub fn is_json(&self) -> bool {
+        *self == Self::Json
+    }
+
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::JsonSchema => "json_schema",
+            Self::Avro => "avro",
+            Self::Protobuf => "protobuf",
+        }
+    }
+}
+
 /// Dotted paths of a `json` event; what has no path is not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +176,11 @@ pub struct Fields {
 pub const OF_ONE_TEXT: [&str; 2] = ["sentiment", "embed"];
 
 impl Pipeline {
+    /// Whether a value says by its id which schema of the registry it has.
+    pub fn asks_registry(&self) -> bool {
+        matches!(self.format, Format::Avro | Format::Protobuf) && self.schema.is_none()
+    }
+
     /// The paths that the decoder reads: those of `fields`, and `text` for functions of one text that say nothing else.
     pub fn paths(&self) -> Fields {
         let usual = OF_ONE_TEXT.contains(&self.function.as_str()).then(|| "text".to_owned());

@@ -95,6 +95,7 @@ pub fn findings(config: &Config) -> Vec<String> {
         pipeline_findings(config, pipeline, &mut found);
     }
     found.extend(config.admin.findings());
+    found.extend(config.schema_registry.findings());
     found.extend(config.recommend.iter().flat_map(|recommend| recommend.findings()));
     found.extend(config.risk.iter().flat_map(|risk| risk.findings()));
     found.extend(config.dialogue.iter().flat_map(|dialogue| dialogue.findings()));
@@ -144,6 +145,7 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
         let names: Vec<&str> = config.models.keys().map(String::as_str).collect();
         say(format!("model {model:?} has no [models.{model}]{}", hint(model, &names)));
     }
+    super::schema_registry::findings_of(config, pipeline).into_iter().for_each(&mut say);
     super::recommend::findings_of(config, pipeline).into_iter().for_each(&mut say);
     super::dialogue::findings_of(config, pipeline).into_iter().for_each(&mut say);
     if matches!(pipeline.event, EventKind::Transaction | EventKind::Click) && OF_ONE_TEXT.contains(&pipeline.function.as_str()) {

@@ -1,11 +1,12 @@
 //! Bytes into events: limits first, then a borrowed parse; only what fails is looked at again, to name the field.
 
 use super::fields::{Id, Time, diagnose, mapped};
-use super::{Event, RawEvent, Rejection};
+use super::{Body, Event, RawEvent, Rejection};
 use crate::config::{EventKind, Fields, Limits};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// Turns raw events of one pipeline into events.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct Decoder {
     kind: EventKind,
     fields: Fields,
     limits: Limits,
+    /// What makes JSON of the payload; `None` where it is JSON.
+    body: Option<Arc<dyn Body>>,
 }
 
 /// What the kinds have in common once they are parsed.
@@ -23,15 +26,15 @@ pub(super) struct Parts<'a> {
     pub text: Option<Cow<'a, str>>,
 }
 
-/// Id, key, time and text of an event.
-type Owned = (Box<str>, Option<Box<str>>, i64, Option<Box<str>>);
+/// Id, key, time and text of an event, and its JSON where it came in another format.
+type Owned = (Box<str>, Option<Box<str>>, i64, Option<Box<str>>, Option<Box<str>>);
 
 /// A panic while one event is decoded is that event's end, as in a function's call, and nobody else's.
 #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
 fn guarded(raw: RawEvent, parts: impl FnOnce(&RawEvent) -> Result<Owned, Rejection>) -> Result<Event, (RawEvent, Rejection)> {
     // What is looked at is not changed, so that no half of a change is left behind.
     match catch_unwind(AssertUnwindSafe(|| parts(&raw))) {
-        Ok(Ok((id, key, event_time_ms, text))) => Ok(Event { raw, id, key, event_time_ms, text }),
+        Ok(Ok((id, key, event_time_ms, text, body))) => Ok(Event { raw, id, key, event_time_ms, text, body }),
         Ok(Err(rejection)) => Err((raw, rejection)),
         Err(_panic) => Err((raw, Rejection::new("poison", "decoding fails on this event: it panicked"))),
     }
@@ -39,7 +42,12 @@ fn guarded(raw: RawEvent, parts: impl FnOnce(&RawEvent) -> Result<Owned, Rejecti
 
 impl Decoder {
     pub fn new(kind: EventKind, fields: Fields, limits: Limits) -> Self {
-        Self { kind, fields, limits }
+        Self { kind, fields, limits, body: None }
+    }
+
+    /// The same for payloads of which something else makes JSON.
+    pub fn reading(self, body: Option<Arc<dyn Body>>) -> Self {
+        Self { body, ..self }
     }
 
     /// The event, or the raw one with the reason why it is none.
@@ -50,7 +58,14 @@ impl Decoder {
 
     fn parts(&self, raw: &RawEvent) -> Result<Owned, Rejection> {
         let bytes = raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
-        let text = self.admit(bytes)?;
+        let Some(body) = &self.body else { return self.parts_of(self.admit(bytes)?, raw) };
+        self.check_bytes(bytes)?;
+        let json = body.json(bytes, &self.limits)?;
+        let (id, key, time_ms, text, _) = self.parts_of(self.admit(json.as_bytes())?, raw)?;
+        Ok((id, key, time_ms, text, Some(json.into())))
+    }
+
+    fn parts_of(&self, text: &str, raw: &RawEvent) -> Result<Owned, Rejection> {
         let parts = match self.kind {
             EventKind::Transaction => parse::<Transaction<'_>>(text).and_then(Transaction::parts),
             EventKind::ChatMessage => parse::<ChatMessage<'_>>(text).and_then(ChatMessage::parts),
@@ -67,21 +82,26 @@ impl Decoder {
             return Err(Rejection::new("empty_text", "the text is empty or white space").at(self.name_of("text")));
         }
         let id = parts.id.map_or_else(|| raw.position.to_string().into_boxed_str(), |id| id.into());
-        Ok((id, parts.key.map(Into::into), parts.time_ms.unwrap_or(raw.timestamp_ms), parts.text.map(Into::into)))
+        Ok((id, parts.key.map(Into::into), parts.time_ms.unwrap_or(raw.timestamp_ms), parts.text.map(Into::into), None))
     }
 
     /// What can be refused without parsing.
     fn admit<'a>(&self, bytes: &'a [u8]) -> Result<&'a str, Rejection> {
-        if bytes.len() > self.limits.body_bytes {
-            let detail = format!("{} bytes, the limit is {}", bytes.len(), self.limits.body_bytes);
-            return Err(Rejection::new("too_large", detail));
-        }
+        self.check_bytes(bytes)?;
         let text = std::str::from_utf8(bytes)
             .map_err(|cause| Rejection::new("invalid_utf8", format!("not UTF-8 from byte {} on", cause.valid_up_to())))?;
         if too_deep(bytes, self.limits.depth) {
             return Err(Rejection::new("too_deep", format!("nested more than {} levels", self.limits.depth)));
         }
         Ok(text)
+    }
+
+    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Rejection> {
+        if bytes.len() > self.limits.body_bytes {
+            let detail = format!("{} bytes, the limit is {}", bytes.len(), self.limits.body_bytes);
+            return Err(Rejection::new("too_large", detail));
+        }
+        Ok(())
     }
 
     fn check_string(&self, field: &str, value: &str) -> Result<(), Rejection> {

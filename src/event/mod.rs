@@ -1,9 +1,11 @@
 //! What comes in. Knows nothing about Kafka, functions or storage.
 
+mod body;
 mod decode;
 mod fields;
 mod pick;
 
+pub use body::{Body, Prefixed, schema_id};
 pub use decode::Decoder;
 pub use fields::at;
 pub(crate) use fields::{half_pair, missing, object, wrong, wrong_list};
@@ -90,6 +92,26 @@ pub struct Event {
     pub event_time_ms: i64,
     /// The text to score, for kinds that have one.
     pub text: Option<Box<str>>,
+    /// The payload as JSON, where it came in another format. Read it through [`Event::payload`].
+    pub body: Option<Box<str>>,
+}
+
+impl Event {
+    /// What functions and folds read: JSON, whatever the format in which it came.
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.body.as_deref().map(str::as_bytes).or(self.raw.payload.as_deref())
+    }
+
+    /// Bytes charged to the memory budget: those of the raw event, and what the JSON takes beyond them.
+    pub fn cost_bytes(&self) -> usize {
+        self.raw.cost_bytes() + self.beyond_bytes()
+    }
+
+    /// What the JSON takes beyond what is charged for the raw event.
+    pub fn beyond_bytes(&self) -> usize {
+        let came = self.raw.payload.as_ref().map_or(0, |payload| payload.len());
+        self.body.as_ref().map_or(0, |body| body.len().saturating_sub(came))
+    }
 }
 
 /// Why an event cannot be scored. Ends as a dead letter; `code` is a low-cardinality word fit for a metric label.

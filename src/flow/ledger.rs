@@ -104,6 +104,14 @@ impl Ledger {
         true
     }
 
+    /// Charges the newest event with `bytes` more, and returns them.
+    pub fn grow(&mut self, bytes: usize) -> usize {
+        let Some(newest) = self.slots.back_mut() else { return 0 };
+        newest.bytes += bytes;
+        self.bytes += bytes;
+        bytes
+    }
+
     /// Writes the ending of an event, and returns the bytes of its records. `None` when the event has no open slot: it
     /// was ended before.
     #[must_use]

@@ -77,7 +77,7 @@ impl Copy {
     }
 
     fn one(&self, input: &Input) -> Result<Prediction, Rejection> {
-        let payload = input.event.raw.payload.as_deref().unwrap_or_default();
+        let payload = input.event.payload().unwrap_or_default();
         let text = std::str::from_utf8(payload).map_err(|_| Rejection::new("invalid_utf8", "the payload is not UTF-8"))?;
         let picked = pick(text, &self.names)?;
         let mut fields = Map::new();
@@ -129,7 +129,7 @@ mod tests {
             let position = crate::event::Position { topic: "t".into(), partition: 0, offset: 0 };
             let payload = Some(payload.as_bytes().into());
             let raw = crate::event::RawEvent { position, timestamp_ms: 0, key: None, payload, headers: vec![] };
-            let event = crate::event::Event { raw, id: "".into(), key: None, event_time_ms: 0, text: None };
+            let event = crate::event::Event { body: None, raw, id: "".into(), key: None, event_time_ms: 0, text: None };
             copy.one(&Input::plain(event))
         };
         let good = outcome(r#"{"a":3,"b":{"c":[1]},"d":2}"#).unwrap();
@@ -149,7 +149,14 @@ mod tests {
             let position = crate::event::Position { topic: "t".into(), partition: 0, offset: 0 };
             let payload = Some(payload.as_bytes().into());
             let raw = crate::event::RawEvent { position, timestamp_ms: 0, key: None, payload, headers: vec![] };
-            copy.one(&Input::plain(crate::event::Event { raw, id: "".into(), key: None, event_time_ms: 0, text: None }))
+            copy.one(&Input::plain(crate::event::Event {
+                body: None,
+                raw,
+                id: "".into(),
+                key: None,
+                event_time_ms: 0,
+                text: None,
+            }))
         };
         let payload = r#"{"id":9007199254740993,"who":{"user":7},"item":"a","x":[1.5,null,"é"]}"#;
         let click = outcome(payload).unwrap();

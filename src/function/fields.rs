@@ -71,7 +71,7 @@ impl Places {
         let decoded = text.is_some()
             && self.members.len() == 1
             && matches!(&self.places[..], [one] if !one.configured && one.name == "text");
-        let members = match input.event.raw.payload.as_deref() {
+        let members = match input.event.payload() {
             _ if decoded => vec![None; self.members.len()],
             None => vec![None; self.members.len()],
             Some(bytes) => {

@@ -125,7 +125,14 @@ pub(super) fn input(number: usize, value: &Value) -> Input {
         other => other.get("text").and_then(Value::as_str),
     };
     let raw = raw(number, value);
-    Input::plain(Event { raw, id: number.to_string().into(), key: None, event_time_ms: 0, text: text.map(Into::into) })
+    Input::plain(Event {
+        body: None,
+        raw,
+        id: number.to_string().into(),
+        key: None,
+        event_time_ms: 0,
+        text: text.map(Into::into),
+    })
 }
 
 fn raw(number: usize, value: &Value) -> RawEvent {

@@ -42,7 +42,7 @@ impl Paths {
 
 /// The payload as a JSON object: numbers that fit neither 64-bit integers nor 64-bit floats lose digits.
 pub fn tree(event: &Event) -> Result<Value, Rejection> {
-    let bytes = event.raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
+    let bytes = event.payload().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
     object(std::str::from_utf8(bytes).map_err(|_| Rejection::new("invalid_utf8", "the payload is not UTF-8"))?)
 }
 
@@ -127,7 +127,7 @@ mod tests {
             payload: Some(payload.as_bytes().into()),
             headers: vec![],
         };
-        let event = Event { raw, id: "".into(), key: None, event_time_ms: 0, text: None };
+        let event = Event { body: None, raw, id: "".into(), key: None, event_time_ms: 0, text: None };
         let keys: Paths = serde_json::from_value(options).unwrap();
         add(&[Input::plain(event)], vec![outcome], true, &keys).remove(0)
     }

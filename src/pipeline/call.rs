@@ -372,7 +372,8 @@ mod tests {
     fn item(offset: i64, text: &str) -> Item {
         let position = Position { topic: "in".into(), partition: 0, offset };
         let raw = RawEvent { position, timestamp_ms: 1, key: None, payload: Some(text.as_bytes().into()), headers: Vec::new() };
-        let event = Event { raw, id: offset.to_string().into(), key: None, event_time_ms: 1, text: Some(text.into()) };
+        let event =
+            Event { body: None, raw, id: offset.to_string().into(), key: None, event_time_ms: 1, text: Some(text.into()) };
         Item { incarnation: 1, input: Input::plain(event) }
     }
 

@@ -290,7 +290,7 @@ type Read = (Waiting, Result<Facts, Rejection>);
 fn after(waiting: Waiting, rejection: Option<Rejection>, features: Option<Features>) -> AfterFold {
     let Waiting { event, then } = waiting;
     match (then, rejection) {
-        (Then::Replayed, _) => AfterFold::Replayed { bytes: event.raw.cost_bytes() },
+        (Then::Replayed, _) => AfterFold::Replayed { bytes: event.cost_bytes() },
         (Then::End(ending), _) => AfterFold::Ended { offset: event.raw.position.offset, ending },
         (Then::Score, Some(rejection)) => AfterFold::Rejected(Box::new(event.raw), rejection),
         (Then::Score, None) => AfterFold::Scored(Box::new(Input { event, features })),

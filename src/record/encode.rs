@@ -225,7 +225,14 @@ mod tests {
 
     #[test]
     fn a_prediction_is_json_with_provenance() {
-        let event = Event { raw: raw(2), id: "e".into(), key: Some("k".into()), event_time_ms: 1_704_067_200_123, text: None };
+        let event = Event {
+            body: None,
+            raw: raw(2),
+            id: "e".into(),
+            key: Some("k".into()),
+            event_time_ms: 1_704_067_200_123,
+            text: None,
+        };
         let mut fields = Map::new();
         fields.insert("t".into(), "a\"\n".into());
         fields.insert("x".into(), 1.5.into());

@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod kafka;
 #[cfg(test)]
 pub mod memory;
+pub mod readied;
 mod seldom;
 
 use crate::event::{RawEvent, TopicPartition};

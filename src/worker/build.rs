@@ -2,6 +2,7 @@
 
 use super::folds::folding;
 use super::models::locate;
+use super::schemas::Needed;
 use crate::config::recommend::warning_of;
 use crate::config::{Config, Delivery, Keep, Pipeline};
 use crate::event::Decoder;
@@ -22,7 +23,9 @@ use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
+use crate::schema::{Reading, Schemas};
 use crate::source::kafka::{self, KafkaSourceSettings};
+use crate::source::readied::readied;
 use crate::store::Store;
 use anyhow::{Context, anyhow};
 use std::sync::Arc;
@@ -111,6 +114,8 @@ pub struct Prepared {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
     pub publisher: Arc<dyn Publisher>,
+    /// Schemas that have to be asked for, where values name them.
+    pub schemas: Option<Arc<Schemas>>,
     function: Arc<dyn Function>,
     folding: Option<Folding>,
     source: KafkaSourceSettings,
@@ -121,8 +126,13 @@ pub struct Prepared {
 impl Prepared {
     /// Joins the group.
     pub fn spawn(self, observer: Arc<dyn Observer>) -> anyhow::Result<(Arc<Settings>, Parts)> {
-        let Self { settings, store, publisher, function, folding, source, decode, budget } = self;
-        let parts = Parts { source: kafka::spawn(source)?, store, publisher, function, folding, decode, budget, observer };
+        let Self { settings, store, publisher, schemas, function, folding, source, decode, budget } = self;
+        let source = kafka::spawn(source)?;
+        let source = match schemas {
+            Some(schemas) => readied(source, Arc::new(Needed(schemas))),
+            None => source,
+        };
+        let parts = Parts { source, store, publisher, function, folding, decode, budget, observer };
         Ok((settings, parts))
     }
 }
@@ -135,6 +145,7 @@ pub async fn pipeline(
     store: Arc<dyn Store>,
     budget: Budget,
 ) -> anyhow::Result<Prepared> {
+    let reading = Reading::of(config, of)?;
     let client = client_properties(config);
     let publisher = KafkaPublisher::new(KafkaPublisherSettings {
         guarantee: match of.delivery {
@@ -176,17 +187,18 @@ pub async fn pipeline(
         settings,
         store,
         publisher: Arc::new(publisher),
+        schemas: reading.schemas().cloned(),
         function,
         folding,
         source,
-        decode: decode(config, of),
+        decode: decode(config, of, &reading),
         budget,
     })
 }
 
 /// How a pipeline's events are read.
-pub fn decode(config: &Config, of: &Pipeline) -> Arc<Decode> {
-    let decoder = Decoder::new(of.event, of.paths(), config.limits_of(of).clone());
+pub fn decode(config: &Config, of: &Pipeline, reading: &Reading) -> Arc<Decode> {
+    let decoder = Decoder::new(of.event, of.paths(), config.limits_of(of).clone()).reading(reading.body());
     #[expect(clippy::result_large_err, reason = "the raw event goes on to its dead letter; a box would cost every event")]
     let decode = move |raw| decoder.decode(raw);
     Arc::new(decode)

@@ -10,6 +10,7 @@ mod yielding;
 
 use super::build;
 use super::folds::folding;
+use super::schemas::Needed;
 use crate::config::{Config, Delivery, Pipeline};
 use crate::event::TopicPartition;
 use crate::flow::Budget;
@@ -19,8 +20,10 @@ use crate::pipeline::{self, Ended, PartitionView, Parts, Settings};
 use crate::publisher::Publisher;
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::record::Mode;
+use crate::schema::Reading;
 use crate::source::bounded::{Bounds, Brought, bounded};
 use crate::source::kafka::{self, KafkaSourceSettings};
+use crate::source::readied::readied;
 use crate::store::{PartitionKey, Store};
 use finish::Finish;
 use futures_util::future::BoxFuture;
@@ -88,6 +91,7 @@ impl Replay<'_> {
         if left.is_empty() {
             return Ok(Replayed { ended: Ended::Drained, complete: true });
         }
+        let reading = Reading::of(self.config, self.pipeline)?;
         let client = build::client_properties(self.config);
         let publisher = Arc::new(KafkaPublisher::new(KafkaPublisherSettings {
             guarantee: match self.pipeline.delivery {
@@ -119,13 +123,17 @@ impl Replay<'_> {
         });
         let brought = Arc::<Brought>::default();
         let finish = Arc::new(Finish::new(left, self.mode(), brought.clone(), drain.clone(), progress));
+        let source = bounded(source, Bounds { until: self.until.clone(), rate: self.rate, waits, brought: brought.clone() });
         let parts = Parts {
-            source: bounded(source, Bounds { until: self.until.clone(), rate: self.rate, waits, brought: brought.clone() }),
+            source: match reading.schemas() {
+                Some(schemas) => readied(source, Arc::new(Needed(schemas.clone()))),
+                None => source,
+            },
             store: Arc::new(alone::Alone(store.clone())),
             publisher: Arc::new(side::Predictions(publisher as Arc<dyn Publisher>)),
             function: Arc::new(Modest::new(function, self.slice)),
             folding,
-            decode: build::decode(self.config, self.pipeline),
+            decode: build::decode(self.config, self.pipeline, &reading),
             budget: Budget::new(self.config.memory.budget_bytes.min(BUDGET_BYTES)),
             observer: finish.clone(),
         };

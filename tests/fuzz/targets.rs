@@ -1,6 +1,7 @@
 //! What is fed with damaged inputs, and the good inputs to begin with.
 
-use millrace::config::{Config, EventKind, Fields, Limits};
+use base64::Engine;
+use millrace::config::{Config, EventKind, Fields, Format, Limits};
 use millrace::event::{Decoder, Position, RawEvent};
 use millrace::function::{offline, text_function};
 use millrace::inference::checkpoint::ModelConfig;
@@ -8,6 +9,7 @@ use millrace::inference::generate::Schema;
 use millrace::inference::network::{self, Scratch, Sequence};
 use millrace::inference::template::{ChatTemplate, Message, Setting};
 use millrace::inference::{Encoder, Head, Options, TextTokenizer, Threads, Weights, causal, import, seq2seq};
+use millrace::schema::Reading;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ enum Kind {
     Tokenizer,
     Import,
     Event(EventKind),
+    /// A value and the file of its schema.
+    Value(Format),
     Settings,
     Scoring,
     Template,
@@ -150,7 +154,22 @@ pub fn all() -> Vec<Target> {
     let settings = settings.map(|path| (last(&path), path));
     all.push(target("settings".into(), Kind::Settings, settings));
     all.extend(texts(&root));
+    all.extend(values(&root.join("schemas")));
     all
+}
+
+/// Values as other implementations wrote them, without a prefix.
+fn values(root: &Path) -> [Target; 2] {
+    let golden: Value = serde_json::from_slice(&std::fs::read(root.join("golden.json")).unwrap()).unwrap();
+    let datum = |text: &Value| base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap();
+    let mut avro = target("value-avro".into(), Kind::Value(Format::Avro), [("main.avsc".into(), root.join("payment.avsc"))]);
+    avro.files.insert("value".into(), datum(&golden["avro_datum"]["bytes"]));
+    let beside = [("main.proto".into(), root.join("shop/order.proto")), ("money.proto".into(), root.join("shop/money.proto"))];
+    let mut protobuf = target("value-protobuf".into(), Kind::Value(Format::Protobuf), beside);
+    let flat = String::from_utf8_lossy(&protobuf.files["main.proto"]).replace("shop/money.proto", "money.proto");
+    protobuf.files.insert("main.proto".into(), flat.into_bytes());
+    protobuf.files.insert("value".into(), datum(&golden["protobuf"][0]["datum"]));
+    [avro, protobuf]
 }
 
 fn texts(root: &Path) -> Vec<Target> {
@@ -246,6 +265,7 @@ impl Target {
             Kind::Causal => told(write(folder)),
             Kind::Seq2seq => told(transduce(folder)),
             Kind::Tokenizer => told(tokenize(folder)),
+            Kind::Value(format) => told(read_value(folder, format)),
             Kind::Import => {
                 let into = tempfile::tempdir().unwrap();
                 let request = import::Request {
@@ -353,6 +373,20 @@ fn tokenize(folder: &Path) -> Outcome<usize> {
         count += tokens.ids.len();
     }
     Ok(count)
+}
+
+fn read_value(folder: &Path, format: Format) -> Outcome<usize> {
+    let of = match format {
+        Format::Protobuf => "format = 'protobuf'\nschema = 'main.proto'\nmessage = 'shop.Order'",
+        _ => "format = 'avro'\nschema = 'main.avsc'",
+    };
+    let text = format!("[[pipeline]]\nname = 'p'\ntopic = 't'\nevent = 'json'\nfunction = 'copy'\n{of}\n");
+    let mut config = Config::parse(&text, "fuzz.toml", &BTreeMap::new())?;
+    config.base = folder.to_owned();
+    let body = Reading::of(&config, &config.pipeline[0])?.body().ok_or("nothing reads it")?;
+    let value = std::fs::read(folder.join("value"))?;
+    let json = body.json(&value, &Limits::default())?;
+    serde_json::from_str::<Value>(&json).map_err(|error| panic!("no JSON came of it: {error}")).map(|_: Value| json.len().min(1))
 }
 
 fn decode(kind: EventKind, bytes: &[u8]) -> String {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "event",
     "record",
     "config",
     "flow",
     "state",
     "scoring",
+    "schema",
     "hub",
     "source",
     "store",
@@ -36,6 +37,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "twin" => &[],
         "state" => &["event", "record", "config"],
         "scoring" => &["config"],
+        "schema" => &["config", "event"],
         "source" => &["event", "twin"],
         "store" => &["event", "record", "config", "state", "twin"],
         "publisher" => &["event", "record", "source", "twin"],
@@ -53,7 +55,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Libraries that belong to some rooms, by the start of their name.
-const LIBRARIES: [(&str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &[&str]); 11] = [
     ("rdkafka", &["source", "publisher", "cli"]),
     ("sqlx", &["store"]),
     ("candle", &["inference", "train"]),
@@ -62,7 +64,9 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
     ("axum", &["admin"]),
     ("hyper", &["admin"]),
     ("opentelemetry", &["telemetry"]),
-    ("reqwest", &["telemetry", "hub"]),
+    ("prost_reflect", &["schema"]),
+    ("protox", &["schema"]),
+    ("reqwest", &["telemetry", "hub", "schema"]),
 ];
 
 /// The text without `//` comments and string literals, as words and single signs.
@@ -226,4 +230,18 @@ fn the_scanner_sees_a_forbidden_arrow() {
     assert_eq!(wrong, ["`flow` may not know `publisher`", "`flow` may not know `store`", "`rdkafka` does not belong in `flow`"]);
     assert_eq!(violations("source", "use crate::event::Event; use rdkafka::{Message}; pub use crate::source::Lease;"), [""; 0]);
     assert_eq!(violations("event", "let c = '\"'; use crate::record::Record; let d = '\"';"), ["`event` may not know `record`"]);
+}
+
+/// Would catch: a function or a fold that reads the bytes as they came, which are no JSON where the pipeline's format is another.
+#[test]
+fn functions_and_folds_read_events_and_not_their_bytes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for room in ["function", "state"] {
+        let mut found = Vec::new();
+        files(&root.join(room), &mut found);
+        for file in found.iter().filter(|file| !file.to_string_lossy().contains("/tests")) {
+            let text = std::fs::read_to_string(file).unwrap();
+            assert!(!text.contains("raw.payload.as_"), "{}: ask Event::payload", file.display());
+        }
+    }
 }

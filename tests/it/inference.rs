@@ -199,7 +199,7 @@ async fn embed_answers_a_slice_in_order_and_rejects_what_has_no_text() {
 fn input(text: Option<&str>) -> Input {
     let position = Position { topic: Arc::from("chat"), partition: 0, offset: 0 };
     let raw = RawEvent { position, timestamp_ms: 0, key: None, payload: None, headers: Vec::new() };
-    Input::plain(Event { raw, id: "chat/0/0".into(), key: None, event_time_ms: 0, text: text.map(Into::into) })
+    Input::plain(Event { body: None, raw, id: "chat/0/0".into(), key: None, event_time_ms: 0, text: text.map(Into::into) })
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod replayed;
 mod risk;
 mod risk_text;
 mod run;
+mod schemas;
 mod scoring;
 mod scripts;
 mod store;

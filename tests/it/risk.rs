@@ -23,7 +23,7 @@ fn function(file: &Path, names: &[String], explain: &str) -> Risk {
 fn input(id: u64, row: &[f64]) -> Input {
     let position = Position { topic: "t".into(), partition: 0, offset: id as i64 };
     let raw = RawEvent { position, timestamp_ms: 0, key: None, payload: Some(b"{}"[..].into()), headers: vec![] };
-    let event = Event { raw, id: id.to_string().into(), key: None, event_time_ms: 0, text: None };
+    let event = Event { body: None, raw, id: id.to_string().into(), key: None, event_time_ms: 0, text: None };
     Input { event, features: Some(Features { numbers: row.into(), ..Features::default() }) }
 }
 

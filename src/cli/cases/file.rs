@@ -47,6 +47,13 @@ pub struct Placed {
     pub case: Case,
 }
 
+impl Case {
+    /// What it says of its events, oldest first.
+    pub fn bodies(&self) -> impl Iterator<Item = &Value> {
+        self.event.iter().chain(self.events.iter().flatten())
+    }
+}
+
 impl Placed {
     pub fn name(&self) -> String {
         self.case.name.clone().unwrap_or_else(|| format!("line {}", self.line))
@@ -55,7 +62,6 @@ impl Placed {
     /// The events as they would stand in a log, one after the other.
     pub fn records(&self) -> Vec<RawEvent> {
         let case = &self.case;
-        let bodies = case.event.iter().chain(case.events.iter().flatten());
         let record = |(offset, body): (i64, &Value)| RawEvent {
             position: Position { topic: "cases".into(), partition: 0, offset },
             timestamp_ms: case.timestamp_ms.unwrap_or(-1),
@@ -66,7 +72,7 @@ impl Placed {
             }),
             headers: Vec::new(),
         };
-        (0..).zip(bodies).map(record).collect()
+        (0..).zip(case.bodies()).map(record).collect()
     }
 }
 

@@ -12,6 +12,8 @@ use crate::inference::{Options, Registry};
 use crate::lifecycle::Exit;
 use crate::worker::Own;
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use compare::{Difference, differences, renewed};
 use file::Placed;
 use serde_json::{Value, json};
@@ -20,10 +22,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const TOLERANCE: f64 = 1e-6;
+const BYTES: &str = "an event of this pipeline is written as JSON, or is the record's bytes in base64; this text is neither";
 
 /// Puts events through a pipeline's decoder, fold, function and model, and compares what comes with what was expected. Needs neither Kafka nor Postgres.
 ///
-/// A case is one line of JSON: `event` (the body; a text is taken as the record's bytes) or `events` (oldest first, the last one is scored),
+/// A case is one line of JSON: `event` (the body; a text is taken as the record's bytes, in base64 where the pipeline's values are no JSON) or `events` (oldest first, the last one is scored),
 /// perhaps `key`, `name`, `tolerance` (a share; 1e-6), `pipeline`, and `expect`: a part of the answer, such as {"label": "positive"},
 /// {"skipped": "agent"} or {"rejected": {"code": "missing_field"}}; of a list by places: {"suggestions": {"0": {"source": "parcel"}}}.
 #[derive(Debug, clap::Args)]
@@ -138,8 +141,17 @@ async fn attempt(rigs: &mut Rigs<'_>, usual: Option<&str>, path: &Path, placed: 
         return Err(Usage(what).into());
     }
     let mut last = None;
-    for raw in placed.records() {
-        last = Some(rig.input(&mut past, raw).with_context(place)?);
+    for (body, mut raw) in placed.case.bodies().zip(placed.records()) {
+        let input = match body {
+            _ if pipeline.format.is_json() => rig.input(&mut past, raw),
+            Value::String(text) => {
+                let bytes = STANDARD.decode(text).map_err(|_| Usage(format!("{}: {BYTES}", place())))?;
+                raw.payload = Some(bytes.into());
+                rig.input(&mut past, raw)
+            }
+            _ => rig.written(&mut past, raw),
+        };
+        last = Some(input.with_context(place)?);
     }
     let outcomes = rig.call(last.into_iter().collect()).await.with_context(place)?;
     let found = offline::output(outcomes.into_iter().next().context("a case without an event")?);

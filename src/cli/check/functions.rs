@@ -22,7 +22,8 @@ pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findi
             findings.add(Level::Good, &about, text);
         }
         if tails {
-            super::tails::look(config, pipeline, &Rig::with(config, pipeline, function), findings).await;
+            let Some(rig) = findings.take(&about, Rig::with(config, pipeline, function)) else { continue };
+            super::tails::look(config, pipeline, &rig, findings).await;
         }
     }
 }

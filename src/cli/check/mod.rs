@@ -3,6 +3,7 @@
 mod functions;
 mod kafka;
 mod postgres;
+mod schemas;
 mod tails;
 
 use super::common;
@@ -11,6 +12,7 @@ use crate::config::recommend::warning_of;
 use crate::config::{Config, ConfigError};
 use crate::hub::Places;
 use crate::lifecycle::Exit;
+use crate::schema::Away;
 use crate::store::StoreError;
 use crate::worker::Own;
 use rdkafka::error::KafkaError;
@@ -91,6 +93,7 @@ impl Findings {
 fn is_away(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<KafkaError>().is_some_and(is_outage)
+            || cause.is::<Away>()
             || matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Transient(_)))
     })
 }
@@ -134,6 +137,7 @@ async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>, own: &Own
             if args.connect {
                 kafka::check(&config, &mut findings).await;
                 postgres::check(&config, &mut findings).await;
+                schemas::check(&config, &mut findings).await;
                 functions::check(&config, own, tails, &mut findings).await;
             }
         }

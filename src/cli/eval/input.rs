@@ -117,7 +117,7 @@ fn event(payload: &serde_json::Value, offset: i64, event_time_ms: i64) -> Event 
     let payload = Some(payload.to_string().into_bytes().into());
     let position = Position { topic: "file".into(), partition: 0, offset };
     let raw = RawEvent { position, timestamp_ms: event_time_ms, key: None, payload, headers: Vec::new() };
-    Event { raw, id: offset.to_string().into(), key: None, event_time_ms, text: None }
+    Event { body: None, raw, id: offset.to_string().into(), key: None, event_time_ms, text: None }
 }
 
 /// Seconds, milliseconds or RFC 3339.

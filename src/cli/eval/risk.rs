@@ -153,7 +153,7 @@ fn known(args: &Args, event: &Event) -> anyhow::Result<Option<Known>> {
     {
         return Ok(None);
     }
-    let payload: Value = serde_json::from_slice(event.raw.payload.as_deref().unwrap_or_default())?;
+    let payload: Value = serde_json::from_slice(event.payload().unwrap_or_default())?;
     let field = |path: &str| at(&payload, path).filter(|value| !value.is_null()).map(text);
     let Some(label) = field(&args.label) else { return Ok(None) };
     let bad = match label.as_str() {

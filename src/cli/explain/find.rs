@@ -1,10 +1,11 @@
 //! Which event is meant, and its bytes.
 
 use crate::cli::common::Usage;
+use crate::cli::decoding::Decoding;
 use crate::cli::kafka::Kafka;
 use crate::cli::log::{Extent, Next, Reader, extent};
 use crate::config::Pipeline;
-use crate::event::{Decoder, Position, RawEvent, TopicPartition};
+use crate::event::{Position, RawEvent, TopicPartition};
 use crate::record::RecordId;
 use crate::source::kafka::raw_event;
 use crate::store::postgres::PostgresStore;
@@ -62,8 +63,8 @@ pub struct Places<'a> {
 
 impl Places<'_> {
     /// Reads the one event of that id that the run could score. Of several the user says which.
-    pub async fn search(&self, id: &str, decoder: &Decoder) -> anyhow::Result<RawEvent> {
-        let (mut first, mut more) = (None, Vec::new());
+    pub async fn search(&self, id: &str, decoder: &Decoding) -> anyhow::Result<RawEvent> {
+        let (mut first, mut more, mut failed) = (None, Vec::new(), None);
         for topic in &self.pipeline.topic {
             for (partition, (low, high)) in extent(self.kafka, topic).await?.partitions {
                 if self.only.is_some_and(|only| only != partition) {
@@ -73,13 +74,23 @@ impl Places<'_> {
                 let range = (low.max(start).min(high), high);
                 let one = Extent { topic: topic.clone(), partitions: BTreeMap::from([(partition, range)]) };
                 each(self.kafka, &one, |raw| {
-                    match decoder.decode(raw) {
+                    let decoded = match decoder.decode(raw) {
+                        Ok(decoded) => decoded,
+                        Err(error) => {
+                            failed = Some(error);
+                            return false;
+                        }
+                    };
+                    match decoded {
                         Ok(event) if *event.id == *id && first.is_none() => first = Some(event.raw),
                         Ok(event) if *event.id == *id => more.push(event.raw.position),
                         _ => {}
                     }
                     true
                 })?;
+                if let Some(error) = failed.take() {
+                    return Err(error);
+                }
             }
         }
         let Some(first) = first else {

@@ -6,9 +6,10 @@ mod report;
 mod show;
 
 use super::common::{self, Usage};
+use super::decoding::Decoding;
 use super::kafka::Kafka;
 use crate::config::{Config, Pipeline};
-use crate::event::{Decoder, Event, TopicPartition};
+use crate::event::{Event, TopicPartition};
 use crate::function::{Function, Input};
 use crate::inference::{Options, Registry};
 use crate::lifecycle::Exit;
@@ -72,7 +73,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if args.partition.is_some() && matches!(asked.what, What::At(..)) {
         return Err(Usage(format!("{} names its partition itself; leave --partition out", args.event)).into());
     }
-    let decoder = Decoder::new(pipeline.event, pipeline.paths(), config.limits_of(pipeline).clone());
+    let decoder = Decoding::of(&config, pipeline)?;
     let function = tokio::task::block_in_place(|| build::function(&config, pipeline, &Registry::new(Options::default())))
         .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
@@ -90,7 +91,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     check_digest(&scored, &past.digest, &pipeline.name)?;
 
     let mut report = Report::of(&raw, scored.run);
-    match decoder.decode(raw) {
+    match decoder.decode(raw)? {
         Err((_, rejection)) => report.rejected = Some(rejection),
         Ok(event) => explain(&mut report, event, past, &scored, &kafka, &decoder, &*function).await?,
     }
@@ -125,7 +126,7 @@ async fn explain(
     past: folds::Past,
     scored: &Run,
     kafka: &Kafka,
-    decoder: &Decoder,
+    decoder: &Decoding,
     function: &dyn Function,
 ) -> anyhow::Result<()> {
     report.event_id = Some(event.id.to_string());

@@ -1,8 +1,9 @@
 //! Folds a partition again, up to one event.
 
+use crate::cli::decoding::Decoding;
 use crate::cli::kafka::Kafka;
 use crate::cli::log::{Extent, Next, Reader};
-use crate::event::{Decoder, Event, Rejection, TopicPartition};
+use crate::event::{Event, Rejection, TopicPartition};
 use crate::source::kafka::raw_event;
 use crate::state::{Features, Keys, States};
 use crate::worker::folds::{Past, step};
@@ -30,7 +31,7 @@ pub struct Folded {
 }
 
 /// Folds what a run that began at `start` had folded when it came to the event, and then the event.
-pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: Option<i64>, decoder: &Decoder) -> anyhow::Result<Folded> {
+pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: Option<i64>, decoder: &Decoding) -> anyhow::Result<Folded> {
     let position = &event.raw.position;
     let partition = TopicPartition::new(position.topic.clone(), position.partition);
     let low = kafka.bounds(&partition)?.low;
@@ -54,7 +55,7 @@ pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: Option<i64>, de
             Next::Record(message) => raw_event(&message, &position.topic),
         };
         history.events += 1;
-        let Ok(before) = decoder.decode(raw) else { continue };
+        let Ok(before) = decoder.decode(raw)? else { continue };
         let touches = past.links || keys_of(&*past.names, &before)?.is_ok_and(|keys| keys.iter().any(|key| wanted.contains(key)));
         if touches && step(&mut *past.states, &before, |states, facts, at| states.replay(facts, at))?.is_ok() {
             history.folded += 1;

@@ -83,7 +83,7 @@ fn event(rows: &FileRows, topic: &Arc<str>, number: usize, payload: &Value) -> R
     let position = Position { topic: topic.clone(), partition: 0, offset: number as i64 };
     let payload = Some(serde_json::to_vec(payload)?.into());
     let raw = RawEvent { position, timestamp_ms: time_ms, key: None, payload, headers: Vec::new() };
-    Ok(Event { raw, id, key: None, event_time_ms: time_ms, text: None })
+    Ok(Event { body: None, raw, id, key: None, event_time_ms: time_ms, text: None })
 }
 
 fn time_ms(rows: &FileRows, time: &Value) -> Option<i64> {

@@ -42,7 +42,7 @@ fn event(payload: &Value) -> Event {
     let position = Position { topic: "t".into(), partition: 0, offset: 5 };
     let payload = Some(payload.to_string().into_bytes().into());
     let raw = RawEvent { position, timestamp_ms: 0, key: None, payload, headers: vec![] };
-    Event { raw, id: "7".into(), key: Some("k".into()), event_time_ms: 0, text: None }
+    Event { body: None, raw, id: "7".into(), key: Some("k".into()), event_time_ms: 0, text: None }
 }
 
 fn input(payload: Value, features: Features) -> Input {

@@ -184,7 +184,7 @@ async fn an_event_of_a_stream_is_asked_by_its_fields() {
         headers: vec![],
     };
     // As a pipeline with `fields.text = "msg"` decodes it.
-    let event = Event { raw, id: "t/0/7".into(), key: None, event_time_ms: 0, text: Some("who lives?".into()) };
+    let event = Event { body: None, raw, id: "t/0/7".into(), key: None, event_time_ms: 0, text: Some("who lives?".into()) };
     let options = json!({ "fields": { "context": "doc.body" }, "output_key": "who", "pass_event": true });
     let asked = function("answer", &fixture("answer"), options);
     let outcome = asked.call(&[Input::plain(event)]).await.unwrap().remove(0);

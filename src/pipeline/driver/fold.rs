@@ -30,7 +30,7 @@ pub(super) fn take(running: &mut Running, event: Event, then: Then) {
     match &mut running.memory {
         Some(memory) => {
             if then == Then::Replayed {
-                memory.replayed_bytes += event.raw.cost_bytes();
+                memory.replayed_bytes += event.cost_bytes();
             }
             memory.waiting.push_back(Waiting { event, then });
         }

@@ -144,8 +144,8 @@ impl Driver {
             if place == Some(Then::Replayed) {
                 // One that cannot be decoded was never folded.
                 if let Ok(event) = (self.parts.decode)(raw) {
+                    bytes_in += event.cost_bytes();
                     fold::take(running, event, Then::Replayed);
-                    bytes_in += bytes;
                 }
                 continue;
             }
@@ -160,6 +160,7 @@ impl Driver {
             } else {
                 match (self.parts.decode)(raw) {
                     Ok(event) => {
+                        bytes_in += running.ledger.grow(event.beyond_bytes());
                         if let Some(open) = &mut running.open {
                             open.push(offset, event.event_time_ms);
                         }

@@ -37,7 +37,14 @@ pub fn decode(raw: RawEvent) -> Result<Event, (RawEvent, Rejection)> {
     if text == "undecodable" {
         return Err((raw, Rejection::new("invalid_json", "made so")));
     }
-    Ok(Event { id: raw.position.to_string().into(), key: None, event_time_ms: raw.timestamp_ms, text: Some(text.into()), raw })
+    Ok(Event {
+        body: None,
+        id: raw.position.to_string().into(),
+        key: None,
+        event_time_ms: raw.timestamp_ms,
+        text: Some(text.into()),
+        raw,
+    })
 }
 
 /// A function with moods. Its predictions tell who made them, so that a row and a record of two makers differ.

@@ -110,7 +110,7 @@ type Store = BTreeMap<Box<str>, StoredRow>;
 fn event(offset: i64, names: [u8; 2]) -> Event {
     let position = Position { topic: "t".into(), partition: 0, offset };
     let raw = RawEvent { position, timestamp_ms: offset, key: None, payload: Some(names.into()), headers: vec![] };
-    Event { raw, id: "".into(), key: None, event_time_ms: offset, text: None }
+    Event { body: None, raw, id: "".into(), key: None, event_time_ms: offset, text: None }
 }
 
 fn step(cache: &mut Cache<Remembering>, store: &Store, offset: i64, names: [u8; 2]) -> Features {

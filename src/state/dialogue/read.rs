@@ -89,7 +89,7 @@ impl Reader {
 
     fn who(&self, event: &Event) -> Result<Who, Rejection> {
         let path = &self.config.role;
-        let payload = event.raw.payload.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let payload = event.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
         let Some(written) = payload.and_then(|payload| find(payload, path)) else { return Ok(Who::Customer) };
         let role = match serde_json::from_str(written) {
             Ok(Value::String(role)) => role,
@@ -110,7 +110,7 @@ impl Reader {
 
     /// The reply that a message of the desk says it is; what is no name names none.
     fn source(&self, event: &Event) -> Option<String> {
-        let payload = std::str::from_utf8(event.raw.payload.as_deref()?).ok()?;
+        let payload = std::str::from_utf8(event.payload()?).ok()?;
         match serde_json::from_str(find(payload, &self.config.source)?) {
             Ok(Value::String(source)) if !source.is_empty() => Some(source),
             Ok(Value::Number(source)) => Some(source.to_string()),

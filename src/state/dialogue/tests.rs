@@ -26,7 +26,7 @@ pub fn message(id: &str, conversation: &str, minutes: i64, payload: &Value) -> E
     let bytes = Some(payload.to_string().into_bytes().into());
     let raw = RawEvent { position, timestamp_ms: time_ms, key: None, payload: bytes, headers: vec![] };
     let text = payload["text"].as_str().map(Into::into);
-    Event { raw, id: id.into(), key: Some(conversation.into()), event_time_ms: time_ms, text }
+    Event { body: None, raw, id: id.into(), key: Some(conversation.into()), event_time_ms: time_ms, text }
 }
 
 struct Log(InMemory<DialogueFold>);

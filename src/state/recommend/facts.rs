@@ -130,7 +130,7 @@ struct Payload<'a> {
 
 /// Reads an event, or says what is wrong with it.
 pub fn read(config: &Recommend, event: &Event) -> Result<Facts, Rejection> {
-    let bytes = event.raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
+    let bytes = event.payload().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
     let text = std::str::from_utf8(bytes).map_err(|_| Rejection::new("invalid_utf8", "not UTF-8"))?;
     let Some(place) = &config.at else { return facts(config, event, text, text) };
     match find(text, place) {

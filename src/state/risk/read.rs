@@ -112,7 +112,7 @@ impl Reader {
     }
 
     pub fn read(&self, plan: &Plan, event: &Event) -> Result<Facts, Rejection> {
-        let bytes = event.raw.payload.as_deref().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
+        let bytes = event.payload().ok_or_else(|| Rejection::new("tombstone", "the record has no payload"))?;
         let text = std::str::from_utf8(bytes).map_err(|_| Rejection::new("invalid_utf8", "not UTF-8"))?;
         let picked = match pick(text, &self.members) {
             Some(picked) => picked,

@@ -41,7 +41,7 @@ impl Log {
         self.offset += 1;
         let time_ms = 1_700_000_000_000 + hours * HOUR;
         let raw = RawEvent { position, timestamp_ms: time_ms, key: None, payload, headers: vec![] };
-        self.states.apply(&Event { raw, id: id.into(), key: None, event_time_ms: time_ms, text: None })
+        self.states.apply(&Event { body: None, raw, id: id.into(), key: None, event_time_ms: time_ms, text: None })
     }
 
     fn paid(&mut self, id: &str, hours: i64, amount: f64) -> Features {

@@ -6,6 +6,7 @@ pub mod load;
 pub mod one_pass;
 pub mod proxy;
 pub mod reader;
+pub mod registry;
 pub mod services;
 pub mod stage;
 pub mod wire;

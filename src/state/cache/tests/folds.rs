@@ -119,7 +119,7 @@ fn payment(id: i64, time_ms: i64, payload: &Value) -> Event {
     let time_ms = 1_700_000_000_000 + time_ms;
     let payload = Some(payload.to_string().into_bytes().into());
     let raw = RawEvent { position, timestamp_ms: time_ms, key: None, payload, headers: vec![] };
-    Event { raw, id: id.to_string().into(), key: None, event_time_ms: time_ms, text: None }
+    Event { body: None, raw, id: id.to_string().into(), key: None, event_time_ms: time_ms, text: None }
 }
 
 struct Dialogue(&'static str);

@@ -89,7 +89,7 @@ pub fn event(offset: i64, event_time_ms: i64, payload: &Value) -> Event {
     let payload = Some(payload.to_string().into_bytes().into());
     let raw = RawEvent { position, timestamp_ms: event_time_ms, key: None, payload, headers: vec![] };
     let id = payload_id(&raw).unwrap_or_else(|| offset.to_string());
-    Event { raw, id: id.into(), key: None, event_time_ms, text: None }
+    Event { body: None, raw, id: id.into(), key: None, event_time_ms, text: None }
 }
 
 fn payload_id(raw: &RawEvent) -> Option<String> {

@@ -1,0 +1,170 @@
+use super::*;
+use crate::event::Position;
+use crate::source::Lease;
+use arc_swap::ArcSwap;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// An event's payload is what it needs; 0 is nothing.
+struct Shelf {
+    at_hand: watch::Sender<BTreeSet<u32>>,
+}
+
+impl Needs for Shelf {
+    fn missing(&self, raw: &RawEvent) -> Option<u32> {
+        let what = u32::from(*raw.payload.as_deref()?.first()?);
+        (what > 0 && !self.at_hand.borrow().contains(&what)).then_some(what)
+    }
+    fn fetch(&self, what: u32) -> BoxFuture<'static, ()> {
+        let mut seen = self.at_hand.subscribe();
+        async move { drop(seen.wait_for(|all| all.contains(&what)).await) }.boxed()
+    }
+    fn next_round(&self) {}
+}
+
+struct Ends {
+    inner: mpsc::Sender<SourceEvent>,
+    obeyed: mpsc::UnboundedReceiver<SourceCommand>,
+    shelf: Arc<Shelf>,
+    outer: SourceHandle,
+}
+
+fn source() -> Ends {
+    let (inner, events) = mpsc::channel(8);
+    let (commands, obeyed) = mpsc::unbounded_channel();
+    let lease = Lease { number: 0, partitions: BTreeMap::new(), metadata: None };
+    let handle = SourceHandle { events, commands, lease: Arc::new(ArcSwap::from_pointee(lease)), polled_at_ms: Arc::default() };
+    let shelf = Arc::new(Shelf { at_hand: watch::Sender::new(BTreeSet::new()) });
+    Ends { inner, obeyed, outer: readied(handle, shelf.clone()), shelf }
+}
+
+fn part(number: i32) -> TopicPartition {
+    TopicPartition::new("t", number)
+}
+
+fn records(all: &[(i32, i64, u8)]) -> SourceEvent {
+    let raw = |(partition, offset, what): &(i32, i64, u8)| RawEvent {
+        position: Position { topic: "t".into(), partition: *partition, offset: *offset },
+        timestamp_ms: 0,
+        key: None,
+        payload: Some([*what].into()),
+        headers: Vec::new(),
+    };
+    SourceEvent::Records(all.iter().map(raw).collect())
+}
+
+impl Ends {
+    async fn starts(&mut self, number: i32) {
+        self.inner.send(SourceEvent::Started { partition: part(number), offset: 0 }).await.unwrap();
+        assert!(matches!(self.outer.events.recv().await, Some(SourceEvent::Started { .. })));
+    }
+
+    async fn places(&mut self) -> Vec<(i32, i64)> {
+        match self.outer.events.recv().await {
+            Some(SourceEvent::Records(records)) => {
+                records.iter().map(|raw| (raw.position.partition, raw.position.offset)).collect()
+            }
+            other => panic!("no records: {other:?}"),
+        }
+    }
+
+    async fn puts(&self, what: u32) {
+        self.shelf.at_hand.send_modify(|all| all.extend([what]));
+    }
+
+    async fn quiet(&mut self) {
+        assert!(tokio::time::timeout(Duration::from_secs(60), self.outer.events.recv()).await.is_err());
+    }
+}
+
+/// Would catch: events that overtake each other, a partition that waits for another's schema, an end that is told before its events.
+#[tokio::test(start_paused = true)]
+async fn a_partition_waits_in_order_and_the_others_go_on() {
+    let mut ends = source();
+    ends.starts(0).await;
+    ends.starts(1).await;
+    ends.inner.send(records(&[(0, 1, 0), (0, 2, 7), (1, 1, 0), (0, 3, 0), (0, 4, 8)])).await.unwrap();
+    assert_eq!(ends.places().await, [(0, 1), (1, 1)]);
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Pause(vec![part(0)])));
+    ends.inner.send(records(&[(0, 5, 0), (1, 2, 0)])).await.unwrap();
+    ends.inner.send(SourceEvent::CaughtUp { partition: part(0), offset: 6 }).await.unwrap();
+    assert_eq!(ends.places().await, [(1, 2)]);
+    ends.quiet().await;
+    ends.puts(7).await;
+    assert_eq!(ends.places().await, [(0, 2), (0, 3)]);
+    ends.quiet().await;
+    ends.puts(8).await;
+    assert_eq!(ends.places().await, [(0, 4), (0, 5)]);
+    assert!(
+        matches!(ends.outer.events.recv().await, Some(SourceEvent::CaughtUp { partition, offset: 6 }) if partition == part(0))
+    );
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![part(0)])));
+}
+
+/// Would catch: a pause of the pipeline's that ends when a schema comes, one of ours that the pipeline ends.
+#[tokio::test(start_paused = true)]
+async fn pauses_of_both_sides_are_kept_apart() {
+    let mut ends = source();
+    ends.starts(0).await;
+    ends.starts(1).await;
+    ends.inner.send(records(&[(0, 1, 7), (1, 1, 7)])).await.unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Pause(vec![part(0), part(1)])));
+    ends.outer.commands.send(SourceCommand::Pause(vec![part(0), part(1)])).unwrap();
+    ends.outer.commands.send(SourceCommand::Resume(vec![part(1)])).unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Pause(vec![part(0), part(1)])));
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![])));
+    ends.puts(7).await;
+    assert_eq!(ends.places().await, [(0, 1)]);
+    assert_eq!(ends.places().await, [(1, 1)]);
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![part(1)])));
+    ends.outer.commands.send(SourceCommand::Resume(vec![part(0)])).unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![part(0)])));
+}
+
+/// Would catch: a revocation that waits for the registry, events of a stay that is over, a partition that comes back and stays paused.
+#[tokio::test(start_paused = true)]
+async fn a_revocation_passes_at_once_and_takes_along_what_waits() {
+    let mut ends = source();
+    ends.starts(0).await;
+    ends.inner.send(records(&[(0, 1, 7)])).await.unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Pause(vec![part(0)])));
+    let lease = ends.outer.lease.load_full();
+    let (done, mut gone) = tokio::sync::oneshot::channel();
+    ends.inner.send(SourceEvent::Revoked { lease: lease.clone(), partitions: vec![part(0)], lost: false, done }).await.unwrap();
+    let revoked = tokio::time::timeout(Duration::from_secs(1), ends.outer.events.recv()).await.unwrap();
+    assert!(matches!(revoked, Some(SourceEvent::Revoked { .. })));
+    drop(revoked);
+    assert!(gone.try_recv().is_err());
+    ends.puts(7).await;
+    ends.quiet().await;
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![part(0)])));
+    ends.starts(0).await;
+    ends.inner.send(records(&[(0, 1, 7)])).await.unwrap();
+    assert_eq!(ends.places().await, [(0, 1)]);
+    assert!(ends.obeyed.try_recv().is_err());
+    // Started anew while it waits: what waited is of the stay before.
+    ends.inner.send(records(&[(0, 2, 9)])).await.unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Pause(vec![part(0)])));
+    ends.starts(0).await;
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![part(0)])));
+    ends.inner.send(records(&[(0, 1, 0)])).await.unwrap();
+    assert_eq!(ends.places().await, [(0, 1)]);
+}
+
+/// Would catch: what waits and has no bound, a stop that waits for the registry.
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_bounded_and_a_stop_ends_it() {
+    let mut ends = source();
+    for number in 0..3 {
+        ends.starts(number).await;
+    }
+    let SourceEvent::Records(mut large) = records(&[(0, 1, 7)]) else { return };
+    large[0].payload = Some(vec![7; HELD_BYTES].into());
+    ends.inner.send(SourceEvent::Records(large)).await.unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Pause(vec![part(0), part(1), part(2)])));
+    ends.outer.commands.send(SourceCommand::Stop).unwrap();
+    assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Stop));
+    let Ends { inner, mut outer, .. } = ends;
+    drop(inner);
+    assert!(tokio::time::timeout(Duration::from_secs(1), outer.events.recv()).await.unwrap().is_none());
+}
