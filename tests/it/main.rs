@@ -32,6 +32,7 @@ mod risk_text;
 mod run;
 mod scoring;
 mod scripts;
+mod shadowed;
 mod store;
 mod supervised;
 mod support;
