@@ -6,6 +6,7 @@ pub(crate) mod folds;
 mod forget;
 mod functions;
 mod hindrance;
+pub(crate) mod ladder;
 mod limited;
 pub(crate) mod look;
 mod metered;
@@ -136,8 +137,13 @@ pub async fn run(
     for of_pipeline in &config.pipeline {
         let function =
             own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        records.declare(&of_pipeline.name, &*function);
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
+        let (function, rungs) = ladder::laddered(function, &config, of_pipeline, (&own, &registry, &models))
+            .with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+        if let Some(rungs) = rungs {
+            telemetry.metrics.tally(&of_pipeline.name).follow_rungs(rungs);
+        }
+        records.declare(&of_pipeline.name, &*function);
         built.push((of_pipeline, function));
     }
     // After everything that the pipelines need: challengers make do with what is left.

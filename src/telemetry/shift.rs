@@ -2,7 +2,7 @@
 
 use super::spread::Spread;
 
-/// Least share of the first spread in one bin of the index: thinner ones are joined with the next.
+/// Least share of both spreads, on the mean, in one bin of the index: thinner ones are joined with the next.
 const LEAST: f64 = 0.05;
 
 /// The population stability index of the second spread against the first; `None` where either is empty. Below 0.1 the two are called alike,
@@ -36,19 +36,20 @@ pub fn ks(first: &Spread, second: &Spread) -> Option<f64> {
     Some(gap)
 }
 
-/// Counts of both, in bins that hold at least a twentieth of the first each.
+/// Counts of both, in bins that hold at least a twentieth of the two each, taken by their shares.
 fn bins(first: &Spread, second: &Spread) -> Vec<(u64, u64)> {
-    let least = LEAST * first.total() as f64;
+    let (of_first, of_second) = (first.total() as f64, second.total() as f64);
+    let is_thin = |(one, other): &(u64, u64)| (*one as f64 / of_first + *other as f64 / of_second) / 2.0 < LEAST;
     let mut bins: Vec<(u64, u64)> = Vec::new();
     for ((_, one), (_, other)) in first.parts().zip(second.parts()) {
-        match bins.last_mut().filter(|(count, _)| (*count as f64) < least) {
+        match bins.last_mut().filter(|bin| is_thin(bin)) {
             Some(thin) => *thin = (thin.0 + one, thin.1 + other),
             None => bins.push((one, other)),
         }
     }
     // What is left at the end may be thin too.
     if let [.., before, last] = &mut bins[..]
-        && (last.0 as f64) < least
+        && is_thin(last)
     {
         *before = (before.0 + last.0, before.1 + last.1);
         bins.pop();

@@ -18,6 +18,7 @@ mod faults;
 mod generate;
 mod inference;
 mod kafka;
+mod laddered;
 mod learnt;
 mod look;
 mod page;

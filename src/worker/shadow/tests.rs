@@ -44,6 +44,7 @@ impl Function for Half {
                 fields: serde_json::Map::new(),
                 label: Some(self.label.into()),
                 score: Some(0.5),
+                model: None,
             };
             Ok(slice.iter().map(|_| Outcome::Emit(vec![said.clone()])).collect())
         })
