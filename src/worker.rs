@@ -138,11 +138,9 @@ pub async fn run(
         let function =
             own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
-        let (function, rungs) = ladder::laddered(function, &config, of_pipeline, (&own, &registry, &models))
+        let (with, tally) = ((&own, &*registry, &models), telemetry.metrics.tally(&of_pipeline.name));
+        let function = ladder::laddered(function, &config, of_pipeline, with, &tally)
             .with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        if let Some(rungs) = rungs {
-            telemetry.metrics.tally(&of_pipeline.name).follow_rungs(rungs);
-        }
         records.declare(&of_pipeline.name, &*function);
         built.push((of_pipeline, function));
     }

@@ -70,11 +70,9 @@ pub fn findings_of(config: &Config, pipeline: &Pipeline) -> Vec<String> {
     if !(1..=100_000).contains(&shadow.queue) {
         say(format!("queue = {}: write 1 to 100,000", shadow.queue));
     }
-    for (name, zero) in [
-        ("slice", shadow.slice == 0),
-        ("call_timeout_ms", shadow.call_timeout_ms == 0),
-        ("failures", shadow.failures == 0),
-    ] {
+    for (name, zero) in
+        [("slice", shadow.slice == 0), ("call_timeout_ms", shadow.call_timeout_ms == 0), ("failures", shadow.failures == 0)]
+    {
         if zero {
             say(format!("{name} = 0 would never call the challenger; write 1 or more, or remove [pipeline.shadow]"));
         }

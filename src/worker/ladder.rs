@@ -12,7 +12,7 @@ use crate::config::{Config, Ladder, Pipeline};
 use crate::function::requests::Requests;
 use crate::function::{CallError, Function, Input, Outcome, Spec};
 use crate::inference::{Memory, Registry};
-use crate::telemetry::RungTally;
+use crate::telemetry::{RungTally, Tally};
 use anyhow::{Context, bail};
 use descent::{Descent, Terms};
 use futures_util::future::BoxFuture;
@@ -54,8 +54,9 @@ pub fn laddered(
     config: &Config,
     pipeline: &Pipeline,
     (own, registry, memory): (&Own, &Registry, &Memory),
-) -> anyhow::Result<(Arc<dyn Function>, Option<Arc<RungTally>>)> {
-    let Some(ladder) = &pipeline.ladder else { return Ok((function, None)) };
+    tally: &Tally,
+) -> anyhow::Result<Arc<dyn Function>> {
+    let Some(ladder) = &pipeline.ladder else { return Ok(function) };
     let build = |of: &Pipeline| own.function(config, of, registry);
     let laddered = Laddered::new(function, pipeline, ladder, build)?;
     let taken: usize = memory.held().iter().map(|held| held.bytes).sum();
@@ -67,8 +68,8 @@ pub fn laddered(
             limit >> 20
         );
     }
-    let tally = laddered.tally.clone();
-    Ok((Arc::new(laddered), Some(tally)))
+    tally.follow_rungs(laddered.tally.clone());
+    Ok(Arc::new(laddered))
 }
 
 impl Laddered {
@@ -141,9 +142,21 @@ impl Laddered {
         let (from, to) = (&*self.names[before], &*self.names[rung]);
         let seconds = median.as_secs_f64();
         if rung > before {
-            tracing::warn!(pipeline = self.pipeline, from, to, age_seconds = seconds, "Events get too old: the ladder goes down a rung.");
+            tracing::warn!(
+                pipeline = self.pipeline,
+                from,
+                to,
+                age_seconds = seconds,
+                "Events get too old: the ladder goes down a rung."
+            );
         } else if rung < before {
-            tracing::info!(pipeline = self.pipeline, from, to, age_seconds = seconds, "Events are young again: the ladder goes up a rung.");
+            tracing::info!(
+                pipeline = self.pipeline,
+                from,
+                to,
+                age_seconds = seconds,
+                "Events are young again: the ladder goes up a rung."
+            );
         }
         rung
     }

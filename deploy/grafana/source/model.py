@@ -179,8 +179,8 @@ def beside():
             "Score shift of the shadow",
             "Mean of the challenger's score less the champion's, by worker, and the stability index of both spreads: above 0.25 they lie far apart.",
             [
-                prom(f"millrace_shadow_score_shift{{{HELD}}}", "{{pipeline}} {{instance}} mean"),
-                prom(f"millrace_shadow_score_psi{{{HELD}}}", "{{pipeline}} {{instance}} PSI"),
+                prom(f"max by (pipeline, instance) (millrace_shadow_score_shift{{{HELD}}})", "{{pipeline}} {{instance}} mean"),
+                prom(f"max by (pipeline, instance) (millrace_shadow_score_psi{{{HELD}}})", "{{pipeline}} {{instance}} PSI"),
             ],
             floor=None,
         ),

@@ -30,7 +30,8 @@ pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findi
 
 /// The shadow and the rungs of a ladder, as far as the pipeline has them. A shadow that fails stops nothing.
 async fn variants(config: &Config, pipeline: &Pipeline, own: &Own, registry: &Registry, findings: &mut Findings) {
-    let rungs = pipeline.ladder.iter().flat_map(|ladder| ladder.rung.iter().enumerate().map(move |(n, rung)| (ladder.name(n + 1), rung)));
+    let rungs =
+        pipeline.ladder.iter().flat_map(|ladder| ladder.rung.iter().enumerate().map(move |(n, rung)| (ladder.name(n + 1), rung)));
     let rungs = rungs.filter_map(|(name, rung)| Some((format!("rung {name}"), rung.of(pipeline)?, Level::Wrong)));
     let shadow = pipeline.shadow.as_ref().map(|shadow| ("shadow".to_owned(), shadow.challenger(pipeline), Level::Warning));
     for (what, varied, level) in rungs.chain(shadow) {

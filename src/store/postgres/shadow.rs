@@ -55,8 +55,7 @@ pub struct ShadowStore {
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
-    let settings =
-        PostgresSettings { max_connections: 1, statement_timeout_ms: STATEMENT_MS, acquire_timeout_ms: ACQUIRE_MS };
+    let settings = PostgresSettings { max_connections: 1, statement_timeout_ms: STATEMENT_MS, acquire_timeout_ms: ACQUIRE_MS };
     Ok(connect_options(url, &settings)?.application_name("millrace shadow"))
 }
 

@@ -28,8 +28,7 @@ const NOW_MS: i64 = 1_800_000_000_000;
 
 fn input(offset: i64, age_seconds: i64) -> Input {
     let position = Position { topic: "in".into(), partition: 0, offset };
-    let raw =
-        RawEvent { position, timestamp_ms: NOW_MS - age_seconds * 1_000, key: None, payload: None, headers: Vec::new() };
+    let raw = RawEvent { position, timestamp_ms: NOW_MS - age_seconds * 1_000, key: None, payload: None, headers: Vec::new() };
     // Its own time says nothing of how long it has waited.
     Input::plain(Event { raw, id: offset.to_string().into(), key: None, event_time_ms: 1, text: None })
 }
@@ -68,7 +67,12 @@ fn told(outcomes: &[Outcome]) -> Vec<String> {
         Outcome::Emit(predictions) => {
             let prediction = &predictions[0];
             let rung = prediction.fields.get(FIELD).and_then(Value::as_str);
-            format!("{} {} {}", prediction.label.as_deref().unwrap(), rung.unwrap_or("-"), prediction.model.as_deref().unwrap_or("-"))
+            format!(
+                "{} {} {}",
+                prediction.label.as_deref().unwrap(),
+                rung.unwrap_or("-"),
+                prediction.model.as_deref().unwrap_or("-")
+            )
         }
         Outcome::Skip(reason) => (*reason).to_owned(),
         Outcome::Reject(rejection) => rejection.code.to_owned(),

@@ -50,7 +50,11 @@ impl Challenger {
             reason = self.work_on() => reason,
         };
         if let Some(reason) = cut_off {
-            tracing::warn!(pipeline = &*pipeline, reason, "The shadow is cut off until the worker starts again; the pipeline goes on.");
+            tracing::warn!(
+                pipeline = &*pipeline,
+                reason,
+                "The shadow is cut off until the worker starts again; the pipeline goes on."
+            );
             tally.becomes(ShadowState::CutOff(reason));
         }
     }
@@ -123,10 +127,8 @@ impl Challenger {
 
     fn compare(&self, event: &Offered, challenger: &Answer) {
         let flip = self.rule.flip(&event.champion, challenger);
-        self.tally.compared(
-            flip.as_ref().map(|flip| (flip.champion.0, flip.challenger.0)),
-            &Rule::scores(&event.champion, challenger),
-        );
+        self.tally
+            .compared(flip.as_ref().map(|flip| (flip.champion.0, flip.challenger.0)), &Rule::scores(&event.champion, challenger));
         let (Some(flip), Some(flips)) = (flip, &self.flips) else { return };
         let position = &event.input.event.raw.position;
         let label = |side: (&str, Option<&super::compare::Said>)| match side.1.and_then(|said| said.label.as_deref()) {

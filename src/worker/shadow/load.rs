@@ -37,12 +37,7 @@ impl Loaded {
 }
 
 /// On a thread of its own: loading blocks, may panic, and may never end.
-async fn one(
-    config: &Config,
-    pipeline: Pipeline,
-    own: &Own,
-    registry: &Arc<Registry>,
-) -> Result<Arc<dyn Function>, String> {
+async fn one(config: &Config, pipeline: Pipeline, own: &Own, registry: &Arc<Registry>) -> Result<Arc<dyn Function>, String> {
     let (config, own, registry) = (config.clone(), own.clone(), registry.clone());
     let (reply, answer) = oneshot::channel();
     let load = move || {

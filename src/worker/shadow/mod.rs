@@ -145,12 +145,7 @@ impl Shadows {
     }
 
     /// The function with its shadow, whose tasks are added to `tasks`. Without any shadow in this worker it is the function itself.
-    pub fn beside(
-        &mut self,
-        function: Arc<dyn Function>,
-        of: &Beside<'_>,
-        tasks: &mut JoinSet<()>,
-    ) -> Arc<dyn Function> {
+    pub fn beside(&mut self, function: Arc<dyn Function>, of: &Beside<'_>, tasks: &mut JoinSet<()>) -> Arc<dyn Function> {
         if self.loaded.values().all(|loaded| loaded.challenger.is_err()) {
             self.tell_of_those_not_loaded(of);
             return function;
@@ -203,7 +198,9 @@ impl Shadows {
             challenger_config: settings.to_owned(),
         };
         tracing::info!(
-            pipeline = of.pipeline.name, challenger = spec.model, share = shadow.share,
+            pipeline = of.pipeline.name,
+            challenger = spec.model,
+            share = shadow.share,
             "A shadow answers a share of the events in spare time."
         );
         let follows = Challenger {

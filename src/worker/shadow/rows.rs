@@ -78,8 +78,11 @@ mod tests {
         let mut found = ShadowCounts::default();
         of(&wanted).iter().for_each(|row| add(&mut found, row));
         assert_eq!((found.compared, &found.flips, found.dropped, found.failed), (50, &wanted.flips, 2, 3));
-        for (one, other) in [(&found.champion, &wanted.champion), (&found.challenger, &wanted.challenger), (&found.differences, &wanted.differences)]
-        {
+        for (one, other) in [
+            (&found.champion, &wanted.champion),
+            (&found.challenger, &wanted.challenger),
+            (&found.differences, &wanted.differences),
+        ] {
             assert!(one.parts().eq(other.parts()) && (one.sum() - other.sum()).abs() < 1e-6, "{one:?}\n{other:?}");
         }
         assert!(of(&ShadowCounts::default()).is_empty());

@@ -69,7 +69,9 @@ struct World {
 }
 
 fn world(champion: Half, challenger: Half, shadow: &str) -> World {
-    let text = format!("name = 'p'\ntopic = 'in'\nevent = 'transaction'\nfunction = 'copy'\n[shadow]\nshare = 1.0\nstore = false\n{shadow}");
+    let text = format!(
+        "name = 'p'\ntopic = 'in'\nevent = 'transaction'\nfunction = 'copy'\n[shadow]\nshare = 1.0\nstore = false\n{shadow}"
+    );
     let pipeline: Pipeline = toml::from_str(&text).unwrap();
     let loaded = Loaded { challenger: Ok(Arc::new(challenger) as Arc<dyn Function>), settings: "s".to_owned() };
     let store = Arc::new(ShadowStore::new("postgres://localhost/none").unwrap());
