@@ -62,7 +62,7 @@ const JSON: &str = "event = \"json\"\nfields = { id = \"id\", key = \"account\",
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_load_is_taken_by_a_rung_and_left_again() {
     let function = format!("{JSON}function = \"own:slow\"");
-    let options = "[pipeline.ladder]\nevent_age_objective = \"1s\"\nhold = \"1s\"\nrecover = \"2s\"\n\
+    let options = "[pipeline.ladder]\nevent_age_objective = \"1s\"\nhold = \"1s\"\nrecover = \"1s\"\n\
                    [[pipeline.ladder.rung]]\nname = \"quick\"\noptions = { cost_ms = 0 }";
     let stage = Stage::of(Plan { partitions: 1, function: &function, options, ..Plan::default() }).await;
     let config = Config::load(&stage.config(), &BTreeMap::new()).unwrap();
@@ -85,7 +85,8 @@ async fn a_step_of_load_is_taken_by_a_rung_and_left_again() {
         assert!(Instant::now() < deadline, "{:?} after {sent} events", rungs.events().collect::<Vec<_>>());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // A trickle, until it has left it.
+    // A trickle, until it has left it: after so many attempts each waits for up to 16 s.
+    let deadline = Instant::now() + SOON;
     while rungs.in_force().0 > 0 {
         send(&stage, sent..sent + 1, 0);
         sent += 1;

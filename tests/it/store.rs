@@ -14,6 +14,7 @@ use uuid::Uuid;
 mod heads;
 mod indexed;
 mod look;
+mod shadow;
 mod states;
 
 const PIPELINE: &str = "p";
