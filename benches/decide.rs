@@ -84,6 +84,7 @@ fn advance(partition: &TopicPartition, claim: Uuid, from: i64, to: i64) -> Advan
         )
         .into(),
         label: None,
+        model: None,
         score: Some(0.125),
     }
     };

@@ -52,7 +52,7 @@ impl Shouting {
         let share = text.chars().filter(|c| c.is_uppercase()).count() as f64 / letters as f64;
         let label = if share >= self.options.threshold { "shouting" } else { "calm" };
         let fields = Map::from_iter([("label".to_owned(), label.into()), ("score".to_owned(), share.into())]);
-        Outcome::Emit(vec![Prediction { key: None, fields, label: Some(label.into()), score: Some(share) }])
+        Outcome::Emit(vec![Prediction { key: None, fields, label: Some(label.into()), score: Some(share), model: None }])
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod folds;
 mod forget;
 mod functions;
 mod hindrance;
+pub(crate) mod ladder;
 mod limited;
 pub(crate) mod look;
 mod metered;
@@ -16,6 +17,8 @@ mod own;
 pub(crate) mod replay;
 mod schemas;
 mod secrets;
+pub(crate) mod shadow;
+mod spare;
 mod status;
 mod supervised;
 mod watch;
@@ -28,7 +31,7 @@ use crate::flow::Budget;
 use crate::inference::{Memory, Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
-use crate::store::postgres::{PostgresSettings, PostgresStore};
+use crate::store::postgres::{PostgresSettings, PostgresStore, ShadowStore};
 use crate::telemetry::{Instruments, Limits};
 use anyhow::Context;
 use secrecy::ExposeSecret;
@@ -80,6 +83,7 @@ pub async fn run(
     };
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
     let registry = Arc::new(Registry::new(options));
+    let models = memory.clone();
     telemetry.metrics.follow_models(Arc::new({
         let registry = registry.clone();
         move || status::models(&results, &memory, &registry)
@@ -134,10 +138,17 @@ pub async fn run(
     for of_pipeline in &config.pipeline {
         let function =
             own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        records.declare(&of_pipeline.name, &*function);
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
+        let (with, tally) = ((&own, &*registry, &models), telemetry.metrics.tally(&of_pipeline.name));
+        let function = ladder::laddered(function, &config, of_pipeline, with, &tally)
+            .with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+        records.declare(&of_pipeline.name, &*function);
         built.push((of_pipeline, function));
     }
+    // After everything that the pipelines need: challengers make do with what is left.
+    let shadow_store = Arc::new(ShadowStore::new(url.expose_secret())?);
+    let loaded = shadow::Loaded::all(&config, &own, &registry, &models).await;
+    let mut shadows = shadow::Shadows::new(loaded, shadow_store.clone());
     readiness.release(MODELS);
 
     // Groups are joined only now, with every model loaded and every pipeline built.
@@ -181,6 +192,17 @@ pub async fn run(
             slice: spec.limits.slice,
             calls_in_flight: spec.limits.calls_in_flight,
         });
+        if let Some(of_name) = of_name {
+            let beside = shadow::Beside {
+                pipeline: of_name,
+                provenance: &settings.provenance,
+                tally: &tally,
+                labels: &records.labels_of(&name),
+                drain: &stop.drain,
+                closing: &closing,
+            };
+            parts.function = shadows.beside(parts.function, &beside, &mut watching);
+        }
         parts.function = Arc::new(metered::Metered { function: parts.function, meter: Meter::on(tally.tokens()) });
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
@@ -194,7 +216,8 @@ pub async fn run(
     for forget in config.pipeline.iter().filter_map(|pipeline| forget::Forget::of(&config, pipeline)) {
         watching.spawn(forget.follow(store.clone(), closing.clone()));
     }
-    let secrets = secrets::Secrets { files: config.secret_files.clone(), store: store.clone(), records, settings, token };
+    let (files, shadows) = (config.secret_files.clone(), shadow_store);
+    let secrets = secrets::Secrets { files, store: store.clone(), records, shadows, settings, token };
     watching.spawn(secrets.follow(hangup, closing.clone()));
     watching.spawn({
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());

@@ -1,6 +1,7 @@
 //! HTTP: health, metrics, status, functions, and the page that shows them.
 
 mod api;
+mod beside;
 mod body;
 mod connections;
 mod forms;

@@ -3,7 +3,9 @@
 use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
 use super::connections::{self, Connections, Routes};
-use super::{AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, forms, look, openapi, operators, page};
+use super::{
+    AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, beside, forms, look, openapi, operators, page,
+};
 use crate::telemetry::Metrics;
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -101,7 +103,10 @@ async fn metrics(State(state): State<AdminState>) -> Response {
 }
 
 async fn status(State(state): State<AdminState>) -> Response {
-    Json(json!({"version": env!("CARGO_PKG_VERSION"), "pipelines": state.status.snapshot()})).into_response()
+    let (shadows, ladders) = (beside::shadows(state.metrics.tallies()), beside::ladders(state.metrics.tallies()));
+    let version = env!("CARGO_PKG_VERSION");
+    Json(json!({"version": version, "pipelines": state.status.snapshot(), "shadows": shadows, "ladders": ladders}))
+        .into_response()
 }
 
 async fn openapi(State(state): State<AdminState>) -> Response {

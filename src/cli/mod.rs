@@ -26,6 +26,7 @@ mod retention;
 mod rig;
 mod run;
 mod seal;
+mod shadow;
 mod train;
 mod verify;
 
@@ -78,6 +79,8 @@ enum Command {
     Pause(pause::Args),
     /// Lift a pause.
     Resume(pause::ResumeArgs),
+    /// How a pipeline's shadow compares with it.
+    Shadow(shadow::Args),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
     /// Fold the log again, and show the features behind a past score.
@@ -121,6 +124,7 @@ pub async fn run_with(cli: Cli, own: Own) -> Exit {
         Command::Retention(args) => retention::run(args, &env).await,
         Command::Pause(args) => pause::run(args, &env).await,
         Command::Resume(args) => pause::resume(args, &env).await,
+        Command::Shadow(args) => shadow::run(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,

@@ -1,9 +1,11 @@
 //! `[[pipeline]]`: one consumer group, its function and its outputs.
 
 use super::dialogue::Dialogue;
+use super::ladder::Ladder;
 use super::recommend::Recommend;
 use super::risk::Risk;
 use super::service::Limits;
+use super::shadow::Shadow;
 use super::span::Span;
 use crate::record::Mode;
 use schemars::JsonSchema;
@@ -106,6 +108,13 @@ pub struct Pipeline {
     /// written is folded again after a claim. Default 20,000.
     #[serde(default = "flush_after")]
     pub flush_after: i64,
+    /// A second model that answers a part of the events too, in spare time, and is compared with the first. Default: none.
+    // It changes no record, so that it is no part of what records say of their configuration.
+    #[serde(default, skip_serializing)]
+    pub shadow: Option<Shadow>,
+    /// What is given up, step by step, while events get too old. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Ladder>,
 }
 
 impl Pipeline {

@@ -23,6 +23,10 @@ impl Span {
         Self(minutes * 60_000)
     }
 
+    pub const fn seconds(seconds: i64) -> Self {
+        Self(seconds * 1_000)
+    }
+
     pub fn ms(self) -> i64 {
         self.0
     }

@@ -137,15 +137,12 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
         }
         Some(_) => {}
     }
-    // A name without a section may be a folder, a starter or a model of a hub; one that is nearly a section's name is meant as such.
-    if let Some(model) = &pipeline.model
-        && !config.models.contains_key(model)
-        && (pipeline.function == "risk" || nearest(model, config.models.keys().map(String::as_str)).is_some())
-    {
-        let names: Vec<&str> = config.models.keys().map(String::as_str).collect();
-        say(format!("model {model:?} has no [models.{model}]{}", hint(model, &names)));
+    if let Some(text) = unknown_model(config, pipeline, pipeline.model.as_deref()) {
+        say(text);
     }
     super::schema_registry::findings_of(config, pipeline).into_iter().for_each(&mut say);
+    super::shadow::findings_of(config, pipeline).into_iter().for_each(&mut say);
+    super::ladder::findings_of(config, pipeline).into_iter().for_each(&mut say);
     super::recommend::findings_of(config, pipeline).into_iter().for_each(&mut say);
     super::dialogue::findings_of(config, pipeline).into_iter().for_each(&mut say);
     if matches!(pipeline.event, EventKind::Transaction | EventKind::Click) && OF_ONE_TEXT.contains(&pipeline.function.as_str()) {
@@ -179,6 +176,15 @@ fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<Strin
     if pipeline.record_bytes < 4096 {
         say(format!("record_bytes = {} is below 4096, no dead letter would fit; raise it", pipeline.record_bytes));
     }
+}
+
+/// What is wrong with the name of a model. A name without a section may be a folder, a starter or a model of a hub; one that is nearly a
+/// section's name is meant as such.
+pub(super) fn unknown_model(config: &Config, pipeline: &Pipeline, model: Option<&str>) -> Option<String> {
+    let model = model.filter(|model| !config.models.contains_key(*model))?;
+    let names: Vec<&str> = config.models.keys().map(String::as_str).collect();
+    let meant = pipeline.function == "risk" || nearest(model, names.iter().copied()).is_some();
+    meant.then(|| format!("model {model:?} has no [models.{model}]{}", hint(model, &names)))
 }
 
 /// Whether a text is the URL of an HTTP server; the error says what to write.

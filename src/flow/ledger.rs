@@ -269,6 +269,7 @@ mod tests {
             value: "{}".into(),
             label: None,
             score: None,
+            model: None,
         };
         Ending::Emitted((0..emitted(offset)).map(record).collect())
     }

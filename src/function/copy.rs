@@ -103,7 +103,7 @@ impl Copy {
         if self.pass_event {
             fields.insert(passed::FIELD.into(), passed::whole(object(text)?)?);
         }
-        Ok(Prediction { key, fields, label: None, score })
+        Ok(Prediction { key, fields, label: None, score, model: None })
     }
 }
 

@@ -116,7 +116,7 @@ impl Task for Embedding {
         fields.insert("dimensions".into(), embedding.len().into());
         fields.insert("embedding".into(), embedding.into());
         answer.seen.tell(&mut fields, self.how.too_long);
-        Prediction { key: None, fields, label: None, score: None }
+        Prediction { key: None, fields, label: None, score: None, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

@@ -207,7 +207,7 @@ impl Task for Fill {
         fields.insert("fills".into(), fills);
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
-        Prediction { key: None, fields, label: None, score }
+        Prediction { key: None, fields, label: None, score, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

@@ -145,7 +145,7 @@ impl Generate {
         }
         let label = said[0].trace.value.clone().map(Into::into);
         let fields = reply::fields(plan, vocabulary, &said, &about);
-        Ok(Ok(Prediction { key: None, fields, label, score: None }))
+        Ok(Ok(Prediction { key: None, fields, label, score: None, model: None }))
     }
 
     /// As many answers as are wanted, each by a chance of its own; the first as if it were alone.

@@ -42,6 +42,7 @@ pub use table::{TEXT_FUNCTIONS, text_function};
 use crate::event::{Event, Rejection};
 use crate::state::Features;
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a function is, and what it can take.
@@ -98,6 +99,8 @@ pub struct Prediction {
     pub label: Option<Box<str>>,
     /// Must be finite: a score that is not is treated as poison.
     pub score: Option<f64>,
+    /// `name@digest` of the model that made it, when it is not the pipeline's own.
+    pub model: Option<Arc<str>>,
 }
 
 /// Why a whole call failed, and so what the caller does next.

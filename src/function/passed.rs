@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn emitted() -> Outcome {
-        let one = || Prediction { key: None, fields: Map::new(), label: None, score: Some(0.5) };
+        let one = || Prediction { key: None, fields: Map::new(), label: None, score: Some(0.5), model: None };
         Outcome::Emit(vec![one(), one()])
     }
 

@@ -205,7 +205,7 @@ impl Task for Rerank {
         fields.insert("ranks".into(), answer.ranks.iter().map(one).collect());
         let Ranking { tokens, truncated, windows, .. } = answer;
         Seen { tokens, truncated, windows }.tell(&mut fields, self.options.too_long);
-        Prediction { key: None, fields, label: None, score }
+        Prediction { key: None, fields, label: None, score, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

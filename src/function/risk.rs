@@ -73,7 +73,7 @@ impl Risk {
         let mut fields = Map::new();
         fields.insert("event_id".into(), event_id.into());
         fields.insert("status".into(), if features.late { "late" } else { "ok" }.into());
-        let mut prediction = Prediction { key: payload.key, fields, label: None, score: None };
+        let mut prediction = Prediction { key: payload.key, fields, label: None, score: None, model: None };
         if let Some(scorer) = &self.scorer {
             scorer.score(&features.numbers, &payload.entities, &self.options, &mut prediction);
         }
@@ -115,7 +115,7 @@ impl Risk {
                     ("event", payload.event),
                 ];
                 let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-                Outcome::Emit(vec![Prediction { key: payload.key, fields, label: None, score: None }])
+                Outcome::Emit(vec![Prediction { key: payload.key, fields, label: None, score: None, model: None }])
             }
             Err(rejection) if rejection.code == "missing_field" => ends_here(),
             Err(rejection) => Outcome::Reject(rejection),

@@ -150,7 +150,7 @@ impl Task for Judging {
             fields.insert("reason".into(), UNKNOWN_TEXT.into());
         }
         answer.seen.tell(&mut fields, self.options.too_long);
-        Prediction { key: None, fields, label, score }
+        Prediction { key: None, fields, label, score, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

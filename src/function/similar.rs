@@ -130,7 +130,7 @@ impl Task for Similar {
         fields.insert("scores".into(), answer.scores.clone().into());
         let Similarities { tokens, truncated, windows, .. } = answer;
         Seen { tokens, truncated, windows }.tell(&mut fields, self.how.too_long);
-        Prediction { key: None, fields, label: None, score }
+        Prediction { key: None, fields, label: None, score, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

@@ -287,7 +287,7 @@ impl Task for Translate {
         fields.insert("finish_reason".into(), answer.finish_reason.into());
         fields.insert("truncated".into(), answer.truncated.into());
         fields.insert("windows".into(), answer.windows.into());
-        Prediction { key: None, fields, label: None, score: None }
+        Prediction { key: None, fields, label: None, score: None, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

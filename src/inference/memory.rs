@@ -53,6 +53,11 @@ impl Memory {
         memory
     }
 
+    /// Bytes of models at the same time at most; `None` without a limit.
+    pub fn limit(&self) -> Option<usize> {
+        self.book().limit
+    }
+
     /// The models under this budget, in the order in which they were opened.
     pub fn held(&self) -> Vec<Held> {
         self.book().held()

@@ -158,10 +158,8 @@ impl Caller {
                 }
                 for (n, prediction) in predictions.iter().enumerate() {
                     if prediction.score.is_some_and(|score| !score.is_finite()) {
-                        return self.dead(
-                            &event.raw,
-                            &Rejection::new("non_finite", "the function gave a score that is not a finite number"),
-                        );
+                        let rejection = Rejection::new("non_finite", "the function gave a score that is not a finite number");
+                        return self.dead_by(&event.raw, &rejection, prediction.model.as_ref());
                     }
                     let record = record::prediction(
                         &self.settings.provenance,
@@ -172,10 +170,12 @@ impl Caller {
                         &prediction.fields,
                         prediction.label.clone(),
                         prediction.score,
+                        prediction.model.as_ref(),
                     );
                     if !record::fits(&record, self.settings.record_bytes) {
                         let detail = format!("the prediction is larger than {} bytes", self.settings.record_bytes);
-                        return self.dead(&event.raw, &Rejection::new("prediction_too_large", detail));
+                        let rejection = Rejection::new("prediction_too_large", detail);
+                        return self.dead_by(&event.raw, &rejection, prediction.model.as_ref());
                     }
                     records.push(record);
                 }
@@ -187,6 +187,11 @@ impl Caller {
 
     /// The dead letter of an event.
     pub fn dead(&self, raw: &RawEvent, rejection: &Rejection) -> Ending {
+        self.dead_by(raw, rejection, None)
+    }
+
+    /// The dead letter of an event that a model other than the pipeline's would not have.
+    fn dead_by(&self, raw: &RawEvent, rejection: &Rejection, model: Option<&Arc<str>>) -> Ending {
         self.observer.rejected(rejection.code);
         let settings = &self.settings;
         Ending::Dead(Box::new(record::dead_letter(
@@ -196,6 +201,7 @@ impl Caller {
             &settings.dead_letter_topic,
             rejection,
             settings.record_bytes,
+            model,
         )))
     }
 }
@@ -326,6 +332,7 @@ mod tests {
                             fields: serde_json::Map::new(),
                             label: None,
                             score: Some(score(text)),
+                            model: None,
                         }])
                     })
                     .collect())

@@ -80,6 +80,7 @@ mod tests {
             value: "x".repeat(bytes).into(),
             label: None,
             score: None,
+            model: None,
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Names of the envelope; a function's field of such a name is left out.
 pub const RESERVED: &[&str] = &["id", "pipeline", "function", "model", "event_time", "source"];
 
-/// Encodes one prediction. `key` overrides the event's key.
+/// Encodes one prediction. `key` overrides the event's key, `model` the pipeline's.
 #[expect(clippy::too_many_arguments, reason = "the parts of a prediction; this room does not know the function's type")]
 pub fn prediction(
     by: &Provenance,
@@ -21,9 +21,10 @@ pub fn prediction(
     fields: &Map<String, Value>,
     label: Option<Box<str>>,
     score: Option<f64>,
+    model: Option<&Arc<str>>,
 ) -> Record {
     let mut out = String::with_capacity(320 + 32 * fields.len());
-    envelope(&mut out, by, &event.raw.position, n);
+    envelope(&mut out, by, model, &event.raw.position, n);
     out.push_str(",\"event_time\":");
     push_time(&mut out, event.event_time_ms);
     for (name, value) in fields.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
@@ -39,16 +40,25 @@ pub fn prediction(
     out.push('}');
     let key = key.or(event.key.as_deref()).map(|key| key.as_bytes().into());
     let key = key.or_else(|| event.raw.key.clone());
-    record(&event.raw, n, Kind::Prediction, out_topic, key, out, label, score)
+    record(&event.raw, n, Kind::Prediction, out_topic, key, out, label, score, model)
 }
 
-/// Encodes a dead letter of at most `max_bytes` with its key: the payload is cut, and where that is not enough the headers go.
-pub fn dead_letter(by: &Provenance, raw: &RawEvent, n: i16, out_topic: &Arc<str>, why: &Rejection, max_bytes: usize) -> Record {
+/// Encodes a dead letter of at most `max_bytes` with its key: the payload is cut, and where that is not enough the headers go. `model` is
+/// the one that would not have the event, when it is not the pipeline's own.
+pub fn dead_letter(
+    by: &Provenance,
+    raw: &RawEvent,
+    n: i16,
+    out_topic: &Arc<str>,
+    why: &Rejection,
+    max_bytes: usize,
+    model: Option<&Arc<str>>,
+) -> Record {
     let key_max = max_bytes / 8;
     let key = raw.key.as_deref().unwrap_or_default();
     let record_key = raw.key.clone().filter(|key| key.len() <= key_max);
     let mut out = String::with_capacity(512 + raw.cost_bytes() * 3 / 2);
-    envelope(&mut out, by, &raw.position, n);
+    envelope(&mut out, by, model, &raw.position, n);
     out.push_str(",\"reason\":{\"code\":");
     push_str(&mut out, why.code);
     out.push_str(",\"field\":");
@@ -77,7 +87,7 @@ pub fn dead_letter(by: &Provenance, raw: &RawEvent, n: i16, out_topic: &Arc<str>
         put(&mut out, format_args!(",\"payload_truncated\":true,\"payload_bytes\":{}", payload.len()));
     }
     out.push('}');
-    record(raw, n, Kind::DeadLetter, out_topic, record_key, out, Some(why.code.into()), None)
+    record(raw, n, Kind::DeadLetter, out_topic, record_key, out, Some(why.code.into()), None, model)
 }
 
 /// What a dead letter keeps of the event that it ended.
@@ -131,13 +141,15 @@ fn record(
     value: String,
     label: Option<Box<str>>,
     score: Option<f64>,
+    model: Option<&Arc<str>>,
 ) -> Record {
     let (partition, offset) = (raw.position.partition, raw.position.offset);
     let traceparent = raw.header_str(TRACEPARENT_HEADER).filter(|text| text.len() <= 64 && !text.contains('\0')).map(Into::into);
-    Record { partition, offset, n, kind, out_topic: out_topic.clone(), key, traceparent, value: value.into(), label, score }
+    let (out_topic, model) = (out_topic.clone(), model.cloned());
+    Record { partition, offset, n, kind, out_topic, key, traceparent, value: value.into(), label, score, model }
 }
 
-fn envelope(out: &mut String, by: &Provenance, at: &Position, n: i16) {
+fn envelope(out: &mut String, by: &Provenance, model: Option<&Arc<str>>, at: &Position, n: i16) {
     out.push_str("{\"id\":\"");
     push_escaped(out, &by.pipeline);
     out.push('/');
@@ -149,7 +161,8 @@ fn envelope(out: &mut String, by: &Provenance, at: &Position, n: i16) {
         push_int(out, number);
     }
     out.push('"');
-    for (name, value) in [(",\"pipeline\":", &by.pipeline), (",\"function\":", &by.function), (",\"model\":", &by.model)] {
+    let model = model.unwrap_or(&by.model);
+    for (name, value) in [(",\"pipeline\":", &by.pipeline), (",\"function\":", &by.function), (",\"model\":", model)] {
         out.push_str(name);
         push_str(out, value);
     }
@@ -237,12 +250,30 @@ mod tests {
         fields.insert("t".into(), "a\"\n".into());
         fields.insert("x".into(), 1.5.into());
         fields.insert("id".into(), "forged".into());
-        let record = prediction(&by(), &event, 0, &"out".into(), None, &fields, Some("l".into()), Some(1.5));
+        let record = prediction(&by(), &event, 0, &"out".into(), None, &fields, Some("l".into()), Some(1.5), None);
         let value: Value = serde_json::from_str(&record.value).unwrap();
         assert_eq!((&value["id"], &value["t"], &value["x"]), (&"p/2/in/3/9/0".into(), &"a\"\n".into(), &1.5.into()));
         assert_eq!(value["event_time"], "2024-01-01T00:00:00.123Z");
         assert_eq!((record.key.as_deref(), record.traceparent.as_deref()), (Some(&b"k"[..]), Some("00-x")));
         assert!(fits(&record, 2000) && !fits(&record, 700));
+    }
+
+    /// Would catch: a record that names the pipeline's model though another one made it, in its value or for its row.
+    #[test]
+    fn a_record_names_the_model_that_made_it() {
+        let event = Event { raw: raw(2), id: "e".into(), key: None, event_time_ms: 1, text: None, body: None };
+        let by = Provenance { model: "own@1".into(), ..by() };
+        let of = |model: Option<&Arc<str>>| {
+            let why = Rejection::new("poison", "x");
+            let letter = dead_letter(&by, &event.raw, 0, &"dead".into(), &why, 10_000, model);
+            [prediction(&by, &event, 0, &"out".into(), None, &Map::new(), None, None, model), letter]
+        };
+        for (model, named) in [(None, "own@1"), (Some(Arc::from("other@2")), "other@2")] {
+            for record in of(model.as_ref()) {
+                let value: Value = serde_json::from_str(&record.value).unwrap();
+                assert_eq!((value["model"].as_str(), &record.model), (Some(named), &model), "{:?}", record.kind);
+            }
+        }
     }
 
     /// Would catch: an id that is escaped in another way than its parts, numbers without their sign.
@@ -252,7 +283,7 @@ mod tests {
         for (offset, n) in [(0, 0), (i64::MAX, i16::MAX), (i64::MIN, -1)] {
             let at = Position { topic: "t\\é".into(), partition: -3, offset };
             let mut out = String::new();
-            envelope(&mut out, &by, &at, n);
+            envelope(&mut out, &by, None, &at, n);
             let value: Value = serde_json::from_str(&(out + "}")).unwrap();
             assert_eq!(value["id"], super::super::record_id(&by.pipeline, by.run, &at.topic, at.partition, at.offset, n));
             assert_eq!((value["source"]["offset"].as_i64(), &value["pipeline"]), (Some(offset), &(*by.pipeline).into()));
@@ -262,7 +293,7 @@ mod tests {
     #[test]
     fn a_dead_letter_gives_back_the_bytes_and_null_headers() {
         let raw = raw(100);
-        let record = dead_letter(&by(), &raw, 0, &"dead".into(), &Rejection::new("poison", "x\0y").at("f"), 10_000);
+        let record = dead_letter(&by(), &raw, 0, &"dead".into(), &Rejection::new("poison", "x\0y").at("f"), 10_000, None);
         let original = decode_dead_letter(&record.value).unwrap();
         assert_eq!(original, Original { key: raw.key, payload: raw.payload, headers: raw.headers, truncated: false });
     }
@@ -272,7 +303,7 @@ mod tests {
         for max in [4096, 5000, 20_000] {
             let mut raw = raw(50_000);
             raw.key = Some(vec![1; 3000].into());
-            let record = dead_letter(&by(), &raw, 0, &"dead".into(), &Rejection::new("too_large", "y"), max);
+            let record = dead_letter(&by(), &raw, 0, &"dead".into(), &Rejection::new("too_large", "y"), max, None);
             assert!(fits(&record, max) && decode_dead_letter(&record.value).unwrap().truncated);
         }
     }

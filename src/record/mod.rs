@@ -64,6 +64,8 @@ pub struct Record {
     pub value: Box<str>,
     pub label: Option<Box<str>>,
     pub score: Option<f64>,
+    /// `name@digest` of the model that made it; `None` stands for the pipeline's own. Read back from a row it is always named.
+    pub model: Option<Arc<str>>,
 }
 
 impl Record {

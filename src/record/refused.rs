@@ -32,6 +32,7 @@ pub fn refused(provenance: &Provenance, position: &Position, out_topic: &Arc<str
         value: value.to_string().into(),
         label: None,
         score: None,
+        model: None,
     }
 }
 

@@ -20,6 +20,7 @@ mod retention;
 mod review;
 mod rows;
 mod seal;
+mod shadow;
 
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use erasure::{Erase, Erased};
@@ -32,6 +33,7 @@ pub use replays::{Begin, Replay, ReplayLock, ScoredBy};
 pub use retention::{Retain, Retained};
 pub use review::{Counted, Endings, Removed, Row, Run, endings};
 pub use seal::{Link, Seal};
+pub use shadow::{ShadowCount, ShadowFlip, ShadowStore, Versus};
 
 use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
 use crate::event::TopicPartition;

@@ -1,7 +1,8 @@
 //! The methods that record metrics, under their names.
 //!
-//! `names` lists them · `observed` has those that are read when somebody looks.
+//! `names` lists them · `observed` has those that are read when somebody looks, `beside` those of shadows and ladders among them.
 
+mod beside;
 mod names;
 mod observed;
 #[cfg(test)]
@@ -87,6 +88,7 @@ impl Metrics {
         let meter = provider.meter("millrace");
         let tallies = Tallies::default();
         observed::of_tallies(&meter, &tallies);
+        beside::of_tallies(&meter, &tallies);
         Ok(Self {
             registry,
             consumed: counter(&meter, Metric::EventsConsumed),

@@ -6,12 +6,18 @@ mod logs;
 mod metrics;
 mod otlp;
 mod panics;
+mod rungs;
+mod shadow;
+mod shift;
 mod spans;
 mod spread;
 mod tally;
 
 pub use metrics::{LoadedModel, Metric, Metrics, ModelGauges, PartitionGauges};
 pub use panics::hide_panic_messages;
+pub use rungs::RungTally;
+pub use shadow::{ShadowCounts, ShadowState, ShadowTally};
+pub use shift::{ks, psi};
 pub use spans::{Slice, Span, Spans, traced};
 pub use spread::Spread;
 pub use tally::{Counts, Limits, OTHER, Tallies, Tally};

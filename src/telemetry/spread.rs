@@ -15,6 +15,13 @@ static SECONDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| (0..=106).map(|n| 0.001 
 static SCORE_BOUNDS: LazyLock<Arc<[f64]>> =
     LazyLock::new(|| std::iter::once(-f64::MIN_POSITIVE).chain(SCORES.iter().copied()).collect());
 
+/// Of differences: from a thousandth to a thousand on both sides of 0, two to a doubling.
+static DIFFERENCES: LazyLock<Arc<[f64]>> = LazyLock::new(|| {
+    let sizes: Vec<f64> = (0..=40).map(|n| 0.001 * 2f64.powf(f64::from(n) / 2.0)).collect();
+    let negative = sizes.iter().rev().map(|size| -size);
+    negative.chain([-f64::MIN_POSITIVE, 0.0]).chain(sizes.iter().copied()).collect()
+});
+
 /// Counts by upper bounds; what is above the last has a place of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spread {
@@ -32,6 +39,24 @@ impl Spread {
 
     pub fn of_scores() -> Self {
         Self::new(SCORE_BOUNDS.clone())
+    }
+
+    pub fn of_differences() -> Self {
+        Self::new(DIFFERENCES.clone())
+    }
+
+    /// Adds what another has counted up to an upper bound, `None` above its last; `sum` is that of the numbers. Of the ends nothing is known.
+    pub fn put(&mut self, bound: Option<f64>, count: u64, sum: f64) {
+        let place = bound.map_or(self.bounds.len(), |bound| self.bounds.partition_point(|of| *of < bound));
+        if let Some(of) = self.counts.get_mut(place) {
+            *of += count;
+        }
+        self.sum += sum;
+    }
+
+    /// Of all numbers.
+    pub fn sum(&self) -> f64 {
+        self.sum
     }
 
     fn new(bounds: Arc<[f64]>) -> Self {

@@ -2,10 +2,12 @@
 //!
 //! Names that come from predictions are bounded: at most [`MOST`] of a kind a pipeline, the rest is [`OTHER`].
 
+use super::rungs::RungTally;
+use super::shadow::ShadowTally;
 use super::spread::Spread;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Names of a kind at most.
@@ -56,6 +58,8 @@ pub struct Limits {
 pub struct Tally {
     state: Mutex<State>,
     tokens: Arc<AtomicU64>,
+    shadow: OnceLock<Arc<ShadowTally>>,
+    rungs: OnceLock<Arc<RungTally>>,
 }
 
 #[derive(Debug)]
@@ -88,7 +92,7 @@ impl Default for Tally {
             tokens: 0,
         };
         let state = State { limits: Limits::default(), counts, calls: 0, busy_since: None, cost: (0.0, 0.0) };
-        Self { state: Mutex::new(state), tokens: Arc::default() }
+        Self { state: Mutex::new(state), tokens: Arc::default(), shadow: OnceLock::new(), rungs: OnceLock::new() }
     }
 }
 
@@ -100,6 +104,24 @@ impl Tally {
     /// Where models count the tokens that they work on for this pipeline.
     pub fn tokens(&self) -> Arc<AtomicU64> {
         self.tokens.clone()
+    }
+
+    /// Of a pipeline with a shadow. The first that is given stays.
+    pub fn follow_shadow(&self, shadow: Arc<ShadowTally>) {
+        self.shadow.get_or_init(|| shadow);
+    }
+
+    pub fn shadow(&self) -> Option<&Arc<ShadowTally>> {
+        self.shadow.get()
+    }
+
+    /// Of a pipeline with a ladder. The first that is given stays.
+    pub fn follow_rungs(&self, rungs: Arc<RungTally>) {
+        self.rungs.get_or_init(|| rungs);
+    }
+
+    pub fn rungs(&self) -> Option<&Arc<RungTally>> {
+        self.rungs.get()
     }
 
     pub fn limit(&self, limits: Limits) {

@@ -4,7 +4,7 @@
 use super::look::Records;
 use crate::admin::AdminToken;
 use crate::config::{SecretFiles, unfit_token};
-use crate::store::postgres::{PostgresSettings, PostgresStore};
+use crate::store::postgres::{PostgresSettings, PostgresStore, ShadowStore};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub struct Secrets {
     pub files: SecretFiles,
     pub store: Arc<PostgresStore>,
     pub records: Arc<Records>,
+    pub shadows: Arc<ShadowStore>,
     pub settings: PostgresSettings,
     pub token: Arc<AdminToken>,
 }
@@ -56,7 +57,7 @@ impl Watched {
 impl Secrets {
     /// Until the worker closes. `hangup` is SIGHUP.
     pub async fn follow(self, mut hangup: Signal, closing: CancellationToken) {
-        let Self { files, store, records, settings, token } = self;
+        let Self { files, store, records, shadows, settings, token } = self;
         let [mut url, mut admin, mut kafka] = [files.url, files.token, files.password].map(Watched::of);
         loop {
             tokio::select! {
@@ -66,6 +67,7 @@ impl Secrets {
             }
             if let Some(url) = news(&mut url).await {
                 let renewed = store.renew(url.expose_secret(), &settings);
+                let renewed = renewed.and_then(|()| shadows.renew(url.expose_secret()));
                 match renewed.and_then(|()| records.renew(url.expose_secret())) {
                     Ok(()) => tracing::info!("The URL of the database was read again; new connections use it."),
                     Err(error) => {

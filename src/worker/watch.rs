@@ -229,7 +229,7 @@ mod tests {
     fn only_words_of_this_program_are_counted_by_name() {
         let said = |fields: serde_json::Value| {
             let fields = fields.as_object().cloned().unwrap_or_default();
-            Prediction { key: None, fields, label: None, score: None }
+            Prediction { key: None, fields, label: None, score: None, model: None }
         };
         let (word, degraded, text) =
             (said(json!({ "reason": "a4111" })), said(json!({ "status": "degraded" })), said(json!({ "reason": "a Text" })));

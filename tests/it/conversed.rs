@@ -156,18 +156,28 @@ impl World {
             let mut states = InMemory::new(fold());
             for raw in log {
                 let records = match decoder.decode(raw.clone()) {
-                    Err((raw, why)) => vec![dead_letter(&by, &raw, 0, &dead, &why, pipeline.record_bytes)],
+                    Err((raw, why)) => vec![dead_letter(&by, &raw, 0, &dead, &why, pipeline.record_bytes, None)],
                     Ok(event) => match states.apply(&event) {
-                        Err(why) => vec![dead_letter(&by, &event.raw, 0, &dead, &why, pipeline.record_bytes)],
+                        Err(why) => vec![dead_letter(&by, &event.raw, 0, &dead, &why, pipeline.record_bytes, None)],
                         Ok(features) => {
                             let slice = [Input { event: event.clone(), features: Some(features) }];
                             match function.call(&slice).await.unwrap().remove(0) {
                                 Outcome::Skip(_) => Vec::new(),
-                                Outcome::Reject(why) => vec![dead_letter(&by, raw, 0, &dead, &why, pipeline.record_bytes)],
+                                Outcome::Reject(why) => vec![dead_letter(&by, raw, 0, &dead, &why, pipeline.record_bytes, None)],
                                 Outcome::Emit(mut all) => {
                                     let one = all.remove(0);
                                     whole.suggested += 1;
-                                    vec![prediction(&by, &event, 0, &out, None, &one.fields, one.label, one.score)]
+                                    vec![prediction(
+                                        &by,
+                                        &event,
+                                        0,
+                                        &out,
+                                        None,
+                                        &one.fields,
+                                        one.label,
+                                        one.score,
+                                        one.model.as_ref(),
+                                    )]
                                 }
                             }
                         }

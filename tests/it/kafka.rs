@@ -71,6 +71,7 @@ impl Names {
             value: value.into(),
             label: None,
             score: None,
+            model: None,
         };
         Publication {
             pipeline: "p".into(),

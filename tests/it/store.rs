@@ -14,16 +14,18 @@ use uuid::Uuid;
 mod heads;
 mod indexed;
 mod look;
+mod shadow;
 mod states;
 
 const PIPELINE: &str = "p";
+const OWN: &str = "own@1";
 
 fn provenance() -> Provenance {
     Provenance {
         pipeline: PIPELINE.into(),
         run: 1,
         function: "copy/1".into(),
-        model: "".into(),
+        model: OWN.into(),
         config: "c".into(),
         fold: None,
         keeps_latest: false,
@@ -50,7 +52,14 @@ fn record(partition: i32, offset: i64, n: i16, kind: Kind) -> Record {
         value: format!("{{\"offset\": {offset}, \"text\":\"naïve 😂\"}}").into(),
         label: Some("positive".into()),
         score: Some(0.1),
+        model: None,
     }
+}
+
+/// As the rows tell them: each names its model.
+fn named(records: &[Record]) -> Vec<Record> {
+    let model = |record: &Record| record.model.clone().or(Some(OWN.into()));
+    records.iter().map(|record| Record { model: model(record), ..record.clone() }).collect()
 }
 
 /// Decides the events at `offsets`, each with one prediction.
@@ -143,14 +152,19 @@ async fn the_narrow_key_keeps_every_row_with_its_partition() {
     assert_eq!(counts, (80, 20, 8, 0), "rows, those without a partition, numbers, rows of the partition that came later");
 }
 
+/// Would catch: a row that names the pipeline's model though another one made the record (in a large round too, see below).
 #[tokio::test]
 async fn a_decide_moves_the_offset_and_writes_the_rows() {
     let (store, claim, _) = opened(&database().await).await;
-    let round = [advance(0, claim, 10..13)];
+    let mut mixed = advance(0, claim, 10..13);
+    let mut records = mixed.records.to_vec();
+    records[1].model = Some("other@2".into());
+    mixed.records = Arc::new(records);
+    let round = [mixed];
     assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(0)]);
     let row = row(&store, 0).await;
     assert_eq!((row.next_offset, row.fold_from, row.events, row.records, row.idle_claims), (13, 13, 3, 3, 0));
-    assert_eq!(rows(&store, 0).await, *round[0].records, "a row is the record, byte for byte");
+    assert_eq!(rows(&store, 0).await, named(&round[0].records), "a row is the record, byte for byte");
     let after = store.records(&key(0), 10, 13, Some((10, 0)), 1).await.unwrap();
     assert_eq!(after.iter().map(|record| record.offset).collect::<Vec<_>>(), [11]);
 }
@@ -190,7 +204,8 @@ async fn a_large_round_is_fenced_and_written_as_a_small_one_is() {
     let mut large = advance(1, other, 10..10 + LARGE);
     let mut records: Vec<Record> = large.records.to_vec();
     (records[1].key, records[1].label, records[1].score, records[1].traceparent) = (None, None, None, None);
-    (records[2].n, records[2].kind) = (1, Kind::DeadLetter);
+    (records[2].n, records[2].kind, records[2].model) = (1, Kind::DeadLetter, Some("other@2".into()));
+    records[3].model = Some("third@3".into());
     large.records = Arc::new(records);
     let round = [advance(0, old, 10..10 + LARGE), large];
     assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(1)]);
@@ -198,7 +213,7 @@ async fn a_large_round_is_fenced_and_written_as_a_small_one_is() {
     let moved = row(&store, 1).await;
     assert_eq!((moved.next_offset, moved.events, moved.records, moved.idle_claims), (10 + LARGE, LARGE, LARGE, 0));
     let found = store.records(&key(1), 0, i64::MAX, None, 2 * LARGE).await.unwrap();
-    assert_eq!(found, *round[1].records, "a row is the record, byte for byte");
+    assert_eq!(found, named(&round[1].records), "a row is the record, byte for byte");
     assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [], "a repeated round writes nothing");
     assert_eq!(store.decide(&provenance(), &[advance(0, new, 10..10 + LARGE)]).await.unwrap(), [input(0)]);
     assert_eq!(store.records(&key(0), 0, i64::MAX, None, 2 * LARGE).await.unwrap().len() as i64, LARGE);

@@ -1,6 +1,6 @@
 """The functions and their models: how fast, how full, how busy, and what they answer."""
 
-from kit import RED, SCRAPED, YELLOW, board, graph, heat, heatmap, prom, stat, steps, table
+from kit import GREEN, RED, SCRAPED, YELLOW, board, falling, graph, heat, heatmap, prom, stat, steps, table
 
 HELD = 'pipeline=~"$pipeline",instance=~"$instance"'
 HERE = 'instance=~"$instance"'
@@ -19,7 +19,7 @@ def whole():
         "Millrace / Models",
         "Latency and fill of calls, busy share, tokens, caches, memory, and how scores and labels are spread.",
         SCRAPED,
-        [("Calls", calls()), ("Answers", answers()), ("Memory and caches", memory())],
+        [("Calls", calls()), ("Answers", answers()), ("Shadow and ladder", beside()), ("Memory and caches", memory())],
     )
 
 
@@ -143,6 +143,70 @@ def answers():
             w=8,
             h=8,
             runbook="versions-mixed",
+        ),
+    ]
+
+
+def beside():
+    return [
+        graph(
+            "Agreement of the shadow",
+            "Share of the compared events of which champion and challenger say the same. Needs [pipeline.shadow].",
+            prom(
+                f'sum by (pipeline) (rate(millrace_shadow_events_total{{outcome="agreed",{HELD}}}[$__rate_interval]))'
+                f' / sum by (pipeline) (rate(millrace_shadow_events_total{{outcome=~"agreed|flipped",{HELD}}}[$__rate_interval]))',
+                "{{pipeline}}",
+            ),
+            "percentunit",
+            ceiling=1,
+            runbook="shadow-down",
+        ),
+        graph(
+            "Events for the shadow",
+            "What became of those that were chosen. Dropped: there was no spare time, and its queue was full.",
+            prom(f"sum by (pipeline, outcome) (rate(millrace_shadow_events_total{{{HELD}}}[$__rate_interval]))", "{{pipeline}} {{outcome}}"),
+            "ops",
+            stack=True,
+            runbook="shadow-down",
+        ),
+        graph(
+            "Flips",
+            "What the champion says, and what the challenger says instead, since the workers started.",
+            prom(f"sum by (pipeline, champion, challenger) (millrace_shadow_flips_total{{{HELD}}})", "{{pipeline}} {{champion}} to {{challenger}}"),
+            bars=True,
+        ),
+        graph(
+            "Score shift of the shadow",
+            "Mean of the challenger's score less the champion's, by worker, and the stability index of both spreads: above 0.25 they lie far apart.",
+            [
+                prom(f"max by (pipeline, instance) (millrace_shadow_score_shift{{{HELD}}})", "{{pipeline}} {{instance}} mean"),
+                prom(f"max by (pipeline, instance) (millrace_shadow_score_psi{{{HELD}}})", "{{pipeline}} {{instance}} PSI"),
+            ],
+            floor=None,
+        ),
+        stat(
+            "Shadows that run",
+            "1 on each worker whose challenger is loaded and called.",
+            prom(f"min by (pipeline) (millrace_shadow_up{{{HELD}}})", "{{pipeline}}"),
+            thresholds=falling((1, GREEN)),
+            w=4,
+            h=8,
+            runbook="shadow-down",
+        ),
+        graph(
+            "Rung in force",
+            "0 gives up nothing. Needs [pipeline.ladder].",
+            prom(f"max by (pipeline) (millrace_rung{{{HELD}}})", "{{pipeline}}"),
+            thresholds=steps((1, YELLOW)),
+            runbook="degraded",
+        ),
+        graph(
+            "Events by rung",
+            "Which rung has ended them: scored, or skipped on one that skips.",
+            prom(f"sum by (pipeline, rung) (rate(millrace_rung_events_total{{{HELD}}}[$__rate_interval]))", "{{pipeline}} {{rung}}"),
+            "ops",
+            stack=True,
+            runbook="degraded",
         ),
     ]
 

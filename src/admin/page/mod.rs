@@ -1,8 +1,9 @@
 //! The page at `/`: made on the server, whole without scripts, and kept up to date by events that all readers share.
 //!
-//! `history` remembers ten minutes · `view` gathers a moment · `overview`, `section`, `partitions`, `spread` and `points` write it ·
+//! `history` remembers ten minutes · `view` gathers a moment · `overview`, `section`, `beside`, `partitions`, `spread` and `points` write it ·
 //! `cells` tells what in it may change · `live` looks once a second and sends.
 
+mod beside;
 mod cells;
 mod history;
 mod live;

@@ -1,5 +1,6 @@
 //! One pipeline in detail.
 
+use super::beside;
 use super::cells::Out;
 use super::overview::state;
 use super::partitions;
@@ -33,6 +34,7 @@ pub fn section(out: &mut Out, number: usize, pipeline: &PipelineView, unfolded: 
     scores(out, number, pipeline);
     labels(out, number, pipeline);
     reasons(out, number, pipeline);
+    beside::shown(out, number, pipeline);
     out.push("</div>");
     partitions::folded(out, number, pipeline, whole);
     out.push("</details>");

@@ -2,7 +2,7 @@
 
 use crate::admin::server::tests::{ask, started, started_with};
 use crate::admin::{AdminState, Connections, PartitionStatus};
-use crate::telemetry::Limits;
+use crate::telemetry::{Limits, RungTally, ShadowState, ShadowTally};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -46,6 +46,14 @@ async fn the_page_is_whole_and_names_are_text() {
     let (state, address, _stop) = started(1_000).await;
     fill(&state, &format!("risk{ODD}"), 3);
     state.readiness.block("Kafka", ODD);
+    let tally = state.metrics.tally(&format!("risk{ODD}"));
+    let shadow = ShadowTally::new(&format!("new{ODD}@1"), ShadowState::CutOff(format!("it said {ODD}")));
+    (0..4).for_each(|n| shadow.compared((n == 0).then_some((ODD, "review")), &[(0.5, 0.75)]));
+    tally.follow_shadow(shadow.into());
+    let rungs = RungTally::new(vec!["full".into(), "small".into()]);
+    rungs.ended(1, 70);
+    rungs.stands_on(1);
+    tally.follow_rungs(rungs.into());
     let page = ask(address, "GET", "/", HOST, "").await;
     for needed in [
         "HTTP/1.1 200",
@@ -62,6 +70,11 @@ async fn the_page_is_whole_and_names_are_text() {
         ">new_user</code> 1<",
         ">75 %<",
         "400 decided",
+        "cut_off: it said &lt;img",
+        "4 compared, 75 % the same",
+        "&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;</code> to <code>review</code> 1<",
+        "scores move by +0.250 on average",
+        "Degraded to <code>small</code>",
         "no call just now, 64 fit",
         "120 undecided",
         "action=\"/records\" method=\"get\"",

@@ -4,8 +4,9 @@ use super::history::{History, Marks, Now};
 use super::points::Points;
 use crate::admin::server::AdminState;
 use crate::admin::{PartitionStatus, StatusBoard};
-use crate::telemetry::{Counts, Limits, ModelGauges, Tallies};
+use crate::telemetry::{Counts, Limits, ModelGauges, RungTally, ShadowTally, Tallies};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A worker at one moment.
@@ -33,6 +34,8 @@ pub struct PipelineView {
     pub work_seconds: Option<f64>,
     /// By `topic/partition`.
     pub partitions: BTreeMap<String, PartitionStatus>,
+    pub shadow: Option<Arc<ShadowTally>>,
+    pub rungs: Option<Arc<RungTally>>,
 }
 
 /// The ages of the oldest undecided events, by pipeline.
@@ -49,13 +52,15 @@ pub fn counts(tallies: &Tallies, now: Instant) -> BTreeMap<String, Counts> {
 impl View {
     pub fn of(state: &AdminState, history: &History, now: Instant) -> Self {
         let mut board = state.status.snapshot();
-        let one = |(name, tally): (String, std::sync::Arc<crate::telemetry::Tally>)| {
+        let one = |(name, tally): (String, Arc<crate::telemetry::Tally>)| {
             let (counts, track) = (tally.counts(now), history.of(&name));
             let lately = track
                 .map_or_else(|| Marks { scores: counts.scores.clone(), labels: counts.labels.clone() }, |t| t.lately(&counts));
             let partitions = board.remove(&name).unwrap_or_default();
             let undecided: i64 = partitions.values().filter_map(|one| one.lag_undecided).sum();
             PipelineView {
+                shadow: tally.shadow().cloned(),
+                rungs: tally.rungs().cloned(),
                 limits: tally.limits(),
                 up: track.map(|track| track.up(now)).unwrap_or_default(),
                 now: track.map(|track| track.now()).unwrap_or_default(),

@@ -21,9 +21,29 @@ pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findi
         if let Some(text) = findings.take(&about, answer) {
             findings.add(Level::Good, &about, text);
         }
+        variants(config, pipeline, own, &registry, findings).await;
         if tails {
             let Some(rig) = findings.take(&about, Rig::with(config, pipeline, function)) else { continue };
             super::tails::look(config, pipeline, &rig, findings).await;
+        }
+    }
+}
+
+/// The shadow and the rungs of a ladder, as far as the pipeline has them. A shadow that fails stops nothing.
+async fn variants(config: &Config, pipeline: &Pipeline, own: &Own, registry: &Registry, findings: &mut Findings) {
+    let rungs =
+        pipeline.ladder.iter().flat_map(|ladder| ladder.rung.iter().enumerate().map(move |(n, rung)| (ladder.name(n + 1), rung)));
+    let rungs = rungs.filter_map(|(name, rung)| Some((format!("rung {name}"), rung.of(pipeline)?, Level::Wrong)));
+    let shadow = pipeline.shadow.as_ref().map(|shadow| ("shadow".to_owned(), shadow.challenger(pipeline), Level::Warning));
+    for (what, varied, level) in rungs.chain(shadow) {
+        let about = format!("pipeline {}, {what}", pipeline.name);
+        let answer = match tokio::task::block_in_place(|| own.function(config, &varied, registry)) {
+            Ok(function) => canary(config, &varied, &function).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(text) => findings.add(Level::Good, &about, text),
+            Err(error) => findings.add(level, &about, format!("{error:#}")),
         }
     }
 }

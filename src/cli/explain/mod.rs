@@ -3,6 +3,7 @@
 mod find;
 mod past;
 mod report;
+mod rung;
 mod show;
 
 use super::common::{self, Usage};
@@ -74,8 +75,6 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(format!("{} names its partition itself; leave --partition out", args.event)).into());
     }
     let decoder = Decoding::of(&config, pipeline)?;
-    let function = tokio::task::block_in_place(|| build::function(&config, pipeline, &Registry::new(Options::default())))
-        .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     let kafka = common::kafka(&config, pipeline)?;
 
@@ -89,8 +88,15 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     let partition = TopicPartition::new(raw.position.topic.clone(), raw.position.partition);
     let scored = run_of(&store, pipeline, &partition, asked.run, raw.position.offset).await?;
     check_digest(&scored, &past.digest, &pipeline.name)?;
+    let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run: scored.run, partition };
+    let records = store.records(&key, raw.position.offset, raw.position.offset + 1, None, i64::from(i16::MAX)).await?;
+    let rung = rung::of(&records, pipeline)?;
+    let scoring = rung.as_ref().map_or(pipeline, |rung| &rung.pipeline);
+    let function = tokio::task::block_in_place(|| build::function(&config, scoring, &Registry::new(Options::default())))
+        .with_context(|| format!("pipeline `{}`", pipeline.name))?;
 
     let mut report = Report::of(&raw, scored.run);
+    report.rung = rung.map(|rung| rung.name);
     match decoder.decode(raw)? {
         Err((_, rejection)) => report.rejected = Some(rejection),
         Ok(event) => explain(&mut report, event, past, &scored, &kafka, &decoder, &*function).await?,
@@ -102,8 +108,6 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         }
         None => Vec::new(),
     };
-    let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run: scored.run, partition };
-    let records = store.records(&key, report.offset, report.offset + 1, None, i64::from(i16::MAX)).await?;
     report.compare(&records, &function.spec().model, report.offset < scored.next_offset)?;
     if report.verdict == Verdict::Differs && is_compacted(&kafka, &report.topic).await {
         report.verdict = Verdict::Incomplete;

@@ -5,6 +5,7 @@ use crate::event::{RawEvent, Rejection};
 use crate::function::Outcome;
 use crate::function::offline::output;
 use crate::record::{Kind, RESERVED, Record};
+use crate::worker::ladder::FIELD;
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
@@ -56,6 +57,8 @@ pub struct Report {
     pub run: i32,
     pub event_id: Option<String>,
     pub event_time_ms: Option<i64>,
+    /// The rung of its pipeline's ladder that scored it; `None` is the top, or nobody.
+    pub rung: Option<String>,
     pub history: Option<History>,
     /// In the order of the declared features.
     pub numbers: Vec<f64>,
@@ -85,6 +88,7 @@ impl Report {
             run,
             event_id: None,
             event_time_ms: None,
+            rung: None,
             history: None,
             numbers: Vec::new(),
             features: Vec::new(),
@@ -105,6 +109,10 @@ impl Report {
     pub fn compare(&mut self, records: &[Record], model: &str, decided: bool) -> anyhow::Result<()> {
         if let Some(Outcome::Reject(rejection)) = &self.outcome {
             self.rejected = Some(rejection.clone());
+        }
+        if let (Some(rung), Some(Outcome::Emit(predictions))) = (&self.rung, &mut self.outcome) {
+            // As the ladder marks what it scores.
+            predictions.iter_mut().for_each(|prediction| drop(prediction.fields.insert(FIELD.to_owned(), rung.as_str().into())));
         }
         self.answers = match (&self.rejected, self.outcome.take()) {
             (Some(why), _) => vec![json!({ "reason": { "code": why.code, "field": why.field.as_deref() } })],
@@ -155,6 +163,7 @@ impl Report {
             "source": { "topic": self.topic, "partition": self.partition, "offset": self.offset },
             "run": self.run,
             "event_time_ms": self.event_time_ms,
+            "rung": self.rung,
             "history": self.history,
             "features": features,
             "late": self.late,

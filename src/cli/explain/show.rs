@@ -11,6 +11,9 @@ pub fn text(report: &Report) {
     if let Some(time) = report.event_time_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
         line("event time", &time.to_string());
     }
+    if let Some(rung) = &report.rung {
+        line("rung", &format!("{}: events were too old for the pipeline's own model", escaped(rung)));
+    }
     if let Some(history) = &report.history {
         line("keys", &history.keys.join(", "));
         let of = format!("{} of {} events from offset {} on", history.folded, history.events, history.from);

@@ -197,6 +197,7 @@ mod tests {
             traceparent: None,
             label: text("label").or_else(|| value["reason"]["code"].as_str().map(Into::into)),
             score: value["score"].as_f64(),
+            model: value["model"].as_str().map(Into::into),
             value: value.to_string().into(),
         }
     }

@@ -254,7 +254,7 @@ impl Task for Answer {
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
         fields.insert("windows".into(), answer.windows.into());
-        Prediction { key: None, fields, label: None, score: best.map(|best| best.score) }
+        Prediction { key: None, fields, label: None, score: best.map(|best| best.score), model: None }
     }
 
     fn bare(fields: &Value) -> Value {

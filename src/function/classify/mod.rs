@@ -240,7 +240,7 @@ impl Task for Classify {
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
         fields.insert("windows".into(), answer.windows.into());
-        Prediction { key: None, fields, label: answer.label.map(Into::into), score: answer.score }
+        Prediction { key: None, fields, label: answer.label.map(Into::into), score: answer.score, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

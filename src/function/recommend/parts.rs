@@ -33,7 +33,7 @@ pub fn of_user(emit: &BTreeSet<Part>, features: &Features, told: &Told) -> Optio
     }
     fields.extend(interest.map(|interest| ("interest".to_owned(), interest.clone())));
     let score = list.and_then(|_| number(features, "list_best_score"));
-    Some(Prediction { key: Some(user.into()), fields, label: list.map(|list| label(list).into()), score })
+    Some(Prediction { key: Some(user.into()), fields, label: list.map(|list| label(list).into()), score, model: None })
 }
 
 /// Where items are asked for.
@@ -44,7 +44,13 @@ pub fn of_item(emit: &BTreeSet<Part>, features: &Features, told: &Told) -> Optio
     fields.extend(signals.clone());
     fields.extend(told.get("similar").map(|similar| ("similar".to_owned(), similar.clone())));
     let label = if told.contains_key("similar") { "cold_item" } else { "item" };
-    Some(Prediction { key: Some(item.into()), fields, label: Some(label.into()), score: number(features, "item_weight") })
+    Some(Prediction {
+        key: Some(item.into()),
+        fields,
+        label: Some(label.into()),
+        score: number(features, "item_weight"),
+        model: None,
+    })
 }
 
 /// What every record tells.

@@ -77,8 +77,9 @@ impl Stage {
         };
         let record = |(n, prediction): (usize, Prediction)| {
             let out = self.pipeline.output_topic().into();
-            let Prediction { key, fields, label, score } = prediction;
-            let record = record::prediction(&by, &slice[0].event, n as i16, &out, key.as_deref(), &fields, label, score);
+            let Prediction { key, fields, label, score, model } = prediction;
+            let record =
+                record::prediction(&by, &slice[0].event, n as i16, &out, key.as_deref(), &fields, label, score, model.as_ref());
             assert!(score.is_none_or(f64::is_finite));
             let mut value: Value = serde_json::from_str(&record.value).unwrap();
             value["label of the row"] = json!(record.label);

@@ -282,7 +282,7 @@ impl Task for Reply {
         let (label, score) = (first.map(|first| first.source.as_str().into()), first.map(|first| first.score));
         let rewriter = self.rewriter.as_ref().map(|rewriter| ("rewrite_model", rewriter.id()));
         let models = self.heads.ids().chain(rewriter);
-        Prediction { key: None, fields: answer.fields(&self.bank.digest, models), label, score }
+        Prediction { key: None, fields: answer.fields(&self.bank.digest, models), label, score, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

@@ -236,7 +236,7 @@ impl Task for Summarize {
         }
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
-        Prediction { key: None, fields, label: None, score: None }
+        Prediction { key: None, fields, label: None, score: None, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

@@ -254,7 +254,7 @@ impl Task for Tag {
         fields.insert("tokens".into(), answer.tokens.into());
         fields.insert("truncated".into(), answer.truncated.into());
         fields.insert("windows".into(), answer.windows.into());
-        Prediction { key: None, fields, label: None, score: None }
+        Prediction { key: None, fields, label: None, score: None, model: None }
     }
 
     fn bare(fields: &Value) -> Value {

@@ -74,7 +74,7 @@ impl Moody {
             let features = input.features.as_ref().map(|features| &features.numbers);
             let by = serde_json::json!({ "by": self.process.id, "call": call, "features": features });
             let fields = by.as_object().cloned().unwrap_or_default();
-            Prediction { key: None, fields, label: label.map(Into::into), score: Some(1.0) }
+            Prediction { key: None, fields, label: label.map(Into::into), score: Some(1.0), model: None }
         };
         match text {
             "skip" => Outcome::Skip("said_so"),

@@ -111,6 +111,7 @@ mod tests {
             value: "{}".into(),
             label: None,
             score: None,
+            model: None,
         };
         Publication {
             pipeline: "p".into(),

@@ -46,10 +46,10 @@ const DECIDE: &str = concat!(
     INSERT INTO millrace.record
         (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score, stream)
     SELECT $1, $2, named.topic, named.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
-           $26, $27, $28, r.label, r.score, named.stream
+           $26, coalesce(r.model, $27), $28, r.label, r.score, named.stream
     FROM unnest($16::int[], $17::bigint[], $18::smallint[], $19::text[], $20::text[], $21::bytea[], $22::text[], $23::text[],
-                $24::text[], $25::float8[])
-         AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score)
+                $24::text[], $25::float8[], $29::text[])
+         AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score, model)
     JOIN named ON named.number = r.advance
 "#
 );
@@ -121,7 +121,8 @@ async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) ->
         .bind(columns.score)
         .bind(&*provenance.function)
         .bind(&*provenance.model)
-        .bind(&*provenance.config);
+        .bind(&*provenance.config)
+        .bind(columns.model);
     if with_states {
         let numbered = round.iter().enumerate().map(|(number, advance)| (number as i32 + 1, advance));
         query = states::bind(query, numbered);
@@ -175,6 +176,8 @@ struct Columns<'a> {
     value: Vec<&'a str>,
     label: Vec<Option<&'a str>>,
     score: Vec<Option<f64>>,
+    /// `None` where it is the pipeline's.
+    model: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -190,6 +193,7 @@ impl<'a> Columns<'a> {
             value: Vec::with_capacity(n),
             label: Vec::with_capacity(n),
             score: Vec::with_capacity(n),
+            model: Vec::with_capacity(n),
         }
     }
 
@@ -204,5 +208,6 @@ impl<'a> Columns<'a> {
         self.value.push(&record.value);
         self.label.push(record.label.as_deref());
         self.score.push(record.score);
+        self.model.push(record.model.as_deref());
     }
 }

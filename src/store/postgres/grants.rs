@@ -40,12 +40,20 @@ const PRIVILEGES: &[(&str, &str, bool)] = &[
     ("millrace.latest", "DELETE", false),
     ("millrace.migration", "SELECT", true),
     ("millrace.pause", "SELECT", true),
+    ("millrace.shadow", "SELECT", true),
+    ("millrace.shadow", "INSERT", true),
+    ("millrace.shadow", "UPDATE", true),
+    ("millrace.shadow", "DELETE", false),
+    ("millrace.shadow_flip", "INSERT", true),
+    ("millrace.shadow_flip", "UPDATE", false),
+    ("millrace.shadow_flip", "DELETE", false),
     ("millrace.operation", "UPDATE", false),
     ("millrace.operation", "DELETE", false),
 ];
 
-/// What it calls: without the first, conversations that have ended stay; without the others nobody pauses over HTTP.
-const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause"];
+/// What it calls: without the first, conversations that have ended stay; without the next two nobody pauses over HTTP; without the last, old
+/// counts of shadows stay.
+const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause", "forget_shadow"];
 
 impl PostgresStore {
     pub async fn grants(&self) -> Result<Vec<Grant>, StoreError> {

@@ -9,6 +9,7 @@ use crate::record::{Mode, Record};
 use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool, Row};
+use std::sync::Arc;
 use uuid::Uuid;
 
 const COLUMNS: &str = "partition, claim, epoch, owner, next_offset, published_offset, fold_from, events, records, skipped, dead, \
@@ -170,7 +171,7 @@ pub async fn records(
     let rows = sqlx::query(
         concat!(
             "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, \
-             score FROM millrace.record WHERE stream = ",
+             score, model FROM millrace.record WHERE stream = ",
             stream!(),
             " AND \"offset\" >= $5 AND \"offset\" < $6 AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9"
         ),
@@ -184,14 +185,20 @@ pub async fn records(
     .fetch_all(&mut *connection)
     .await
     .map_err(map)?;
-    rows.iter().map(record).collect()
+    let mut model: Arc<str> = "".into();
+    rows.iter().map(|row| record(row, &mut model)).collect()
 }
 
-fn record(row: &PgRow) -> Result<Record, StoreError> {
+/// Neighbouring rows are mostly of one model: its name is kept once for them.
+fn record(row: &PgRow, model: &mut Arc<str>) -> Result<Record, StoreError> {
     let kind: &str = row.try_get("kind").map_err(map)?;
     let kind = kind_from_str(kind)
         .ok_or_else(|| StoreError::Fatal(format!("a row of millrace.record has the unknown kind `{kind}`")))?;
-    let read = || -> Result<Record, sqlx::Error> {
+    let mut read = || -> Result<Record, sqlx::Error> {
+        let named: &str = row.try_get("model")?;
+        if **model != *named {
+            *model = named.into();
+        }
         Ok(Record {
             partition: row.try_get("partition")?,
             offset: row.try_get("offset")?,
@@ -203,6 +210,7 @@ fn record(row: &PgRow) -> Result<Record, StoreError> {
             value: row.try_get::<String, _>("value")?.into(),
             label: row.try_get::<Option<String>, _>("label")?.map(Into::into),
             score: row.try_get("score")?,
+            model: Some(model.clone()),
         })
     };
     read().map_err(map)

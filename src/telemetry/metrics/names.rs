@@ -36,6 +36,13 @@ pub enum Metric {
     ModelInfo,
     ModelBytes,
     ModelUnloads,
+    ShadowEvents,
+    ShadowFlips,
+    ShadowShift,
+    ShadowPsi,
+    ShadowUp,
+    Rung,
+    RungEvents,
 }
 
 impl Metric {
@@ -73,6 +80,13 @@ impl Metric {
         Metric::ModelInfo,
         Metric::ModelBytes,
         Metric::ModelUnloads,
+        Metric::ShadowEvents,
+        Metric::ShadowFlips,
+        Metric::ShadowShift,
+        Metric::ShadowPsi,
+        Metric::ShadowUp,
+        Metric::Rung,
+        Metric::RungEvents,
     ];
 
     pub fn name(self) -> &'static str {
@@ -110,6 +124,13 @@ impl Metric {
             Metric::ModelInfo => "millrace_model_info",
             Metric::ModelBytes => "millrace_model_loaded_bytes",
             Metric::ModelUnloads => "millrace_model_unloads_total",
+            Metric::ShadowEvents => "millrace_shadow_events_total",
+            Metric::ShadowFlips => "millrace_shadow_flips_total",
+            Metric::ShadowShift => "millrace_shadow_score_shift",
+            Metric::ShadowPsi => "millrace_shadow_score_psi",
+            Metric::ShadowUp => "millrace_shadow_up",
+            Metric::Rung => "millrace_rung",
+            Metric::RungEvents => "millrace_rung_events_total",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Series under their names.
 
 use super::*;
-use crate::telemetry::tally::Limits;
+use crate::telemetry::{RungTally, ShadowState, ShadowTally, tally::Limits};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -106,6 +106,13 @@ fn all_metrics_come_under_the_listed_names() {
     tally.fell_back("new_user");
     tally.decided(1, [0.5].into_iter(), [(Some("approve"), Some(0.7))].into_iter());
     tally.tokens().fetch_add(12, Ordering::Relaxed);
+    let shadow = Arc::new(ShadowTally::new("m@2", ShadowState::Running));
+    shadow.compared(Some(("approve", "review")), &[(0.25, 0.5)]);
+    tally.follow_shadow(shadow);
+    let rungs = Arc::new(RungTally::new(vec!["full".into(), "small".into()]));
+    rungs.ended(1, 3);
+    rungs.stands_on(1);
+    tally.follow_rungs(rungs);
     metrics.consumed("p", 1);
     metrics.predictions("p", 1);
     metrics.skipped("p", "quiet", 1);
@@ -153,6 +160,12 @@ fn all_metrics_come_under_the_listed_names() {
         "millrace_padding_tokens_total{pipeline=\"p\"} 0",
         "millrace_slice_limit_events{pipeline=\"p\"} 64",
         "millrace_model_info{digest=\"0123\",model=\"risk\"} 1",
+        "millrace_shadow_events_total{outcome=\"flipped\",pipeline=\"p\"} 1",
+        "millrace_shadow_flips_total{challenger=\"review\",champion=\"approve\",pipeline=\"p\"} 1",
+        "millrace_shadow_score_shift{pipeline=\"p\"} 0.25",
+        "millrace_shadow_up{pipeline=\"p\"} 1",
+        "millrace_rung{pipeline=\"p\"} 1",
+        "millrace_rung_events_total{pipeline=\"p\",rung=\"small\"} 3",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

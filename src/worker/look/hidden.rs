@@ -23,7 +23,7 @@ const OF_LETTER: [&str; 8] = [
     "event_time_ms",
 ];
 /// Fields of the functions that hold a word or a number of their own.
-const PLAIN: [&str; 25] = [
+const PLAIN: [&str; 26] = [
     "label",
     "score",
     "margin",
@@ -49,6 +49,7 @@ const PLAIN: [&str; 25] = [
     "waiting_ms",
     "support",
     "reference_time_ms",
+    "rung",
 ];
 /// Members of the lists and objects that functions write about their answers.
 const PARTS: [&str; 9] = ["label", "score", "code", "feature", "contribution", "text", "model", "probability", "decision"];

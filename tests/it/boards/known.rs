@@ -2,7 +2,7 @@
 
 use super::files::{folder, root, rules, text};
 use super::promql::{Query, read};
-use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges};
+use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, RungTally, ShadowState, ShadowTally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -153,6 +153,10 @@ fn instruments() -> String {
     tally.call_ends(10, 5.0, Instant::now());
     tally.fell_back("new_user");
     tally.decided(1, [0.5].into_iter(), [(Some("approve"), Some(0.7))].into_iter());
+    let shadow = ShadowTally::new("m@4567", ShadowState::Running);
+    shadow.compared(Some(("approve", "review")), &[(0.25, 0.5)]);
+    tally.follow_shadow(Arc::new(shadow));
+    tally.follow_rungs(Arc::new(RungTally::new(vec!["full".into(), "small".into()])));
     let loaded =
         ModelGauges { loaded: [("m".to_owned(), LoadedModel { bytes: 1, unloads: 1 })].into(), ..ModelGauges::default() };
     metrics.follow_models(Arc::new(move || loaded.clone()));

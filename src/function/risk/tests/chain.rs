@@ -106,7 +106,17 @@ impl Chain {
         let found = emitted(&self.first, input.clone());
         assert_eq!(found.key.as_deref(), Some(&*payload["TERMINAL_ID"].to_string()));
         let key = found.key.as_deref();
-        let record = record::prediction(&by, &input.event, 0, &"t".into(), key, &found.fields, found.label, found.score);
+        let record = record::prediction(
+            &by,
+            &input.event,
+            0,
+            &"t".into(),
+            key,
+            &found.fields,
+            found.label,
+            found.score,
+            found.model.as_ref(),
+        );
         let second = self.two.input(number, &serde_json::from_str(&record.value).unwrap()).unwrap();
         (input, second)
     }

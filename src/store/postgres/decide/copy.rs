@@ -100,8 +100,10 @@ struct Rows {
     buffer: Vec<u8>,
     /// Number of columns, pipeline, run, topic and partition of the advance in hand.
     head: Vec<u8>,
-    /// Function, model and config.
-    by: Vec<u8>,
+    function: Vec<u8>,
+    /// The pipeline's model, for records that name no other.
+    model: Vec<u8>,
+    config: Vec<u8>,
     /// Number of the partition of the advance in hand.
     stream: i32,
 }
@@ -111,11 +113,12 @@ impl Rows {
         let mut buffer = Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 3));
         buffer.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
         buffer.extend_from_slice(&[0; 8]); // No flags, no extension.
-        let mut by = Vec::new();
-        for text in [&provenance.function, &provenance.model, &provenance.config] {
-            field(&mut by, text.as_bytes());
-        }
-        Self { buffer, head: Vec::new(), by, stream: 0 }
+        let [function, model, config] = [&provenance.function, &provenance.model, &provenance.config].map(|text| {
+            let mut out = Vec::new();
+            field(&mut out, text.as_bytes());
+            out
+        });
+        Self { buffer, head: Vec::new(), function, model, config, stream: 0 }
     }
 
     fn start(&mut self, provenance: &Provenance, partition: &TopicPartition, stream: i32) {
@@ -138,7 +141,12 @@ impl Rows {
         optional(out, record.key.as_deref());
         optional(out, super::headers(record).as_deref().map(str::as_bytes));
         field(out, record.value.as_bytes());
-        out.extend_from_slice(&self.by);
+        out.extend_from_slice(&self.function);
+        match &record.model {
+            Some(model) => field(out, model.as_bytes()),
+            None => out.extend_from_slice(&self.model),
+        }
+        out.extend_from_slice(&self.config);
         optional(out, record.label.as_deref().map(str::as_bytes));
         optional(out, record.score.map(f64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
         field(out, &self.stream.to_be_bytes());

@@ -22,7 +22,7 @@ macro_rules! upsert {
 pub const WITH_ROUND: &str = concat!(
     ", kept AS (",
     upsert!(
-        "(SELECT named.stream, s.* FROM unnest($29::int[], $30::text[], $31::bigint[], $32::bigint[], $33::bytea[]) \
+        "(SELECT named.stream, s.* FROM unnest($30::int[], $31::text[], $32::bigint[], $33::bigint[], $34::bytea[]) \
           AS s (advance, key, as_of, newest, bytes) JOIN named ON named.number = s.advance) AS s"
     ),
     ")\n"

@@ -68,7 +68,17 @@ impl OnePass {
             Outcome::Reject(why) => vec![self.dead(&event.raw, &why)],
             Outcome::Emit(predictions) => {
                 let record = |(n, one): (usize, millrace::function::Prediction)| {
-                    prediction(&self.by, event, n as i16, &self.out_topic, one.key.as_deref(), &one.fields, one.label, one.score)
+                    prediction(
+                        &self.by,
+                        event,
+                        n as i16,
+                        &self.out_topic,
+                        one.key.as_deref(),
+                        &one.fields,
+                        one.label,
+                        one.score,
+                        one.model.as_ref(),
+                    )
                 };
                 predictions.into_iter().enumerate().map(record).collect()
             }
@@ -76,7 +86,7 @@ impl OnePass {
     }
 
     fn dead(&self, raw: &RawEvent, why: &Rejection) -> Record {
-        dead_letter(&self.by, raw, 0, &self.dead_letter_topic, why, self.record_bytes)
+        dead_letter(&self.by, raw, 0, &self.dead_letter_topic, why, self.record_bytes, None)
     }
 
     pub fn pipeline(&self) -> &str {
