@@ -17,9 +17,12 @@ pub(crate) mod replay;
 mod secrets;
 mod status;
 mod supervised;
+pub(crate) mod swapped;
+mod versions;
 mod watch;
 
 pub use own::{Own, Refused};
+pub use versions::Trial;
 
 use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
@@ -48,6 +51,8 @@ pub struct Parties {
     pub own: Own,
     /// Hears how the worker is.
     pub supervisor: Supervisor,
+    /// Tries versions that have cases before they serve; without it none is tried.
+    pub trial: Option<Trial>,
 }
 
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
@@ -60,7 +65,7 @@ pub async fn run(
     also: BTreeMap<String, Arc<dyn Observer>>,
     parties: Parties,
 ) -> anyhow::Result<Exit> {
-    let Parties { own, supervisor } = parties;
+    let Parties { own, supervisor, trial } = parties;
     // Taken before anything else: without a handler SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup())?;
     let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
@@ -78,7 +83,7 @@ pub async fn run(
         limit => Memory::limited(limit << 20),
     };
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
-    let registry = Arc::new(Registry::new(options));
+    let registry = Arc::new(Registry::new(options.clone()));
     telemetry.metrics.follow_models(Arc::new({
         let registry = registry.clone();
         move || status::models(&results, &memory, &registry)
@@ -87,6 +92,7 @@ pub async fn run(
     functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
     let operators = Arc::new(operators::Operators {
         pipelines: config.pipeline.iter().map(|pipeline| (pipeline.name.clone(), pipeline.topic.clone())).collect(),
+        versions: config.pipeline.iter().map(|pipeline| (pipeline.name.clone(), owned(pipeline.versions()))).collect(),
         ..operators::Operators::default()
     });
     let token = Arc::new(AdminToken::new(config.admin.token.as_ref().map(|token| token.expose_secret())));
@@ -129,6 +135,7 @@ pub async fn run(
     let store = Arc::new(PostgresStore::connect(url.expose_secret(), &settings).await?);
     readiness.release(DATABASE);
     operators.store.get_or_init(|| store.clone());
+    let config = Arc::new(config);
     let mut built = Vec::new();
     for of_pipeline in &config.pipeline {
         let function =
@@ -178,6 +185,12 @@ pub async fn run(
             calls_in_flight: spec.limits.calls_in_flight,
         });
         parts.function = Arc::new(metered::Metered { function: parts.function, meter: Meter::on(tally.tokens()) });
+        if let Some(pipeline) = of_name {
+            let (config, pipeline, own, options) = (config.clone(), pipeline.clone(), own.clone(), options.clone());
+            let trial = trial.clone();
+            parts.versions =
+                Arc::new(versions::Loader { config, pipeline, own, options, meter: Meter::on(tally.tokens()), trial });
+        }
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
         let looked_at = (board.clone(), readiness.clone());
@@ -215,6 +228,10 @@ pub async fn run(
     while watching.join_next().await.is_some() {}
     last_answers(server, &stop.abort).await?;
     Ok(exit)
+}
+
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// How long requests that are under way when all pipelines have ended may still take.

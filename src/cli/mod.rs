@@ -25,6 +25,7 @@ mod retention;
 mod rig;
 mod run;
 mod seal;
+mod swap;
 mod train;
 mod verify;
 
@@ -77,6 +78,8 @@ enum Command {
     Pause(pause::Args),
     /// Lift a pause.
     Resume(pause::ResumeArgs),
+    /// Go over to another version of a pipeline's model or options, on all workers, or back.
+    Swap(swap::Args),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
     /// Fold the log again, and show the features behind a past score.
@@ -120,6 +123,7 @@ pub async fn run_with(cli: Cli, own: Own) -> Exit {
         Command::Retention(args) => retention::run(args, &env).await,
         Command::Pause(args) => pause::run(args, &env).await,
         Command::Resume(args) => pause::resume(args, &env).await,
+        Command::Swap(args) => swap::run(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,

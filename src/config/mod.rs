@@ -14,6 +14,7 @@ mod schema;
 mod service;
 mod span;
 mod validate;
+mod version;
 
 pub use explain::explain;
 pub use hub::Hub;
@@ -25,6 +26,7 @@ pub use schema::schema;
 pub use service::{Admin, Limits, LogFormat, Memory, Telemetry, unfit_token};
 pub use span::Span;
 pub use validate::{FUNCTIONS, OWN, http_url, nearest};
+pub use version::{BASE, Canary, Version};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;

@@ -15,7 +15,7 @@ use crate::event::TopicPartition;
 use crate::flow::Budget;
 use crate::function::{CallError, Function, Input, Outcome, Spec};
 use crate::lifecycle::Stop;
-use crate::pipeline::{self, Ended, PartitionView, Parts, Settings};
+use crate::pipeline::{self, BaseAlone, Ended, PartitionView, Parts, Settings};
 use crate::publisher::Publisher;
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::record::Mode;
@@ -123,6 +123,7 @@ impl Replay<'_> {
             source: bounded(source, Bounds { until: self.until.clone(), rate: self.rate, waits, brought: brought.clone() }),
             store: Arc::new(alone::Alone(store.clone())),
             publisher: Arc::new(side::Predictions(publisher as Arc<dyn Publisher>)),
+            versions: Arc::new(BaseAlone),
             function: Arc::new(Modest::new(function, self.slice)),
             folding,
             decode: build::decode(self.config, self.pipeline),

@@ -87,6 +87,12 @@ impl Observer for Watch {
         }
     }
 
+    fn scored(&self, version: &str, endings: [u64; 3]) {
+        for (ending, events) in ["emitted", "skipped", "dead"].into_iter().zip(endings).filter(|(_, events)| *events > 0) {
+            self.telemetry.metrics.swapped(&self.pipeline, version, ending, events);
+        }
+    }
+
     fn skipped(&self, reason: &'static str) {
         self.telemetry.metrics.skipped(&self.pipeline, reason, 1);
         self.tally.skipped(reason);

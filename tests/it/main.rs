@@ -35,6 +35,7 @@ mod scripts;
 mod store;
 mod supervised;
 mod support;
+mod swapped;
 mod telemetry;
 mod tls;
 mod trained;

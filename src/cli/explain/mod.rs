@@ -7,13 +7,13 @@ mod show;
 
 use super::common::{self, Usage};
 use super::kafka::Kafka;
-use crate::config::{Config, Pipeline};
+use crate::config::{BASE, Config, Pipeline};
 use crate::event::{Decoder, Event, TopicPartition};
 use crate::function::{Function, Input};
 use crate::inference::{Options, Registry};
 use crate::lifecycle::Exit;
 use crate::store::postgres::{PostgresStore, Run};
-use crate::store::{PartitionKey, Store};
+use crate::store::{PartitionKey, Store, Taken, taken_at};
 use crate::worker::{build, folds};
 use anyhow::{Context, anyhow, bail};
 pub use find::first_events;
@@ -73,8 +73,6 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage(format!("{} names its partition itself; leave --partition out", args.event)).into());
     }
     let decoder = Decoder::new(pipeline.event, pipeline.paths(), config.limits_of(pipeline).clone());
-    let function = tokio::task::block_in_place(|| build::function(&config, pipeline, &Registry::new(Options::default())))
-        .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     let kafka = common::kafka(&config, pipeline)?;
 
@@ -90,7 +88,12 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     check_digest(&scored, &past.digest, &pipeline.name)?;
 
     let mut report = Report::of(&raw, scored.run);
-    match decoder.decode(raw) {
+    let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run: scored.run, partition };
+    let decoded = decoder.decode(raw);
+    let version = version_of(&store.all_taken(&key).await?, pipeline, decoded.as_ref().ok(), report.offset)?;
+    let function = tokio::task::block_in_place(|| build::function(&config, &version, &Registry::new(Options::default())))
+        .with_context(|| format!("pipeline `{}`", pipeline.name))?;
+    match decoded {
         Err((_, rejection)) => report.rejected = Some(rejection),
         Ok(event) => explain(&mut report, event, past, &scored, &kafka, &decoder, &*function).await?,
     }
@@ -101,7 +104,6 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         }
         None => Vec::new(),
     };
-    let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run: scored.run, partition };
     let records = store.records(&key, report.offset, report.offset + 1, None, i64::from(i16::MAX)).await?;
     report.compare(&records, &function.spec().model, report.offset < scored.next_offset)?;
     if report.verdict == Verdict::Differs && is_compacted(&kafka, &report.topic).await {
@@ -115,6 +117,21 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     Ok(match report.verdict {
         Verdict::Differs => Exit::Failed,
         Verdict::Same | Verdict::NotDecided | Verdict::NoRecord | Verdict::Incomplete | Verdict::EndedByWorker => Exit::Done,
+    })
+}
+
+/// The pipeline as it was when it scored the event: what the partition had taken over says which version that was.
+fn version_of(taken: &[Taken], pipeline: &Pipeline, event: Option<&Event>, offset: i64) -> Result<Pipeline, Usage> {
+    let name = match (taken_at(taken, offset), event) {
+        (Some(taken), Some(event)) => taken.version_of(&pipeline.name, event.key.as_deref().unwrap_or(&event.id)),
+        _ => BASE,
+    };
+    pipeline.as_version(name).ok_or_else(|| {
+        Usage(format!(
+            "version {name:?} of `{}` scored it, and this config has {}: give the config of that time with --config",
+            pipeline.name,
+            pipeline.versions().join(", ")
+        ))
     })
 }
 

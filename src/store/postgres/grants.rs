@@ -40,12 +40,18 @@ const PRIVILEGES: &[(&str, &str, bool)] = &[
     ("millrace.latest", "DELETE", false),
     ("millrace.migration", "SELECT", true),
     ("millrace.pause", "SELECT", true),
+    ("millrace.swap", "SELECT", true),
+    ("millrace.swap", "UPDATE", false),
+    ("millrace.version_from", "SELECT", true),
+    ("millrace.version_from", "INSERT", true),
+    ("millrace.version_from", "UPDATE", false),
     ("millrace.operation", "UPDATE", false),
     ("millrace.operation", "DELETE", false),
 ];
 
-/// What it calls: without the first, conversations that have ended stay; without the others nobody pauses over HTTP.
-const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause"];
+/// What it calls: without the first, conversations that have ended stay; without the others nobody pauses over HTTP or
+/// swaps versions, and no canary is taken back.
+const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause", "set_swap", "swap_back"];
 
 impl PostgresStore {
     pub async fn grants(&self) -> Result<Vec<Grant>, StoreError> {

@@ -26,10 +26,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (12, "erasure", include_str!("../../../migrations/0012_erasure.sql")),
     (13, "seals", include_str!("../../../migrations/0013_seals.sql")),
     (14, "replays", include_str!("../../../migrations/0014_replays.sql")),
+    (15, "swaps", include_str!("../../../migrations/0015_swaps.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 14;
+pub const SCHEMA_VERSION: i32 = 15;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];

@@ -142,9 +142,12 @@ fn told(scraped: &str, labels: &mut BTreeMap<String, BTreeMap<String, BTreeSet<S
 /// The text of all instruments after each has recorded something: failures too, which a worker has none of.
 fn instruments() -> String {
     let metrics = Metrics::new().unwrap();
-    ["claim", "decide", "publish", "call", "suspect"].into_iter().for_each(|stage| metrics.retried("p", stage));
+    ["claim", "decide", "publish", "call", "suspect", "take", "version", "roll_back"]
+        .into_iter()
+        .for_each(|stage| metrics.retried("p", stage));
     metrics.halted("p", "safety");
     metrics.skipped("p", "filtered", 1);
+    ["emitted", "skipped", "dead"].into_iter().for_each(|ending| metrics.swapped("p", "v2", ending, 1));
     metrics.skew("p", 1.0);
     metrics.score("p", 0.5);
     let tally = metrics.tally("p");
