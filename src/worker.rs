@@ -27,6 +27,7 @@ pub use versions::Trial;
 use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
 use crate::flow::Budget;
+use crate::function::Function;
 use crate::inference::{Memory, Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
@@ -169,7 +170,10 @@ pub async fn run(
             hindrance: Mutex::default(),
             tally: tally.clone(),
             owner: one.settings.owner.clone(),
-            labels: records.labels_of(&name),
+            labels: Arc::new({
+                let (records, name) = (records.clone(), name.clone());
+                move || records.labels_of(&name)
+            }),
             words: match configured {
                 "copy" => watch::Words::Copied,
                 own if !declared::is_known(own) => watch::Words::Unknown,
@@ -188,8 +192,12 @@ pub async fn run(
         if let Some(pipeline) = of_name {
             let (config, pipeline, own, options) = (config.clone(), pipeline.clone(), own.clone(), options.clone());
             let trial = trial.clone();
+            let declare: versions::Declare = Arc::new({
+                let (records, name) = (records.clone(), name.clone());
+                move |function: &dyn Function| records.declare(&name, function)
+            });
             parts.versions =
-                Arc::new(versions::Loader { config, pipeline, own, options, meter: Meter::on(tally.tokens()), trial });
+                Arc::new(versions::Loader { config, pipeline, own, options, meter: Meter::on(tally.tokens()), trial, declare });
         }
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));

@@ -103,7 +103,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
             Some([]) => println!("Every partition has gone over."),
             Some(left) => println!(
                 "Not in time: {} stay. Look at /status of their workers, at `waits_for`, or at the log for why.",
-                left.iter().map(|one| format!("{}/{}", one.topic, one.partition)).collect::<Vec<_>>().join(", ")
+                left.join(", ")
             ),
         }
     }
@@ -115,15 +115,18 @@ fn said(pipeline: &str, wish: &Swap) -> String {
     format!("{pipeline} at {}, by {by} since {}: {reason}", wish.what(), wish.since)
 }
 
-/// The partitions that have not gone over when the time is up; none, when all have.
-async fn wait(store: &PostgresStore, pipeline: &str, number: i64, at_most: Duration) -> anyhow::Result<Vec<Standing>> {
+/// The names of the partitions that have not gone over when the time is up; none, when all have. A pipeline without partitions has not.
+async fn wait(store: &PostgresStore, pipeline: &str, number: i64, at_most: Duration) -> anyhow::Result<Vec<String>> {
     let until = Instant::now() + at_most;
     loop {
-        let mut all = store.standing(pipeline).await?;
-        let none_yet = all.is_empty();
-        all.retain(|one| one.taken.last().is_none_or(|last| last.number < number));
-        if all.is_empty() && !none_yet || Instant::now() >= until {
-            return Ok(all);
+        let all = store.standing(pipeline).await?;
+        let stays = |one: &&Standing| one.taken.last().is_none_or(|last| last.number < number);
+        let mut left: Vec<String> = all.iter().filter(stays).map(|one| format!("{}/{}", one.topic, one.partition)).collect();
+        if all.is_empty() {
+            left.push("all partitions, of which no worker has claimed one so far,".to_owned());
+        }
+        if left.is_empty() || Instant::now() >= until {
+            return Ok(left);
         }
         tokio::time::sleep(OFTEN).await;
     }

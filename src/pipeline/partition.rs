@@ -268,7 +268,7 @@ impl Partition {
                 view.undecided = running.ledger.len();
                 view.oldest_ms = running.oldest_ms();
                 view.paused = running.paused;
-                view.version = running.taking.in_force().cloned();
+                view.version = running.taking.in_force(running.decided).cloned();
                 view.state_bytes = running.memory.as_ref().map(Memory::cost_bytes);
             }
         }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 pub type Trial =
     Arc<dyn Fn(Arc<Config>, Pipeline, Arc<dyn Function>, PathBuf) -> BoxFuture<'static, Result<usize, String>> + Send + Sync>;
 
+/// Takes up the labels of a function that was built: these are shown by name.
+pub type Declare = Arc<dyn Fn(&dyn Function) + Send + Sync>;
+
 /// What a version is built from.
 pub struct Loader {
     pub config: Arc<Config>,
@@ -24,6 +27,7 @@ pub struct Loader {
     pub options: Options,
     pub meter: Meter,
     pub trial: Option<Trial>,
+    pub declare: Declare,
 }
 
 impl Versions for Loader {
@@ -35,12 +39,13 @@ impl Versions for Loader {
             return async { Err(why) }.boxed();
         };
         let (config, own, options, meter) = (self.config.clone(), self.own.clone(), self.options.clone(), self.meter.clone());
+        let declare = self.declare.clone();
         let cases = self.pipeline.version.get(&*name).and_then(|version| version.cases.clone()).zip(self.trial.clone());
         // Tasks of their own: what waits for this has slices to hand out meanwhile.
         let building = tokio::spawn(async move {
             let built = {
                 let (config, of) = (config.clone(), of.clone());
-                tokio::task::spawn_blocking(move || build(&config, &of, name, &own, options, meter)).await
+                tokio::task::spawn_blocking(move || build(&config, &of, name, (&own, options), (meter, &*declare))).await
             };
             let version = built.map_err(|cause| format!("building it ended badly: {cause}"))??;
             if let Some((cases, trial)) = cases {
@@ -61,8 +66,15 @@ impl Versions for Loader {
 }
 
 /// Reads the model anew, whatever is in memory under its name: its files may have been mended since. It goes with the version.
-fn build(config: &Config, of: &Pipeline, name: Arc<str>, own: &Own, options: Options, meter: Meter) -> Result<Version, String> {
+fn build(
+    config: &Config,
+    of: &Pipeline,
+    name: Arc<str>,
+    (own, options): (&Own, Options),
+    (meter, declare): (Meter, &(dyn Fn(&dyn Function) + Send + Sync)),
+) -> Result<Version, String> {
     let function = own.function(config, of, &Registry::new(options)).map_err(|cause| format!("{cause:#}"))?;
+    declare(&*function);
     let model = function.spec().model.as_str().into();
     let function = Arc::new(metered::Metered { function: limited::limited(function, of), meter });
     Ok(Version { name, function, model: Some(model), config: Some(config.digest_of(of).into()) })

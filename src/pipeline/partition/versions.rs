@@ -82,9 +82,9 @@ impl Taking {
         self.recording = None;
     }
 
-    /// What is in force for the next event.
-    pub fn in_force(&self) -> Option<&Taken> {
-        taken_at(&self.taken, self.next)
+    /// What is in force for the next event. Events that need no call may be decided beyond those that were put to work.
+    pub fn in_force(&self, decided: i64) -> Option<&Taken> {
+        taken_at(&self.taken, self.next.max(decided))
     }
 
     /// Number of the newest wish that was taken over.
@@ -138,6 +138,10 @@ mod tests {
         ready.others.insert("v2".into(), version("v2"));
         assert_eq!([14, 15].map(|offset| name(&taking, &ready, offset)), [Some(BASE.into()), Some("v2".into())]);
         assert_eq!(taking.begin(&wish(1, "v2"), 12), None, "it is taken over");
+        let in_force = |decided| taking.in_force(decided).map(|taken| taken.number);
+        assert_eq!((in_force(12), in_force(16)), (Some(1), Some(1)));
+        let beyond = Taking { taken: vec![wish(3, "v2").taken_from(20)], recording: None, next: 15 };
+        assert_eq!([15, 20].map(|decided| beyond.in_force(decided).map(|taken| taken.number)), [None, Some(3)]);
         let names = |decided| taking.names(decided).map(|name| name.to_string()).collect::<Vec<_>>();
         assert_eq!((names(12), names(15)), (vec!["v2".to_owned()], vec!["v2".to_owned()]));
     }

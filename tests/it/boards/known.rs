@@ -2,7 +2,7 @@
 
 use super::files::{folder, root, rules, text};
 use super::promql::{Query, read};
-use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges};
+use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, PartitionGauges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -159,5 +159,19 @@ fn instruments() -> String {
     let loaded =
         ModelGauges { loaded: [("m".to_owned(), LoadedModel { bytes: 1, unloads: 1 })].into(), ..ModelGauges::default() };
     metrics.follow_models(Arc::new(move || loaded.clone()));
+    metrics.follow_partitions(Arc::new(|| {
+        let swapped = PartitionGauges {
+            topic: "in".to_owned(),
+            partition: 0,
+            state: "running".to_owned(),
+            paused: false,
+            version: Some(("base".to_owned(), "v2".to_owned())),
+            waits_for: true,
+            undecided: None,
+            unpublished: None,
+            behind_seconds: None,
+        };
+        [("p".to_owned(), vec![swapped])].into()
+    }));
     metrics.render().unwrap()
 }
