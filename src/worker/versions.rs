@@ -45,7 +45,7 @@ impl Versions for Loader {
         let building = tokio::spawn(async move {
             let built = {
                 let (config, of) = (config.clone(), of.clone());
-                tokio::task::spawn_blocking(move || build(&config, &of, name, (&own, options), (meter, &*declare))).await
+                tokio::task::spawn_blocking(move || build(&config, &of, name, (&own, options), (meter, declare))).await
             };
             let version = built.map_err(|cause| format!("building it ended badly: {cause}"))??;
             if let Some((cases, trial)) = cases {
@@ -71,7 +71,7 @@ fn build(
     of: &Pipeline,
     name: Arc<str>,
     (own, options): (&Own, Options),
-    (meter, declare): (Meter, &(dyn Fn(&dyn Function) + Send + Sync)),
+    (meter, declare): (Meter, Declare),
 ) -> Result<Version, String> {
     let function = own.function(config, of, &Registry::new(options)).map_err(|cause| format!("{cause:#}"))?;
     declare(&*function);

@@ -232,6 +232,36 @@ async fn a_version_that_does_not_load_leaves_the_old_one_serving_until_it_is_men
     worker.drain();
 }
 
+/// Would catch: an heir that scores with what it has in place of the version that the rows name, one that ends or halts for want of it, a step back
+/// that does not reach it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_without_the_version_waits_until_it_is_taken_back() {
+    let stage = Stage::of(Plan { options: COPY_VERSION, ..Plan::default() }).await;
+    let mut worker = stage.worker();
+    stage.send(0, 100);
+    stage.decided(100).await;
+    let swapped = stage.millrace(&["swap", "--to", "v2", "--reason", "try", "--wait", "60"]);
+    assert_eq!(swapped.code, Some(0), "{swapped:?}");
+    stage.send(100, 200);
+    stage.decided(200).await;
+    worker.kill();
+    stage.reconfigure("[pipeline.version.v2]", "[pipeline.version.v3]");
+    let mut heir = stage.worker();
+    stage.send(200, 300);
+    let waits = |one: &Value| one["waits_for"].as_str().is_some_and(|why| why.contains("has no version \"v2\""));
+    all_partitions(&stage, &heir, |one| waits(one) && one["state"] == "running").await;
+    let scored = "SELECT count(*) FROM millrace.record WHERE kind = 'prediction'";
+    assert_eq!(stage.number(scored).await, 180, "something was scored without the version");
+    let back = stage.millrace(&["swap", "--back", "--reason", "not everywhere", "--wait", "60"]);
+    assert_eq!(back.code, Some(0), "{back:?}");
+    stage.decided(300).await;
+    stage.assert_rows_are_records(300).await;
+    let of = "SELECT string_agg(n::text, ' ' ORDER BY first) FROM (SELECT count(*) AS n, min(\"offset\") AS first FROM millrace.record \
+              WHERE kind = 'prediction' GROUP BY config, \"offset\" >= 50) AS one";
+    assert_eq!(stage.text(of).await, "90 90 90");
+    heir.drain();
+}
+
 /// Would catch: cases of a version that nobody tries, or one that serves though it fails them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_fails_its_cases_does_not_serve() {

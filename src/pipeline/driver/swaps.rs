@@ -33,6 +33,9 @@ struct Absent {
     again: Option<Instant>,
 }
 
+/// A version that was built, or why it was not.
+pub(super) type LoadDone = (Arc<str>, Result<Version, String>);
+
 /// What came of recording a wish in a partition.
 pub(super) struct TakeDone {
     partition: TopicPartition,
@@ -49,7 +52,7 @@ pub(super) struct Swaps {
     trouble: bool,
     pub(super) ready: Ready,
     absent: BTreeMap<Arc<str>, Absent>,
-    pub(super) loads: FuturesUnordered<BoxFuture<'static, (Arc<str>, Result<Version, String>)>>,
+    pub(super) loads: FuturesUnordered<BoxFuture<'static, LoadDone>>,
     pub(super) takes: FuturesUnordered<BoxFuture<'static, TakeDone>>,
 }
 
@@ -181,7 +184,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn on_load(&mut self, (name, result): (Arc<str>, Result<Version, String>)) {
+    pub(super) fn on_load(&mut self, (name, result): LoadDone) {
         let pipeline = &*self.settings.provenance.pipeline;
         match result {
             Ok(version) => {

@@ -145,7 +145,7 @@ impl PostgresStore {
         let mut found: Vec<Standing> = Vec::new();
         for row in &rows {
             let (topic, partition) = (row.try_get::<&str, _>("topic").map_err(map)?, row.try_get("partition").map_err(map)?);
-            if !found.last().is_some_and(|last| (last.topic.as_str(), last.partition) == (topic, partition)) {
+            if found.last().is_none_or(|last| (last.topic.as_str(), last.partition) != (topic, partition)) {
                 let next_offset = row.try_get("next_offset").map_err(map)?;
                 found.push(Standing { topic: topic.to_owned(), partition, next_offset, taken: Vec::new() });
             }

@@ -16,6 +16,8 @@ fn only_what_is_held_now_is_told() {
             partition,
             state: state.into(),
             paused: partition == 1,
+            version: None,
+            waits_for: false,
             undecided: Some(7),
             unpublished: None,
             behind_seconds: Some(3.5),
