@@ -347,7 +347,7 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<Option<Vec<Taken>>, StoreError>> {
         let (partition, new) = (key.partition.clone(), new.clone());
         self.statement(move |tables| {
-            if !tables.rows.get(&partition).is_some_and(|row| row.claim == claim) {
+            if tables.rows.get(&partition).is_none_or(|row| row.claim != claim) {
                 return Ok(None);
             }
             let all = tables.taken.entry(partition).or_default();
