@@ -85,6 +85,7 @@ fn advance(partition: &TopicPartition, claim: Uuid, from: i64, to: i64) -> Advan
         .into(),
         label: None,
         model: None,
+        config: None,
         score: Some(0.125),
     }
     };

@@ -21,13 +21,17 @@ pub(crate) mod shadow;
 mod spare;
 mod status;
 mod supervised;
+pub(crate) mod swapped;
+mod versions;
 mod watch;
 
 pub use own::{Own, Refused};
+pub use versions::Trial;
 
 use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoard};
 use crate::config::Config;
 use crate::flow::Budget;
+use crate::function::Function;
 use crate::inference::{Memory, Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
@@ -52,6 +56,8 @@ pub struct Parties {
     pub own: Own,
     /// Hears how the worker is.
     pub supervisor: Supervisor,
+    /// Tries versions that have cases before they serve; without it none is tried.
+    pub trial: Option<Trial>,
 }
 
 /// Runs every pipeline of the config until it is told to stop, or until one of them ends by itself.
@@ -64,7 +70,8 @@ pub async fn run(
     also: BTreeMap<String, Arc<dyn Observer>>,
     parties: Parties,
 ) -> anyhow::Result<Exit> {
-    let Parties { own, supervisor } = parties;
+    let Parties { own, supervisor, trial } = parties;
+    let config = Arc::new(config);
     // Taken before anything else: without a handler SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup())?;
     let latch = |pipeline: &str| format!("the first assignment of {pipeline}");
@@ -82,7 +89,7 @@ pub async fn run(
         limit => Memory::limited(limit << 20),
     };
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
-    let registry = Arc::new(Registry::new(options));
+    let registry = Arc::new(Registry::new(options.clone()));
     let models = memory.clone();
     telemetry.metrics.follow_models(Arc::new({
         let registry = registry.clone();
@@ -92,6 +99,7 @@ pub async fn run(
     functions.expect(config.pipeline.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.function.as_str())));
     let operators = Arc::new(operators::Operators {
         pipelines: config.pipeline.iter().map(|pipeline| (pipeline.name.clone(), pipeline.topic.clone())).collect(),
+        versions: config.pipeline.iter().map(|pipeline| (pipeline.name.clone(), owned(pipeline.versions()))).collect(),
         ..operators::Operators::default()
     });
     let token = Arc::new(AdminToken::new(config.admin.token.as_ref().map(|token| token.expose_secret())));
@@ -174,7 +182,10 @@ pub async fn run(
             hindrance: Mutex::default(),
             tally: tally.clone(),
             owner: one.settings.owner.clone(),
-            labels: records.labels_of(&name),
+            labels: Arc::new({
+                let (records, name) = (records.clone(), name.clone());
+                move || records.labels_of(&name)
+            }),
             words: match configured {
                 "copy" => watch::Words::Copied,
                 own if !declared::is_known(own) => watch::Words::Unknown,
@@ -204,6 +215,16 @@ pub async fn run(
             parts.function = shadows.beside(parts.function, &beside, &mut watching);
         }
         parts.function = Arc::new(metered::Metered { function: parts.function, meter: Meter::on(tally.tokens()) });
+        if let Some(pipeline) = of_name {
+            let (config, pipeline, own, options) = (config.clone(), pipeline.clone(), own.clone(), options.clone());
+            let trial = trial.clone();
+            let declare: versions::Declare = Arc::new({
+                let (records, name) = (records.clone(), name.clone());
+                move |function: &dyn Function| records.declare(&name, function)
+            });
+            parts.versions =
+                Arc::new(versions::Loader { config, pipeline, own, options, meter: Meter::on(tally.tokens()), trial, declare });
+        }
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
         let looked_at = (board.clone(), readiness.clone());
@@ -242,6 +263,10 @@ pub async fn run(
     while watching.join_next().await.is_some() {}
     last_answers(server, &stop.abort).await?;
     Ok(exit)
+}
+
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// How long requests that are under way when all pipelines have ended may still take.

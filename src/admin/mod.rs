@@ -22,7 +22,7 @@ pub use look::{
 };
 #[cfg(test)]
 pub(crate) use openapi::document as openapi_of;
-pub use operators::{OperatorApi, Wish};
+pub use operators::{OperatorApi, SwapWish, Wish};
 pub use server::{AdminState, serve};
 pub use token::AdminToken;
 
@@ -57,6 +57,21 @@ pub struct PartitionStatus {
     pub halted: Option<String>,
     /// Who has paused it, why, and since when.
     pub paused: Option<Paused>,
+    /// The version that scores the next event, and its canary; `None` before the first swap.
+    pub version: Option<InForce>,
+    /// Why it is not at the version that is wanted, or stands for want of one.
+    pub waits_for: Option<String>,
+}
+
+/// The version of a pipeline that is in force in a partition.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InForce {
+    pub version: String,
+    pub canary: Option<String>,
+    /// The share of the keys that the canary has.
+    pub share: Option<f64>,
+    /// The first offset for which it is in force.
+    pub from_offset: i64,
 }
 
 /// A pause by an operator.

@@ -1,4 +1,4 @@
-//! Routes that change something: pause and resume.
+//! Routes that change something: pause, resume and swap.
 
 use super::api::ApiError;
 use super::body::Body;
@@ -27,10 +27,27 @@ pub struct Wish {
     pub all: bool,
 }
 
+/// What an operator wants of a pipeline's version.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapWish {
+    /// The version to go to; without it `back` is set.
+    pub to: Option<String>,
+    /// The share of the keys that goes to it; all, where it is left out.
+    pub canary: Option<f64>,
+    /// Takes the last step back.
+    #[serde(default)]
+    pub back: bool,
+    pub reason: String,
+    /// Who says so.
+    pub by: String,
+}
+
 /// What operators may do over HTTP.
 pub trait OperatorApi: Send + Sync {
     fn pause<'a>(&'a self, pipeline: &'a str, wish: Wish) -> BoxFuture<'a, Result<Value, ApiError>>;
     fn resume<'a>(&'a self, pipeline: &'a str, wish: Wish) -> BoxFuture<'a, Result<Value, ApiError>>;
+    fn swap<'a>(&'a self, pipeline: &'a str, wish: SwapWish) -> BoxFuture<'a, Result<Value, ApiError>>;
 }
 
 fn wish(body: Body) -> Result<Wish, ApiError> {
@@ -57,4 +74,19 @@ pub async fn resume(
     body: Body,
 ) -> Result<Response, ApiError> {
     Ok(Json(state.operators.resume(&name, wish(body)?).await?).into_response())
+}
+
+pub async fn swap(
+    State(state): State<AdminState>,
+    Path(name): Path<String>,
+    _: Operator,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let wish = serde_json::from_value(body.json()?).map_err(|cause| {
+        let message = format!(
+            "{cause}; send {{\"to\": VERSION, \"reason\": WHY, \"by\": NAME}}, with `canary` for a share of the keys, or `back` in place of `to`"
+        );
+        ApiError { status: 400, kind: "invalid_request", message, param: None }
+    })?;
+    Ok(Json(state.operators.swap(&name, wish).await?).into_response())
 }

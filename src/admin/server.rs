@@ -66,6 +66,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/v1/functions/{name}", post(call))
         .route("/v1/pipelines/{name}/pause", post(operators::pause))
         .route("/v1/pipelines/{name}/resume", post(operators::resume))
+        .route("/v1/pipelines/{name}/swap", post(operators::swap))
         .route("/hf/{name}", post(bare))
         .route("/hf/{name}/v1/chat/completions", post(bare_chat))
         .route("/v1/models", get(models))

@@ -27,6 +27,7 @@ mod rig;
 mod run;
 mod seal;
 mod shadow;
+mod swap;
 mod train;
 mod verify;
 
@@ -81,6 +82,8 @@ enum Command {
     Resume(pause::ResumeArgs),
     /// How a pipeline's shadow compares with it.
     Shadow(shadow::Args),
+    /// Go over to another version of a pipeline's model or options, on all workers, or back.
+    Swap(swap::Args),
     /// How good a function is, on a file, through the code that runs on the stream.
     Eval(eval::Args),
     /// Fold the log again, and show the features behind a past score.
@@ -125,6 +128,7 @@ pub async fn run_with(cli: Cli, own: Own) -> Exit {
         Command::Pause(args) => pause::run(args, &env).await,
         Command::Resume(args) => pause::resume(args, &env).await,
         Command::Shadow(args) => shadow::run(args, &env).await,
+        Command::Swap(args) => swap::run(args, &env).await,
         Command::Bench(args) => tokio::task::block_in_place(|| bench::run(args)),
         Command::Models(args) => models::run(args, &env),
         Command::Verify(args) => verify::run(args, &env).await,

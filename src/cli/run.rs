@@ -1,13 +1,15 @@
 //! `millrace run`: the worker.
 
+use super::cases;
 use super::check;
 use super::common::{self, Usage};
 use crate::config::Config;
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::telemetry::Telemetry;
-use crate::worker::{self, Own, Parties};
+use crate::worker::{self, Own, Parties, Trial};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Runs the pipelines of a config until a signal comes.
 #[derive(Debug, clap::Args)]
@@ -43,7 +45,10 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>, own: Own) -> anyhow
         tracing::warn!(%error, "The service manager cannot be told how this worker is.");
         Supervisor::default()
     });
-    let parties = Parties { own, supervisor };
+    let trial: Trial = Arc::new(|config, pipeline, function, path| {
+        Box::pin(async move { cases::passed(&config, &pipeline, function, &path).await.map_err(|error| format!("{error:#}")) })
+    });
+    let parties = Parties { own, supervisor, trial: Some(trial) };
     let exit = worker::run(config, telemetry.instruments(), Stop::on_signals()?, BTreeMap::new(), parties).await;
     telemetry.flush().await;
     exit

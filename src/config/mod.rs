@@ -18,6 +18,7 @@ mod shadow;
 mod span;
 mod validate;
 mod variant;
+mod version;
 
 pub use explain::explain;
 pub use hub::Hub;
@@ -32,6 +33,7 @@ pub use service::{Admin, Limits, LogFormat, Memory, Telemetry, unfit_token};
 pub use shadow::Shadow;
 pub use span::Span;
 pub use validate::{FUNCTIONS, OWN, http_url, nearest};
+pub use version::{BASE, Canary, Version};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;

@@ -7,10 +7,12 @@ use super::risk::Risk;
 use super::service::Limits;
 use super::shadow::Shadow;
 use super::span::Span;
+use super::version::{Canary, Version};
 use crate::record::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 /// `[[pipeline]]`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -91,6 +93,14 @@ pub struct Pipeline {
     /// The function's own settings.
     #[serde(default)]
     pub options: serde_json::Map<String, serde_json::Value>,
+    /// Versions that `millrace swap` may put in the place of the model and options above while workers run, by name. Every worker must have
+    /// them; one is loaded once it is wanted.
+    // A version's records carry the digest of the settings that it makes of the pipeline, the others' that of the pipeline without versions.
+    #[serde(default, skip_serializing)]
+    pub version: BTreeMap<String, Version>,
+    /// When a canary is taken back by itself.
+    #[serde(default, skip_serializing)]
+    pub canary: Option<Canary>,
     /// Features of the function `risk`. Default: `[risk]`.
     #[serde(default)]
     pub risk: Option<Risk>,

@@ -93,6 +93,7 @@ pub fn findings(config: &Config) -> Vec<String> {
             ));
         }
         pipeline_findings(config, pipeline, &mut found);
+        version_findings(config, pipeline, &mut found);
     }
     found.extend(config.admin.findings());
     found.extend(config.schema_registry.findings());
@@ -100,6 +101,20 @@ pub fn findings(config: &Config) -> Vec<String> {
     found.extend(config.risk.iter().flat_map(|risk| risk.findings()));
     found.extend(config.dialogue.iter().flat_map(|dialogue| dialogue.findings()));
     found
+}
+
+/// Each version is a pipeline of its own; what is wrong with all of them was told of the pipeline.
+fn version_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<String>) {
+    let say = |what: String| format!("[[pipeline]] {:?}: {what}", pipeline.name);
+    found.extend(super::version::findings(pipeline, is_name).into_iter().map(say));
+    for name in pipeline.version.keys() {
+        let Some(of) = pipeline.as_version(name) else { continue };
+        let (mut own, mut as_version) = (Vec::new(), Vec::new());
+        pipeline_findings(config, pipeline, &mut own);
+        pipeline_findings(config, &of, &mut as_version);
+        as_version.retain(|what| !own.contains(what));
+        found.extend(as_version.into_iter().map(|what| format!("version {name:?} of {what}")));
+    }
 }
 
 fn pipeline_findings(config: &Config, pipeline: &Pipeline, found: &mut Vec<String>) {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 impl Pipeline {
     /// The same pipeline with another model, where one is named, and with options laid over its own key by key. It has neither shadow nor ladder.
     pub fn varied(&self, model: Option<&str>, options: &Map<String, Value>) -> Self {
-        let mut varied = Self { shadow: None, ladder: None, ..self.clone() };
+        let mut varied = Self { shadow: None, ladder: None, version: Default::default(), ..self.clone() };
         if let Some(model) = model {
             varied.model = Some(model.to_owned());
         }

@@ -37,9 +37,9 @@ impl<T> Buffer<T> {
         self.events.front().map(|(timestamp_ms, _)| *timestamp_ms)
     }
 
-    /// Takes at most `max` events from the head, those that may go.
-    pub fn take_while(&mut self, max: usize, may_go: impl Fn(&T) -> bool) -> impl Iterator<Item = T> + '_ {
-        let n = self.events.iter().take(max).take_while(|(_, event)| may_go(event)).count();
-        self.events.drain(..n).map(|(_, event)| event)
+    /// Takes at most `max` events from the head, as long as `of` says something of them, each with what it says.
+    pub fn take_with<U>(&mut self, max: usize, of: impl Fn(&T) -> Option<U>) -> impl Iterator<Item = (T, U)> {
+        let said: Vec<U> = self.events.iter().take(max).map_while(|(_, event)| of(event)).collect();
+        self.events.drain(..said.len()).map(|(_, event)| event).zip(said)
     }
 }

@@ -270,6 +270,7 @@ mod tests {
             label: None,
             score: None,
             model: None,
+            config: None,
         };
         Ending::Emitted((0..emitted(offset)).map(record).collect())
     }

@@ -3,9 +3,10 @@
 use super::Settings;
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::flow::Ending;
-use crate::function::{CallError, Function, Input, Outcome, halve};
+use crate::function::{CallError, Input, Outcome, halve};
 use crate::pipeline::Observer;
-use crate::record;
+use crate::pipeline::version::Version;
+use crate::record::{self, Record};
 use crate::store::{PartitionKey, Store, StoreError};
 use crate::telemetry::traced;
 use futures_util::FutureExt;
@@ -17,6 +18,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct Item {
     pub incarnation: u64,
+    /// Who scores it.
+    pub version: Arc<Version>,
     pub input: Input,
 }
 
@@ -26,6 +29,8 @@ pub struct Ended {
     pub partition: TopicPartition,
     pub incarnation: u64,
     pub offset: i64,
+    /// Who scored it.
+    pub version: Arc<Version>,
     pub ending: Ending,
 }
 
@@ -34,7 +39,8 @@ pub struct Ended {
 pub enum SliceError {
     /// The claim is gone: nobody needs the endings.
     Superseded,
-    Fatal(String),
+    /// Stop the pipeline; `by` is the version whose call said so.
+    Fatal { detail: String, by: Option<Arc<str>> },
 }
 
 /// Names the event about to be called alone, so that the next owner knows whom to suspect if this process dies.
@@ -51,7 +57,6 @@ pub struct Suspect {
 pub struct Caller {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
-    pub function: Arc<dyn Function>,
     pub observer: Arc<dyn Observer>,
 }
 
@@ -61,18 +66,22 @@ impl Caller {
         if let Some(suspect) = suspect {
             self.name_suspect(&suspect).await?;
         }
-        let (incarnations, inputs): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.incarnation, item.input)).unzip();
-        let outcomes = self.outcomes(&inputs).await?;
-        let ended = inputs.iter().zip(incarnations).zip(outcomes).map(|((input, incarnation), outcome)| {
-            let position = &input.event.raw.position;
-            Ended {
-                partition: TopicPartition { topic: position.topic.clone(), partition: position.partition },
-                incarnation,
-                offset: position.offset,
-                ending: self.ending(input, outcome),
-            }
-        });
-        Ok(ended.collect())
+        let mut ended = Vec::with_capacity(items.len());
+        for (version, items) in by_version(items) {
+            let (incarnations, inputs): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.incarnation, item.input)).unzip();
+            let outcomes = self.outcomes(&version, &inputs).await?;
+            ended.extend(inputs.iter().zip(incarnations).zip(outcomes).map(|((input, incarnation), outcome)| {
+                let position = &input.event.raw.position;
+                Ended {
+                    partition: TopicPartition { topic: position.topic.clone(), partition: position.partition },
+                    incarnation,
+                    offset: position.offset,
+                    version: version.clone(),
+                    ending: self.ending(&version, input, outcome),
+                }
+            }));
+        }
+        Ok(ended)
     }
 
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
@@ -86,27 +95,35 @@ impl Caller {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(self.settings.backoff * 32);
                 }
-                Err(error) => return Err(SliceError::Fatal(error.to_string())),
+                Err(error) => return Err(SliceError::Fatal { detail: error.to_string(), by: None }),
             }
         }
     }
 
     /// One outcome an input.
-    async fn outcomes(&self, inputs: &[Input]) -> Result<Vec<Outcome>, SliceError> {
-        let outcomes = halve::each(inputs.len(), |stretch| self.call(&inputs[stretch]), Outcome::Reject).await;
-        outcomes.map_err(|error| match error {
-            CallError::Transient(cause) | CallError::Fatal(cause) | CallError::Poison(cause) | CallError::TooMuch(cause) => {
-                SliceError::Fatal(cause)
-            }
-        })
+    async fn outcomes(&self, version: &Version, inputs: &[Input]) -> Result<Vec<Outcome>, SliceError> {
+        let most = version.function.spec().limits.slice.max(1);
+        let mut all = Vec::with_capacity(inputs.len());
+        // Slices are cut to what the pipeline's own settings take; another version may take less.
+        for part in inputs.chunks(most) {
+            let outcomes = halve::each(part.len(), |stretch| self.call(version, &part[stretch]), Outcome::Reject).await;
+            all.extend(outcomes.map_err(|error| {
+                let (CallError::Transient(detail)
+                | CallError::Fatal(detail)
+                | CallError::Poison(detail)
+                | CallError::TooMuch(detail)) = error;
+                SliceError::Fatal { detail, by: Some(version.name.clone()) }
+            })?);
+        }
+        Ok(all)
     }
 
     /// One call with its retries.
-    async fn call(&self, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
-        let spec = self.function.spec();
+    async fn call(&self, version: &Version, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
+        let spec = version.function.spec();
         let mut wait = self.settings.backoff;
         loop {
-            match traced(self.observer.calling(spec, inputs), self.attempt(inputs), kind).await {
+            match traced(self.observer.calling(spec, inputs), self.attempt(version, inputs), kind).await {
                 Err(CallError::Transient(cause)) => {
                     tracing::warn!(function = spec.name, cause, "A call failed for now and is made again.");
                     self.observer.retried("call");
@@ -119,10 +136,10 @@ impl Caller {
     }
 
     /// Panics are poison; a call past its time-out is stuck, and the worker must end.
-    async fn attempt(&self, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
-        let spec = self.function.spec();
+    async fn attempt(&self, version: &Version, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
+        let spec = version.function.spec();
         let started = tokio::time::Instant::now();
-        let call = AssertUnwindSafe(async { self.function.call(inputs).await }).catch_unwind();
+        let call = AssertUnwindSafe(async { version.function.call(inputs).await }).catch_unwind();
         let result = match tokio::time::timeout(spec.limits.timeout, call).await {
             Err(_) => Err(CallError::Fatal(format!(
                 "a call of {} with {} events has taken more than {:?}: it is stuck",
@@ -142,26 +159,26 @@ impl Caller {
         }
     }
 
-    fn ending(&self, input: &Input, outcome: Outcome) -> Ending {
+    fn ending(&self, by: &Version, input: &Input, outcome: Outcome) -> Ending {
         let event = &input.event;
         match outcome {
             Outcome::Skip(reason) => {
                 self.observer.skipped(reason);
                 Ending::Skipped
             }
-            Outcome::Reject(rejection) => self.dead(&event.raw, &rejection),
+            Outcome::Reject(rejection) => self.dead_by(&event.raw, &rejection, None, by),
             Outcome::Emit(predictions) => {
                 let mut records = Vec::with_capacity(predictions.len());
                 if predictions.len() > i16::MAX as usize {
                     let detail = format!("{} predictions of one event, the limit is {}", predictions.len(), i16::MAX);
-                    return self.dead(&event.raw, &Rejection::new("too_many_predictions", detail));
+                    return self.dead_by(&event.raw, &Rejection::new("too_many_predictions", detail), None, by);
                 }
                 for (n, prediction) in predictions.iter().enumerate() {
                     if prediction.score.is_some_and(|score| !score.is_finite()) {
                         let rejection = Rejection::new("non_finite", "the function gave a score that is not a finite number");
-                        return self.dead_by(&event.raw, &rejection, prediction.model.as_ref());
+                        return self.dead_by(&event.raw, &rejection, prediction.model.as_ref(), by);
                     }
-                    let record = record::prediction(
+                    let mut record = record::prediction(
                         &self.settings.provenance,
                         event,
                         n as i16,
@@ -170,12 +187,13 @@ impl Caller {
                         &prediction.fields,
                         prediction.label.clone(),
                         prediction.score,
-                        prediction.model.as_ref(),
+                        prediction.model.as_ref().or(by.model.as_ref()),
                     );
+                    record.config.clone_from(&by.config);
                     if !record::fits(&record, self.settings.record_bytes) {
                         let detail = format!("the prediction is larger than {} bytes", self.settings.record_bytes);
                         let rejection = Rejection::new("prediction_too_large", detail);
-                        return self.dead_by(&event.raw, &rejection, prediction.model.as_ref());
+                        return self.dead_by(&event.raw, &rejection, prediction.model.as_ref(), by);
                     }
                     records.push(record);
                 }
@@ -185,25 +203,35 @@ impl Caller {
         }
     }
 
-    /// The dead letter of an event.
+    /// The dead letter of an event that no function was called with.
     pub fn dead(&self, raw: &RawEvent, rejection: &Rejection) -> Ending {
-        self.dead_by(raw, rejection, None)
+        Ending::Dead(Box::new(self.letter(raw, rejection, None)))
     }
 
-    /// The dead letter of an event that a model other than the pipeline's would not have.
-    fn dead_by(&self, raw: &RawEvent, rejection: &Rejection, model: Option<&Arc<str>>) -> Ending {
-        self.observer.rejected(rejection.code);
-        let settings = &self.settings;
-        Ending::Dead(Box::new(record::dead_letter(
-            &settings.provenance,
-            raw,
-            0,
-            &settings.dead_letter_topic,
-            rejection,
-            settings.record_bytes,
-            model,
-        )))
+    /// The dead letter of an event that a version, or the one of its models that is named, would not have.
+    fn dead_by(&self, raw: &RawEvent, rejection: &Rejection, model: Option<&Arc<str>>, by: &Version) -> Ending {
+        let mut letter = self.letter(raw, rejection, model.or(by.model.as_ref()));
+        letter.config.clone_from(&by.config);
+        Ending::Dead(Box::new(letter))
     }
+
+    fn letter(&self, raw: &RawEvent, rejection: &Rejection, model: Option<&Arc<str>>) -> Record {
+        self.observer.rejected(rejection.code);
+        let Settings { provenance, dead_letter_topic, record_bytes, .. } = &*self.settings;
+        record::dead_letter(provenance, raw, 0, dead_letter_topic, rejection, *record_bytes, model)
+    }
+}
+
+/// Parts of one version each, so that what one fails at spoils nothing of another. Mostly there is one.
+fn by_version(items: Vec<Item>) -> Vec<(Arc<Version>, Vec<Item>)> {
+    let mut parts: Vec<(Arc<Version>, Vec<Item>)> = Vec::with_capacity(1);
+    for item in items {
+        match parts.iter_mut().find(|(version, _)| Arc::ptr_eq(version, &item.version)) {
+            Some((_, part)) => part.push(item),
+            None => parts.push((item.version.clone(), vec![item])),
+        }
+    }
+    parts
 }
 
 /// The word for a failed call in its span.
@@ -221,8 +249,8 @@ mod tests {
     use super::*;
     use crate::config::{OnLostCommits, Start};
     use crate::event::{Event, Position};
-    use crate::function::{Limits, Prediction, Spec};
-    use crate::record::{Kind, Mode, Provenance, Record};
+    use crate::function::{Function, Limits, Prediction, Spec};
+    use crate::record::{Kind, Mode, Provenance};
     use crate::store::{Advance, Head, Heads, PartitionRow, Pause, StateRow};
     use futures_util::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -341,8 +369,6 @@ mod tests {
     }
 
     fn caller() -> Caller {
-        let limits = Limits { slice: 100, calls_in_flight: 1, timeout: Duration::from_secs(10) };
-        let spec = Spec { name: "moody", version: 1, model: String::new(), limits };
         let settings = Settings {
             provenance: Provenance {
                 pipeline: "p".into(),
@@ -368,20 +394,21 @@ mod tests {
             store_patience: Duration::from_secs(1),
             backoff: Duration::from_millis(1),
         };
-        Caller {
-            settings: Arc::new(settings),
-            store: Arc::new(NoStore),
-            function: Arc::new(Moody { spec, calls: AtomicUsize::new(0) }),
-            observer: Arc::new(()),
-        }
+        Caller { settings: Arc::new(settings), store: Arc::new(NoStore), observer: Arc::new(()) }
     }
 
-    fn item(offset: i64, text: &str) -> Item {
+    fn moody() -> Arc<Version> {
+        let limits = Limits { slice: 100, calls_in_flight: 1, timeout: Duration::from_secs(10) };
+        let spec = Spec { name: "moody", version: 1, model: String::new(), limits };
+        Arc::new(Version::base(Arc::new(Moody { spec, calls: AtomicUsize::new(0) })))
+    }
+
+    fn item(version: &Arc<Version>, offset: i64, text: &str) -> Item {
         let position = Position { topic: "in".into(), partition: 0, offset };
         let raw = RawEvent { position, timestamp_ms: 1, key: None, payload: Some(text.as_bytes().into()), headers: Vec::new() };
         let event =
             Event { body: None, raw, id: offset.to_string().into(), key: None, event_time_ms: 1, text: Some(text.into()) };
-        Item { incarnation: 1, input: Input::plain(event) }
+        Item { incarnation: 1, version: version.clone(), input: Input::plain(event) }
     }
 
     #[tokio::test]
@@ -394,7 +421,8 @@ mod tests {
                 _ => format!("text {n}"),
             })
             .collect();
-        let items = texts.iter().enumerate().map(|(offset, text)| item(offset as i64, text)).collect();
+        let version = moody();
+        let items = texts.iter().enumerate().map(|(offset, text)| item(&version, offset as i64, text)).collect();
         let ended = caller().run(items, None).await.expect("the slice comes to its end");
         assert_eq!(ended.iter().map(|event| event.offset).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
         for event in &ended {
@@ -426,8 +454,36 @@ mod tests {
     async fn a_skipped_event_is_told_with_its_reason() {
         let skips = Arc::new(Skips::default());
         let caller = Caller { observer: skips.clone(), ..caller() };
-        let ended = caller.run(vec![item(0, "one"), item(1, "quiet")], None).await.expect("the slice comes to its end");
+        let version = moody();
+        let ended = caller
+            .run(vec![item(&version, 0, "one"), item(&version, 1, "quiet")], None)
+            .await
+            .expect("the slice comes to its end");
         assert!(matches!(ended[0].ending, Ending::Emitted(_)) && matches!(ended[1].ending, Ending::Skipped));
         assert_eq!(*skips.0.lock().unwrap(), ["said_so"]);
+    }
+
+    /// Would catch: a part of one version that the failure of another spoils, records that do not name the version that made them.
+    #[tokio::test(start_paused = true)]
+    async fn versions_of_one_slice_fail_apart_and_name_themselves() {
+        let (base, limits) = (moody(), Limits { slice: 2, calls_in_flight: 1, timeout: Duration::from_secs(10) });
+        let spec = Spec { name: "moody", version: 1, model: "m@2".into(), limits };
+        let function = Arc::new(Moody { spec, calls: AtomicUsize::new(0) });
+        let named = |text: &str| Some(Arc::<str>::from(text));
+        let other = Arc::new(Version { name: "v2".into(), function, model: named("m@2"), config: named("d") });
+        let texts = ["a", "poison", "b", "c", "d", "nan"];
+        let of = |n: usize| if n % 2 == 1 { &other } else { &base };
+        let items = texts.iter().enumerate().map(|(n, text)| item(of(n), n as i64, text)).collect();
+        let mut ended = caller().run(items, None).await.expect("the slice comes to its end");
+        ended.sort_by_key(|event| event.offset);
+        for (n, event) in ended.iter().enumerate() {
+            let (record, dead) = match &event.ending {
+                Ending::Dead(letter) => (&**letter, true),
+                Ending::Emitted(records) => (&records[0], false),
+                Ending::Skipped => panic!("nothing is skipped here"),
+            };
+            assert_eq!((&record.model, &record.config, dead), (&of(n).model, &of(n).config, n == 1 || n == 5), "{n}");
+            assert!(Arc::ptr_eq(&event.version, of(n)));
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::flow::Budget;
 use crate::publisher::{Committed, PublishError, Publisher};
 use crate::record::Record;
 use crate::source::{Lease, LogBounds};
-use crate::store::{Mode, PartitionKey, PartitionRow, Store, StoreError};
+use crate::store::{Mode, PartitionKey, PartitionRow, Store, StoreError, Taken};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Claimed {
     pub published: Committed,
     /// Records of [K, P), in order: to be published before anything newer.
     pub unpublished: Vec<Record>,
+    /// What the partition has taken over of swaps.
+    pub taken: Vec<Taken>,
     /// Held until the records are charged to the budget.
     pub turn: Option<OwnedSemaphorePermit>,
 }
@@ -130,14 +132,16 @@ pub async fn claim(
         None => (0, 0),
     };
     let p = row.next_offset;
-    let none = |row, published| Ok(Claimed { claim, row, published, unpublished: Vec::new(), turn: None });
+    // After the claim: a predecessor can take nothing over any more.
+    let taken = store.all_taken(&key).await?;
+    let none = |row, published, taken| Ok(Claimed { claim, row, published, unpublished: Vec::new(), taken, turn: None });
     let found = Found { row: &row, group, bounds, partitions };
     let published = match told.verdict(partition, &found).map_err(ClaimError::Halt)? {
         Verdict::Alone => {
             let published = Committed { offset: p, records_total: Some(row.records) };
-            return none(row, published);
+            return none(row, published, taken);
         }
-        Verdict::Again(k) => return none(row, k),
+        Verdict::Again(k) => return none(row, k, taken),
         Verdict::CommitFirst(first) => {
             publisher.commit(lease, partition, first).await?;
             first
@@ -151,7 +155,7 @@ pub async fn claim(
         unpublished.clear();
     }
     told.counted(partition, &row, published, unpublished.len() as i64).map_err(ClaimError::Halt)?;
-    Ok(Claimed { claim, row, published, unpublished, turn })
+    Ok(Claimed { claim, row, published, unpublished, taken, turn })
 }
 
 /// Stores where a new pipeline, or a new partition of an old one, begins: as a number.

@@ -2,9 +2,10 @@
 //! before it has finished, up to a cap. There is no commit interval.
 //!
 //! `membership` hears the source · `claims` takes partitions over and halts them · `fold` minds the states of keys · `compute`
-//! calls the function · `pauses` asks what an operator has paused · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
+//! calls the function · `swaps` brings versions into force · `canary` watches them · `pauses` asks what an operator has paused · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
 
 mod align;
+mod canary;
 mod claims;
 mod compute;
 mod decide;
@@ -13,6 +14,7 @@ mod fold;
 mod membership;
 mod pauses;
 mod publish;
+mod swaps;
 
 pub use align::{Align, Open};
 
@@ -21,6 +23,7 @@ use super::claim::{ClaimError, Claimed, Room};
 use super::partition::{Partition, Running};
 use super::patient::Patient;
 use super::safety::{Safety, without};
+use super::version::Version;
 use super::{Ended, Parts, Settings};
 use crate::event::TopicPartition;
 use crate::flow::Ending;
@@ -107,6 +110,10 @@ struct Driver {
     group: align::Group,
     /// What an operator has paused.
     pauses: pauses::Pauses,
+    /// Which versions are wanted, and which are in memory.
+    swaps: swaps::Swaps,
+    /// How a canary does.
+    watch: canary::Watch,
     draining: Option<Instant>,
     /// Since when the budget has been full, while nothing is paused for it.
     full_since: Option<Instant>,
@@ -118,12 +125,9 @@ struct Driver {
 impl Driver {
     fn new(settings: Arc<Settings>, mut parts: Parts) -> Self {
         parts.store = Arc::new(Patient { inner: parts.store, patience: settings.store_patience });
-        let caller = Arc::new(Caller {
-            settings: settings.clone(),
-            store: parts.store.clone(),
-            function: parts.function.clone(),
-            observer: parts.observer.clone(),
-        });
+        let caller =
+            Arc::new(Caller { settings: settings.clone(), store: parts.store.clone(), observer: parts.observer.clone() });
+        let base = Arc::new(Version::base(parts.function.clone()));
         let now = Instant::now();
         let (budget, waits) = (parts.budget.clone(), settings.align.is_none() || without(Safety::AlignedClaims));
         let room = Room { budget, held: Arc::default(), turn: Arc::new(Semaphore::new(1)), waits };
@@ -156,6 +160,8 @@ impl Driver {
             solo_rounds: 0,
             group: align::Group::default(),
             pauses: pauses::Pauses::default(),
+            swaps: swaps::Swaps::new(base),
+            watch: canary::Watch::default(),
             draining: None,
             full_since: None,
             full: false,
@@ -168,6 +174,7 @@ impl Driver {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.ask_for_pauses();
+            self.ask_for_swaps();
             self.start_asking();
             self.start_folds();
             self.dispatch();
@@ -186,6 +193,10 @@ impl Driver {
                 done = published(&mut self.publish) => { self.publish = None; self.on_publish(done); }
                 () = round(&mut self.hint) => self.hint = None,
                 answer = round(&mut self.pauses.asking) => { self.pauses.asking = None; self.on_pauses(answer); }
+                answer = round(&mut self.swaps.asking) => { self.swaps.asking = None; self.on_wish(answer); }
+                result = round(&mut self.watch.going_back) => { self.watch.going_back = None; self.on_back(result); }
+                Some(done) = self.swaps.takes.next(), if !self.swaps.takes.is_empty() => self.on_take(done),
+                Some(done) = self.swaps.loads.next(), if !self.swaps.loads.is_empty() => self.on_load(done),
                 answer = round(&mut self.group.asking) => { self.group.asking = None; self.on_answer(answer); }
                 Some(done) = self.slices.join_next(), if !self.slices.is_empty() => match done {
                     Ok(done) => self.on_slice(done),

@@ -22,11 +22,13 @@ mod safety;
 #[cfg(test)]
 mod simulation;
 mod verdict;
+mod version;
 
 pub use driver::{Align, run};
 pub use memory::Folding;
 pub use observe::{Observer, PartitionView};
 pub use verdict::{Found, Told, Verdict};
+pub use version::{BaseAlone, CanaryLimits, Version, Versions};
 
 use crate::config::{OnLostCommits, Start};
 use crate::event::{Event, RawEvent, Rejection};
@@ -90,7 +92,10 @@ pub struct Parts {
     pub source: SourceHandle,
     pub store: Arc<dyn Store>,
     pub publisher: Arc<dyn Publisher>,
+    /// That of the pipeline's own settings.
     pub function: Arc<dyn Function>,
+    /// Those that a swap may put in its place.
+    pub versions: Arc<dyn Versions>,
     /// What the pipeline remembers of each key; its topic is one then.
     pub folding: Option<Folding>,
     pub decode: Arc<Decode>,

@@ -3,7 +3,7 @@
 use crate::event::TopicPartition;
 use crate::function::{Input, Prediction, Spec};
 use crate::record::Record;
-use crate::store::Pause;
+use crate::store::{Pause, Taken};
 use crate::telemetry::Span;
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ pub struct PartitionView {
     pub paused: bool,
     /// Who has paused it, and why.
     pub pause: Option<Arc<Pause>>,
+    /// The version that scores the next event, and its canary; `None` before the first swap.
+    pub version: Option<Taken>,
+    /// Why it is not at the version that is wanted, or stands for want of one.
+    pub waits_for: Option<String>,
     /// Memory of the states that are at hand, in a pipeline with a fold.
     pub state_bytes: Option<usize>,
     /// Why it is halted, and what to do.
@@ -58,6 +62,8 @@ impl PartitionView {
             oldest_ms: None,
             paused: false,
             pause: None,
+            version: None,
+            waits_for: None,
             state_bytes: None,
             reason: None,
         }
@@ -76,6 +82,8 @@ pub trait Observer: Send + Sync {
     fn rejected(&self, _code: &'static str) {}
     /// What a function said about an event; a record of each goes to be decided.
     fn emitted(&self, _predictions: &[Prediction]) {}
+    /// A version has scored events of a pipeline that was swapped: how many were emitted, skipped and dead.
+    fn scored(&self, _version: &str, _endings: [u64; 3]) {}
     /// A function had nothing to say about an event.
     fn skipped(&self, _reason: &'static str) {}
     /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.

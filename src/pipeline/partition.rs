@@ -1,6 +1,7 @@
 //! One partition in the hands of this worker: its protocol state, as data. Decides nothing by itself and waits for nothing.
 
 mod paused;
+pub mod versions;
 
 use super::claim::Claimed;
 use super::driver::Open;
@@ -14,6 +15,7 @@ use crate::store::{Mode, PartitionKey, Pause};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use uuid::Uuid;
+use versions::Taking;
 
 /// Claims without progress after which a partition goes one event at a time: something in it may kill the process.
 const SUSPICIOUS_CLAIMS: i32 = 3;
@@ -63,6 +65,8 @@ pub struct Running {
     pub dead: i64,
     pub ledger: Ledger,
     pub buffer: Buffer<Input>,
+    /// Which version scores which event.
+    pub taking: Taking,
     /// States of keys, in a pipeline with a fold.
     pub memory: Option<Memory>,
     /// Event times of what is not done, in a pipeline that is aligned.
@@ -140,6 +144,7 @@ impl Running {
             dead: row.dead,
             ledger: Ledger::new(row.next_offset),
             buffer: Buffer::default(),
+            taking: Taking::new(claimed.taken, row.next_offset),
             memory: folding.map(|folding| Memory::new(folding, row.fold_from, row.next_offset)),
             open: None,
             in_call: 0,
@@ -263,6 +268,7 @@ impl Partition {
                 view.undecided = running.ledger.len();
                 view.oldest_ms = running.oldest_ms();
                 view.paused = running.paused;
+                view.version = running.taking.in_force(running.decided).cloned();
                 view.state_bytes = running.memory.as_ref().map(Memory::cost_bytes);
             }
         }

@@ -5,7 +5,7 @@
 
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
-use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
+use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -82,6 +82,22 @@ impl Store for Patient {
 
     fn pauses<'a>(&'a self, pipeline: &'a str) -> Reply<'a, Vec<Pause>> {
         self.wait(self.inner.pauses(pipeline))
+    }
+
+    fn wish<'a>(&'a self, pipeline: &'a str) -> Reply<'a, Option<Swap>> {
+        self.wait(self.inner.wish(pipeline))
+    }
+
+    fn all_taken<'a>(&'a self, key: &'a PartitionKey) -> Reply<'a, Vec<Taken>> {
+        self.wait(self.inner.all_taken(key))
+    }
+
+    fn take<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, new: &'a Taken) -> Reply<'a, Option<Vec<Taken>>> {
+        self.wait(self.inner.take(key, claim, new))
+    }
+
+    fn roll_back<'a>(&'a self, pipeline: &'a str, number: i64, reason: &'a str, by: &'a str) -> Reply<'a, bool> {
+        self.wait(self.inner.roll_back(pipeline, number, reason, by))
     }
 
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> Reply<'a, Vec<(Box<str>, StateRow)>> {

@@ -59,6 +59,12 @@ pub enum Safety {
     ParkedOwesNothing,
     /// Before it is known what is paused nothing is started.
     PausesUnknown,
+    /// Nothing is put to work by a wish before Postgres has confirmed from which offset on it is in force.
+    TakenFirst,
+    /// A wish is in force from the first event on that is not in work.
+    TakenAhead,
+    /// A claim reads what the predecessors have taken over.
+    TakenAtClaim,
 }
 
 /// Whether a safety is taken out. Never, in a build that ships.

@@ -10,6 +10,7 @@ mod fold;
 mod function;
 mod paused;
 mod stay;
+mod swapped;
 mod world;
 
 use super::Ended;
@@ -38,6 +39,8 @@ enum Trouble {
     Paused,
     /// As `Aligned`, with such an operator.
     AlignedPaused,
+    /// As `Ordinary`, with a fold or slow neighbours in some worlds, and an operator who swaps versions.
+    Swapped,
     /// An event that kills the process.
     Killer,
     /// The database goes back to an earlier state while workers run.
@@ -86,6 +89,16 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
                 }
                 paused::whatever_happens(&mut world).await.map(|()| true)
             }
+            Trouble::Swapped => {
+                world.swaps = true;
+                world.folds = seed % 4 == 1;
+                world.pauses = seed % 4 == 2;
+                if seed % 3 == 2 {
+                    world.cluster.chance.slow_down();
+                    world.database.chance.slow_down();
+                }
+                swapped::whatever_happens(&mut world).await
+            }
             Trouble::AlignedPaused => {
                 world.pauses = true;
                 world.align_ms = Some(aligned::BOUND_MS);
@@ -122,6 +135,9 @@ async fn troubled_times(world: &mut World, steps: usize) -> Result<(), String> {
         if world.pauses {
             paused::at_random(world);
         }
+        if world.swaps {
+            swapped::at_random(world);
+        }
         let someone = (!world.workers.is_empty()).then(|| world.chance.below(world.workers.len()));
         match (world.chance.below(10), someone) {
             (0, Some(index)) => world.kill(index),
@@ -140,6 +156,9 @@ async fn troubled_times(world: &mut World, steps: usize) -> Result<(), String> {
         }
     }
     *world.database.away.lock().unwrap() = false;
+    if world.swaps {
+        world.database.tables().pauses.clear();
+    }
     for worker in &world.workers {
         *worker.process.frozen.lock().unwrap() = false;
     }
@@ -362,6 +381,11 @@ fn what_is_paused_stands_still_and_ends_once_it_is_resumed() {
 }
 
 #[test]
+fn each_event_is_scored_by_the_version_that_the_rows_name() {
+    all_seeds(Trouble::Swapped, 120);
+}
+
+#[test]
 fn partitions_that_move_under_slow_rounds_lose_and_double_nothing() {
     all_seeds(Trouble::Moves, 200);
 }
@@ -494,4 +518,7 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::ParkedStartsAnew, &[Trouble::Paused]),
     (Safety::ParkedOwesNothing, &[Trouble::Paused]),
     (Safety::PausesUnknown, &[Trouble::Paused]),
+    (Safety::TakenFirst, &[Trouble::Swapped]),
+    (Safety::TakenAhead, &[Trouble::Swapped]),
+    (Safety::TakenAtClaim, &[Trouble::Swapped]),
 ];

@@ -81,6 +81,7 @@ mod tests {
             label: None,
             score: None,
             model: None,
+            config: None,
         }
     }
 

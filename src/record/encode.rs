@@ -146,7 +146,7 @@ fn record(
     let (partition, offset) = (raw.position.partition, raw.position.offset);
     let traceparent = raw.header_str(TRACEPARENT_HEADER).filter(|text| text.len() <= 64 && !text.contains('\0')).map(Into::into);
     let (out_topic, model) = (out_topic.clone(), model.cloned());
-    Record { partition, offset, n, kind, out_topic, key, traceparent, value: value.into(), label, score, model }
+    Record { partition, offset, n, kind, out_topic, key, traceparent, value: value.into(), label, score, model, config: None }
 }
 
 fn envelope(out: &mut String, by: &Provenance, model: Option<&Arc<str>>, at: &Position, n: i16) {

@@ -66,6 +66,8 @@ pub struct Record {
     pub score: Option<f64>,
     /// `name@digest` of the model that made it; `None` stands for the pipeline's own. Read back from a row it is always named.
     pub model: Option<Arc<str>>,
+    /// Digest of the settings that made it; `None` stands for the pipeline's own.
+    pub config: Option<Arc<str>>,
 }
 
 impl Record {

@@ -33,6 +33,7 @@ pub fn refused(provenance: &Provenance, position: &Position, out_topic: &Arc<str
         label: None,
         score: None,
         model: None,
+        config: None,
     }
 }
 

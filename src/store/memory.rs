@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
@@ -28,6 +28,8 @@ pub struct Tables {
     pub heads: BTreeMap<TopicPartition, (i64, Instant)>,
     pub states: BTreeMap<(TopicPartition, Box<str>), StateRow>,
     pub pauses: Vec<Pause>,
+    pub wish: Option<Swap>,
+    pub taken: BTreeMap<TopicPartition, Vec<Taken>>,
     /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
     pub deaths: BTreeSet<(TopicPartition, i64, String)>,
     /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
@@ -326,6 +328,48 @@ impl Store for MemoryStore {
 
     fn pauses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
         self.statement(|tables| Ok(tables.pauses.clone())).boxed()
+    }
+
+    fn wish<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Swap>, StoreError>> {
+        self.statement(|tables| Ok(tables.wish.clone())).boxed()
+    }
+
+    fn all_taken<'a>(&'a self, key: &'a PartitionKey) -> BoxFuture<'a, Result<Vec<Taken>, StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| Ok(tables.taken.get(&partition).cloned().unwrap_or_default())).boxed()
+    }
+
+    fn take<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        new: &'a Taken,
+    ) -> BoxFuture<'a, Result<Option<Vec<Taken>>, StoreError>> {
+        let (partition, new) = (key.partition.clone(), new.clone());
+        self.statement(move |tables| {
+            if tables.rows.get(&partition).is_none_or(|row| row.claim != claim) {
+                return Ok(None);
+            }
+            let all = tables.taken.entry(partition).or_default();
+            if !all.iter().any(|taken| taken.number == new.number) {
+                all.push(new);
+                all.sort_by_key(|taken| taken.number);
+            }
+            Ok(Some(all.clone()))
+        })
+        .boxed()
+    }
+
+    fn roll_back<'a>(&'a self, _: &'a str, number: i64, reason: &'a str, by: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (reason, by) = (reason.to_owned(), by.to_owned());
+        self.statement(move |tables| {
+            let Some(wish) = tables.wish.as_mut().filter(|wish| wish.number == number && wish.canary.is_some()) else {
+                return Ok(false);
+            };
+            (wish.number, wish.canary, wish.reason, wish.by) = (number + 1, None, reason, by);
+            Ok(true)
+        })
+        .boxed()
     }
 
     fn states<'a>(

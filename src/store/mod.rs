@@ -4,6 +4,7 @@
 pub mod memory;
 mod pause;
 pub mod postgres;
+mod version;
 
 use crate::event::TopicPartition;
 use crate::record::{Kind, Provenance, Record};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 pub use crate::record::Mode;
 pub use crate::state::StoredRow as StateRow;
 pub use pause::{Pause, pause_of};
+pub use version::{Canary, Swap, Taken, taken_at};
 
 /// The row of `stream_partition` that a claim returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,6 +192,38 @@ pub trait Store: Send + Sync {
 
     /// What an operator has paused of a pipeline, the widest first.
     fn pauses<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>>;
+
+    /// The version that an operator wants of a pipeline, once there was a swap. A store of one that has no versions knows of none.
+    fn wish<'a>(&'a self, _pipeline: &'a str) -> BoxFuture<'a, Result<Option<Swap>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// What a partition has taken over, in the order of the numbers.
+    fn all_taken<'a>(&'a self, _key: &'a PartitionKey) -> BoxFuture<'a, Result<Vec<Taken>, StoreError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Records, under the claim, that a partition takes a wish over; saying it twice changes nothing. Returns all that it has taken over, or
+    /// `None` when the claim is gone: then nothing was written, and nothing will be.
+    fn take<'a>(
+        &'a self,
+        _key: &'a PartitionKey,
+        _claim: Uuid,
+        _new: &'a Taken,
+    ) -> BoxFuture<'a, Result<Option<Vec<Taken>>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Takes the last step of a swap back, if the wish of that number is in force. Whether it was.
+    fn roll_back<'a>(
+        &'a self,
+        _pipeline: &'a str,
+        _number: i64,
+        _reason: &'a str,
+        _by: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async { Ok(false) })
+    }
 
     /// The states of these keys of one partition; a key without one is not in the answer.
     fn states<'a>(&'a self, key: &'a PartitionKey, keys: &'a [Box<str>]) -> BoxFuture<'a, Result<KeyedStates, StoreError>>;

@@ -21,6 +21,7 @@ mod review;
 mod rows;
 mod seal;
 mod shadow;
+mod versions;
 
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use erasure::{Erase, Erased};
@@ -34,8 +35,9 @@ pub use retention::{Retain, Retained};
 pub use review::{Counted, Endings, Removed, Row, Run, endings};
 pub use seal::{Link, Seal};
 pub use shadow::{ShadowCount, ShadowFlip, ShadowStore, Versus};
+pub use versions::{Standing, Step};
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
 use errors::store_error;
@@ -217,6 +219,41 @@ impl Store for PostgresStore {
 
     fn pauses<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
         pauses::of_pipeline(&self.pool, pipeline).boxed()
+    }
+
+    fn wish<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Option<Swap>, StoreError>> {
+        versions::wish(&self.pool, pipeline).boxed()
+    }
+
+    fn all_taken<'a>(&'a self, key: &'a PartitionKey) -> BoxFuture<'a, Result<Vec<Taken>, StoreError>> {
+        async move {
+            let mut connection = lease::lease(&self.pool).await.map_err(|error| store_error(&error))?;
+            versions::all_taken(&mut *connection, key).await
+        }
+        .boxed()
+    }
+
+    fn take<'a>(
+        &'a self,
+        key: &'a PartitionKey,
+        claim: Uuid,
+        new: &'a Taken,
+    ) -> BoxFuture<'a, Result<Option<Vec<Taken>>, StoreError>> {
+        versions::take(&self.pool, key, claim, new).boxed()
+    }
+
+    fn roll_back<'a>(
+        &'a self,
+        pipeline: &'a str,
+        number: i64,
+        reason: &'a str,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            let operator = Operator { by, reason: Some(reason), through: "worker" };
+            Ok(self.wish_for(pipeline, Step::Back(Some(number)), operator).await?.is_some())
+        }
+        .boxed()
     }
 
     fn states<'a>(

@@ -39,6 +39,7 @@ pub struct Metrics {
     consumed: Counter<u64>,
     predictions: Counter<u64>,
     skipped: Counter<u64>,
+    swapped: Counter<u64>,
     dead: Counter<u64>,
     decide: Histogram<f64>,
     publish: Histogram<f64>,
@@ -94,6 +95,7 @@ impl Metrics {
             consumed: counter(&meter, Metric::EventsConsumed),
             predictions: counter(&meter, Metric::Predictions),
             skipped: counter(&meter, Metric::Skipped),
+            swapped: counter(&meter, Metric::SwapEvents),
             dead: counter(&meter, Metric::DeadLetters),
             decide: histogram(&meter, Metric::DecideDuration, SECONDS),
             publish: histogram(&meter, Metric::PublishDuration, SECONDS),
@@ -152,6 +154,11 @@ impl Metrics {
 
     pub fn predictions(&self, pipeline: &str, records: u64) {
         self.predictions.add(records, &[label("pipeline", pipeline)]);
+    }
+
+    /// Events that a version of a pipeline that was swapped has scored; `ending` is `emitted`, `skipped` or `dead`.
+    pub fn swapped(&self, pipeline: &str, version: &str, ending: &str, events: u64) {
+        self.swapped.add(events, &[label("pipeline", pipeline), label("version", version), label("ending", ending)]);
     }
 
     pub fn skipped(&self, pipeline: &str, reason: &str, events: u64) {

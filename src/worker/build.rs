@@ -19,7 +19,7 @@ use crate::function::sentiment::Sentiment;
 use crate::function::{TEXT_FUNCTIONS, text_function};
 use crate::hub::Places;
 use crate::inference::Registry;
-use crate::pipeline::{Align, Decode, Folding, Observer, Parts, Settings};
+use crate::pipeline::{Align, BaseAlone, Decode, Folding, Observer, Parts, Settings};
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::publisher::{PublishError, Publisher};
 use crate::record::Provenance;
@@ -124,15 +124,15 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Joins the group.
+    /// Joins the group, with the pipeline's own settings alone.
     pub fn spawn(self, observer: Arc<dyn Observer>) -> anyhow::Result<(Arc<Settings>, Parts)> {
         let Self { settings, store, publisher, schemas, function, folding, source, decode, budget } = self;
-        let source = kafka::spawn(source)?;
+        let (source, versions) = (kafka::spawn(source)?, Arc::new(BaseAlone));
         let source = match schemas {
             Some(schemas) => readied(source, Arc::new(Needed(schemas))),
             None => source,
         };
-        let parts = Parts { source, store, publisher, function, folding, decode, budget, observer };
+        let parts = Parts { source, store, publisher, function, versions, folding, decode, budget, observer };
         Ok((settings, parts))
     }
 }

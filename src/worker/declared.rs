@@ -20,14 +20,15 @@ pub fn is_known(function: &str) -> bool {
     !function.starts_with(OWN)
 }
 
-/// The labels of all pipelines, each from when its function is built.
+/// The labels of all pipelines, each from when its function is built; those of other versions come to them when these are.
 #[derive(Debug, Default)]
 pub struct Declared(RwLock<BTreeMap<String, Labels>>);
 
 impl Declared {
     pub fn add(&self, pipeline: &str, function: &dyn Function) {
-        let labels = Arc::new(function.labels().into_iter().collect());
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), labels);
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let labels = Arc::make_mut(all.entry(pipeline.to_owned()).or_default());
+        labels.extend(function.labels());
     }
 
     /// None of a pipeline that is not built.

@@ -1,7 +1,8 @@
-//! Pause and resume, as the command line and HTTP ask for them.
+//! Pause, resume and swap, as the command line and HTTP ask for them.
 
-use crate::admin::{ApiError, OperatorApi, Wish};
-use crate::store::postgres::{NAME_CHARS, Operator, PostgresStore, REASON_CHARS, Scope};
+use super::swapped;
+use crate::admin::{ApiError, OperatorApi, SwapWish, Wish};
+use crate::store::postgres::{NAME_CHARS, Operator, PostgresStore, REASON_CHARS, Scope, Step};
 use crate::store::{Pause, StoreError};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ impl<'a> Order<'a> {
     pub fn operator(&self, through: &'static str, reason_needed: bool) -> Result<Operator<'a>, String> {
         let reason = self.reason.map(str::trim).filter(|reason| !reason.is_empty());
         if reason_needed && reason.is_none() {
-            return Err("a pause needs a reason: whoever finds it must know why".to_owned());
+            return Err("it needs a reason: whoever finds it must know why".to_owned());
         }
         for (what, text, most) in [("reason", reason.unwrap_or_default(), REASON_CHARS), ("name", self.by, NAME_CHARS)] {
             if text.chars().count() > most || text.chars().any(char::is_control) {
@@ -71,6 +72,8 @@ pub fn in_force(pauses: &[(String, Pause)]) -> Option<String> {
 pub struct Operators {
     /// Topics by pipeline.
     pub pipelines: BTreeMap<String, Vec<String>>,
+    /// Versions by pipeline, `base` among them.
+    pub versions: BTreeMap<String, Vec<String>>,
     pub store: OnceLock<Arc<PostgresStore>>,
 }
 
@@ -154,6 +157,43 @@ impl OperatorApi for Operators {
                 ));
             }
             self.done(pipeline, lifted).await
+        })
+    }
+
+    fn swap<'a>(&'a self, pipeline: &'a str, wish: SwapWish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move {
+            self.topics(pipeline)?;
+            if wish.by.trim().is_empty() {
+                return Err(invalid("`by` is empty: say who you are, for the journal".to_owned()));
+            }
+            let order = Order { topic: None, partition: None, reason: Some(&wish.reason), by: &wish.by };
+            let operator = order.operator("http", true).map_err(invalid)?;
+            let store = self.store()?;
+            let before = store.all_swaps(Some(pipeline)).await.map_err(of_store)?.pop().map(|(_, wish)| wish);
+            let step = match (&wish.to, wish.back) {
+                (Some(to), false) => {
+                    let known: Vec<&str> = self.versions.get(pipeline).into_iter().flatten().map(String::as_str).collect();
+                    swapped::checked(&known, pipeline, to, wish.canary, before.as_ref()).map_err(invalid)?;
+                    Step::To(to, wish.canary)
+                }
+                (None, true) if wish.canary.is_none() => Step::Back(None),
+                _ => return Err(invalid("send either `to`, with `canary` or without, or `back`: true".to_owned())),
+            };
+            let fresh = store.wish_for(pipeline, step, operator).await.map_err(of_store)?;
+            let now = store.all_swaps(Some(pipeline)).await.map_err(of_store)?.pop();
+            match now {
+                Some((name, now)) if fresh.is_some() || !wish.back => {
+                    let mut told = swapped::swap_told(&name, &now);
+                    told["changed"] = fresh.is_some().into();
+                    Ok(told)
+                }
+                None if !wish.back => Ok(json!({ "pipeline": pipeline, "changed": false, "version": crate::config::BASE })),
+                _ => Err(refused(
+                    409,
+                    "nothing_to_go_back_from",
+                    format!("no step of the pipeline {pipeline} is left to take back"),
+                )),
+            }
         })
     }
 }

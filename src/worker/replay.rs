@@ -16,7 +16,7 @@ use crate::event::TopicPartition;
 use crate::flow::Budget;
 use crate::function::{CallError, Function, Input, Outcome, Spec};
 use crate::lifecycle::Stop;
-use crate::pipeline::{self, Ended, PartitionView, Parts, Settings};
+use crate::pipeline::{self, BaseAlone, Ended, PartitionView, Parts, Settings};
 use crate::publisher::Publisher;
 use crate::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use crate::record::Mode;
@@ -131,6 +131,7 @@ impl Replay<'_> {
             },
             store: Arc::new(alone::Alone(store.clone())),
             publisher: Arc::new(side::Predictions(publisher as Arc<dyn Publisher>)),
+            versions: Arc::new(BaseAlone),
             function: Arc::new(Modest::new(function, self.slice)),
             folding,
             decode: build::decode(self.config, self.pipeline, &reading),

@@ -1,8 +1,9 @@
 //! From what a pipeline tells of a partition to the status page and the gauges.
 
-use crate::admin::{PartitionStatus, Paused, StatusBoard};
+use crate::admin::{InForce, PartitionStatus, Paused, StatusBoard};
 use crate::inference::{Memory, Registry, Results};
 use crate::pipeline::PartitionView;
+use crate::store::Taken;
 use crate::telemetry::{LoadedModel, ModelGauges, PartitionGauges};
 use std::collections::BTreeMap;
 
@@ -38,7 +39,19 @@ pub fn status_of(
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
         epoch: running.then_some(view.epoch),
         halted: view.reason,
+        version: view.version.map(in_force),
+        waits_for: view.waits_for,
         paused: view.pause.map(|pause| Paused { by: pause.by.clone(), reason: pause.reason.clone(), since: pause.since.clone() }),
+    }
+}
+
+fn in_force(taken: Taken) -> InForce {
+    let canary = taken.canary.as_ref();
+    InForce {
+        version: taken.version.to_string(),
+        canary: canary.map(|canary| canary.version.to_string()),
+        share: canary.map(|canary| canary.share),
+        from_offset: taken.from_offset,
     }
 }
 
@@ -62,6 +75,8 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
             partition: partition.parse().ok()?,
             state: status.state,
             paused: status.paused.is_some(),
+            version: status.version.map(|of| (of.version, of.canary.unwrap_or_default())),
+            waits_for: status.waits_for.is_some(),
             undecided: status.lag_undecided,
             unpublished: status.lag_unpublished,
             behind_seconds: status.lag_seconds,

@@ -41,8 +41,8 @@ pub struct Watch {
     pub tally: Arc<Tally>,
     /// Who this worker is.
     pub owner: Arc<str>,
-    /// Labels that are counted by name.
-    pub labels: Labels,
+    /// Labels that are counted by name: more, when a version that was swapped in has more.
+    pub labels: Arc<dyn Fn() -> Labels + Send + Sync>,
     pub words: Words,
 }
 
@@ -87,6 +87,12 @@ impl Observer for Watch {
         }
     }
 
+    fn scored(&self, version: &str, endings: [u64; 3]) {
+        for (ending, events) in ["emitted", "skipped", "dead"].into_iter().zip(endings).filter(|(_, events)| *events > 0) {
+            self.telemetry.metrics.swapped(&self.pipeline, version, ending, events);
+        }
+    }
+
     fn skipped(&self, reason: &'static str) {
         self.telemetry.metrics.skipped(&self.pipeline, reason, 1);
         self.tally.skipped(reason);
@@ -103,8 +109,9 @@ impl Observer for Watch {
         self.telemetry.metrics.predictions(&self.pipeline, predictions().count() as u64);
         predictions().filter_map(|record| record.score).for_each(|score| self.telemetry.metrics.score(&self.pipeline, score));
         let now = jiff::Timestamp::now().as_millisecond();
+        let labels = (self.labels)();
         let ages = timestamps_ms.iter().filter(|at| **at >= 0).map(|at| (now - at).max(0) as f64 / 1000.0);
-        self.tally.decided(timestamps_ms.len(), ages, predictions().map(|record| (counted(&self.labels, record), record.score)));
+        self.tally.decided(timestamps_ms.len(), ages, predictions().map(|record| (counted(&labels, record), record.score)));
         // The oldest event of the round tells its worst age; one sample a round is enough for the histogram.
         if let Some(oldest) = timestamps_ms.iter().copied().filter(|at| *at >= 0).min() {
             self.telemetry.metrics.event_age(&self.pipeline, (now - oldest).max(0) as f64 / 1000.0);

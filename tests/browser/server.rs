@@ -4,7 +4,8 @@
 use futures_util::future::BoxFuture;
 use millrace::admin::{
     AdminState, AdminToken, ApiError, Connections, Events, FunctionApi, FunctionDoc, LettersAsked, LettersFound, Liveness,
-    OperatorApi, PartitionStatus, Readiness, RecordApi, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, Wish, serve,
+    OperatorApi, PartitionStatus, Readiness, RecordApi, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, SwapWish, Wish,
+    serve,
 };
 use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, Tally};
 use serde_json::{Value, json};
@@ -34,6 +35,9 @@ impl OperatorApi for Nobody {
         Box::pin(async move { Err(unknown(pipeline)) })
     }
     fn resume<'a>(&'a self, pipeline: &'a str, _: Wish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move { Err(unknown(pipeline)) })
+    }
+    fn swap<'a>(&'a self, pipeline: &'a str, _: SwapWish) -> BoxFuture<'a, Result<Value, ApiError>> {
         Box::pin(async move { Err(unknown(pipeline)) })
     }
 }

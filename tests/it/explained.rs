@@ -131,6 +131,29 @@ async fn a_past_score_is_folded_again() {
     assert!(other.code == Some(2) && other.err.contains("was folded by other settings"), "{other:?}");
 }
 
+/// Would catch: an event that is explained by the settings of another version than the one that scored it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_that_scored_an_event_explains_it() {
+    let version = "[pipeline.version.v2]\noptions = { pass_event = true }";
+    let stage = Stage::of(Plan { function: RISK, options: version, partitions: 1, ..Plan::default() }).await;
+    send(&stage, 0, (0..9).map(payment));
+    stage.run_until(9).await;
+    let mut worker = stage.worker();
+    let swapped = stage.millrace(&["swap", "--to", "v2", "--reason", "try", "--wait", "60"]);
+    assert_eq!(swapped.code, Some(0), "{swapped:?}");
+    send(&stage, 0, (9..18).map(payment));
+    stage.decided(18).await;
+    worker.drain();
+    assert_eq!(stage.number("SELECT count(*) FROM millrace.record WHERE value -> 'event' IS NOT NULL").await, 9);
+    for event in ["e-5", "e-12"] {
+        let told = explain(&stage, &[event]);
+        assert_eq!((told.code, &told.json()["verdict"]), (Some(0), &json!("same")), "{told:?}");
+    }
+    stage.reconfigure("[pipeline.version.v2]", "[pipeline.version.v3]");
+    let unknown = explain(&stage, &["e-12"]);
+    assert!(unknown.code == Some(2) && unknown.err.contains("version \"v2\""), "{unknown:?}");
+}
+
 /// Would catch: a list that is folded from the user's own events alone, lists of a later moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_past_list_is_folded_again() {

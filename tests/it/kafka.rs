@@ -72,6 +72,7 @@ impl Names {
             label: None,
             score: None,
             model: None,
+            config: None,
         };
         Publication {
             pipeline: "p".into(),

@@ -38,6 +38,7 @@ mod shadowed;
 mod store;
 mod supervised;
 mod support;
+mod swapped;
 mod telemetry;
 mod tls;
 mod trained;

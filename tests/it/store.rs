@@ -53,13 +53,15 @@ fn record(partition: i32, offset: i64, n: i16, kind: Kind) -> Record {
         label: Some("positive".into()),
         score: Some(0.1),
         model: None,
+        config: None,
     }
 }
 
 /// As the rows tell them: each names its model.
 fn named(records: &[Record]) -> Vec<Record> {
     let model = |record: &Record| record.model.clone().or(Some(OWN.into()));
-    records.iter().map(|record| Record { model: model(record), ..record.clone() }).collect()
+    let config = |record: &Record| record.config.clone().or(Some("c".into()));
+    records.iter().map(|record| Record { model: model(record), config: config(record), ..record.clone() }).collect()
 }
 
 /// Decides the events at `offsets`, each with one prediction.
@@ -158,7 +160,7 @@ async fn a_decide_moves_the_offset_and_writes_the_rows() {
     let (store, claim, _) = opened(&database().await).await;
     let mut mixed = advance(0, claim, 10..13);
     let mut records = mixed.records.to_vec();
-    records[1].model = Some("other@2".into());
+    (records[1].model, records[1].config) = (Some("other@2".into()), Some("d".into()));
     mixed.records = Arc::new(records);
     let round = [mixed];
     assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(0)]);
@@ -205,7 +207,7 @@ async fn a_large_round_is_fenced_and_written_as_a_small_one_is() {
     let mut records: Vec<Record> = large.records.to_vec();
     (records[1].key, records[1].label, records[1].score, records[1].traceparent) = (None, None, None, None);
     (records[2].n, records[2].kind, records[2].model) = (1, Kind::DeadLetter, Some("other@2".into()));
-    records[3].model = Some("third@3".into());
+    (records[3].model, records[4].config) = (Some("third@3".into()), Some("e".into()));
     large.records = Arc::new(records);
     let round = [advance(0, old, 10..10 + LARGE), large];
     assert_eq!(store.decide(&provenance(), &round).await.unwrap(), [input(1)]);

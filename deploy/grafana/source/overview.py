@@ -216,6 +216,35 @@ def workers():
             h=7,
             runbook="paused-long",
         ),
+        table(
+            "Versions of settings",
+            "Partitions by the version that scores them, of pipelines that were swapped; a canary has a share of the keys.",
+            prom("sum by (pipeline, version, canary) (millrace_swap_partitions{%s})" % HELD, instant=True),
+            columns={"pipeline": "Pipeline", "version": "Version", "canary": "Canary", "Value": "Partitions"},
+            hide=("Time",),
+            w=8,
+            h=7,
+            runbook="swap-waits",
+        ),
+        graph(
+            "Partitions that wait for a version",
+            "It is being loaded, or cannot be used: /status says why.",
+            prom("sum by (pipeline) (millrace_swap_waiting_partitions{%s})" % HELD, "{{pipeline}}"),
+            w=8,
+            runbook="swap-waits",
+        ),
+        graph(
+            "Dead letters by version",
+            "A second, of pipelines that were swapped; beside all events of the version.",
+            prom(
+                'sum by (pipeline, version) (rate(millrace_swap_events_total{%s,ending="dead"}[$__rate_interval]))'
+                " / sum by (pipeline, version) (rate(millrace_swap_events_total{%s}[$__rate_interval]))" % (HELD, HELD),
+                "{{pipeline}} {{version}}",
+            ),
+            unit="percentunit",
+            w=8,
+            runbook="swap-waits",
+        ),
     ]
 
 

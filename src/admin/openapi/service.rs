@@ -53,7 +53,37 @@ pub fn paths() -> Map<String, Value> {
             operation_of("pause", "Pauses a pipeline, a topic or a partition, on all workers", true),
         ),
         ("/v1/pipelines/{name}/resume".to_owned(), operation_of("resume", "Lifts such a pause", false)),
+        ("/v1/pipelines/{name}/swap".to_owned(), swap()),
     ])
+}
+
+/// A swap to another version, with a canary or without, or back.
+fn swap() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let share = json!({ "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "The share of the keys that goes to it; without it all do." });
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["by", "reason"],
+        "properties": {
+            "to": text("The version to go to: `base`, or one of the config."),
+            "canary": share,
+            "back": { "type": "boolean", "default": false, "description": "Take the last step back, in place of `to`." },
+            "by": text("Who says so; stands in the journal."),
+            "reason": text("Why."),
+        },
+    });
+    let answer = json!({
+        "type": "object", "required": ["pipeline", "changed", "version"],
+        "properties": {
+            "pipeline": { "type": "string" },
+            "changed": { "type": "boolean", "description": "Whether it is another wish than before." },
+            "number": { "type": "integer", "description": "Of the wish." },
+            "version": text("The version of all keys, or of those that the canary does not have."),
+            "canary": { "type": ["object", "null"] },
+            "reason": text("Why."), "by": text("Who."), "since": text("Since when, RFC 3339."),
+        },
+    });
+    let example = json!({ "to": "v2", "canary": 0.05, "by": "ann", "reason": "trained on May" });
+    operated("swap", "Has all workers go over to another version of the pipeline's settings, or back", &schema, &example, &answer)
 }
 
 /// What an operator does to a pipeline.
@@ -78,20 +108,24 @@ fn operation_of(id: &str, summary: &str, pauses: bool) -> Value {
             "pauses": { "type": "array", "description": "Those in force now.", "items": { "type": "object" } },
         },
     });
+    operated(id, summary, &schema, &json!({ "by": "ann", "reason": "the producer sends wrong amounts" }), &answer)
+}
+
+fn operated(id: &str, summary: &str, schema: &Value, example: &Value, answer: &Value) -> Value {
     let error = |description: &str| reply(description, &json!({ "$ref": "#/components/schemas/Error" }));
     let responses = json!({
-        "200": reply("Done; all workers follow within seconds.", &answer),
+        "200": reply("Done; all workers follow within seconds.", answer),
         "400": { "$ref": "#/components/responses/BadRequest" },
         "401": error("The token is missing or wrong."),
         "403": error("This worker has no admin token; the message tells what to set."),
         "404": { "$ref": "#/components/responses/NotFound" },
         "408": { "$ref": "#/components/responses/Slow" },
-        "409": error("Exactly this is not paused; the message lists what is."),
+        "409": error("There is nothing to lift or to go back from; the message says what is in force."),
         "413": { "$ref": "#/components/responses/TooLarge" },
         "429": error("Too many wrong tokens came within a minute."),
         "503": error("The database does not answer; nothing was changed, or it is not known."),
     });
-    let body = json_body(&schema, Some(json!({ "by": "ann", "reason": "the producer sends wrong amounts" })));
+    let body = json_body(schema, Some(example.clone()));
     let mut item = json!({ "post": operation("service", id, summary, body, responses) });
     item["post"]["security"] = json!([{ "admin_token": [] }]);
     item["parameters"] = json!([{ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }]);

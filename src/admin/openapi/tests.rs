@@ -58,6 +58,7 @@ fn the_document_holds_together() {
         "/v1/embeddings",
         "/v1/chat/completions",
         "/v1/pipelines/{name}/pause",
+        "/v1/pipelines/{name}/swap",
         "/v1/records",
         "/v1/dead-letters",
         "/livez",

@@ -43,6 +43,16 @@ pub fn folded(out: &mut Out, number: usize, pipeline: &PipelineView, whole: bool
     ));
 }
 
+/// The version in force, where there was a swap, and what it waits for.
+fn version(status: &PartitionStatus) -> String {
+    let of = status.version.as_ref().map(|of| match (&of.canary, of.share) {
+        (Some(canary), Some(share)) => format!("version {}, {} for {share} of the keys", escaped(&of.version), escaped(canary)),
+        _ => format!("version {}", escaped(&of.version)),
+    });
+    let waits = status.waits_for.as_deref().map(|why| format!("waits: {}", escaped(why)));
+    of.into_iter().chain(waits).collect::<Vec<_>>().join("; ")
+}
+
 /// One row each, in the order of topics and numbers.
 pub fn rows(pipeline: &PipelineView) -> String {
     let number =
@@ -68,6 +78,7 @@ fn row(name: &str, status: &PartitionStatus) -> String {
         (None, None, true) => "what was read of it fills its window, or the memory budget is full".to_owned(),
         (None, None, false) => String::new(),
     };
+    let why = [why, version(status)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let cells: String = [
         offset(status.next_offset),
         offset(status.committed_offset),

@@ -1,7 +1,7 @@
 //! The routes over a socket.
 
 use super::*;
-use crate::admin::{Events, Said, Wish};
+use crate::admin::{Events, Said, SwapWish, Wish};
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,6 +55,9 @@ impl OperatorApi for Told {
     }
     fn resume<'a>(&'a self, pipeline: &'a str, wish: Wish) -> BoxFuture<'a, Result<Value, ApiError>> {
         Box::pin(async move { Ok(json!({ "resumed": pipeline, "all": wish.all })) })
+    }
+    fn swap<'a>(&'a self, pipeline: &'a str, wish: SwapWish) -> BoxFuture<'a, Result<Value, ApiError>> {
+        Box::pin(async move { Ok(json!({ "swapped": pipeline, "to": wish.to })) })
     }
 }
 

@@ -7,11 +7,11 @@ mod junit;
 use super::common::{self, Usage, escaped};
 use super::rig::Rig;
 use crate::config::{Config, Pipeline};
-use crate::function::offline;
+use crate::function::{Function, offline};
 use crate::inference::{Options, Registry};
 use crate::lifecycle::Exit;
 use crate::worker::Own;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compare::{Difference, differences, renewed};
@@ -19,6 +19,7 @@ use file::Placed;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 const TOLERANCE: f64 = 1e-6;
@@ -43,6 +44,9 @@ pub struct Args {
     /// The pipeline of cases that name none; may be left out when the config has one alone.
     #[arg(long, short)]
     pipeline: Option<String>,
+    /// The version of the pipelines that is tried, as [pipeline.version.NAME] has it.
+    #[arg(long)]
+    version: Option<String>,
     /// One JSON document instead of text.
     #[arg(long)]
     json: bool,
@@ -52,6 +56,15 @@ pub struct Args {
     /// Write what comes into cases that fail.
     #[arg(long)]
     update: bool,
+}
+
+/// Each pipeline at a version; those without it are left out, and one at least must have it.
+fn at_version(pipelines: &[Pipeline], version: &str) -> Result<Vec<Pipeline>, Usage> {
+    let found: Vec<Pipeline> = pipelines.iter().filter_map(|pipeline| pipeline.as_version(version)).collect();
+    match found.is_empty() {
+        true => Err(Usage(format!("no pipeline of this config has a version {version:?} ([pipeline.version.NAME])"))),
+        false => Ok(found),
+    }
 }
 
 /// What became of a case.
@@ -86,7 +99,10 @@ impl<'a> Rigs<'a> {
 }
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
-    let config = Config::load(&args.config, env)?;
+    let mut config = Config::load(&args.config, env)?;
+    if let Some(version) = &args.version {
+        config.pipeline = at_version(&config.pipeline, version)?;
+    }
     // All files are read before the first model is loaded.
     let mut files = Vec::new();
     for path in &args.paths {
@@ -131,9 +147,30 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyho
     Ok(if failed == 0 || args.update { Exit::Done } else { Exit::Failed })
 }
 
+/// Whether a function of a pipeline passes the cases of a file or folder, all of them: how many there are. The error tells of the first that fails.
+pub async fn passed(config: &Config, pipeline: &Pipeline, function: Arc<dyn Function>, path: &Path) -> anyhow::Result<usize> {
+    let rig = Rig::with(config, pipeline, function)?;
+    let mut count = 0;
+    for file in file::files(path)? {
+        for placed in &file::read(&file)? {
+            let tried = try_one(pipeline, &rig, &file, placed).await?;
+            if let Some(difference) = tried.differences.first() {
+                bail!("case {} at {}:{} fails: {}", tried.name, tried.file, tried.line, sentence(difference));
+            }
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 async fn attempt(rigs: &mut Rigs<'_>, usual: Option<&str>, path: &Path, placed: &Placed) -> anyhow::Result<Tried> {
     let place = || format!("{}:{}", path.display(), placed.line);
     let (pipeline, rig) = rigs.of(placed.case.pipeline.as_deref().or(usual)).map_err(|error| error.context(place()))?;
+    try_one(pipeline, rig, path, placed).await
+}
+
+async fn try_one(pipeline: &Pipeline, rig: &Rig, path: &Path, placed: &Placed) -> anyhow::Result<Tried> {
+    let place = || format!("{}:{}", path.display(), placed.line);
     let started = Instant::now();
     let mut past = rig.past();
     if past.is_none() && placed.case.events.as_ref().is_some_and(|events| events.len() > 1) {

@@ -1,6 +1,7 @@
 //! Models, and a call of each function.
 
 use super::{Findings, Level};
+use crate::cli::cases;
 use crate::cli::rig::Rig;
 use crate::config::{Config, FUNCTIONS, Pipeline};
 use crate::function::{Function, example, offline};
@@ -44,6 +45,28 @@ async fn variants(config: &Config, pipeline: &Pipeline, own: &Own, registry: &Re
         match answer {
             Ok(text) => findings.add(Level::Good, &about, text),
             Err(error) => findings.add(level, &about, format!("{error:#}")),
+        }
+        for name in pipeline.version.keys() {
+            version(config, pipeline, name, own, findings).await;
+        }
+    }
+}
+
+/// A version that a swap may want: as a worker would try it.
+async fn version(config: &Config, pipeline: &Pipeline, name: &str, own: &Own, findings: &mut Findings) {
+    let Some(of) = pipeline.as_version(name) else { return };
+    let about = format!("pipeline {}, version {name}", pipeline.name);
+    // A worker reads its model anew too.
+    let function = tokio::task::block_in_place(|| own.function(config, &of, &Registry::new(Options::default())));
+    let Some(function) = findings.take(&about, function) else { return };
+    let answer = canary(config, &of, &function).await;
+    if let Some(text) = findings.take(&about, answer) {
+        findings.add(Level::Good, &about, text);
+    }
+    if let Some(cases) = pipeline.version.get(name).and_then(|version| version.cases.as_ref()) {
+        let passed = cases::passed(config, &of, function, &config.base.join(cases)).await;
+        if let Some(count) = findings.take(&about, passed) {
+            findings.add(Level::Good, &about, format!("{count} cases passed"));
         }
     }
 }

@@ -110,7 +110,11 @@ impl Root {
                     let kind = format!("table, as `{}`", self.at_the_top[&of]);
                     keys.push(Key { kind, ..key(name, property, table, None) });
                 }
-                Held::Named(_) | Held::Value => keys.push(key(name, self.plain(property), table, below.env)),
+                Held::Named(of) => {
+                    inner.push((below.inner("NAME"), of));
+                    keys.push(key(name, self.plain(property), table, below.env));
+                }
+                Held::Value => keys.push(key(name, self.plain(property), table, below.env)),
             }
         }
         if let Held::Named(of) = self.held(table) {

@@ -9,13 +9,13 @@ mod show;
 use super::common::{self, Usage};
 use super::decoding::Decoding;
 use super::kafka::Kafka;
-use crate::config::{Config, Pipeline};
+use crate::config::{BASE, Config, Pipeline};
 use crate::event::{Event, TopicPartition};
 use crate::function::{Function, Input};
 use crate::inference::{Options, Registry};
 use crate::lifecycle::Exit;
 use crate::store::postgres::{PostgresStore, Run};
-use crate::store::{PartitionKey, Store};
+use crate::store::{PartitionKey, Store, Taken, taken_at};
 use crate::worker::{build, folds};
 use anyhow::{Context, anyhow, bail};
 pub use find::first_events;
@@ -90,14 +90,17 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     check_digest(&scored, &past.digest, &pipeline.name)?;
     let key = PartitionKey { pipeline: pipeline.name.as_str().into(), run: scored.run, partition };
     let records = store.records(&key, raw.position.offset, raw.position.offset + 1, None, i64::from(i16::MAX)).await?;
-    let rung = rung::of(&records, pipeline)?;
-    let scoring = rung.as_ref().map_or(pipeline, |rung| &rung.pipeline);
-    let function = tokio::task::block_in_place(|| build::function(&config, scoring, &Registry::new(Options::default())))
-        .with_context(|| format!("pipeline `{}`", pipeline.name))?;
 
     let mut report = Report::of(&raw, scored.run);
+    let decoded = decoder.decode(raw)?;
+    let version = version_of(&store.all_taken(&key).await?, pipeline, decoded.as_ref().ok(), report.offset)?;
+    let rung = rung::of(&records, pipeline)?;
+    // A ladder is that of the pipeline's own settings.
+    let scoring = rung.as_ref().map_or(&version, |rung| &rung.pipeline);
+    let function = tokio::task::block_in_place(|| build::function(&config, scoring, &Registry::new(Options::default())))
+        .with_context(|| format!("pipeline `{}`", pipeline.name))?;
     report.rung = rung.map(|rung| rung.name);
-    match decoder.decode(raw)? {
+    match decoded {
         Err((_, rejection)) => report.rejected = Some(rejection),
         Ok(event) => explain(&mut report, event, past, &scored, &kafka, &decoder, &*function).await?,
     }
@@ -120,6 +123,21 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     Ok(match report.verdict {
         Verdict::Differs => Exit::Failed,
         Verdict::Same | Verdict::NotDecided | Verdict::NoRecord | Verdict::Incomplete | Verdict::EndedByWorker => Exit::Done,
+    })
+}
+
+/// The pipeline as it was when it scored the event: what the partition had taken over says which version that was.
+fn version_of(taken: &[Taken], pipeline: &Pipeline, event: Option<&Event>, offset: i64) -> Result<Pipeline, Usage> {
+    let name = match (taken_at(taken, offset), event) {
+        (Some(taken), Some(event)) => taken.version_of(&pipeline.name, event.key.as_deref().unwrap_or(&event.id)),
+        _ => BASE,
+    };
+    pipeline.as_version(name).ok_or_else(|| {
+        Usage(format!(
+            "version {name:?} of `{}` scored it, and this config has {}: give the config of that time with --config",
+            pipeline.name,
+            pipeline.versions().join(", ")
+        ))
     })
 }
 

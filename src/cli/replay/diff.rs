@@ -198,6 +198,7 @@ mod tests {
             label: text("label").or_else(|| value["reason"]["code"].as_str().map(Into::into)),
             score: value["score"].as_f64(),
             model: value["model"].as_str().map(Into::into),
+            config: None,
             value: value.to_string().into(),
         }
     }

@@ -40,6 +40,7 @@ impl Driver {
                 if !waits {
                     self.start(&partition);
                 }
+                self.follow_swaps();
             }
             Err(ClaimError::Transient(detail)) => {
                 tracing::warn!(%partition, detail, "A claim failed for now and is made again.");

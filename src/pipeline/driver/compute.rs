@@ -1,5 +1,6 @@
 //! Compute: slices through the function.
 
+use super::canary::Scored;
 use super::{Driver, SliceDone, current, finish};
 use crate::function::Input;
 use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
@@ -13,6 +14,7 @@ impl Driver {
             return;
         }
         let limits = self.parts.function.spec().limits.clone();
+        let pipeline = self.settings.provenance.pipeline.clone();
         // While a partition is on probation its next event is alone in work, over all partitions: else a death would not tell whose it was.
         let aligned_to = self.aligned_to();
         let mut probing = self.is_probing(aligned_to);
@@ -32,10 +34,13 @@ impl Driver {
                         if waits || probing && (running.probation == 0 || !items.is_empty()) {
                             return None;
                         }
+                        let head = running.buffer.head()?;
                         let first = match aligned_to {
                             None => running.buffer.head_ms()?,
-                            Some(to) => Some(running.buffer.head()?.event.event_time_ms).filter(|time_ms| *time_ms <= to)?,
+                            Some(to) => Some(head.event.event_time_ms).filter(|time_ms| *time_ms <= to)?,
                         };
+                        // Without its version it waits, and holds back nothing but its partition.
+                        running.taking.version_of(&pipeline, head, &self.swaps.ready)?;
                         Some((first, partition.clone(), incarnation))
                     })
                     .min();
@@ -45,8 +50,16 @@ impl Driver {
                 let Some(running) = state.running() else { break };
                 let room = if running.probation > 0 { 1 } else { limits.slice - items.len() };
                 let before = items.len();
-                let may_go = |input: &Input| aligned_to.is_none_or(|to| input.event.event_time_ms <= to);
-                items.extend(running.buffer.take_while(room, may_go).map(|input| Item { incarnation, input }));
+                let Running { buffer, taking, .. } = &mut *running;
+                let version_of = |input: &Input| {
+                    let may_go = aligned_to.is_none_or(|to| input.event.event_time_ms <= to);
+                    taking.version_of(&pipeline, input, &self.swaps.ready).filter(|_| may_go)
+                };
+                let taken_out = buffer.take_with(room, version_of);
+                items.extend(taken_out.map(|(input, version)| Item { incarnation, version, input }));
+                if let Some(last) = items.last() {
+                    taking.put_to_work(last.input.event.raw.position.offset);
+                }
                 let count = items.len() - before;
                 running.in_call += count;
                 if running.probation > 0 {
@@ -77,11 +90,16 @@ impl Driver {
     }
 
     /// Whether a partition on probation has an event that may go, is in work or is not decided yet. While its next one is too far
-    /// ahead of the others, it is their turn.
+    /// ahead of the others, or waits for its version, it is their turn.
     fn is_probing(&mut self, aligned_to: Option<i64>) -> bool {
+        let (pipeline, ready) = (self.settings.provenance.pipeline.clone(), &self.swaps.ready);
         let is_ahead = |running: &Running| {
-            let head = running.buffer.head().map(|input| input.event.event_time_ms);
-            let waits = head.zip(aligned_to).is_some_and(|(head, to)| head > to);
+            let Some(head) = running.buffer.head() else { return false };
+            let lacks_version = running.taking.version_of(&pipeline, head, ready).is_none();
+            if lacks_version && running.in_call == 0 {
+                return true;
+            }
+            let waits = aligned_to.is_some_and(|to| head.event.event_time_ms > to);
             waits && running.in_call == 0 && !without(Safety::ProbationWaits)
         };
         let is_probed = |running: &Running| running.probation > 0 && running.has_work() && !is_ahead(running);
@@ -102,13 +120,19 @@ impl Driver {
         }
         match done.result {
             Ok(endings) => {
-                let mut charged = 0;
-                for SliceEnded { partition, incarnation, offset, ending } in endings {
+                let (mut charged, wish, mut scored) = (0, self.swaps.wish(), Scored::default());
+                for SliceEnded { partition, incarnation, offset, version, ending } in endings {
+                    if wish.is_some() {
+                        self.watch.count(wish.as_deref(), &version, &ending);
+                        scored.add(&version, &ending);
+                    }
                     if let Some(running) = current(&mut self.partitions, &partition, incarnation) {
                         charged += finish(running, offset, ending);
                     }
                 }
                 self.parts.budget.charge(charged);
+                scored.tell(&*self.parts.observer);
+                self.judge_canary();
             }
             Err(SliceError::Superseded) => {
                 for (partition, incarnation, _) in done.taken {
@@ -117,7 +141,7 @@ impl Driver {
                     }
                 }
             }
-            Err(SliceError::Fatal(reason)) => self.failed = Some(reason),
+            Err(SliceError::Fatal { detail, by }) => self.fail_by(detail, by),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
-use crate::pipeline::Ended;
-use crate::pipeline::partition::Phase;
+use crate::pipeline::partition::{Partition, Phase};
+use crate::pipeline::{Ended, PartitionView};
 use crate::source::SourceCommand;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,8 +24,17 @@ impl Driver {
         self.flush_idle();
         self.park();
         self.mind_budget();
-        let views = self.partitions.values().map(|state| state.view(self.settings.mode)).collect();
+        self.follow_swaps();
+        let views = self.partitions.values().map(|state| self.view(state)).collect();
         self.parts.observer.status(views, self.parts.budget.used());
+    }
+
+    fn view(&self, state: &Partition) -> PartitionView {
+        let mut view = state.view(self.settings.mode);
+        if let Phase::Running(running) = &state.phase {
+            view.waits_for = self.swaps.waits_for(running);
+        }
+        view
     }
 
     pub(super) fn start_drain(&mut self) {

@@ -5,7 +5,7 @@ use super::world::settings;
 use crate::config::OnLostCommits;
 use crate::event::TopicPartition;
 use crate::flow::Budget;
-use crate::pipeline::{Ended, Parts, run};
+use crate::pipeline::{BaseAlone, Ended, Parts, run};
 use crate::publisher::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
 use crate::source::memory::Cluster;
 use crate::source::{Lease, LogBounds, SourceCommand, SourceEvent, SourceHandle};
@@ -134,6 +134,7 @@ impl<P: Publisher + Default + 'static> Told<P> {
             source: SourceHandle { events: heard, commands, lease: in_force.clone(), polled_at_ms: Arc::default() },
             store: Arc::new(MemoryStore { database: database.clone(), process: process.clone() }),
             publisher: publisher.clone(),
+            versions: Arc::new(BaseAlone),
             function: Arc::new(Moody::new(cluster.clone(), process, Arc::default())),
             folding: None,
             decode: Arc::new(decode),

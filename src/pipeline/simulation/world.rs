@@ -2,6 +2,7 @@
 
 use super::fold;
 use super::function::{KINDS, Moody, decode};
+use super::swapped::Moods;
 use crate::config::{OnLostCommits, Start};
 use crate::event::TopicPartition;
 use crate::flow::Budget;
@@ -56,6 +57,8 @@ pub struct World {
     pub align_ms: Option<i64>,
     /// Whether an operator pauses and resumes meanwhile.
     pub pauses: bool,
+    /// Whether an operator swaps versions meanwhile.
+    pub swaps: bool,
     halts: Arc<Halts>,
     processes: u64,
 }
@@ -75,6 +78,7 @@ impl World {
             folds: false,
             align_ms: None,
             pauses: false,
+            swaps: false,
             halts: Arc::default(),
             processes: 0,
         }
@@ -95,11 +99,13 @@ impl World {
         let handle = Arc::new(OnceLock::new());
         let little = if self.align_ms.is_some() { 2 << 10 } else { 8 << 10 };
         let budget = Budget::new(if self.chance.percent(30) { little } else { 1 << 20 });
+        let function = Arc::new(Moody::new(self.cluster.clone(), process.clone(), handle.clone()));
         let parts = Parts {
             source: self.cluster.join(process.clone()),
             store: Arc::new(MemoryStore { database: self.database.clone(), process: process.clone() }),
             publisher: Arc::new(MemoryPublisher { cluster: self.cluster.clone(), process: process.clone() }),
-            function: Arc::new(Moody::new(self.cluster.clone(), process.clone(), handle.clone())),
+            versions: Arc::new(Moods(function.clone())),
+            function,
             folding: self.folds.then(fold::folding),
             decode: Arc::new(decode),
             budget: budget.clone(),

@@ -112,6 +112,7 @@ mod tests {
             label: None,
             score: None,
             model: None,
+            config: None,
         };
         Publication {
             pipeline: "p".into(),

@@ -46,10 +46,10 @@ const DECIDE: &str = concat!(
     INSERT INTO millrace.record
         (pipeline, run, topic, partition, "offset", n, kind, out_topic, key, headers, value, function, model, config, label, score, stream)
     SELECT $1, $2, named.topic, named.partition, r."offset", r.n, r.kind, r.out_topic, r.key, r.headers::json, r.value::json,
-           $26, coalesce(r.model, $27), $28, r.label, r.score, named.stream
+           $26, coalesce(r.model, $27), coalesce(r.config, $28), r.label, r.score, named.stream
     FROM unnest($16::int[], $17::bigint[], $18::smallint[], $19::text[], $20::text[], $21::bytea[], $22::text[], $23::text[],
-                $24::text[], $25::float8[], $29::text[])
-         AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score, model)
+                $24::text[], $25::float8[], $29::text[], $30::text[])
+         AS r (advance, "offset", n, kind, out_topic, key, headers, value, label, score, model, config)
     JOIN named ON named.number = r.advance
 "#
 );
@@ -122,7 +122,8 @@ async fn statement(pool: &PgPool, provenance: &Provenance, round: &[Advance]) ->
         .bind(&*provenance.function)
         .bind(&*provenance.model)
         .bind(&*provenance.config)
-        .bind(columns.model);
+        .bind(columns.model)
+        .bind(columns.config);
     if with_states {
         let numbered = round.iter().enumerate().map(|(number, advance)| (number as i32 + 1, advance));
         query = states::bind(query, numbered);
@@ -178,6 +179,7 @@ struct Columns<'a> {
     score: Vec<Option<f64>>,
     /// `None` where it is the pipeline's.
     model: Vec<Option<&'a str>>,
+    config: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -194,6 +196,7 @@ impl<'a> Columns<'a> {
             label: Vec::with_capacity(n),
             score: Vec::with_capacity(n),
             model: Vec::with_capacity(n),
+            config: Vec::with_capacity(n),
         }
     }
 
@@ -209,5 +212,6 @@ impl<'a> Columns<'a> {
         self.label.push(record.label.as_deref());
         self.score.push(record.score);
         self.model.push(record.model.as_deref());
+        self.config.push(record.config.as_deref());
     }
 }

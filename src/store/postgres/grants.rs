@@ -47,13 +47,18 @@ const PRIVILEGES: &[(&str, &str, bool)] = &[
     ("millrace.shadow_flip", "INSERT", true),
     ("millrace.shadow_flip", "UPDATE", false),
     ("millrace.shadow_flip", "DELETE", false),
+    ("millrace.swap", "SELECT", true),
+    ("millrace.swap", "UPDATE", false),
+    ("millrace.version_from", "SELECT", true),
+    ("millrace.version_from", "INSERT", true),
+    ("millrace.version_from", "UPDATE", false),
     ("millrace.operation", "UPDATE", false),
     ("millrace.operation", "DELETE", false),
 ];
 
-/// What it calls: without the first, conversations that have ended stay; without the next two nobody pauses over HTTP; without the last, old
-/// counts of shadows stay.
-const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause", "forget_shadow"];
+/// What it calls: without the first, conversations that have ended stay; without the next ones nobody pauses over HTTP or swaps versions, and no
+/// canary is taken back; without the last, old counts of shadows stay.
+const FUNCTIONS: &[&str] = &["forget", "set_pause", "lift_pause", "set_swap", "swap_back", "forget_shadow"];
 
 impl PostgresStore {
     pub async fn grants(&self) -> Result<Vec<Grant>, StoreError> {

@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (12, "erasure", include_str!("../../../migrations/0012_erasure.sql")),
     (13, "seals", include_str!("../../../migrations/0013_seals.sql")),
     (14, "replays", include_str!("../../../migrations/0014_replays.sql")),
+    (15, "swaps", include_str!("../../../migrations/0015_swaps.sql")),
     (16, "shadow", include_str!("../../../migrations/0016_shadow.sql")),
 ];
 

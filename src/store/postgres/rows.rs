@@ -171,7 +171,7 @@ pub async fn records(
     let rows = sqlx::query(
         concat!(
             "SELECT partition, \"offset\", n, kind, out_topic, key, headers ->> 'traceparent' AS traceparent, value::text AS value, label, \
-             score, model FROM millrace.record WHERE stream = ",
+             score, model, config FROM millrace.record WHERE stream = ",
             stream!(),
             " AND \"offset\" >= $5 AND \"offset\" < $6 AND (\"offset\", n) > ($7, $8) ORDER BY \"offset\", n LIMIT $9"
         ),
@@ -185,19 +185,26 @@ pub async fn records(
     .fetch_all(&mut *connection)
     .await
     .map_err(map)?;
-    let mut model: Arc<str> = "".into();
-    rows.iter().map(|row| record(row, &mut model)).collect()
+    let mut by = By { model: "".into(), config: "".into() };
+    rows.iter().map(|row| record(row, &mut by)).collect()
 }
 
-/// Neighbouring rows are mostly of one model: its name is kept once for them.
-fn record(row: &PgRow, model: &mut Arc<str>) -> Result<Record, StoreError> {
+/// Who made a record. Neighbouring rows are mostly of one maker, whose names are kept once for them.
+struct By {
+    model: Arc<str>,
+    config: Arc<str>,
+}
+
+fn record(row: &PgRow, by: &mut By) -> Result<Record, StoreError> {
     let kind: &str = row.try_get("kind").map_err(map)?;
     let kind = kind_from_str(kind)
         .ok_or_else(|| StoreError::Fatal(format!("a row of millrace.record has the unknown kind `{kind}`")))?;
     let mut read = || -> Result<Record, sqlx::Error> {
-        let named: &str = row.try_get("model")?;
-        if **model != *named {
-            *model = named.into();
+        for (kept, column) in [(&mut by.model, "model"), (&mut by.config, "config")] {
+            let named: &str = row.try_get(column)?;
+            if **kept != *named {
+                *kept = named.into();
+            }
         }
         Ok(Record {
             partition: row.try_get("partition")?,
@@ -210,7 +217,8 @@ fn record(row: &PgRow, model: &mut Arc<str>) -> Result<Record, StoreError> {
             value: row.try_get::<String, _>("value")?.into(),
             label: row.try_get::<Option<String>, _>("label")?.map(Into::into),
             score: row.try_get("score")?,
-            model: Some(model.clone()),
+            model: Some(by.model.clone()),
+            config: Some(by.config.clone()),
         })
     };
     read().map_err(map)

@@ -20,6 +20,10 @@ pub struct PartitionGauges {
     pub state: String,
     /// By an operator.
     pub paused: bool,
+    /// The version that scores its next event, and its canary or an empty word; `None` before the first swap.
+    pub version: Option<(String, String)>,
+    /// Whether it is not at the version that is wanted, or stands for want of one.
+    pub waits_for: bool,
     pub undecided: Option<i64>,
     pub unpublished: Option<i64>,
     /// Age of the oldest event that is not decided; 0 where there is none.
@@ -67,6 +71,7 @@ impl Metrics {
             }
         };
         self.meter.i64_observable_gauge(Metric::PausedPartitions.name()).with_callback(observe).build();
+        self.swaps(&held);
         let observe = move |observer: &dyn AsyncInstrument<i64>| {
             for (pipeline, partitions) in held() {
                 for state in STATES {
@@ -76,6 +81,31 @@ impl Metrics {
             }
         };
         self.meter.i64_observable_gauge(Metric::Partitions.name()).with_callback(observe).build();
+    }
+
+    fn swaps(&self, held: &Arc<Held>) {
+        let all = held.clone();
+        let observe = move |observer: &dyn AsyncInstrument<i64>| {
+            for (pipeline, partitions) in all() {
+                let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
+                for version in partitions.into_iter().filter_map(|partition| partition.version) {
+                    *counts.entry(version).or_default() += 1;
+                }
+                for ((version, canary), count) in counts {
+                    let labels = [label("pipeline", &pipeline), label("version", &version), label("canary", &canary)];
+                    observer.observe(count, &labels);
+                }
+            }
+        };
+        self.meter.i64_observable_gauge(Metric::SwapPartitions.name()).with_callback(observe).build();
+        let all = held.clone();
+        let observe = move |observer: &dyn AsyncInstrument<i64>| {
+            for (pipeline, partitions) in all() {
+                let waiting = partitions.iter().filter(|partition| partition.waits_for).count();
+                observer.observe(waiting as i64, &[label("pipeline", &pipeline)]);
+            }
+        };
+        self.meter.i64_observable_gauge(Metric::SwapWaiting.name()).with_callback(observe).build();
     }
 
     fn lag(&self, metric: Metric, held: &Arc<Held>, of: fn(&PartitionGauges) -> Option<i64>) {

@@ -16,6 +16,8 @@ fn only_what_is_held_now_is_told() {
             partition,
             state: state.into(),
             paused: partition == 1,
+            version: None,
+            waits_for: false,
             undecided: Some(7),
             unpublished: None,
             behind_seconds: Some(3.5),
@@ -116,6 +118,7 @@ fn all_metrics_come_under_the_listed_names() {
     metrics.consumed("p", 1);
     metrics.predictions("p", 1);
     metrics.skipped("p", "quiet", 1);
+    metrics.swapped("p", "v2", "emitted", 1);
     metrics.dead("p", "poison", 1);
     metrics.decided("p", 0.1);
     metrics.published("p", 1, 0.1);
@@ -136,6 +139,8 @@ fn all_metrics_come_under_the_listed_names() {
             partition: 0,
             state: "running".into(),
             paused: false,
+            version: Some(("v2".into(), String::new())),
+            waits_for: true,
             undecided: Some(8),
             unpublished: Some(0),
             behind_seconds: Some(0.0),
@@ -159,6 +164,9 @@ fn all_metrics_come_under_the_listed_names() {
         "millrace_tokens_total{pipeline=\"p\"} 12",
         "millrace_padding_tokens_total{pipeline=\"p\"} 0",
         "millrace_slice_limit_events{pipeline=\"p\"} 64",
+        "millrace_swap_partitions{canary=\"\",pipeline=\"p\",version=\"v2\"} 1",
+        "millrace_swap_waiting_partitions{pipeline=\"p\"} 1",
+        "millrace_swap_events_total{ending=\"emitted\",pipeline=\"p\",version=\"v2\"} 1",
         "millrace_model_info{digest=\"0123\",model=\"risk\"} 1",
         "millrace_shadow_events_total{outcome=\"flipped\",pipeline=\"p\"} 1",
         "millrace_shadow_flips_total{challenger=\"review\",champion=\"approve\",pipeline=\"p\"} 1",

@@ -2,7 +2,7 @@
 
 use super::files::{folder, root, rules, text};
 use super::promql::{Query, read};
-use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, RungTally, ShadowState, ShadowTally};
+use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, PartitionGauges, RungTally, ShadowState, ShadowTally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -142,9 +142,12 @@ fn told(scraped: &str, labels: &mut BTreeMap<String, BTreeMap<String, BTreeSet<S
 /// The text of all instruments after each has recorded something: failures too, which a worker has none of.
 fn instruments() -> String {
     let metrics = Metrics::new().unwrap();
-    ["claim", "decide", "publish", "call", "suspect"].into_iter().for_each(|stage| metrics.retried("p", stage));
+    ["claim", "decide", "publish", "call", "suspect", "take", "version", "roll_back"]
+        .into_iter()
+        .for_each(|stage| metrics.retried("p", stage));
     metrics.halted("p", "safety");
     metrics.skipped("p", "filtered", 1);
+    ["emitted", "skipped", "dead"].into_iter().for_each(|ending| metrics.swapped("p", "v2", ending, 1));
     metrics.skew("p", 1.0);
     metrics.score("p", 0.5);
     let tally = metrics.tally("p");
@@ -160,5 +163,19 @@ fn instruments() -> String {
     let loaded =
         ModelGauges { loaded: [("m".to_owned(), LoadedModel { bytes: 1, unloads: 1 })].into(), ..ModelGauges::default() };
     metrics.follow_models(Arc::new(move || loaded.clone()));
+    metrics.follow_partitions(Arc::new(|| {
+        let swapped = PartitionGauges {
+            topic: "in".to_owned(),
+            partition: 0,
+            state: "running".to_owned(),
+            paused: false,
+            version: Some(("base".to_owned(), "v2".to_owned())),
+            waits_for: true,
+            undecided: None,
+            unpublished: None,
+            behind_seconds: None,
+        };
+        [("p".to_owned(), vec![swapped])].into()
+    }));
     metrics.render().unwrap()
 }

@@ -8,7 +8,7 @@ use millrace::config::{EventKind, Fields, Limits, OnLostCommits, Start};
 use millrace::event::{Decoder, TopicPartition};
 use millrace::flow::Budget;
 use millrace::function::copy::Copy;
-use millrace::pipeline::{Ended, Parts, Settings, run};
+use millrace::pipeline::{BaseAlone, Ended, Parts, Settings, run};
 use millrace::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};
 use millrace::publisher::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
 use millrace::record::{Mode, Provenance, Record};
@@ -189,6 +189,7 @@ impl Inner {
             source: source.unwrap(),
             store: Arc::new(HeldStore(Arc::new(store(&stage.url).await), claiming.clone())),
             publisher: Arc::new(HeldPublisher(publisher.unwrap(), publishing.clone())),
+            versions: Arc::new(BaseAlone),
             function: Arc::new(Copy::new(options.as_object().unwrap()).unwrap()),
             folding: None,
             decode: Arc::new(decode),

@@ -101,7 +101,7 @@ struct Rows {
     /// Number of columns, pipeline, run, topic and partition of the advance in hand.
     head: Vec<u8>,
     function: Vec<u8>,
-    /// The pipeline's model, for records that name no other.
+    /// The pipeline's, for records that name no other.
     model: Vec<u8>,
     config: Vec<u8>,
     /// Number of the partition of the advance in hand.
@@ -142,11 +142,12 @@ impl Rows {
         optional(out, super::headers(record).as_deref().map(str::as_bytes));
         field(out, record.value.as_bytes());
         out.extend_from_slice(&self.function);
-        match &record.model {
-            Some(model) => field(out, model.as_bytes()),
-            None => out.extend_from_slice(&self.model),
+        for (named, own) in [(&record.model, &self.model), (&record.config, &self.config)] {
+            match named {
+                Some(named) => field(out, named.as_bytes()),
+                None => out.extend_from_slice(own),
+            }
         }
-        out.extend_from_slice(&self.config);
         optional(out, record.label.as_deref().map(str::as_bytes));
         optional(out, record.score.map(f64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
         field(out, &self.stream.to_be_bytes());

@@ -22,7 +22,7 @@ macro_rules! upsert {
 pub const WITH_ROUND: &str = concat!(
     ", kept AS (",
     upsert!(
-        "(SELECT named.stream, s.* FROM unnest($30::int[], $31::text[], $32::bigint[], $33::bigint[], $34::bytea[]) \
+        "(SELECT named.stream, s.* FROM unnest($31::int[], $32::text[], $33::bigint[], $34::bigint[], $35::bytea[]) \
           AS s (advance, key, as_of, newest, bytes) JOIN named ON named.number = s.advance) AS s"
     ),
     ")\n"

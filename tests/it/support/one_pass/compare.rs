@@ -160,7 +160,8 @@ fn record(row: &PgRow) -> sqlx::Result<Record> {
         value: row.try_get::<&str, _>(6)?.into(),
         label: row.try_get::<Option<&str>, _>(7)?.map(Into::into),
         score: row.try_get(8)?,
-        // Of one model, the pipeline's.
+        // Of one version, the pipeline's own.
         model: None,
+        config: None,
     })
 }

@@ -1,0 +1,252 @@
+//! Swaps: a partition goes over to another version of the pipeline's settings, from a recorded offset on.
+//!
+//! What operators want is asked for every second, as pauses are. The versions that are wanted, or that partitions need, are built beside the one
+//! that serves. Once they are there, each partition records under its claim from which offset on it works by the wish, and puts nothing from there on
+//! to work before that stands in Postgres. Whoever owns the partition next reads it with its claim. So the version of an event depends on its
+//! offset, its key and what is recorded alone, and no event that is decided was scored by another.
+
+use super::{Driver, current};
+use crate::event::TopicPartition;
+use crate::pipeline::partition::versions::Ready;
+use crate::pipeline::partition::{Partition, Running};
+use crate::pipeline::version::Version;
+use crate::store::{Store, StoreError, Swap, Taken};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the wish is asked for.
+const OFTEN: Duration = Duration::from_secs(1);
+/// A version that could not be built is tried again after this.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// A version that is needed and not there.
+#[derive(Default)]
+struct Absent {
+    loading: bool,
+    /// Why it could not be used when it was tried last.
+    failed: Option<String>,
+    again: Option<Instant>,
+}
+
+/// A version that was built, or why it was not.
+pub(super) type LoadDone = (Arc<str>, Result<Version, String>);
+
+/// What came of recording a wish in a partition.
+pub(super) struct TakeDone {
+    partition: TopicPartition,
+    incarnation: u64,
+    sent: Taken,
+    result: Result<Option<Vec<Taken>>, StoreError>,
+}
+
+/// What is known of the versions.
+pub(super) struct Swaps {
+    wish: Option<Arc<Swap>>,
+    pub(super) asking: Option<BoxFuture<'static, Result<Option<Swap>, StoreError>>>,
+    not_before: Option<Instant>,
+    trouble: bool,
+    pub(super) ready: Ready,
+    absent: BTreeMap<Arc<str>, Absent>,
+    pub(super) loads: FuturesUnordered<BoxFuture<'static, LoadDone>>,
+    pub(super) takes: FuturesUnordered<BoxFuture<'static, TakeDone>>,
+}
+
+impl Swaps {
+    pub(super) fn new(base: Arc<Version>) -> Self {
+        Self {
+            wish: None,
+            asking: None,
+            not_before: None,
+            trouble: false,
+            ready: Ready { base, others: BTreeMap::new() },
+            absent: BTreeMap::new(),
+            loads: FuturesUnordered::new(),
+            takes: FuturesUnordered::new(),
+        }
+    }
+
+    /// What is wanted, as far as is known.
+    pub(super) fn wish(&self) -> Option<Arc<Swap>> {
+        self.wish.clone()
+    }
+
+    /// Why a version is not in memory.
+    fn why(&self, name: &str) -> Option<String> {
+        Some(match &self.absent.get(name)?.failed {
+            Some(why) => format!("version {name} cannot be used: {why}"),
+            None => format!("version {name} is being loaded"),
+        })
+    }
+
+    /// The first of these names that is not in memory, and why.
+    fn missing<'a>(&self, mut names: impl Iterator<Item = &'a Arc<str>>) -> Option<String> {
+        names
+            .find(|name| self.ready.get(name).is_none())
+            .map(|name| self.why(name).unwrap_or_else(|| format!("version {name} is not loaded yet")))
+    }
+
+    /// What holds a partition, or its going over to what is wanted.
+    pub(super) fn waits_for(&self, running: &Running) -> Option<String> {
+        let held = self.missing(running.taking.names(running.decided));
+        held.or_else(|| {
+            let wish = self.wish.as_ref().filter(|wish| running.taking.number().is_none_or(|number| number < wish.number))?;
+            Some(self.missing(wish.names()).unwrap_or_else(|| "it is about to go over".to_owned()))
+        })
+    }
+}
+
+impl Driver {
+    /// Asks, now and then.
+    pub(super) fn ask_for_swaps(&mut self) {
+        let swaps = &mut self.swaps;
+        if swaps.asking.is_some() || swaps.not_before.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        let (store, pipeline) = (self.parts.store.clone(), self.settings.provenance.pipeline.clone());
+        swaps.asking = Some(async move { store.wish(&pipeline).await }.boxed());
+    }
+
+    /// Asks without waiting for the next time.
+    pub(super) fn ask_for_swaps_now(&mut self) {
+        self.swaps.not_before = None;
+    }
+
+    pub(super) fn on_wish(&mut self, answer: Result<Option<Swap>, StoreError>) {
+        let pipeline = &*self.settings.provenance.pipeline;
+        self.swaps.not_before = Some(Instant::now() + OFTEN);
+        match answer {
+            Ok(found) => {
+                self.swaps.trouble = false;
+                // A number that is lower comes of a database that went back; what partitions have taken over stands.
+                if let Some(wish) = found
+                    && self.swaps.wish.as_deref() != Some(&wish)
+                {
+                    let (number, what, by, reason) = (wish.number, wish.what(), &*wish.by, &*wish.reason);
+                    tracing::info!(pipeline, number, what, by, reason, "An operator wants a version of the pipeline.");
+                    self.swaps.wish = Some(Arc::new(wish));
+                }
+                self.follow_swaps();
+            }
+            Err(error) if !self.swaps.trouble => {
+                self.swaps.trouble = true;
+                tracing::warn!(pipeline, %error, "Which version an operator wants cannot be read; what partitions have taken over stands.");
+            }
+            Err(error) => tracing::debug!(%error, "Which version an operator wants could not be asked."),
+        }
+    }
+
+    /// Loads what is needed, lets go of what is not, and has partitions go over.
+    pub(super) fn follow_swaps(&mut self) {
+        let mut needed: BTreeSet<Arc<str>> = self.swaps.wish.iter().flat_map(|wish| wish.names().cloned()).collect();
+        for running in self.partitions.values_mut().filter_map(Partition::running) {
+            needed.extend(running.taking.names(running.decided).cloned());
+        }
+        self.load(&needed);
+        if self.draining.is_some() {
+            return;
+        }
+        let Self { swaps, partitions, .. } = self;
+        let Some(wish) = swaps.wish.clone().filter(|wish| wish.names().all(|name| swaps.ready.get(name).is_some())) else {
+            return;
+        };
+        let mut sends = Vec::new();
+        for (partition, state) in partitions.iter_mut() {
+            let incarnation = state.incarnation;
+            let Some(running) = state.running() else { continue };
+            let decided = running.deciding.as_ref().map_or(running.decided, |prefix| prefix.to);
+            if let Some(sent) = running.taking.begin(&wish, decided) {
+                sends.push((partition.clone(), incarnation, sent));
+            }
+        }
+        for (partition, incarnation, sent) in sends {
+            self.send_take(partition, incarnation, sent, Duration::ZERO);
+        }
+    }
+
+    fn load(&mut self, needed: &BTreeSet<Arc<str>>) {
+        let (swaps, now) = (&mut self.swaps, Instant::now());
+        swaps.ready.others.retain(|name, _| needed.contains(name));
+        // One that is being built is let go when it is there.
+        swaps.absent.retain(|name, absent| needed.contains(name) || absent.loading);
+        for name in needed.iter().filter(|name| swaps.ready.get(name).is_none()) {
+            let absent = swaps.absent.entry(name.clone()).or_default();
+            if absent.loading || absent.again.is_some_and(|again| now < again) {
+                continue;
+            }
+            absent.loading = true;
+            let (load, of) = (self.parts.versions.load(name.clone()), name.clone());
+            swaps.loads.push(async move { (of, load.await) }.boxed());
+        }
+    }
+
+    pub(super) fn on_load(&mut self, (name, result): LoadDone) {
+        let pipeline = &*self.settings.provenance.pipeline;
+        match result {
+            Ok(version) => {
+                tracing::info!(
+                    pipeline,
+                    version = &*name,
+                    model = version.model.as_deref(),
+                    "A version of the pipeline is loaded."
+                );
+                self.swaps.absent.remove(&name);
+                self.swaps.ready.others.insert(name, Arc::new(version));
+            }
+            Err(why) => {
+                self.parts.observer.retried("version");
+                let absent = self.swaps.absent.entry(name.clone()).or_default();
+                (absent.loading, absent.again) = (false, Some(Instant::now() + AGAIN));
+                if absent.failed.as_ref() != Some(&why) {
+                    tracing::error!(
+                        pipeline,
+                        version = &*name,
+                        why,
+                        "A version of the pipeline cannot be used; it is tried again every 10 s, and what served before goes on."
+                    );
+                    absent.failed = Some(why);
+                }
+            }
+        }
+        self.follow_swaps();
+    }
+
+    fn send_take(&mut self, partition: TopicPartition, incarnation: u64, sent: Taken, wait: Duration) {
+        let Some(running) = current(&mut self.partitions, &partition, incarnation) else { return };
+        let claim = running.claim;
+        let Some(key) = self.partitions.get(&partition).map(|state| state.key.clone()) else { return };
+        let store: Arc<dyn Store> = self.parts.store.clone();
+        self.swaps.takes.push(
+            async move {
+                tokio::time::sleep(wait).await;
+                let result = store.take(&key, claim, &sent).await;
+                TakeDone { partition, incarnation, sent, result }
+            }
+            .boxed(),
+        );
+    }
+
+    pub(super) fn on_take(&mut self, done: TakeDone) {
+        let TakeDone { partition, incarnation, sent, result } = done;
+        let Some(running) = current(&mut self.partitions, &partition, incarnation) else { return };
+        match result {
+            Ok(Some(taken)) => {
+                running.taking.confirmed(taken);
+                tracing::info!(%partition, from_offset = sent.from_offset, number = sent.number, what = sent.what(), "A partition has gone over to a version.");
+                self.follow_swaps();
+            }
+            Ok(None) => self.superseded(partition),
+            // Whether it was carried out is not known: the same is sent again until it is, or until the claim is gone.
+            Err(StoreError::Transient(detail)) => {
+                tracing::warn!(%partition, detail, "From which offset on a partition goes over could not be recorded for now.");
+                self.parts.observer.retried("take");
+                self.send_take(partition, incarnation, sent, self.settings.backoff * 4);
+            }
+            Err(error) => self.failed = Some(error.to_string()),
+        }
+    }
+}
