@@ -21,7 +21,7 @@ use round::{Client, Deliveries};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use unended::Unended;
+use unended::{End, Ends, Unended};
 
 /// What readers of the output can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ struct Slot {
     producer: Option<Arc<Client>>,
     /// What must be closed before the next transaction.
     unended: Option<Unended>,
+    /// Where what was committed ends.
+    ends: Ends,
 }
 
 struct Inner {
@@ -128,6 +130,16 @@ impl Publisher for KafkaPublisher {
         .boxed()
     }
 
+    fn tidy(&self) -> BoxFuture<'_, ()> {
+        let tidied = self.blocking(Inner::tidy);
+        async move {
+            if let Err(error) = tidied.await {
+                tracing::warn!(%error, "It is tried again.");
+            }
+        }
+        .boxed()
+    }
+
     fn bounds<'a>(&'a self, partition: &'a TopicPartition) -> BoxFuture<'a, Result<LogBounds, PublishError>> {
         let partition = partition.clone();
         self.blocking(move |inner| inner.reader.bounds(&partition)).boxed()
@@ -170,20 +182,40 @@ impl Inner {
         }
         let Ok(mut slot) = self.slot.try_lock() else { return Ok(()) };
         self.attempt(&mut slot.producer, |_| Ok(()))?;
-        self.close_unended(&mut slot)
+        // K may be readable all the same.
+        if let Err(error) = self.close_unended(&mut slot) {
+            tracing::warn!(%error, "It is tried again before the next round.");
+        }
+        Ok(())
+    }
+
+    /// Closes what is open while nothing else is under way.
+    fn tidy(&self) -> Result<(), PublishError> {
+        match self.slot.try_lock() {
+            Ok(mut slot) => self.close_unended(&mut slot),
+            Err(_) => Ok(()),
+        }
     }
 
     fn publish(&self, lease: &Arc<Lease>, round: Vec<Publication>) -> Result<(), PublishError> {
         let member = member(lease)?;
         let mut slot = lock(&self.slot);
         self.close_unended(&mut slot)?;
+        let mut written = Vec::new();
         let result = self.attempt(&mut slot.producer, |producer| match self.settings.guarantee {
-            Guarantee::ExactlyOnce => round::in_transaction(producer, lease, &round),
+            Guarantee::ExactlyOnce => {
+                let result = round::in_transaction(producer, lease, &round);
+                written = producer.context().written();
+                result
+            }
             Guarantee::AtLeastOnce => round::plainly(producer, member, &round),
         });
         let result = result.map_err(|error| self.with_missing_topics(error, &round));
         if self.settings.guarantee == Guarantee::ExactlyOnce {
-            slot.unended = Unended::of(lease, round, &result);
+            slot.unended = Unended::of(lease, round, written.clone(), &result);
+            if result.is_ok() {
+                slot.ends.note(written);
+            }
         }
         result
     }
@@ -255,13 +287,30 @@ impl Inner {
 
     /// Closes what an earlier round may have left open; what was committed is left alone.
     fn close_unended(&self, slot: &mut Slot) -> Result<(), PublishError> {
-        let Slot { producer, unended } = slot;
+        let Slot { producer, unended, ends } = slot;
         let Some(open) = unended else { return Ok(()) };
-        // Once there is a new producer the old transaction has its end, and K may tell which.
+        // Once there is a new producer the old transaction has its end.
         self.attempt(producer, |_| Ok(())).map_err(unended::not_begun)?;
-        if open.is_to_be_closed(|partitions| self.reader.committed(partitions)) {
-            self.attempt(producer, |producer| open.close(producer, |topic| self.reader.partition_count(topic)))
-                .map_err(unended::not_begun)?;
+        match open.end(&self.reader) {
+            End::Unknown(why) => {
+                return Err(unended::not_begun(PublishError::Indefinite(why)));
+            }
+            End::Committed => {}
+            End::Aborted => match open.committed_and_open(ends, &self.reader).map_err(unended::not_begun)? {
+                Some((topic, partition, offset)) => tracing::error!(
+                    topic,
+                    partition,
+                    offset,
+                    "Kafka has not ended a committed transaction up to this offset, and one after it was aborted: what that one wrote to this \
+                     partition will be read too, twice in all (KAFKA-20734)."
+                ),
+                None => match self.attempt(producer, |producer| open.close(producer, &self.reader)) {
+                    Err(PublishError::Impossible { partition, detail }) => {
+                        tracing::warn!(%partition, detail, "What a transaction may have left open cannot be closed.");
+                    }
+                    other => other.map_err(unended::not_begun)?,
+                },
+            },
         }
         *unended = None;
         Ok(())

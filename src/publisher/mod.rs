@@ -72,6 +72,11 @@ pub trait Publisher: Send + Sync {
         offsets: Vec<(TopicPartition, Committed)>,
     ) -> BoxFuture<'a, Result<(), PublishError>>;
 
+    /// Ends what a round that did not go through may have left behind, while no other is under way. A round that comes does the same first.
+    fn tidy(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Bounds of the input log.
     fn bounds<'a>(&'a self, partition: &'a TopicPartition) -> BoxFuture<'a, Result<crate::source::LogBounds, PublishError>>;
 

@@ -44,6 +44,7 @@ pub async fn follow_kafka(
         let (topic, publisher, lease, ends) = (topic.clone(), publisher.clone(), lease.load_full(), ends.clone());
         async move {
             publisher.partition_count(&topic).await.map_err(|error| error.to_string())?;
+            publisher.tidy().await;
             let mut found = BTreeMap::new();
             for partition in lease.partitions.keys() {
                 let bounds = publisher.bounds(partition).await.map_err(|error| error.to_string())?;

@@ -8,6 +8,9 @@ use crate::source::SourceCommand;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long the last words to Kafka may take.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 impl Driver {
     pub(super) fn on_tick(&mut self) {
         let idle: Vec<TopicPartition> = self
@@ -94,12 +97,15 @@ impl Driver {
             futures_util::future::join_all(notes).await;
         }
         self.last_hint().await;
+        if tokio::time::timeout(GOODBYE, self.parts.publisher.tidy()).await.is_err() {
+            tracing::warn!("What a transaction may have left open in Kafka was not closed in time.");
+        }
         for partition in self.partitions.keys().cloned().collect::<Vec<_>>() {
             self.forget(&partition);
         }
         self.tell(SourceCommand::Stop);
         let goodbye = async { while self.parts.source.events.recv().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(5), goodbye).await.is_err() {
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             tracing::warn!("The source did not end in time; the group will notice by itself.");
         }
         ended

@@ -7,13 +7,29 @@ use crate::source::LogBounds;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What became of a record of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Readers see it.
+    Committed,
+    /// Readers pass over it.
+    Aborted,
+    /// Its partition has not been told.
+    Open,
+}
 
 /// A consumer of the group that never subscribes.
-pub struct Reader(BaseConsumer<LastReason>);
+pub struct Reader {
+    consumer: BaseConsumer<LastReason>,
+    /// How it was made.
+    config: ClientConfig,
+}
 
 /// Keeps what librdkafka says of a broker, for the error of the call that fails because of it.
 #[derive(Default)]
@@ -36,19 +52,55 @@ impl Reader {
         }
         config.set("group.id", &settings.group).set("enable.auto.commit", "false").set("isolation.level", "read_committed");
         config.remove("group.protocol");
-        let reader = config
+        let consumer = config
             .create_with_context(LastReason::default())
             .map_err(|error| PublishError::Fatal(format!("the offset reader cannot be made: {error}")))?;
-        Ok(Self(reader))
+        Ok(Self { consumer, config })
     }
 
     /// The first offset of the input log, and the one after its last.
     pub fn bounds(&self, partition: &TopicPartition) -> Result<LogBounds, PublishError> {
         let (low, high) = self
-            .0
+            .consumer
             .fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
             .map_err(|error| self.unanswered(&format!("the ends of {partition} cannot be read"), &error))?;
         Ok(LogBounds { low, high })
+    }
+
+    /// Whether all transactions of a partition have ended up to an offset. Those of other producers hold that up as well, so it is waited for.
+    pub fn is_ended(&self, (topic, partition, offset): (&str, i32, i64), deadline: Instant) -> Result<bool, PublishError> {
+        let partition = TopicPartition::new(topic, partition);
+        while self.bounds(&partition)?.high <= offset {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(true)
+    }
+
+    /// What became of the record at an offset. Needs the right to read the topic.
+    pub fn fate(&self, (topic, partition, offset): (&str, i32, i64), deadline: Instant) -> Result<Fate, PublishError> {
+        if !self.is_ended((topic, partition, offset), deadline)? {
+            return Ok(Fate::Open);
+        }
+        let what = format!("{topic}/{partition} cannot be read at {offset}");
+        let failed = |error: KafkaError| self.unanswered(&what, &error);
+        let consumer: BaseConsumer = self.config.clone().set("enable.partition.eof", "true").create().map_err(failed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;
+        consumer.assign(&list).map_err(failed)?;
+        while Instant::now() < deadline {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) if message.offset() == offset => return Ok(Fate::Committed),
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(Fate::Aborted),
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    return Err(failed(error));
+                }
+                Some(Err(_)) | None => {}
+            }
+        }
+        Err(PublishError::Aborted { stale_lease: false, detail: format!("{what}: nothing came in time") })
     }
 
     /// K of each of these, with stable offsets.
@@ -59,7 +111,7 @@ impl Reader {
         }
         // With stable offsets this waits for the predecessor's open transaction, which the broker ends after its time-out.
         let found = self
-            .0
+            .consumer
             .committed_offsets(list, TRANSACTION_TIMEOUT + Duration::from_secs(5))
             .map_err(|error| self.unanswered("the group's offsets cannot be read", &error))?;
         Ok(found
@@ -80,18 +132,18 @@ impl Reader {
     /// A question that Kafka did not answer, with the last reason that librdkafka gave, which it tells only when polled.
     fn unanswered(&self, what: &str, error: &KafkaError) -> PublishError {
         for _ in 0..16 {
-            if self.0.poll(Duration::ZERO).is_none() {
+            if self.consumer.poll(Duration::ZERO).is_none() {
                 break;
             }
         }
-        let reason = lock(&self.0.context().0).take().map_or(String::new(), |reason| format!(" ({reason})"));
+        let reason = lock(&self.consumer.context().0).take().map_or(String::new(), |reason| format!(" ({reason})"));
         PublishError::Aborted { stale_lease: false, detail: format!("{what}: {error}{reason}") }
     }
 
     /// How many partitions a topic has; fatal where there is no such topic.
     pub fn partition_count(&self, topic: &str) -> Result<i32, PublishError> {
         let metadata = self
-            .0
+            .consumer
             .fetch_metadata(Some(topic), CALL_TIMEOUT)
             .map_err(|error| self.unanswered(&format!("the topic `{topic}` cannot be looked up"), &error))?;
         let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());

@@ -8,11 +8,10 @@ use crate::source::Lease;
 use crate::source::kafka::KafkaLease;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,10 +21,20 @@ pub const NOT_DELIVERED: &str = "records were not delivered in time";
 /// A producer that counts its delivery reports.
 pub type Client = BaseProducer<Deliveries>;
 
+/// What a round has written into one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub topic: String,
+    pub partition: i32,
+    /// Offset of its first record there, and of its last.
+    pub first: i64,
+    pub last: i64,
+}
+
 /// Delivery reports of the running round.
 #[derive(Default)]
 pub struct Deliveries {
-    delivered: AtomicUsize,
+    written: Mutex<Vec<Written>>,
     failed: Mutex<Vec<(usize, KafkaError)>>,
 }
 
@@ -41,9 +50,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, publication: usize) {
         match result {
-            Ok(_) => {
-                self.delivered.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(message) => self.note(message),
             Err((error, _)) => lock(&self.failed).push((publication, error.clone())),
         }
     }
@@ -52,8 +59,28 @@ impl ProducerContext for Deliveries {
 impl Deliveries {
     /// Forgets the reports of an earlier round.
     fn clear(&self) {
-        self.delivered.store(0, Ordering::Relaxed);
+        lock(&self.written).clear();
         lock(&self.failed).clear();
+    }
+
+    fn note(&self, message: &BorrowedMessage<'_>) {
+        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        let mut written = lock(&self.written);
+        let is_it = |written: &Written| written.partition == partition && written.topic == topic;
+        // Reports come a batch of one partition after another.
+        let known = match written.last().is_some_and(is_it) {
+            true => written.last_mut(),
+            false => written.iter_mut().find(|written| is_it(written)),
+        };
+        match known {
+            Some(known) => (known.first, known.last) = (known.first.min(offset), known.last.max(offset)),
+            None => written.push(Written { topic: topic.to_owned(), partition, first: offset, last: offset }),
+        }
+    }
+
+    /// What was delivered since the round began.
+    pub fn written(&self) -> Vec<Written> {
+        lock(&self.written).clone()
     }
 }
 
@@ -71,14 +98,14 @@ pub fn in_transaction(producer: &Arc<Client>, lease: &Arc<Lease>, round: &[Publi
         .map_err(|error| transaction_error(producer, &error))
 }
 
-/// A record, the publication that it belongs to, and the partition that it goes to.
+/// Key, headers and topic of a record, and the partition that they go to.
 pub struct Place<'a> {
     pub index: usize,
     pub record: &'a Record,
     pub partition: i32,
 }
 
-/// Records, and the round's offsets, in a transaction that is aborted once the brokers have them.
+/// Something into each of these places, and the round's offsets, in a transaction that is aborted once the brokers have it.
 pub fn aborted(
     producer: &Arc<Client>,
     lease: &Arc<Lease>,
@@ -97,9 +124,10 @@ pub fn aborted(
         return Err(abort(producer, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
-    // The group may refuse them: its partition of the offsets is part of the transaction by then.
-    if let Err(error) = send_offsets(producer, lease, offsets)? {
-        tracing::debug!(%error, "The offsets of a transaction that is to be aborted were refused.");
+    match send_offsets(producer, lease, offsets)? {
+        // A group that refuses them was asked after its partition of the offsets had become part of the transaction.
+        Err(error) if !is_stale(&error) => return Err(PublishError::Indefinite(format!("the offsets: {error}"))),
+        _ => {}
     }
     producer.abort_transaction(CALL_TIMEOUT).map_err(|error| PublishError::Indefinite(format!("abort: {error}")))
 }
@@ -179,8 +207,9 @@ fn send(
     if let Some(trace) = &record.traceparent {
         headers = headers.insert(Header { key: TRACEPARENT_HEADER, value: Some(&**trace) });
     }
-    let mut message =
-        BaseRecord::<[u8], str, usize>::with_opaque_to(&record.out_topic, index).payload(&*record.value).headers(headers);
+    // What is sent to be aborted needs no value.
+    let value = if partition.is_some() { "{}" } else { &*record.value };
+    let mut message = BaseRecord::<[u8], str, usize>::with_opaque_to(&record.out_topic, index).payload(value).headers(headers);
     if let Some(key) = &record.key {
         message = message.key(&**key);
     }
@@ -269,7 +298,7 @@ fn abort(producer: &Client, cause: PublishError) -> PublishError {
         return cause;
     }
     purge(producer);
-    if producer.context().delivered.load(Ordering::Relaxed) == 0 {
+    if lock(&producer.context().written).is_empty() {
         return match cause {
             PublishError::Impossible { .. } => match producer.abort_transaction(CALL_TIMEOUT) {
                 Ok(()) => cause,

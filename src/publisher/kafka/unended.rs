@@ -2,60 +2,132 @@
 //!
 //! While a partition has no leader, the coordinator of Kafka 4.3.1 takes it for deleted and passes over its marker (KAFKA-20734). What the transaction
 //! wrote there stays open: records, which the next commit of this producer commits with its own although they were aborted, so that they are read twice; and
-//! offsets, for which K cannot be read any more. So after a transaction that may have ended like this one more is aborted in each partition of its topics
+//! offsets, for which K cannot be read any more. So after a transaction that may have been aborted like this one more is aborted in each partition of its topics
 //! and in the group's offsets, before anything else goes on: its markers close what is open.
 //!
-//! That may be done unless K says that the transaction was committed: then its records are open as committed ones, and the next commit closes them. Where K
-//! cannot be read the offsets are open too, and aborted with the records: all is published again, and nothing is lost.
-use super::round::{self, Client, Place};
+//! It must not take away what was committed. Whether the transaction was aborted is told by its records, where a partition has been told; else by K;
+//! and where neither speaks, everything of it is open and may be aborted as one. And where an earlier transaction, which was committed, is open in the same
+//! partitions, nothing is aborted: Kafka cannot end the two differently any more, and a record that comes twice is better than one that is lost.
+
+use super::TRANSACTION_TIMEOUT;
+use super::reader::{Fate, Reader};
+use super::round::{self, Client, Place, Written};
 use crate::event::TopicPartition;
 use crate::publisher::{CommittedOffsets, Publication, PublishError};
 use crate::record::Record;
 use crate::source::Lease;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long transactions of others are waited for: they end by then.
+const OTHERS: Duration = TRANSACTION_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// A round of which something may lie open in the log.
 pub struct Unended {
     lease: Arc<Lease>,
     round: Vec<Publication>,
-    /// Whether it is known to have been aborted; else K tells.
+    /// Where its records are, as far as was reported.
+    written: Vec<Written>,
+    /// Whether it is known to have been aborted.
     is_aborted: bool,
 }
 
+/// How a round ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// Or an heir has published the same: nothing may be taken away.
+    Committed,
+    Aborted,
+    /// Why nothing says so.
+    Unknown(String),
+}
+
+/// The last offset of what was committed, by topic and partition.
+#[derive(Debug, Default)]
+pub struct Ends(BTreeMap<(String, i32), i64>);
+
+impl Ends {
+    pub fn note(&mut self, written: Vec<Written>) {
+        self.0.extend(written.into_iter().map(|written| ((written.topic, written.partition), written.last)));
+    }
+}
+
 impl Unended {
-    /// What a round leaves behind that ended like this. One that the group refused found all brokers at work, and one whose records can never go
-    /// would never go through.
-    pub fn of(lease: &Arc<Lease>, round: Vec<Publication>, result: &Result<(), PublishError>) -> Option<Self> {
+    /// What a round leaves behind that ended like this. One whose records can never go would never go through.
+    pub fn of(
+        lease: &Arc<Lease>,
+        round: Vec<Publication>,
+        written: Vec<Written>,
+        result: &Result<(), PublishError>,
+    ) -> Option<Self> {
         let is_aborted = match result {
-            Err(PublishError::Aborted { stale_lease: false, .. }) => true,
+            Err(PublishError::Aborted { .. }) => true,
             Err(PublishError::Indefinite(_)) => false,
             _ => return None,
         };
-        Some(Self { lease: lease.clone(), round, is_aborted })
+        Some(Self { lease: lease.clone(), round, written, is_aborted })
     }
 
-    /// Whether K of its partitions, if it can be read, leaves room for it not to be committed. K never goes back, so one K below what the round would
-    /// have made it speaks for all of it.
-    pub fn is_to_be_closed(&self, committed: impl FnOnce(&[TopicPartition]) -> Result<CommittedOffsets, PublishError>) -> bool {
+    /// How it ended.
+    pub fn end(&self, reader: &Reader) -> End {
+        let deadline = Instant::now() + OTHERS;
+        let fate = |written: &Written| reader.fate((&written.topic, written.partition, written.first), deadline);
+        self.end_by(fate, |partitions| reader.committed(partitions))
+    }
+
+    fn end_by(
+        &self,
+        fate: impl Fn(&Written) -> Result<Fate, PublishError>,
+        committed: impl FnOnce(&[TopicPartition]) -> Result<CommittedOffsets, PublishError>,
+    ) -> End {
         if self.is_aborted {
-            return true;
+            return End::Aborted;
+        }
+        let mut all_open = true;
+        for written in &self.written {
+            match fate(written) {
+                Ok(Fate::Committed) => return End::Committed,
+                Ok(Fate::Aborted) => return End::Aborted,
+                Ok(Fate::Open) => {}
+                // It may not be read, say.
+                Err(_) => all_open = false,
+            }
         }
         let partitions: Vec<_> = self.round.iter().map(|publication| publication.partition.clone()).collect();
-        let Ok(committed) = committed(&partitions) else { return true };
-        let k = |partition: &TopicPartition| committed.iter().find(|(of, _)| of == partition).and_then(|(_, k)| *k);
-        self.round.iter().any(|publication| k(&publication.partition).is_none_or(|k| k.offset < publication.to))
+        match committed(&partitions) {
+            // K never goes back: one that is below what the round would have made it speaks for all of it.
+            Ok(found) if self.round.iter().any(|publication| is_below(&found, publication)) => End::Aborted,
+            Ok(_) => End::Committed,
+            Err(_) if all_open && self.is_whole() => End::Aborted,
+            Err(error) => End::Unknown(error.to_string()),
+        }
     }
 
-    /// Aborts a transaction with a record in each partition of the round's topics, of which `count` tells how many there are: where the first one's
-    /// records went is not known, for those without a key go anywhere.
-    pub fn close(&self, producer: &Arc<Client>, count: impl Fn(&str) -> Result<i32, PublishError>) -> Result<(), PublishError> {
+    /// Whether the places of all its records are known. Before they are no offsets are sent.
+    fn is_whole(&self) -> bool {
+        !self.written.is_empty() || self.round.iter().all(|publication| publication.records.iter().all(|chunk| chunk.is_empty()))
+    }
+
+    /// Where in the round's topics something that was committed is open.
+    pub fn committed_and_open(&self, ends: &Ends, reader: &Reader) -> Result<Option<(String, i32, i64)>, PublishError> {
+        let (topics, deadline) = (smallest(&self.round), Instant::now() + OTHERS);
+        for ((topic, partition), last) in ends.0.iter().filter(|((topic, _), _)| topics.contains_key(&**topic)) {
+            if !reader.is_ended((topic, *partition, *last), deadline)? {
+                return Ok(Some((topic.clone(), *partition, *last)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Aborts a transaction in each partition of the round's topics: where its records went is not known for all, and those without a key go anywhere.
+    pub fn close(&self, producer: &Arc<Client>, reader: &Reader) -> Result<(), PublishError> {
         tracing::info!(
             "A transaction did not end as it should; one is aborted in the same topics, so that nothing stays open in the log."
         );
         let mut places = Vec::new();
         for (topic, (index, record)) in smallest(&self.round) {
-            match count(topic) {
+            match reader.partition_count(topic) {
                 Ok(count) => places.extend((0..count).map(|partition| Place { index, record, partition })),
                 // Where there is no topic any more, nothing is open.
                 Err(PublishError::Fatal(_)) => {}
@@ -64,6 +136,11 @@ impl Unended {
         }
         round::aborted(producer, &self.lease, &self.round, &places)
     }
+}
+
+fn is_below(found: &CommittedOffsets, publication: &Publication) -> bool {
+    let k = found.iter().find(|(of, _)| *of == publication.partition).and_then(|(_, k)| *k);
+    k.is_some_and(|k| k.offset < publication.to)
 }
 
 /// What a caller hears whose own round was not begun for it.
@@ -132,34 +209,56 @@ mod tests {
         Arc::new(Lease { number: 1, partitions: BTreeMap::new(), metadata: None })
     }
 
-    fn unended(round: Vec<Publication>, error: PublishError) -> Option<Unended> {
-        Unended::of(&lease(), round, &Err(error))
+    fn written(partition: i32) -> Written {
+        Written { topic: "out".into(), partition, first: 5, last: 7 }
     }
 
-    /// Would catch: a round that is closed although readers have its records, which an abort would take away; one that stays open; offsets that
-    /// stay open, so that K can never be read again.
+    fn unended(round: Vec<Publication>, written: Vec<Written>, error: PublishError) -> Option<Unended> {
+        Unended::of(&lease(), round, written, &Err(error))
+    }
+
+    fn away() -> PublishError {
+        PublishError::Aborted { stale_lease: false, detail: "pending".into() }
+    }
+
+    /// Would catch: an abort that takes away what readers have, or what an heir has published; a round that stays open; offsets that stay open, so
+    /// that K can never be read again.
     #[test]
-    fn a_round_is_closed_unless_k_says_that_it_was_committed() {
+    fn records_tell_how_a_round_ended_and_then_k_does() {
         let round = vec![publication(0, 10, 1), publication(1, 20, 0)];
-        let unended = unended(round, PublishError::Indefinite("?".into())).unwrap();
-        let closed = |ks: Vec<_>| unended.is_to_be_closed(|_| Ok(ks));
-        assert!(!closed(vec![k(0, Some(10)), k(1, Some(20))]));
-        assert!(!closed(vec![k(0, Some(12)), k(1, Some(25))]), "an heir may have gone on");
-        assert!(closed(vec![k(0, Some(9)), k(1, Some(20))]));
-        assert!(closed(vec![k(0, Some(12)), k(1, None)]));
-        assert!(unended.is_to_be_closed(|_| Err(PublishError::Aborted { stale_lease: false, detail: "pending".into() })));
+        let indefinite = || PublishError::Indefinite("?".into());
+        let open = unended(round.clone(), vec![written(0), written(1)], indefinite()).unwrap();
+        let all_below = || Ok(vec![k(0, Some(9)), k(1, Some(20))]);
+        // A record that was told speaks, whatever K says.
+        assert_eq!(open.end_by(|_| Ok(Fate::Committed), |_| panic!("it is known")), End::Committed);
+        let second = |written: &Written| Ok(if written.partition == 1 { Fate::Aborted } else { Fate::Open });
+        assert_eq!(open.end_by(second, |_| panic!("it is known")), End::Aborted);
+        // None was told, or none may be read.
+        for fate in [|_: &Written| Ok(Fate::Open), |_: &Written| Err(away())] {
+            assert_eq!(open.end_by(fate, |_| all_below()), End::Aborted);
+            assert_eq!(open.end_by(fate, |_| Ok(vec![k(0, Some(10)), k(1, Some(20))])), End::Committed);
+            assert_eq!(open.end_by(fate, |_| Ok(vec![k(0, Some(12)), k(1, None)])), End::Committed, "an heir may have gone on");
+        }
+        // K cannot be read: only where all is open it may be aborted as one.
+        assert_eq!(open.end_by(|_| Ok(Fate::Open), |_| Err(away())), End::Aborted);
+        assert!(matches!(open.end_by(|_| Err(away()), |_| Err(away())), End::Unknown(_)));
+        let unreported = unended(round, Vec::new(), indefinite()).unwrap();
+        assert!(matches!(unreported.end_by(|_| panic!("nothing is known"), |_| Err(away())), End::Unknown(_)));
+        let offsets_alone = unended(vec![publication(0, 10, 0)], Vec::new(), indefinite()).unwrap();
+        assert_eq!(offsets_alone.end_by(|_| panic!("nothing is known"), |_| Err(away())), End::Aborted);
     }
 
-    /// Would catch: a second transaction after each rebalance; one for records that can never go; a question for what is known.
+    /// Would catch: a round that is forgotten since its generation was refused; one for records that can never go; a question for what is known.
     #[test]
-    fn only_what_brokers_may_have_left_open_is_closed() {
+    fn what_did_not_go_through_may_be_open() {
         let round = || vec![publication(0, 10, 1)];
-        let aborted = |stale_lease| PublishError::Aborted { stale_lease, detail: "no".into() };
-        assert!(unended(round(), aborted(false)).unwrap().is_to_be_closed(|_| panic!("it was aborted")));
-        assert!(unended(round(), aborted(true)).is_none());
-        assert!(Unended::of(&lease(), round(), &Ok(())).is_none());
+        for stale_lease in [false, true] {
+            let aborted = unended(round(), vec![written(0)], PublishError::Aborted { stale_lease, detail: "no".into() }).unwrap();
+            assert_eq!(aborted.end_by(|_| panic!("it was aborted"), |_| panic!("it was aborted")), End::Aborted);
+        }
+        assert!(Unended::of(&lease(), round(), Vec::new(), &Ok(())).is_none());
         let impossible = PublishError::Impossible { partition: TopicPartition::new("in", 0), detail: "large".into() };
-        assert!(unended(round(), impossible).is_none());
+        assert!(unended(round(), Vec::new(), impossible).is_none());
     }
 
     /// Would catch: a topic whose record is not there, or one that fills the client's queue.
