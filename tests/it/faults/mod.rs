@@ -4,6 +4,7 @@ mod bad_inputs;
 mod brokers;
 mod connections;
 mod deaths;
+mod failover;
 mod fenced;
 mod kills;
 mod members;

@@ -31,6 +31,23 @@ impl Service {
         service
     }
 
+    /// A standby of a Postgres, which follows it asynchronously unless the primary is told otherwise.
+    pub fn standby_of(primary: &Self) -> Self {
+        let standby = Self { kind: Kind::Postgres, folder: folder("own.") };
+        standby.follow("up", primary);
+        standby
+    }
+
+    /// Runs the standby's script: `cut` it off from its primary, `take` the dead primary's port.
+    pub fn follow(&self, action: &str, primary: &Self) {
+        run(Command::new(script("standby.sh")).arg(action).arg(primary.folder.path()).arg(self.folder.path()));
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        run(Command::new(script("standby.sh")).arg("promote").arg(self.folder.path()));
+    }
+
     /// A Kafka whose partitions lose their leader only `ms` after its broker was killed; one that is back before then finds itself as it was.
     pub fn kafka_with_session(ms: u32) -> Self {
         let service = Self { kind: Kind::Kafka, folder: folder("own.") };
