@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # postgres.sh up|start|stop|kill DIR [MODE]: a private Postgres on a free port of loopback. `up` makes it, `stop` takes pg_ctl's mode
 # (fast, immediate), `kill` ends all its processes at once as a dying machine does, `start` brings it back on the same port. DIR/postgres.url
-# tells its address. It takes TLS too; DIR/tls holds the authority. standby.sh makes a standby of it.
+# tells its address. It takes TLS too; DIR/tls holds the authority. standby.sh makes a standby of it. With MILLRACE_DISK_MIB=N `up` puts its data, but
+# not its WAL, on a disk of N MiB: DIR/disk names it, disk.sh fills it.
 set -euo pipefail
 action=${1:?usage: postgres.sh up|start|stop|kill DIR [MODE]}
 dir=$(cd "${2:?usage: postgres.sh up|start|stop|kill DIR [MODE]}" && pwd)
@@ -23,7 +24,16 @@ if [ "$action" = up ]; then
   if [ "$(id -u)" = 0 ]; then chown nobody:nogroup "$pg_dir" "$pg_dir"/server.*; fi
   free_port >"$dir/postgres.port"
   cd "$pg_dir"
-  if ! "${as[@]}" "$pg_bin/initdb" -D "$pg_dir/data" -U postgres --auth=trust -E UTF8 --locale=C --no-instructions >"$dir/initdb.log" 2>&1; then
+  wal=()
+  if [ -n "${MILLRACE_DISK_MIB:-}" ]; then
+    mkdir "$pg_dir/data"
+    "$here/disk.sh" mount "$pg_dir/data" "$MILLRACE_DISK_MIB"
+    echo "$pg_dir/data" >"$dir/disk"
+    if [ "$(id -u)" = 0 ]; then chown nobody:nogroup "$pg_dir/data"; fi
+    chmod 700 "$pg_dir/data"
+    wal=(--waldir "$pg_dir/wal")
+  fi
+  if ! "${as[@]}" "$pg_bin/initdb" "${wal[@]}" -D "$pg_dir/data" -U postgres --auth=trust -E UTF8 --locale=C --no-instructions >"$dir/initdb.log" 2>&1; then
     cat "$dir/initdb.log" >&2
     exit 1
   fi

@@ -5,6 +5,7 @@ mod brokers;
 mod connections;
 mod deaths;
 mod failover;
+mod full_disk;
 mod fenced;
 mod kills;
 mod members;
