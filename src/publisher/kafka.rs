@@ -2,6 +2,7 @@
 //!
 //! Transaction calls block, so they run on blocking threads; one at a time, behind a mutex.
 
+mod alone;
 mod bounded;
 mod reader;
 mod round;

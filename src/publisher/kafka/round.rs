@@ -1,5 +1,6 @@
 //! One round: what is sent, awaited, committed or aborted, and what an error means for the caller.
 
+use super::alone;
 use super::bounded::bounded;
 use super::{CALL_TIMEOUT, TRANSACTION_TIMEOUT, lock, member};
 use crate::publisher::{Publication, PublishError, offset_metadata};
@@ -27,6 +28,8 @@ pub type Client = BaseProducer<Deliveries>;
 pub struct Deliveries {
     delivered: AtomicUsize,
     failed: Mutex<Vec<(usize, KafkaError)>>,
+    /// Index of the publication that the newest failure is about, where it does not tell the cause; see `alone.rs`.
+    pub unclear: Mutex<Option<usize>>,
 }
 
 impl ClientContext for Deliveries {
@@ -51,9 +54,10 @@ impl ProducerContext for Deliveries {
 
 impl Deliveries {
     /// Forgets the reports of an earlier round.
-    fn clear(&self) {
+    pub fn clear(&self) {
         self.delivered.store(0, Ordering::Relaxed);
         lock(&self.failed).clear();
+        *lock(&self.unclear) = None;
     }
 }
 
@@ -63,7 +67,8 @@ pub fn in_transaction(producer: &Arc<Client>, lease: &Arc<Lease>, round: &[Publi
     producer.begin_transaction().map_err(|error| PublishError::Indefinite(format!("begin: {error}")))?;
     let sent = send_all(producer, round).and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round));
     if let Err(error) = sent {
-        return Err(abort(producer, error));
+        let error = abort(producer, error);
+        return Err(alone::certain_in_transaction(producer, round, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     send_offsets(producer, lease, offsets)?
@@ -124,7 +129,7 @@ pub fn plainly(producer: &Client, member: &KafkaLease, round: &[Publication]) ->
     if let Err(error) = sent {
         // Nothing of this round may be left to report in the next.
         purge(producer);
-        return Err(error);
+        return Err(alone::certain_plainly(producer, round, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     commit(member, &offsets)
@@ -159,7 +164,7 @@ fn send_all(producer: &Client, round: &[Publication]) -> Result<(), PublishError
     Ok(())
 }
 
-fn send(
+pub fn send(
     producer: &Client,
     publication: &Publication,
     index: usize,
@@ -202,7 +207,7 @@ fn send(
 
 /// Waits until every record has its delivery report. The client's own waits end in a busy loop for what is left of a
 /// millisecond, and its `flush` in steps of 100 ms; this sleeps in between.
-fn drain(producer: &Client) -> Result<(), PublishError> {
+pub fn drain(producer: &Client) -> Result<(), PublishError> {
     let deadline = Instant::now() + TRANSACTION_TIMEOUT;
     loop {
         producer.poll(Duration::ZERO);
@@ -216,7 +221,7 @@ fn drain(producer: &Client) -> Result<(), PublishError> {
     }
 }
 
-fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
+pub fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
     let mut failed: BTreeMap<usize, KafkaError> = BTreeMap::new();
     for (index, error) in lock(&producer.context().failed).drain(..) {
         // A purge is the echo of another failure.
@@ -224,10 +229,14 @@ fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), Publ
             failed.entry(index).or_insert(error);
         }
     }
-    match failed.iter().find_map(|(index, error)| Some((round.get(*index)?, error))) {
-        Some((publication, error)) => Err(send_error(error, publication)),
-        None => Ok(()),
+    let Some((index, publication, error)) = failed.iter().find_map(|(index, error)| Some((*index, round.get(*index)?, error)))
+    else {
+        return Ok(());
+    };
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord) {
+        *lock(&producer.context().unclear) = Some(index);
     }
+    Err(send_error(error, publication))
 }
 
 fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
@@ -253,6 +262,15 @@ fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
                 "the broker refuses idempotent writes: {error}. Grant IdempotentWrite on the cluster."
             ));
         }
+        Some(RDKafkaErrorCode::InvalidTimestamp) => {
+            return PublishError::Aborted {
+                stale_lease: false,
+                detail: format!(
+                    "a record was not delivered: {error}. This machine's clock is further ahead of the brokers' than the topic allows \
+                     (`message.timestamp.after.max.ms`, an hour by default): set it right; until then nothing is published."
+                ),
+            };
+        }
         _ => {}
     }
     if forever {
@@ -264,7 +282,7 @@ fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
 
 /// Aborts after `cause`. Before a first delivery report the broker may not know the transaction, and librdkafka takes its
 /// answer as fatal: then the producer is given up, unless the records themselves were the cause.
-fn abort(producer: &Client, cause: PublishError) -> PublishError {
+pub fn abort(producer: &Client, cause: PublishError) -> PublishError {
     if matches!(cause, PublishError::Indefinite(_)) {
         return cause;
     }
@@ -285,7 +303,7 @@ fn abort(producer: &Client, cause: PublishError) -> PublishError {
 }
 
 /// Gives up what is queued or on its way, and waits until each has been reported.
-fn purge(producer: &Client) {
+pub fn purge(producer: &Client) {
     producer.purge(PurgeConfig::default().queue().inflight());
     while producer.flush(Duration::ZERO).is_err() {
         producer.poll(Duration::ZERO);

@@ -2,11 +2,12 @@
 
 mod bad_inputs;
 mod brokers;
+mod clocks;
 mod connections;
 mod deaths;
 mod failover;
-mod full_disk;
 mod fenced;
+mod full_disk;
 mod kills;
 mod members;
 mod moves;

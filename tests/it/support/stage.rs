@@ -154,8 +154,13 @@ impl Stage {
     }
 
     pub fn worker(&self) -> Worker {
+        self.worker_with(&[])
+    }
+
+    /// A worker with more in its environment.
+    pub fn worker_with(&self, environment: &[(&str, String)]) -> Worker {
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
-        Worker::start(&self.config(), self.folder.path().join(format!("log-{number}")))
+        Worker::start(&self.config(), self.folder.path().join(format!("log-{number}")), environment)
     }
 
     /// What all workers of this stage have logged.

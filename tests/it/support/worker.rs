@@ -12,7 +12,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn start(config: &Path, log: PathBuf) -> Self {
+    pub fn start(config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
             .arg("run")
             .arg("--config")
@@ -20,6 +20,7 @@ impl Worker {
             .env_remove("DATABASE_URL")
             .env_remove("MILLRACE_KAFKA__BROKERS")
             .env("NO_COLOR", "1")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
