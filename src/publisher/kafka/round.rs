@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ pub fn in_transaction(producer: &Arc<Client>, lease: &Arc<Lease>, round: &[Publi
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     send_offsets(producer, lease, offsets)?
         .and_then(|()| producer.commit_transaction(CALL_TIMEOUT))
-        .map_err(|error| transaction_error(producer, &error))
+        .map_err(|error| transaction_error(producer, round, &error))
 }
 
 /// A record, the publication that it belongs to, and the partition that it goes to.
@@ -103,10 +103,11 @@ pub fn aborted(
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     // The group may refuse them: its partition of the offsets is part of the transaction by then.
-    if let Err(error) = send_offsets(producer, lease, offsets)? {
-        tracing::debug!(%error, "The offsets of a transaction that is to be aborted were refused.");
-    }
-    producer.abort_transaction(CALL_TIMEOUT).map_err(|error| PublishError::Indefinite(format!("abort: {error}")))
+    let refused = send_offsets(producer, lease, offsets)?.err();
+    producer.abort_transaction(CALL_TIMEOUT).map_err(|error| {
+        let before = refused.map_or_else(String::new, |refused| format!("; before that: {}", told(round, &refused)));
+        PublishError::Indefinite(format!("abort: {error}{before}"))
+    })
 }
 
 /// Offsets into the open transaction. Ours is the bound that holds: see [`bounded`].
@@ -325,8 +326,19 @@ fn is_stale(error: &KafkaError) -> bool {
     )
 }
 
-fn transaction_error(producer: &Client, error: &KafkaError) -> PublishError {
-    let detail = error.to_string();
+/// What a transaction has met. The coordinator does not say which of its topics it refuses.
+fn told(round: &[Publication], error: &KafkaError) -> String {
+    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+        return error.to_string();
+    }
+    let records = round.iter().flat_map(|publication| &publication.records).flat_map(|chunk| chunk.iter());
+    let topics: BTreeSet<&str> = records.map(|record| &*record.out_topic).collect();
+    let topics = topics.into_iter().collect::<Vec<_>>().join(", ");
+    format!("{error}. Grant Write and Describe on each of the topics {topics}; until then nothing is published.")
+}
+
+fn transaction_error(producer: &Client, round: &[Publication], error: &KafkaError) -> PublishError {
+    let detail = told(round, error);
     match error {
         KafkaError::Transaction(cause) if !cause.is_fatal() && cause.txn_requires_abort() => {
             abort(producer, PublishError::Aborted { stale_lease: is_stale(error), detail })

@@ -13,7 +13,12 @@ pub struct Worker {
 
 impl Worker {
     pub fn start(config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        Self::of(Path::new(env!("CARGO_BIN_EXE_millrace")), config, log, environment)
+    }
+
+    /// Another program than `millrace` itself.
+    pub fn of(program: &Path, config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
+        let child = Command::new(program)
             .arg("run")
             .arg("--config")
             .arg(config)
