@@ -9,6 +9,7 @@ mod failover;
 mod fenced;
 mod full_disk;
 mod kills;
+mod log_moved;
 mod members;
 mod moves;
 mod outages;
