@@ -3,8 +3,10 @@
 use crate::support::clock::Clock;
 use crate::support::http;
 use crate::support::load::Load;
+use crate::support::read_committed;
 use crate::support::reader::Watcher;
 use crate::support::stage::{SOON, Stage, Worker};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,4 +108,28 @@ async fn a_wall_clock_a_day_ahead_holds_up_what_is_published_and_says_so() {
     let log = worker.log();
     assert!(!log.contains("Halted a partition"), "{log}");
     Scene { stage, clock, worker, load, watcher }.ends().await;
+}
+
+/// Would catch: the same refusal taken for one of the record where there is no transaction to ask in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_a_day_ahead_halts_no_pipeline_without_transactions() {
+    let (stage, clock) = (Arc::new(Stage::new("delivery = \"at_least_once\"").await), Clock::true_one());
+    let mut worker = stage.worker_with(&clock.environment());
+    let load = Load::start(&stage, 0, 300);
+    stage.decided_at_least(300).await;
+    clock.leap(DAY_MINUTES);
+    until(&mut worker, "a word about the clock", async |worker| worker.log().contains("clock is further ahead of the brokers'"))
+        .await;
+    clock.leap(0);
+    let sent = load.stop().await;
+    stage.decided(sent).await;
+    let rows = stage.rows().await;
+    until(&mut worker, "a record for each row", async |_| {
+        let records = [stage.output(), stage.dead_letters()].map(|topic| read_committed(&topic)).concat();
+        let ids: BTreeSet<String> = records.iter().map(|record| record.id()).collect();
+        rows.keys().all(|id| ids.contains(id))
+    })
+    .await;
+    assert!(!worker.log().contains("Halted a partition"), "{}", worker.log());
+    worker.drain();
 }
