@@ -4,6 +4,7 @@
 
 mod alone;
 mod bounded;
+mod failed;
 mod reader;
 mod round;
 mod unended;

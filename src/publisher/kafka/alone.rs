@@ -3,7 +3,8 @@
 //! Where several records of a batch are refused, librdkafka reports `InvalidRecord` for each, whatever the cause. One that has no key and goes to a compacted topic is
 //! refused for ever; one whose time is too far ahead of the brokers' clock only until this machine's clock is right. Alone, its cause is told.
 
-use super::round::{Client, abort, check_deliveries, drain, purge, send};
+use super::failed::abort;
+use super::round::{Client, check_deliveries, drain, purge, send};
 use super::{TRANSACTION_TIMEOUT, lock};
 use crate::publisher::{Publication, PublishError};
 use crate::record::Record;
