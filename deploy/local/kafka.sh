@@ -4,7 +4,7 @@
 # tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
 # user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. With KAFKA_PROXIED=PORT clients
 # of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is. KAFKA_BROKER_SESSION_MS: how long the controller waits for
-# a broker before its partitions have no leader.
+# a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it, disk.sh fills it.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -15,7 +15,7 @@ log="-Dlog4j2.configurationFile=$here/log4j2.xml"
 start() {
   local jars
   jars=$("$here/setup.sh")
-  if [ ! -e "$dir/kafka" ]; then
+  if [ ! -e "$dir/kafka/meta.properties" ]; then
     java "$log" -Xmx256m -cp "$jars/*" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qg --ignore-formatted \
       --add-scram 'SCRAM-SHA-512=[name=millrace,password=millrace-development]' -c "$dir/server.properties" >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; exit 1; }
   fi
@@ -59,6 +59,11 @@ stop() {
 case $action in
   up)
     [ -d "$dir/tls" ] || "$here/certificates.sh" "$dir/tls"
+    if [ -n "${MILLRACE_DISK_MIB:-}" ]; then
+      mkdir "$dir/kafka"
+      "$here/disk.sh" mount "$dir/kafka" "$MILLRACE_DISK_MIB"
+      echo "$dir/kafka" >"$dir/disk"
+    fi
     port=$(free_port)
     secure_port=$(free_port)
     while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# postgres.sh up|start|stop DIR [MODE]: a private Postgres on a free port of loopback. `up` makes it, `stop` takes pg_ctl's mode
-# (fast, immediate), `start` brings it back on the same port. DIR/postgres.url tells its address. It takes TLS too; DIR/tls holds
-# the authority.
+# postgres.sh up|start|stop|kill DIR [MODE]: a private Postgres on a free port of loopback. `up` makes it, `stop` takes pg_ctl's mode
+# (fast, immediate), `kill` ends all its processes at once as a dying machine does, `start` brings it back on the same port. DIR/postgres.url
+# tells its address. It takes TLS too; DIR/tls holds the authority. standby.sh makes a standby of it. With MILLRACE_DISK_MIB=N `up` puts its data, but
+# not its WAL, on a disk of N MiB: DIR/disk names it, disk.sh fills it.
 set -euo pipefail
-action=${1:?usage: postgres.sh up|start|stop DIR [MODE]}
-dir=$(cd "${2:?usage: postgres.sh up|start|stop DIR [MODE]}" && pwd)
+action=${1:?usage: postgres.sh up|start|stop|kill DIR [MODE]}
+dir=$(cd "${2:?usage: postgres.sh up|start|stop|kill DIR [MODE]}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/free_port.sh"
 . "$here/find_postgres.sh"
@@ -23,7 +24,16 @@ if [ "$action" = up ]; then
   if [ "$(id -u)" = 0 ]; then chown nobody:nogroup "$pg_dir" "$pg_dir"/server.*; fi
   free_port >"$dir/postgres.port"
   cd "$pg_dir"
-  if ! "${as[@]}" "$pg_bin/initdb" -D "$pg_dir/data" -U postgres --auth=trust -E UTF8 --locale=C --no-instructions >"$dir/initdb.log" 2>&1; then
+  wal=()
+  if [ -n "${MILLRACE_DISK_MIB:-}" ]; then
+    mkdir "$pg_dir/data"
+    "$here/disk.sh" mount "$pg_dir/data" "$MILLRACE_DISK_MIB"
+    echo "$pg_dir/data" >"$dir/disk"
+    if [ "$(id -u)" = 0 ]; then chown nobody:nogroup "$pg_dir/data"; fi
+    chmod 700 "$pg_dir/data"
+    wal=(--waldir "$pg_dir/wal")
+  fi
+  if ! "${as[@]}" "$pg_bin/initdb" "${wal[@]}" -D "$pg_dir/data" -U postgres --auth=trust -E UTF8 --locale=C --no-instructions >"$dir/initdb.log" 2>&1; then
     cat "$dir/initdb.log" >&2
     exit 1
   fi
@@ -43,9 +53,19 @@ case $action in
     fi
     ;;
   stop)
-    if [ -e "$pg_dir/data/postmaster.pid" ]; then
+    # What was killed leaves its file.
+    if "${as[@]}" "$pg_ctl" -D "$pg_dir/data" status >/dev/null; then
       "${as[@]}" "$pg_ctl" -D "$pg_dir/data" -w -m "${3:-fast}" stop >/dev/null
     fi
+    ;;
+  kill)
+    postmaster=$(head -n 1 "$pg_dir/data/postmaster.pid")
+    # Together: none may end in good order because another is gone.
+    mapfile -t children < <(ps -o pid= --ppid "$postmaster")
+    kill -KILL "$postmaster" "${children[@]}" 2>/dev/null || : # One of them may have ended by itself.
+    for _ in $(seq 100); do kill -0 "$postmaster" 2>/dev/null || exit 0; sleep 0.05; done
+    echo "postgres.sh: $postmaster did not end" >&2
+    exit 1
     ;;
   *)
     echo "postgres.sh: unknown action $action" >&2

@@ -2,7 +2,9 @@
 //!
 //! Transaction calls block, so they run on blocking threads; one at a time, behind a mutex.
 
+mod alone;
 mod bounded;
+mod failed;
 mod reader;
 mod round;
 mod unended;

@@ -1,5 +1,6 @@
 //! Replies within conversations on real neighbours: whoever dies, every suggestion and every state is that of one pass over the log.
 
+use crate::support::clock::Clock;
 use crate::support::command::Ended;
 use crate::support::stage::{Plan, Stage};
 use millrace::config::Config;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::JoinHandle;
 
 const REPLY: &str = r#"
 event = "chat_message"
@@ -261,11 +263,8 @@ async fn conversations_with_deaths_are_one_pass() {
     assert_eq!((explained.code, &explained.json()["verdict"]), (Some(0), &json!("same")), "{explained:?}");
 }
 
-/// Would catch: an answer or a state that depends on when a row was deleted: beside a worker that has it in memory, between two lives, or
-/// while it is written.
-#[tokio::test(flavor = "multi_thread")]
-async fn conversations_that_are_forgotten_are_one_pass() {
-    let world = World::with(true).await;
+/// Deletes what is forgotten again and again, and counts it.
+async fn forgetting(world: &World) -> (Arc<AtomicU64>, JoinHandle<()>) {
     let (config, store) = (world.stage.config(), crate::support::store(&world.stage.url).await);
     let digest = {
         let config = Config::load(&config, &BTreeMap::new()).unwrap();
@@ -284,6 +283,15 @@ async fn conversations_that_are_forgotten_are_one_pass() {
             }
         }
     });
+    (forgotten, deleting)
+}
+
+/// Would catch: an answer or a state that depends on when a row was deleted: beside a worker that has it in memory, between two lives, or
+/// while it is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn conversations_that_are_forgotten_are_one_pass() {
+    let world = World::with(true).await;
+    let (forgotten, deleting) = forgetting(&world).await;
     world.send(0..450);
     let mut first = world.stage.worker();
     world.stage.decided_at_least(world.events(150)).await;
@@ -301,4 +309,27 @@ async fn conversations_that_are_forgotten_are_one_pass() {
     third.drain();
     let nobody = crate::support::store(&world.stage.url).await.forget(&world.stage.name, "000000000000", 1).await.unwrap();
     assert_eq!(nobody, 0, "states of another fold are left alone");
+}
+
+/// Two workers whose clocks leap half an hour ahead and a day behind, in a pipeline that is aligned and forgets.
+///
+/// Would catch: a state that is forgotten, or a head that waits, by the wall clock of a worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn conversations_under_leaping_clocks_are_one_pass() {
+    let world = World::with(true).await;
+    world.stage.reconfigure("flush_after = 40", "flush_after = 40\nalign = \"1h\"");
+    let (forgotten, deleting) = forgetting(&world).await;
+    let (ahead, behind) = (Clock::true_one(), Clock::true_one());
+    let mut workers = [&ahead, &behind].map(|clock| world.stage.worker_with(&clock.environment()));
+    let minutes = [(30, -1_440), (-1_440, 30), (0, 0), (30, 30)];
+    for (part, (of_ahead, of_behind)) in (0..1_000).step_by(250).zip(minutes) {
+        world.send(part..part + 250);
+        world.stage.decided_at_least(world.events(part + 100)).await;
+        ahead.leap(of_ahead);
+        behind.leap(of_behind);
+    }
+    world.is_one_pass().await;
+    deleting.abort();
+    assert!(forgotten.load(Ordering::SeqCst) > 0);
+    workers.iter_mut().for_each(|worker| worker.drain());
 }

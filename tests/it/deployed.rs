@@ -16,7 +16,7 @@ fn millrace(words: &[&str], env: &[(&str, &str)]) -> Output {
     command.output().unwrap()
 }
 
-fn shipped(name: &str) -> String {
+pub fn shipped(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name).display().to_string()
 }
 
@@ -174,7 +174,7 @@ fn executable(file: &Path, text: &str) {
 }
 
 /// Kafka's own tools, as their distribution names them.
-fn tools(folder: &Path) -> String {
+pub fn tools(folder: &Path) -> String {
     let local = shipped("local");
     std::fs::create_dir(folder.join("bin")).unwrap();
     for (name, class) in [("kafka-acls.sh", "AclCommand"), ("kafka-topics.sh", "TopicCommand")] {
@@ -187,7 +187,7 @@ fn tools(folder: &Path) -> String {
     folder.display().to_string()
 }
 
-fn ran(command: &mut Command) -> String {
+pub fn ran(command: &mut Command) -> String {
     let ended = command.output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "{command:?}: {said}");

@@ -19,17 +19,20 @@ const AT_ONCE: usize = 3;
 /// Blocks that no test can run. One more is one that nobody tries.
 const NOT_RUN: usize = 5;
 
-/// Would catch: a command that does not exist, a config that is refused, an output that is no longer what the page shows. `MILLRACE_PAGE=swap` follows
-/// the pages alone whose name has that.
+/// `MILLRACE_PAGE=transcripts` follows the pages alone whose names have that.
+///
+/// Would catch: a command that does not exist, a config that is refused, an output that is no longer what the page shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_runs() {
     let kafka = Own::up(Service::Kafka);
     let (places, mut following) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
     // Runbooks are for what no test can make happen: `boards` checks their commands and queries.
-    let runs =
-        |page: &page::Page| !page.name.starts_with("docs/runbooks") && page.blocks.iter().any(|block| block.kind == Kind::Sh);
-    let only = std::env::var("MILLRACE_PAGE").unwrap_or_default();
-    for page in pages().into_iter().filter(runs).filter(|page| page.name.contains(&only)) {
+    let wanted = std::env::var("MILLRACE_PAGE").unwrap_or_default();
+    let runs = |page: &page::Page| {
+        let is_run = !page.name.starts_with("docs/runbooks") && page.blocks.iter().any(|block| block.kind == Kind::Sh);
+        is_run && page.name.contains(&wanted)
+    };
+    for page in pages().into_iter().filter(runs) {
         let (places, brokers) = (places.clone(), kafka.address());
         let runtime = Handle::current();
         // A thread each: readers wait for what a shell says.

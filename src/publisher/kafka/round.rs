@@ -1,6 +1,8 @@
 //! One round: what is sent, awaited, committed or aborted, and what an error means for the caller.
 
+use super::alone;
 use super::bounded::bounded;
+use super::failed::{abort, is_stale, send_error, told, transaction_error};
 use super::{CALL_TIMEOUT, TRANSACTION_TIMEOUT, lock, member};
 use crate::publisher::{Publication, PublishError, offset_metadata};
 use crate::record::{ID_HEADER, Record, TRACEPARENT_HEADER, record_id};
@@ -34,8 +36,10 @@ pub struct Written {
 /// Delivery reports of the running round.
 #[derive(Default)]
 pub struct Deliveries {
-    written: Mutex<Vec<Written>>,
+    pub written: Mutex<Vec<Written>>,
     failed: Mutex<Vec<(usize, KafkaError)>>,
+    /// Index of the publication that the newest failure is about, where it does not tell the cause; see `alone.rs`.
+    pub unclear: Mutex<Option<usize>>,
 }
 
 impl ClientContext for Deliveries {
@@ -58,9 +62,10 @@ impl ProducerContext for Deliveries {
 
 impl Deliveries {
     /// Forgets the reports of an earlier round.
-    fn clear(&self) {
+    pub fn clear(&self) {
         lock(&self.written).clear();
         lock(&self.failed).clear();
+        *lock(&self.unclear) = None;
     }
 
     fn note(&self, message: &BorrowedMessage<'_>) {
@@ -90,12 +95,13 @@ pub fn in_transaction(producer: &Arc<Client>, lease: &Arc<Lease>, round: &[Publi
     producer.begin_transaction().map_err(|error| PublishError::Indefinite(format!("begin: {error}")))?;
     let sent = send_all(producer, round).and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round));
     if let Err(error) = sent {
-        return Err(abort(producer, error));
+        let error = abort(producer, error);
+        return Err(alone::certain_in_transaction(producer, round, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     send_offsets(producer, lease, offsets)?
         .and_then(|()| producer.commit_transaction(CALL_TIMEOUT))
-        .map_err(|error| transaction_error(producer, &error))
+        .map_err(|error| transaction_error(producer, round, &error))
 }
 
 /// Key, headers and topic of a record, and the partition that they go to.
@@ -126,7 +132,7 @@ pub fn aborted(
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     match send_offsets(producer, lease, offsets)? {
         // A group that refuses them was asked after its partition of the offsets had become part of the transaction.
-        Err(error) if !is_stale(&error) => return Err(PublishError::Indefinite(format!("the offsets: {error}"))),
+        Err(error) if !is_stale(&error) => return Err(PublishError::Indefinite(format!("the offsets: {}", told(round, &error)))),
         _ => {}
     }
     producer.abort_transaction(CALL_TIMEOUT).map_err(|error| PublishError::Indefinite(format!("abort: {error}")))
@@ -152,7 +158,7 @@ pub fn plainly(producer: &Client, member: &KafkaLease, round: &[Publication]) ->
     if let Err(error) = sent {
         // Nothing of this round may be left to report in the next.
         purge(producer);
-        return Err(error);
+        return Err(alone::certain_plainly(producer, round, error));
     }
     let offsets = offsets(round).map_err(|error| PublishError::Fatal(format!("offsets cannot be written down: {error}")))?;
     commit(member, &offsets)
@@ -187,7 +193,7 @@ fn send_all(producer: &Client, round: &[Publication]) -> Result<(), PublishError
     Ok(())
 }
 
-fn send(
+pub fn send(
     producer: &Client,
     publication: &Publication,
     index: usize,
@@ -231,7 +237,7 @@ fn send(
 
 /// Waits until every record has its delivery report. The client's own waits end in a busy loop for what is left of a
 /// millisecond, and its `flush` in steps of 100 ms; this sleeps in between.
-fn drain(producer: &Client) -> Result<(), PublishError> {
+pub fn drain(producer: &Client) -> Result<(), PublishError> {
     let deadline = Instant::now() + TRANSACTION_TIMEOUT;
     loop {
         producer.poll(Duration::ZERO);
@@ -245,7 +251,7 @@ fn drain(producer: &Client) -> Result<(), PublishError> {
     }
 }
 
-fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
+pub fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
     let mut failed: BTreeMap<usize, KafkaError> = BTreeMap::new();
     for (index, error) in lock(&producer.context().failed).drain(..) {
         // A purge is the echo of another failure.
@@ -253,95 +259,21 @@ fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), Publ
             failed.entry(index).or_insert(error);
         }
     }
-    match failed.iter().find_map(|(index, error)| Some((round.get(*index)?, error))) {
-        Some((publication, error)) => Err(send_error(error, publication)),
-        None => Ok(()),
+    let Some((index, publication, error)) = failed.iter().find_map(|(index, error)| Some((*index, round.get(*index)?, error)))
+    else {
+        return Ok(());
+    };
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord) {
+        *lock(&producer.context().unclear) = Some(index);
     }
-}
-
-fn send_error(error: &KafkaError, publication: &Publication) -> PublishError {
-    let forever = matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::InvalidTopic
-                | RDKafkaErrorCode::InvalidRecord
-        )
-    );
-    match error.rdkafka_error_code() {
-        // The producer is dead: it must be rebuilt.
-        Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
-            return PublishError::Indefinite(format!("a record was not delivered: {error}"));
-        }
-        Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => {
-            return PublishError::Fatal(format!(
-                "the broker refuses idempotent writes: {error}. Grant IdempotentWrite on the cluster."
-            ));
-        }
-        _ => {}
-    }
-    if forever {
-        PublishError::Impossible { partition: publication.partition.clone(), detail: error.to_string() }
-    } else {
-        PublishError::Aborted { stale_lease: false, detail: format!("a record was not delivered: {error}") }
-    }
-}
-
-/// Aborts after `cause`. Before a first delivery report the broker may not know the transaction, and librdkafka takes its
-/// answer as fatal: then the producer is given up, unless the records themselves were the cause.
-fn abort(producer: &Client, cause: PublishError) -> PublishError {
-    if matches!(cause, PublishError::Indefinite(_)) {
-        return cause;
-    }
-    purge(producer);
-    if lock(&producer.context().written).is_empty() {
-        return match cause {
-            PublishError::Impossible { .. } => match producer.abort_transaction(CALL_TIMEOUT) {
-                Ok(()) => cause,
-                Err(error) => PublishError::Indefinite(format!("{cause}; and the abort failed: {error}")),
-            },
-            other => PublishError::Indefinite(other.to_string()),
-        };
-    }
-    match producer.abort_transaction(CALL_TIMEOUT) {
-        Ok(()) => cause,
-        Err(error) => PublishError::Indefinite(format!("{cause}; and the abort failed: {error}")),
-    }
+    Err(send_error(error, publication))
 }
 
 /// Gives up what is queued or on its way, and waits until each has been reported.
-fn purge(producer: &Client) {
+pub fn purge(producer: &Client) {
     producer.purge(PurgeConfig::default().queue().inflight());
     while producer.flush(Duration::ZERO).is_err() {
         producer.poll(Duration::ZERO);
         std::thread::sleep(Duration::from_micros(500));
-    }
-}
-
-fn is_stale(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::IllegalGeneration
-                | RDKafkaErrorCode::UnknownMemberId
-                | RDKafkaErrorCode::FencedInstanceId
-                | RDKafkaErrorCode::RebalanceInProgress
-                | RDKafkaErrorCode::StaleMemberEpoch
-                | RDKafkaErrorCode::FencedMemberEpoch
-        )
-    )
-}
-
-fn transaction_error(producer: &Client, error: &KafkaError) -> PublishError {
-    let detail = error.to_string();
-    match error {
-        KafkaError::Transaction(cause) if !cause.is_fatal() && cause.txn_requires_abort() => {
-            abort(producer, PublishError::Aborted { stale_lease: is_stale(error), detail })
-        }
-        _ => PublishError::Indefinite(detail),
     }
 }

@@ -114,6 +114,7 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
 }
 
 pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<Option<PartitionRow>, StoreError> {
+    // The lock waits for a decide that is under way; and a standby, which may show a past, refuses it.
     let text = format!(
         "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 FOR SHARE"
     );

@@ -96,7 +96,7 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// Ends the shell and what it has left in its group.
+    /// Ends the shell and what it has left in its group, and the services that the page has started for itself.
     fn drop(&mut self) {
         let group = format!("-{}", self.shell.id());
         for signal in ["-TERM", "-KILL"] {
@@ -104,6 +104,12 @@ impl Drop for Reader {
             std::thread::sleep(Duration::from_millis(300));
         }
         self.shell.wait().ok();
+        let down = self.folder.path().join("deploy/local/down.sh");
+        for own in
+            fs::read_dir(self.folder.path().join(".services")).into_iter().flatten().flatten().filter(|own| own.path().is_dir())
+        {
+            Command::new(&down).arg(own.path()).stdin(Stdio::null()).status().ok();
+        }
     }
 }
 

@@ -2,17 +2,23 @@
 
 mod bad_inputs;
 mod brokers;
+mod clocks;
 mod connections;
 mod deaths;
+mod failover;
 mod fenced;
+mod full_disk;
 mod kills;
+mod log_moved;
 mod members;
 mod moves;
 mod outages;
 mod refusals;
 mod replies;
+mod rights;
 mod slow_publish;
 mod start;
+mod stuck;
 mod suspects;
 mod weather;
 mod went_back;

@@ -1,5 +1,6 @@
 //! What the tests share: addresses of the services, a fresh database, topics, and plain Kafka clients.
 
+pub mod clock;
 pub mod command;
 pub mod http;
 pub mod load;

@@ -31,6 +31,42 @@ impl Service {
         service
     }
 
+    /// One whose data is on a disk of its own, of so many MiB.
+    pub fn on_a_small_disk(kind: Kind, mib: u32) -> Self {
+        let service = Self { kind, folder: folder("own.") };
+        run(Command::new(service.script()).arg("up").arg(service.folder.path()).env("MILLRACE_DISK_MIB", mib.to_string()));
+        service
+    }
+
+    /// Takes all that is left on that disk (`fill`), or gives it back (`free`).
+    pub fn disk(&self, action: &str) {
+        let path = std::fs::read_to_string(self.folder.path().join("disk")).unwrap();
+        run(Command::new(script("disk.sh")).arg(action).arg(path.trim()));
+    }
+
+    /// Whether this Kafka's process is there.
+    pub fn is_running(&self) -> bool {
+        let pid = std::fs::read_to_string(self.folder.path().join("kafka.pid")).unwrap();
+        std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty())
+    }
+
+    /// A standby of a Postgres, which follows it asynchronously unless the primary is told otherwise.
+    pub fn standby_of(primary: &Self) -> Self {
+        let standby = Self { kind: Kind::Postgres, folder: folder("own.") };
+        standby.follow("up", primary);
+        standby
+    }
+
+    /// Runs the standby's script: `cut` it off from its primary, `take` the dead primary's port.
+    pub fn follow(&self, action: &str, primary: &Self) {
+        run(Command::new(script("standby.sh")).arg(action).arg(primary.folder.path()).arg(self.folder.path()));
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        run(Command::new(script("standby.sh")).arg("promote").arg(self.folder.path()));
+    }
+
     /// A Kafka whose partitions lose their leader only `ms` after its broker was killed; one that is back before then finds itself as it was.
     pub fn kafka_with_session(ms: u32) -> Self {
         let service = Self { kind: Kind::Kafka, folder: folder("own.") };
@@ -52,14 +88,18 @@ impl Service {
 
     /// Runs the service's script: `stop`, `start`, `kill`.
     pub fn tell(&self, words: &[&str]) {
-        let script = script(match self.kind {
-            Kind::Kafka => "kafka.sh",
-            Kind::Postgres => "postgres.sh",
-        });
+        let script = self.script();
         let (action, more) = words.split_first().unwrap();
         let mut command = Command::new(&script);
         command.arg(action).arg(self.folder.path()).args(more).stdin(Stdio::null());
         assert!(command.status().unwrap().success(), "{} {words:?} failed", script.display());
+    }
+
+    fn script(&self) -> PathBuf {
+        script(match self.kind {
+            Kind::Kafka => "kafka.sh",
+            Kind::Postgres => "postgres.sh",
+        })
     }
 
     /// What clients connect to: brokers, or a URL.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -154,8 +154,21 @@ impl Stage {
     }
 
     pub fn worker(&self) -> Worker {
+        self.worker_with(&[])
+    }
+
+    /// A worker with more in its environment.
+    pub fn worker_with(&self, environment: &[(&str, String)]) -> Worker {
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
-        Worker::start(&self.config(), self.folder.path().join(format!("log-{number}")))
+        Worker::start(&self.config(), self.folder.path().join(format!("log-{number}")), environment)
+    }
+
+    /// A worker of another program, one of the examples.
+    pub fn worker_of(&self, example: &str) -> Worker {
+        let program = Path::new(env!("CARGO_BIN_EXE_millrace")).with_file_name("examples").join(example);
+        assert!(program.exists(), "a whole `cargo test` builds {}, or `cargo build --example {example}`", program.display());
+        let number = self.workers.fetch_add(1, Ordering::Relaxed);
+        Worker::of(&program, &self.config(), self.folder.path().join(format!("log-{number}")), &[])
     }
 
     /// What all workers of this stage have logged.

@@ -12,14 +12,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn start(config: &Path, log: PathBuf) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+    pub fn start(config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_millrace")), config, log, environment)
+    }
+
+    /// Another program than `millrace` itself.
+    pub fn of(program: &Path, config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
+        let child = Command::new(program)
             .arg("run")
             .arg("--config")
             .arg(config)
             .env_remove("DATABASE_URL")
             .env_remove("MILLRACE_KAFKA__BROKERS")
             .env("NO_COLOR", "1")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
