@@ -23,6 +23,9 @@ pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findi
             findings.add(Level::Good, &about, text);
         }
         variants(config, pipeline, own, &registry, findings).await;
+        for name in pipeline.version.keys() {
+            version(config, pipeline, name, own, findings).await;
+        }
         if tails {
             let Some(rig) = findings.take(&about, Rig::with(config, pipeline, function)) else { continue };
             super::tails::look(config, pipeline, &rig, findings).await;
@@ -45,9 +48,6 @@ async fn variants(config: &Config, pipeline: &Pipeline, own: &Own, registry: &Re
         match answer {
             Ok(text) => findings.add(Level::Good, &about, text),
             Err(error) => findings.add(level, &about, format!("{error:#}")),
-        }
-        for name in pipeline.version.keys() {
-            version(config, pipeline, name, own, findings).await;
         }
     }
 }

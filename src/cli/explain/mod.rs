@@ -93,9 +93,9 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
 
     let mut report = Report::of(&raw, scored.run);
     let decoded = decoder.decode(raw)?;
-    let version = version_of(&store.all_taken(&key).await?, pipeline, decoded.as_ref().ok(), report.offset)?;
-    let rung = rung::of(&records, pipeline)?;
+    let (name, version) = version_of(&store.all_taken(&key).await?, pipeline, decoded.as_ref().ok(), report.offset)?;
     // A ladder is that of the pipeline's own settings.
+    let rung = if name == BASE { rung::of(&records, pipeline)? } else { None };
     let scoring = rung.as_ref().map_or(&version, |rung| &rung.pipeline);
     let function = tokio::task::block_in_place(|| build::function(&config, scoring, &Registry::new(Options::default())))
         .with_context(|| format!("pipeline `{}`", pipeline.name))?;
@@ -126,13 +126,13 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     })
 }
 
-/// The pipeline as it was when it scored the event: what the partition had taken over says which version that was.
-fn version_of(taken: &[Taken], pipeline: &Pipeline, event: Option<&Event>, offset: i64) -> Result<Pipeline, Usage> {
+/// The pipeline as it was when it scored the event, and the version's name: what the partition had taken over says which that was.
+fn version_of(taken: &[Taken], pipeline: &Pipeline, event: Option<&Event>, offset: i64) -> Result<(String, Pipeline), Usage> {
     let name = match (taken_at(taken, offset), event) {
         (Some(taken), Some(event)) => taken.version_of(&pipeline.name, event.key.as_deref().unwrap_or(&event.id)),
         _ => BASE,
     };
-    pipeline.as_version(name).ok_or_else(|| {
+    pipeline.as_version(name).map(|version| (name.to_owned(), version)).ok_or_else(|| {
         Usage(format!(
             "version {name:?} of `{}` scored it, and this config has {}: give the config of that time with --config",
             pipeline.name,

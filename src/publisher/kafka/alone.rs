@@ -14,17 +14,17 @@ use std::time::Instant;
 /// What a round comes to that was given up with `error`. Nothing of it is open or under way any more.
 pub fn certain(producer: &Client, round: &[Publication], error: PublishError) -> PublishError {
     let unclear = lock(&producer.context().unclear).take();
-    match unclear.and_then(|index| Some((index, round.get(index)?))) {
-        Some((index, publication)) if matches!(error, PublishError::Impossible { .. }) => {
-            suspect(publication).map_or(error, |record| ask(producer, round, (index, publication), record))
+    match unclear.and_then(|(index, topic)| Some((index, topic, round.get(index)?))) {
+        Some((index, topic, publication)) if matches!(error, PublishError::Impossible { .. }) => {
+            suspect(publication, &topic).map_or(error, |record| ask(producer, round, (index, publication), record))
         }
         _ => error,
     }
 }
 
-/// One without a key, if there is one: it alone may be refused for ever.
-fn suspect(publication: &Publication) -> Option<&Record> {
-    let records = || publication.records.iter().flat_map(|chunk| chunk.iter());
+/// One of the topic that refused, without a key, if there is one: it alone may be refused for ever.
+fn suspect<'a>(publication: &'a Publication, topic: &str) -> Option<&'a Record> {
+    let records = || publication.records.iter().flat_map(|chunk| chunk.iter()).filter(|record| &*record.out_topic == topic);
     records().find(|record| record.key.is_none()).or_else(|| records().next())
 }
 

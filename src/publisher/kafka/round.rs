@@ -37,9 +37,9 @@ pub struct Written {
 #[derive(Default)]
 pub struct Deliveries {
     pub written: Mutex<Vec<Written>>,
-    failed: Mutex<Vec<(usize, KafkaError)>>,
-    /// Index of the publication that the newest failure is about, where it does not tell the cause; see `alone.rs`.
-    pub unclear: Mutex<Option<usize>>,
+    failed: Mutex<Vec<(usize, Box<str>, KafkaError)>>,
+    /// Index of the publication that the newest failure is about, and the topic, where it does not tell the cause; see `alone.rs`.
+    pub unclear: Mutex<Option<(usize, Box<str>)>>,
 }
 
 impl ClientContext for Deliveries {
@@ -55,7 +55,7 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, publication: usize) {
         match result {
             Ok(message) => self.note(message),
-            Err((error, _)) => lock(&self.failed).push((publication, error.clone())),
+            Err((error, message)) => lock(&self.failed).push((publication, message.topic().into(), error.clone())),
         }
     }
 }
@@ -252,21 +252,19 @@ pub fn drain(producer: &Client) -> Result<(), PublishError> {
 }
 
 pub fn check_deliveries(producer: &Client, round: &[Publication]) -> Result<(), PublishError> {
-    let mut failed: BTreeMap<usize, KafkaError> = BTreeMap::new();
-    for (index, error) in lock(&producer.context().failed).drain(..) {
+    let mut failed: BTreeMap<usize, (Box<str>, KafkaError)> = BTreeMap::new();
+    for (index, topic, error) in lock(&producer.context().failed).drain(..) {
         // A purge is the echo of another failure.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PurgeQueue) {
-            failed.entry(index).or_insert(error);
+            failed.entry(index).or_insert((topic, error));
         }
     }
-    let Some((index, publication, error)) = failed.iter().find_map(|(index, error)| Some((*index, round.get(*index)?, error)))
-    else {
-        return Ok(());
-    };
+    let first = failed.into_iter().find_map(|(index, (topic, error))| Some((index, topic, round.get(index)?, error)));
+    let Some((index, topic, publication, error)) = first else { return Ok(()) };
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidRecord) {
-        *lock(&producer.context().unclear) = Some(index);
+        *lock(&producer.context().unclear) = Some((index, topic));
     }
-    Err(send_error(error, publication))
+    Err(send_error(&error, publication))
 }
 
 /// Gives up what is queued or on its way, and waits until each has been reported.

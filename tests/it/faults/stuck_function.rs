@@ -21,7 +21,7 @@ impl Hangs {
                 std::future::pending::<()>().await;
             }
             let fields = Map::from_iter([("event_id".to_owned(), input.event.id.to_string().into())]);
-            outcomes.push(Outcome::Emit(vec![Prediction { key: None, fields, label: None, score: None }]));
+            outcomes.push(Outcome::Emit(vec![Prediction { key: None, fields, label: None, score: None, model: None }]));
         }
         outcomes
     }
