@@ -11,8 +11,8 @@ use super::version::{Canary, Version};
 use crate::record::Mode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// `[[pipeline]]`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]

@@ -7,8 +7,9 @@ use super::{SourceCommand, SourceEvent, SourceHandle};
 use crate::event::{RawEvent, TopicPartition};
 use futures_util::FutureExt;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, BoxFuture};
 use futures_util::stream::FuturesUnordered;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -25,6 +26,10 @@ pub trait Needs: Send + Sync + 'static {
 
 /// Bytes that wait in all partitions; beyond, every partition is paused.
 const HELD_BYTES: usize = 16 << 20;
+/// Of each partition that waits, so many of its next events are looked at for what they will need.
+const AHEAD_EVENTS: usize = 200;
+/// So much is asked for ahead at a time. What the next event of a partition needs is asked for in any case.
+const AHEAD: usize = 16;
 
 /// What both directions know.
 #[derive(Default)]
@@ -50,7 +55,7 @@ pub fn readied(inner: SourceHandle, needs: Arc<dyn Needs>) -> SourceHandle {
         started: BTreeSet::new(),
         held: BTreeMap::new(),
         held_bytes: 0,
-        asked: BTreeSet::new(),
+        asked: BTreeMap::new(),
         fetching: FuturesUnordered::new(),
     };
     tokio::spawn(forward.run(from));
@@ -102,9 +107,10 @@ struct Forward {
     started: BTreeSet<TopicPartition>,
     held: BTreeMap<TopicPartition, VecDeque<Waiting>>,
     held_bytes: usize,
-    /// What is being fetched.
-    asked: BTreeSet<u32>,
-    fetching: FuturesUnordered<BoxFuture<'static, u32>>,
+    /// What is being fetched, and what ends that.
+    asked: BTreeMap<u32, AbortHandle>,
+    /// Each tells what it was for, or nothing if nobody needs it any more.
+    fetching: FuturesUnordered<BoxFuture<'static, Option<u32>>>,
 }
 
 /// Whether the pipeline still listens.
@@ -115,10 +121,13 @@ impl Forward {
     async fn run(mut self, mut from: mpsc::Receiver<SourceEvent>) {
         loop {
             let listens = tokio::select! {
-                Some(what) = self.fetching.next() => {
-                    self.asked.remove(&what);
-                    self.release().await
-                }
+                Some(what) = self.fetching.next() => match what {
+                    Some(what) => {
+                        self.asked.remove(&what);
+                        self.release().await
+                    }
+                    None => true,
+                },
                 event = from.recv() => match event {
                     Some(event) => self.on(event).await,
                     None => break,
@@ -141,6 +150,7 @@ impl Forward {
                 // What came before it was of an earlier stay.
                 self.forget(partition);
                 self.started.insert(partition.clone());
+                self.mind_asking();
                 self.mind_pauses();
             }
             SourceEvent::Revoked { ref partitions, .. } => {
@@ -151,11 +161,7 @@ impl Forward {
                     shared.here.remove(partition);
                     shared.by_pipeline.remove(partition);
                 }
-                if self.held.is_empty() {
-                    // Nobody waits for it any more.
-                    self.fetching.clear();
-                    self.asked.clear();
-                }
+                self.mind_asking();
                 self.mind_pauses();
             }
             SourceEvent::CaughtUp { .. } | SourceEvent::Assigned { .. } | SourceEvent::Failed(_) => {}
@@ -168,17 +174,14 @@ impl Forward {
         for raw in records {
             let partition = || TopicPartition::new(raw.position.topic.clone(), raw.position.partition);
             let waits = !self.held.is_empty() && self.held.contains_key(&partition());
-            let missing = if waits { None } else { self.needs.missing(&raw) };
-            if let Some(what) = missing {
-                self.ask(what);
-            }
-            if waits || missing.is_some() {
+            if waits || self.needs.missing(&raw).is_some() {
                 self.held_bytes += raw.cost_bytes();
                 self.held.entry(partition()).or_default().push_back(Waiting::Record(raw));
             } else {
                 passed.push(raw);
             }
         }
+        self.mind_asking();
         self.mind_pauses();
         self.pass(passed).await
     }
@@ -191,9 +194,44 @@ impl Forward {
         self.to.send(SourceEvent::Records(records)).await.is_ok()
     }
 
+    /// Asks for what the next event of each partition needs, then for what those behind it will need; ends what nobody needs any more.
+    fn mind_asking(&mut self) {
+        if self.held.is_empty() && self.asked.is_empty() {
+            return;
+        }
+        let (mut next, mut ahead) = (BTreeSet::new(), Vec::new());
+        for waiting in self.held.values() {
+            let records = waiting.iter().filter_map(|waiting| match waiting {
+                Waiting::Record(raw) => Some(raw),
+                Waiting::CaughtUp(_) => None,
+            });
+            let mut missing = records.take(AHEAD_EVENTS).filter_map(|raw| self.needs.missing(raw));
+            next.extend(missing.next());
+            ahead.extend(missing);
+        }
+        let needed: BTreeSet<u32> = next.iter().chain(&ahead).copied().collect();
+        self.asked.retain(|what, fetch| {
+            let stays = needed.contains(what);
+            if !stays {
+                fetch.abort();
+            }
+            stays
+        });
+        for what in next {
+            self.ask(what);
+        }
+        for what in ahead {
+            if self.asked.len() < AHEAD {
+                self.ask(what);
+            }
+        }
+    }
+
     fn ask(&mut self, what: u32) {
-        if self.asked.insert(what) {
-            self.fetching.push(self.needs.fetch(what).map(move |()| what).boxed());
+        if let Entry::Vacant(free) = self.asked.entry(what) {
+            let (fetch, handle) = futures_util::future::abortable(self.needs.fetch(what));
+            free.insert(handle);
+            self.fetching.push(fetch.map(move |ended| ended.ok().map(|()| what)).boxed());
         }
     }
 
@@ -212,8 +250,7 @@ impl Forward {
                             end = None;
                             ready.push(raw);
                         }
-                        Some(what) => {
-                            self.ask(what);
+                        Some(_) => {
                             self.held.entry(partition.clone()).or_default().push_front(Waiting::Record(raw));
                             break;
                         }
@@ -233,6 +270,7 @@ impl Forward {
                 return false;
             }
         }
+        self.mind_asking();
         self.mind_pauses();
         true
     }
