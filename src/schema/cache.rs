@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Ids that are kept, and text of their schemas.
+/// Ids that are kept, and what their schemas may take of the memory.
 const IDS: usize = 2_000;
-const TEXT_BYTES: usize = 64 << 20;
+const BYTES: usize = 256 << 20;
 /// Rounds for which nothing leaves that was asked for: events of so many batches may still be on their way to where they are read.
 const ROUNDS: u64 = 4;
 /// An id that the registry has not, or whose schema cannot be used, is asked for again after so long.
@@ -59,7 +59,7 @@ impl Cache {
         if let Some(old) = self.entries.insert(id, entry) {
             self.bytes -= old.bytes;
         }
-        if self.entries.len() > IDS || self.bytes > TEXT_BYTES {
+        if self.entries.len() > IDS || self.bytes > BYTES {
             self.shrink();
         }
     }
@@ -74,7 +74,7 @@ impl Cache {
             .collect();
         old.sort_unstable();
         for (_, id) in old {
-            if self.entries.len() <= IDS / 10 * 9 && self.bytes <= TEXT_BYTES / 10 * 9 {
+            if self.entries.len() <= IDS / 10 * 9 && self.bytes <= BYTES / 10 * 9 {
                 break;
             }
             if let Some(gone) = self.entries.remove(&id) {

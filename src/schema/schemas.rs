@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Between two tries, while the registry is away: from this to that.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -27,6 +27,8 @@ pub struct Schemas {
     waits: bool,
     /// Ids that have no schema, and are not asked for.
     refused: BTreeSet<u32>,
+    /// One text at a time is read: one may take much memory while it is.
+    reading: Arc<Semaphore>,
     /// Ids in a row that the registry had not.
     unknown: AtomicU32,
     /// Ids that are asked for in vain, each with the reason.
@@ -41,6 +43,7 @@ impl Schemas {
             cache: Mutex::default(),
             waits: false,
             refused: BTreeSet::new(),
+            reading: Arc::new(Semaphore::new(1)),
             unknown: AtomicU32::new(0),
             troubles: watch::Sender::new(BTreeMap::new()),
         }
@@ -87,7 +90,7 @@ impl Schemas {
             return Ok(Err(Refused { may_change: false, ..refused }));
         }
         let second_look = self.unknown.load(Ordering::Relaxed) < SECOND_LOOKS;
-        let known = resolve(&self.registry, self.format, id, second_look).await?;
+        let known = resolve(&self.registry, self.format, id, second_look, &self.reading).await?;
         match &known {
             Err(refused) if refused.because.code == "schema_unknown" => drop(self.unknown.fetch_add(1, Ordering::Relaxed)),
             _ => self.unknown.store(0, Ordering::Relaxed),

@@ -35,6 +35,8 @@ async fn only_a_registry_that_says_so_has_no_schema() {
     one.fetch_once(500).await.unwrap();
     let said = known(&one, 500).unwrap_err();
     assert!(said.code == "schema_invalid" && said.detail.contains("longer than"), "{said}");
+    registry.put(503, json!({ "schema": "\"string\"".to_owned() + &" ".repeat((4 << 20) - 100) }));
+    one.fetch_once(503).await.unwrap();
     registry.put(501, json!({ "schema": "\"a.B\"", "references": [{ "name": "a.B", "subject": "none/such", "version": 3 }] }));
     one.fetch_once(501).await.unwrap();
     let said = known(&one, 501).unwrap_err();

@@ -30,7 +30,7 @@ async fn events_wait_for_a_registry_that_is_away_at_the_start() {
     readyz(&worker, 200).await;
     worker.drain();
     let log = worker.log();
-    assert_eq!(log.matches("The schema registry gives no answer").count(), 1, "{log}");
+    assert_eq!(log.matches("Events wait for a schema that the registry does not give").count(), 1, "{log}");
     assert!(log.contains("No event waits for the schema registry any more"), "{log}");
     stage.published().await;
 }
