@@ -3,13 +3,12 @@
 //! Stands between a source and its pipeline. A partition whose next event needs something is paused; what is on its way already is kept in
 //! order until it may go. What the source tells otherwise, a revocation above all, passes at once, so that nothing hangs on what is fetched.
 
+mod asking;
+
 use super::{SourceCommand, SourceEvent, SourceHandle};
 use crate::event::{RawEvent, TopicPartition};
-use futures_util::FutureExt;
-use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, BoxFuture};
-use futures_util::stream::FuturesUnordered;
-use std::collections::btree_map::Entry;
+use asking::Asking;
+use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -26,11 +25,6 @@ pub trait Needs: Send + Sync + 'static {
 
 /// Bytes that wait in all partitions; beyond, every partition is paused.
 const HELD_BYTES: usize = 16 << 20;
-/// Of each partition that waits, so many of its next events are looked at for what they will need.
-const AHEAD_EVENTS: usize = 200;
-/// So much is asked for ahead at a time. What the next event of a partition needs is asked for in any case.
-const AHEAD: usize = 16;
-
 /// What both directions know.
 #[derive(Default)]
 struct Shared {
@@ -55,8 +49,7 @@ pub fn readied(inner: SourceHandle, needs: Arc<dyn Needs>) -> SourceHandle {
         started: BTreeSet::new(),
         held: BTreeMap::new(),
         held_bytes: 0,
-        asked: BTreeMap::new(),
-        fetching: FuturesUnordered::new(),
+        asking: Asking::default(),
     };
     tokio::spawn(forward.run(from));
     SourceHandle { events, commands, lease, polled_at_ms }
@@ -107,10 +100,7 @@ struct Forward {
     started: BTreeSet<TopicPartition>,
     held: BTreeMap<TopicPartition, VecDeque<Waiting>>,
     held_bytes: usize,
-    /// What is being fetched, and what ends that.
-    asked: BTreeMap<u32, AbortHandle>,
-    /// Each tells what it was for, or nothing if nobody needs it any more.
-    fetching: FuturesUnordered<BoxFuture<'static, Option<u32>>>,
+    asking: Asking,
 }
 
 /// Whether the pipeline still listens.
@@ -121,13 +111,7 @@ impl Forward {
     async fn run(mut self, mut from: mpsc::Receiver<SourceEvent>) {
         loop {
             let listens = tokio::select! {
-                Some(what) = self.fetching.next() => match what {
-                    Some(what) => {
-                        self.asked.remove(&what);
-                        self.release().await
-                    }
-                    None => true,
-                },
+                () = self.asking.fetched() => self.release().await,
                 event = from.recv() => match event {
                     Some(event) => self.on(event).await,
                     None => break,
@@ -194,45 +178,14 @@ impl Forward {
         self.to.send(SourceEvent::Records(records)).await.is_ok()
     }
 
-    /// Asks for what the next event of each partition needs, then for what those behind it will need; ends what nobody needs any more.
     fn mind_asking(&mut self) {
-        if self.held.is_empty() && self.asked.is_empty() {
-            return;
-        }
-        let (mut next, mut ahead) = (BTreeSet::new(), Vec::new());
-        for waiting in self.held.values() {
-            let records = waiting.iter().filter_map(|waiting| match waiting {
+        let records = self.held.values().map(|waiting| {
+            waiting.iter().filter_map(|waiting| match waiting {
                 Waiting::Record(raw) => Some(raw),
                 Waiting::CaughtUp(_) => None,
-            });
-            let mut missing = records.take(AHEAD_EVENTS).filter_map(|raw| self.needs.missing(raw));
-            next.extend(missing.next());
-            ahead.extend(missing);
-        }
-        let needed: BTreeSet<u32> = next.iter().chain(&ahead).copied().collect();
-        self.asked.retain(|what, fetch| {
-            let stays = needed.contains(what);
-            if !stays {
-                fetch.abort();
-            }
-            stays
+            })
         });
-        for what in next {
-            self.ask(what);
-        }
-        for what in ahead {
-            if self.asked.len() < AHEAD {
-                self.ask(what);
-            }
-        }
-    }
-
-    fn ask(&mut self, what: u32) {
-        if let Entry::Vacant(free) = self.asked.entry(what) {
-            let (fetch, handle) = futures_util::future::abortable(self.needs.fetch(what));
-            free.insert(handle);
-            self.fetching.push(fetch.map(move |ended| ended.ok().map(|()| what)).boxed());
-        }
+        self.asking.mind(&*self.needs, records);
     }
 
     /// Lets go what can be read by now, in the order of each partition.

@@ -1,7 +1,9 @@
+use super::asking::AHEAD;
 use super::*;
 use crate::event::Position;
 use crate::source::Lease;
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use std::time::Duration;
 use tokio::sync::watch;
 
