@@ -104,6 +104,9 @@ impl Schemas {
         // Also when nobody waits for it any more.
         let over = Over(&self.troubles, id);
         while let Err(away) = self.fetch_once(id).await {
+            if self.waits && pause == PAUSES.0 {
+                tracing::warn!(schema = id, problem = away.0, "A fold waits for a schema.");
+            }
             over.0.send_modify(|troubles| drop(troubles.insert(id, away.0)));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
