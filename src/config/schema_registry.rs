@@ -23,11 +23,22 @@ pub struct SchemaRegistry {
     pub ca_file: Option<PathBuf>,
     /// How long an answer is waited for, milliseconds. Default 5,000.
     pub timeout_ms: u64,
+    /// Ids of schemas that are nowhere any more: events with them become dead letters, and the registry is not asked. A pipeline with a fold
+    /// waits for an id that the registry has not, and this is how it goes on. An id stays here for good. Default none.
+    pub unknown_ids: Vec<u32>,
 }
 
 impl Default for SchemaRegistry {
     fn default() -> Self {
-        Self { url: None, username: None, password: None, password_file: None, ca_file: None, timeout_ms: 5_000 }
+        Self {
+            url: None,
+            username: None,
+            password: None,
+            password_file: None,
+            ca_file: None,
+            timeout_ms: 5_000,
+            unknown_ids: Vec::new(),
+        }
     }
 }
 
@@ -51,6 +62,15 @@ impl SchemaRegistry {
                 "[schema_registry] username and its password (`password_file`) belong together; give both or neither".into(),
             );
         }
+        let plain = |url: &&str| url.starts_with("http://");
+        if self.username.is_some()
+            && let Some(url) = self.urls().into_iter().filter(plain).find(|url| !is_local(url))
+        {
+            found.push(format!("[schema_registry] username: the password would go to {url} in the clear; use https"));
+        }
+        if self.ca_file.is_some() && self.urls().iter().all(plain) {
+            found.push("[schema_registry] ca_file is for https, and no `url` is; remove it or write https://".into());
+        }
         if !(1..=600_000).contains(&self.timeout_ms) {
             found.push(format!("[schema_registry] timeout_ms = {}: write 1 to 600000, milliseconds", self.timeout_ms));
         }
@@ -68,6 +88,16 @@ fn fit(url: &str) -> Result<(), &'static str> {
         Ok(url) if url.query().is_some() || url.fragment().is_some() => Err("it has more than an address and a path"),
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
         _ => Err(help),
+    }
+}
+
+/// Whether it leads to this machine.
+fn is_local(url: &str) -> bool {
+    match url::Url::parse(url).ok().and_then(|url| url.host().map(|host| host.to_owned())) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -117,7 +147,11 @@ mod tests {
             (registry, "format = 'protobuf'"),
             ("", "format = 'avro'\nschema = 'a.avsc'"),
             ("", "format = 'protobuf'\nschema = 'a.proto'\nmessage = 'a.B'"),
-            ("[schema_registry]\nurl = 'http://a'\nusername = 'u'\npassword = 'p'", ""),
+            ("[schema_registry]\nurl = 'https://a'\nusername = 'u'\npassword = 'p'\nca_file = 'a.pem'", ""),
+            (
+                "[schema_registry]\nurl = 'http://127.0.0.1:1, http://localhost, http://[::1]:2'\nusername = 'u'\npassword = 'p'",
+                "",
+            ),
         ] {
             assert_eq!(findings(section, pipeline), [""; 0], "{section} {pipeline}");
         }
@@ -130,6 +164,8 @@ mod tests {
             ("[schema_registry]\nurl = 'a:8081'", "", "write http://"),
             ("[schema_registry]\nurl = 'http://user:secret@a'", "", "a login in it"),
             ("[schema_registry]\nusername = 'u'", "", "belong together"),
+            ("[schema_registry]\nurl = 'https://a, http://b'\nusername = 'u'\npassword = 'secret'", "", "in the clear"),
+            ("[schema_registry]\nurl = 'http://a'\nca_file = 'a.pem'", "", "is for https"),
             ("[schema_registry]\ntimeout_ms = 0", "", "1 to 600000"),
         ] {
             let found = findings(section, pipeline);

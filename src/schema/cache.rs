@@ -1,17 +1,17 @@
-//! What is known of ids. A schema never changes under its id, so it is kept as long as there is room.
+//! What is known of ids. A schema never changes under its id, so it is kept as long as there is room; that there is none is kept for a while.
 
 use super::resolve::Known;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Ids that are kept, and text of their schemas.
+/// Ids that are kept, and what their schemas may take of the memory.
 const IDS: usize = 2_000;
-const TEXT_BYTES: usize = 64 << 20;
+const BYTES: usize = 256 << 20;
 /// Rounds for which nothing leaves that was asked for: events of so many batches may still be on their way to where they are read.
 const ROUNDS: u64 = 4;
-/// An id that the registry has not is asked for again after so long.
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+/// An id that the registry has not, or whose schema cannot be used, is asked for again after so long.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub struct Cache {
@@ -37,10 +37,7 @@ impl Cache {
     /// Whether it is at hand; then it stays so for the rounds that come.
     pub fn keeps(&mut self, id: u32, now: Instant) -> bool {
         let round = self.round;
-        let fresh = |entry: &Entry| match &*entry.known {
-            Err(rejection) if rejection.code == "schema_unknown" => now.saturating_duration_since(entry.since) < UNKNOWN_FOR,
-            _ => true,
-        };
+        let fresh = |entry: &Entry| entry.known.is_ok() || now.saturating_duration_since(entry.since) < REFUSED_FOR;
         match self.entries.get_mut(&id) {
             Some(entry) if fresh(entry) => {
                 entry.used = round;
@@ -62,7 +59,7 @@ impl Cache {
         if let Some(old) = self.entries.insert(id, entry) {
             self.bytes -= old.bytes;
         }
-        if self.entries.len() > IDS || self.bytes > TEXT_BYTES {
+        if self.entries.len() > IDS || self.bytes > BYTES {
             self.shrink();
         }
     }
@@ -77,7 +74,7 @@ impl Cache {
             .collect();
         old.sort_unstable();
         for (_, id) in old {
-            if self.entries.len() <= IDS / 10 * 9 && self.bytes <= TEXT_BYTES / 10 * 9 {
+            if self.entries.len() <= IDS / 10 * 9 && self.bytes <= BYTES / 10 * 9 {
                 break;
             }
             if let Some(gone) = self.entries.remove(&id) {
@@ -90,10 +87,10 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Rejection;
+    use crate::schema::resolve::Refused;
 
     fn unknown() -> Known {
-        Err(Rejection::new("schema_unknown", "x"))
+        Err(Refused::unknown("x".into()))
     }
 
     /// Would catch: ids that somebody makes up and that fill the memory, one that leaves while its events are on their way.
@@ -114,14 +111,12 @@ mod tests {
 
     /// Would catch: an id that was asked for too early and is refused for ever, one that is refused and asked for at each event.
     #[test]
-    fn an_unknown_id_is_asked_for_again_later() {
+    fn an_id_that_is_refused_is_asked_for_again_later() {
         let (mut cache, now) = (Cache::default(), Instant::now());
         assert!(!cache.keeps(7, now));
         cache.put(7, unknown(), now);
-        cache.put(8, Err(Rejection::new("schema_invalid", "x")), now);
         assert!(cache.keeps(7, now + Duration::from_secs(59)));
-        let later = now + Duration::from_secs(61);
-        assert!(!cache.keeps(7, later) && cache.keeps(8, later));
+        assert!(!cache.keeps(7, now + Duration::from_secs(61)));
         assert!(cache.get(7).is_some(), "what is on its way is read by what was known");
     }
 }

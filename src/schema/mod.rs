@@ -3,6 +3,7 @@
 //! What makes JSON is pure and never waits ([`crate::event::Body`]); what asks the registry is apart from it, and goes before.
 
 mod avro;
+mod built_in;
 mod cache;
 mod file;
 mod protobuf;
@@ -73,7 +74,12 @@ impl Reading {
             }
             (format, None) => {
                 let registry = Registry::new(&config.schema_registry, &config.base)?;
-                Self::Registry(Arc::new(Schemas::new(registry, format)))
+                // What a fold has seen must not depend on when the registry was asked; see `docs/formats.md`.
+                let waits = config.risk_of(pipeline).is_some()
+                    || config.recommend_of(pipeline).is_some()
+                    || config.dialogue_of(pipeline).is_some();
+                let refused = config.schema_registry.unknown_ids.iter().copied();
+                Self::Registry(Arc::new(Schemas::new(registry, format).waiting(waits, refused)))
             }
         })
     }

@@ -1,24 +1,22 @@
 //! Protobuf: `.proto` text into messages, and bytes into JSON as proto3's mapping has it, but that 64-bit integers are numbers.
 
+use super::built_in;
 use crate::config::Limits;
 use crate::event::Rejection;
-use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, MessageDescriptor, ReflectMessage, SerializeOptions, Value};
+use json::Bounded;
+use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, MessageDescriptor, ReflectMessage, Value};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
-use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+mod brackets;
+mod json;
 
 /// What the main file is called while it is compiled; no import has this name.
 const MAIN: &str = "millrace-main.proto";
-/// Brackets in a schema's text that are open at a time. The compiler goes one step deeper with each.
-const NESTING: usize = 60;
 /// Files that are imported, directly or not.
 const FILES: usize = 250;
-/// Files that are always there, as serialisers have them too.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("confluent/meta.proto", include_str!("confluent/meta.proto")),
-    ("confluent/type/decimal.proto", include_str!("confluent/decimal.proto")),
-];
+/// The compiler's stack: what brackets and imports may take of it, many times over. It is reserved, and taken as it is needed.
+const STACK_BYTES: usize = 64 << 20;
 
 /// The messages of a file.
 #[derive(Debug)]
@@ -38,43 +36,32 @@ impl<F: Fn(&str) -> Option<String>> FileResolver for Imports<F> {
         }
         let text = match name {
             MAIN => Some(self.0.clone()),
-            name => {
-                (self.1)(name).or_else(|| BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()))
-            }
+            name => (self.1)(name).or_else(|| built_in::text(name).map(str::to_owned)),
         };
         let text = text.ok_or_else(|| protox::Error::file_not_found(name))?;
-        if nests_too_deep(&text) {
-            return Err(protox::Error::new(format!("{name}: more than {NESTING} brackets are open at a time")));
-        }
+        brackets::check(&text).map_err(|what| protox::Error::new(format!("{name}: {what}")))?;
         File::from_source(name, &text)
     }
 }
 
-fn nests_too_deep(text: &str) -> bool {
-    let mut open = 0usize;
-    text.bytes().any(|byte| {
-        match byte {
-            b'{' | b'[' | b'(' | b'<' => open += 1,
-            b'}' | b']' | b')' | b'>' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        open > NESTING
-    })
-}
-
 impl Messages {
     /// Compiles a file; `import` gives the text of those that it imports.
-    pub fn compile(text: &str, import: impl Fn(&str) -> Option<String> + 'static) -> Result<Self, String> {
-        let mut resolver = ChainFileResolver::new();
-        resolver.add(Imports(text.to_owned(), import, AtomicUsize::new(0)));
-        resolver.add(GoogleFileResolver::new());
+    pub fn compile(text: &str, import: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Result<Self, String> {
+        let imports = Imports(text.to_owned(), import, AtomicUsize::new(0));
+        let compiler = std::thread::Builder::new().name("proto compiler".into()).stack_size(STACK_BYTES);
+        let running =
+            compiler.spawn(move || Self::compiled(imports)).map_err(|cause| format!("no thread to compile it: {cause}"))?;
         // Whatever the text does to the compiler is the text's end alone.
-        let compiled = catch_unwind(AssertUnwindSafe(move || {
-            let mut compiler = protox::Compiler::with_file_resolver(resolver);
-            compiler.include_imports(true).include_source_info(false).open_file(MAIN).map_err(|cause| cause.to_string())?;
-            Ok::<_, String>(compiler.descriptor_pool())
-        }));
-        let pool = compiled.map_err(|_| "the compiler panicked".to_owned())??;
+        running.join().unwrap_or_else(|_| Err("the compiler panicked".into()))
+    }
+
+    fn compiled(imports: impl FileResolver + 'static) -> Result<Self, String> {
+        let mut resolver = ChainFileResolver::new();
+        resolver.add(imports);
+        resolver.add(GoogleFileResolver::new());
+        let mut compiler = protox::Compiler::with_file_resolver(resolver);
+        compiler.include_imports(true).include_source_info(false).open_file(MAIN).map_err(|cause| cause.to_string())?;
+        let pool = compiler.descriptor_pool();
         let main = pool.get_file_by_name(MAIN).ok_or("the compiled file is not there")?;
         Ok(Self { pool, main })
     }
@@ -107,17 +94,23 @@ impl Messages {
             1..=64 => (0..count).map(|_| zigzag(&mut left)).collect::<Option<_>>().ok_or_else(|| wrong("too few numbers"))?,
             _ => return Err(wrong("a count that no message has")),
         };
-        let mut found: Option<MessageDescriptor> = None;
-        for place in places {
-            let place = usize::try_from(place).map_err(|_| wrong("below 0"))?;
-            let next = match &found {
-                None => self.main.messages().nth(place),
-                Some(outer) => outer.child_messages().nth(place),
-            };
-            found = Some(next.ok_or_else(|| wrong("no message stands there"))?);
-        }
-        let message = found.ok_or_else(|| wrong("none"))?;
+        let places: Option<Vec<usize>> = places.into_iter().map(|place| usize::try_from(place).ok()).collect();
+        let places = places.ok_or_else(|| wrong("below 0"))?;
+        let message =
+            self.at(&places, true).or_else(|| self.at(&places, false)).ok_or_else(|| wrong("no message stands there"))?;
         json(message, left, limits)
+    }
+
+    /// The message at a place. The registry's own format counts what the text declares, and so do its Java clients. Others count the
+    /// entries of maps too, which the compiler makes messages of; that is tried where the text declares no such message.
+    fn at(&self, places: &[usize], declared: bool) -> Option<MessageDescriptor> {
+        let (first, rest) = places.split_first()?;
+        let mut found = self.main.messages().nth(*first)?;
+        for place in rest {
+            let inside = found.child_messages().filter(|child| !declared || !child.is_map_entry()).nth(*place);
+            found = inside?;
+        }
+        (!found.is_map_entry()).then_some(found)
     }
 }
 
@@ -144,38 +137,13 @@ fn json(descriptor: MessageDescriptor, value: &[u8], limits: &Limits) -> Result<
         return Err(refused("too_deep", &format!("nested more than {} levels", limits.depth)));
     }
     let mut out = Bounded { text: Vec::with_capacity(2 * value.len()), most: limits.body_bytes, full: false };
-    let options = SerializeOptions::new().stringify_64_bit_integers(false).skip_default_fields(false);
-    let written = message.serialize_with_options(&mut serde_json::Serializer::new(&mut out), &options);
+    let written = json::message(&mut out, &message);
     if out.full {
         return Err(refused("too_large", &format!("as JSON it is longer than the limit of {}", limits.body_bytes)));
     }
     // What is said here may quote the value.
-    written.map_err(|_| {
-        refused("invalid_protobuf", "a well-known type in it is out of range, or an Any is of a type that the schema has not")
-    })?;
+    written.map_err(|_| refused("invalid_protobuf", "a well-known type in it is out of range"))?;
     String::from_utf8(out.text).map_err(|_| refused("invalid_utf8", "a string is not UTF-8"))
-}
-
-/// Text that does not grow beyond its limit.
-struct Bounded {
-    text: Vec<u8>,
-    most: usize,
-    full: bool,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.text.len() + bytes.len() > self.most {
-            self.full = true;
-            return Err(std::io::Error::other("full"));
-        }
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Levels of messages in a value, what is packed into an `Any` among them: each is unpacked when JSON is written, one inside the other.

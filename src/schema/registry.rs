@@ -5,6 +5,7 @@
 
 use super::SchemaError;
 use crate::config::SchemaRegistry;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -19,11 +20,23 @@ use url::Url;
 const ANSWER_BYTES: usize = 4 << 20;
 /// Codes with which a registry says that there is no such subject, version or schema.
 const NOT_THERE: [u64; 3] = [40_401, 40_402, 40_403];
+/// The path of the question whether it answers at all.
+const TYPES: [&str; 2] = ["schemas", "types"];
 
 /// The registry gives no answer that says anything of the schema: it is away, busy, not set up, or does not let us in. It may be asked again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Away(pub String);
+
+/// What a registry says of something that it was asked for.
+#[derive(Debug)]
+pub enum Answer<T> {
+    Found(T),
+    /// Every server of it says that there is none.
+    NotThere,
+    /// There is one, that nobody can use.
+    Unfit(String),
+}
 
 /// A schema as it is kept.
 #[derive(Debug, Clone, Deserialize)]
@@ -101,40 +114,71 @@ impl Registry {
         })
     }
 
-    /// The schema of an id; `None` is that the registry has none.
-    pub async fn schema(&self, id: u32) -> Result<Option<Stored>, Away> {
+    pub async fn schema(&self, id: u32) -> Result<Answer<Stored>, Away> {
         self.ask(&["schemas", "ids", &id.to_string()], None).await
     }
 
     /// A version of a subject, one that was deleted since then among them: what refers to it stays.
-    pub async fn version(&self, subject: &str, version: i64) -> Result<Option<Stored>, Away> {
+    pub async fn version(&self, subject: &str, version: i64) -> Result<Answer<Stored>, Away> {
         self.ask(&["subjects", subject, "versions", &version.to_string()], Some("deleted=true")).await
     }
 
     /// Whether it answers and lets us in.
     pub async fn answers(&self) -> Result<(), Away> {
-        self.ask::<Vec<String>>(&["schemas", "types"], None).await.map(drop)
+        self.ask::<Vec<String>>(&TYPES, None).await.map(drop)
     }
 
-    /// Asks the one that answered last, then the others.
-    async fn ask<T: DeserializeOwned>(&self, path: &[&str], query: Option<&str>) -> Result<Option<T>, Away> {
+    /// Asks the one that answered last, then the others. That something is not there counts when all of them say so: one may be behind.
+    async fn ask<T: DeserializeOwned>(&self, path: &[&str], query: Option<&str>) -> Result<Answer<T>, Away> {
         let first = self.turn.load(Ordering::Relaxed);
-        let mut away = Away("no `url` is set".into());
+        let mut away = None;
         for step in 0..self.urls.len() {
             let turn = (first + step) % self.urls.len();
             let Some(base) = self.urls.get(turn) else { continue };
             match self.ask_one(base, path, query).await {
+                Ok(Answer::NotThere) => {}
                 Ok(answer) => {
                     self.turn.store(turn, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(cause) => away = Away(format!("{}: {}", base.origin().ascii_serialization(), cause.0)),
+                Err(cause) => away = Some(Away(format!("{}: {}", base.origin().ascii_serialization(), cause.0))),
             }
         }
-        Err(away)
+        away.map_or(Ok(Answer::NotThere), Err)
     }
 
-    async fn ask_one<T: DeserializeOwned>(&self, base: &Url, path: &[&str], query: Option<&str>) -> Result<Option<T>, Away> {
+    async fn ask_one<T: DeserializeOwned>(&self, base: &Url, path: &[&str], query: Option<&str>) -> Result<Answer<T>, Away> {
+        let (status, body) = self.get(base, path, query).await?;
+        match status {
+            StatusCode::OK => {
+                let Some(body) = body else { return Ok(Answer::Unfit(format!("it is longer than {ANSWER_BYTES} bytes"))) };
+                let answer = serde_json::from_slice(&body);
+                answer
+                    .map(Answer::Found)
+                    .map_err(|_| Away("its answer is none of a schema registry; check the path in `url`".into()))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.read_password().await;
+                Err(Away(format!("it answers {status}; check `username`, `password_file` and the rights of this user")))
+            }
+            StatusCode::NOT_FOUND => match error_code(&body.unwrap_or_default()) {
+                Some(code) if NOT_THERE.contains(&code) => Ok(Answer::NotThere),
+                // A path that is wrong is answered like this too; where another one is right, this is about what was asked for.
+                Some(_) if path != TYPES && self.is_registry(base).await => Ok(Answer::NotThere),
+                _ => Err(Away("it answers 404 without saying that the schema is not there; check the path in `url`".into())),
+            },
+            other => Err(Away(format!("it answers {other}"))),
+        }
+    }
+
+    /// Whether a registry is at this address, by the question that has one answer.
+    async fn is_registry(&self, base: &Url) -> bool {
+        let answer = self.get(base, &TYPES, None).await;
+        matches!(answer, Ok((StatusCode::OK, Some(body))) if serde_json::from_slice::<Vec<String>>(&body).is_ok())
+    }
+
+    /// The status, and what was said; `None` is more JSON than is taken.
+    async fn get(&self, base: &Url, path: &[&str], query: Option<&str>) -> Result<(StatusCode, Option<Vec<u8>>), Away> {
         let mut url = base.clone();
         url.path_segments_mut().map_err(|()| Away("its address has no path".into()))?.pop_if_empty().extend(path);
         url.set_query(query);
@@ -145,28 +189,16 @@ impl Registry {
         }
         let mut response = request.send().await.map_err(|cause| Away(deepest(&cause)))?;
         let status = response.status();
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_json = kind.is_some_and(|kind| kind.contains("json"));
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|cause| Away(deepest(&cause)))? {
             if body.len() + piece.len() > ANSWER_BYTES {
-                return Err(Away(format!("its answer is longer than {ANSWER_BYTES} bytes")));
+                return if is_json { Ok((status, None)) } else { Err(Away("its answer is long and no JSON".into())) };
             }
             body.extend_from_slice(&piece);
         }
-        match status {
-            StatusCode::OK => {
-                let answer = serde_json::from_slice(&body);
-                answer.map(Some).map_err(|_| Away("its answer is none of a schema registry; check the path in `url`".into()))
-            }
-            StatusCode::NOT_FOUND if says_not_there(&body) => Ok(None),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                self.read_password().await;
-                Err(Away(format!("it answers {status}; check `username`, `password_file` and the rights of this user")))
-            }
-            StatusCode::NOT_FOUND => {
-                Err(Away("it answers 404 without saying that the schema is not there; check the path in `url`".into()))
-            }
-            other => Err(Away(format!("it answers {other}"))),
-        }
+        Ok((status, Some(body)))
     }
 
     /// A password that was changed is in its file.
@@ -182,9 +214,9 @@ impl Registry {
     }
 }
 
-fn says_not_there(body: &[u8]) -> bool {
-    let said: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    said.and_then(|said| said.get("error_code")?.as_u64()).is_some_and(|code| NOT_THERE.contains(&code))
+fn error_code(body: &[u8]) -> Option<u64> {
+    let said: serde_json::Value = serde_json::from_slice(body).ok()?;
+    said.get("error_code")?.as_u64()
 }
 
 /// The innermost cause: the outer ones repeat the URL.

@@ -2,17 +2,20 @@
 
 use super::cache::Cache;
 use super::registry::{Away, Registry};
-use super::resolve::resolve;
+use super::resolve::{Known, Refused, resolve};
 use crate::config::{Format, Limits};
 use crate::event::{Body, RawEvent, Rejection, schema_id};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Between two tries, while the registry is away: from this to that.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// After so many ids in a row that the registry has not, none is looked for twice: somebody makes them up.
+const SECOND_LOOKS: u32 = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -20,13 +23,35 @@ pub struct Schemas {
     registry: Registry,
     format: Format,
     cache: Mutex<Cache>,
+    /// Waits for what is not there, so that an event's end never hangs on when it was read.
+    waits: bool,
+    /// Ids that have no schema, and are not asked for.
+    refused: BTreeSet<u32>,
+    /// One text at a time is read: one may take much memory while it is.
+    reading: Arc<Semaphore>,
+    /// Ids in a row that the registry had not.
+    unknown: AtomicU32,
     /// Ids that are asked for in vain, each with the reason.
     troubles: watch::Sender<BTreeMap<u32, String>>,
 }
 
 impl Schemas {
     pub fn new(registry: Registry, format: Format) -> Self {
-        Self { registry, format, cache: Mutex::default(), troubles: watch::Sender::new(BTreeMap::new()) }
+        Self {
+            registry,
+            format,
+            cache: Mutex::default(),
+            waits: false,
+            refused: BTreeSet::new(),
+            reading: Arc::new(Semaphore::new(1)),
+            unknown: AtomicU32::new(0),
+            troubles: watch::Sender::new(BTreeMap::new()),
+        }
+    }
+
+    /// With `waits`, an id that the registry has not is waited for. Those of `refused` have no schema, whatever the registry says.
+    pub fn waiting(self, waits: bool, refused: impl IntoIterator<Item = u32>) -> Self {
+        Self { waits, refused: refused.into_iter().collect(), ..self }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -47,12 +72,30 @@ impl Schemas {
 
     /// One try.
     pub async fn fetch_once(&self, id: u32) -> Result<(), Away> {
-        let known = resolve(&self.registry, self.format, id).await?;
-        if let Err(rejection) = &known {
-            tracing::warn!(schema = id, detail = %rejection.detail, "A schema cannot be used; events that name it become dead letters.");
+        let known = self.resolved(id).await?;
+        if let Err(refused) = &known {
+            if self.waits && refused.may_change {
+                return Err(Away(format!("{}, and this pipeline waits for it; see `unknown_ids`", refused.because.detail)));
+            }
+            let detail = &*refused.because.detail;
+            tracing::warn!(schema = id, detail, "A schema cannot be used; events that name it become dead letters.");
         }
         self.cache().put(id, known, Instant::now());
         Ok(())
+    }
+
+    async fn resolved(&self, id: u32) -> Result<Known, Away> {
+        if self.refused.contains(&id) {
+            let refused = Refused::unknown(format!("schema {id} is one of `unknown_ids` of [schema_registry]"));
+            return Ok(Err(Refused { may_change: false, ..refused }));
+        }
+        let second_look = self.unknown.load(Ordering::Relaxed) < SECOND_LOOKS;
+        let known = resolve(&self.registry, self.format, id, second_look, &self.reading).await?;
+        match &known {
+            Err(refused) if refused.because.code == "schema_unknown" => drop(self.unknown.fetch_add(1, Ordering::Relaxed)),
+            _ => self.unknown.store(0, Ordering::Relaxed),
+        }
+        Ok(known)
     }
 
     /// Until it is at hand, however long the registry is away.
@@ -61,6 +104,9 @@ impl Schemas {
         // Also when nobody waits for it any more.
         let over = Over(&self.troubles, id);
         while let Err(away) = self.fetch_once(id).await {
+            if self.waits && pause == PAUSES.0 {
+                tracing::warn!(schema = id, problem = away.0, "A fold waits for a schema.");
+            }
             over.0.send_modify(|troubles| drop(troubles.insert(id, away.0)));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -96,7 +142,7 @@ impl Body for Schemas {
                 refused.detail = format!("schema {id}: {}", refused.detail).into();
                 refused
             }),
-            Some(Err(refused)) => Err(refused.clone()),
+            Some(Err(refused)) => Err(refused.because.clone()),
             None => Err(Rejection::new("schema_unread", format!("schema {id} was not asked for"))),
         }
     }

@@ -3,12 +3,12 @@
 //! Stands between a source and its pipeline. A partition whose next event needs something is paused; what is on its way already is kept in
 //! order until it may go. What the source tells otherwise, a revocation above all, passes at once, so that nothing hangs on what is fetched.
 
+mod asking;
+
 use super::{SourceCommand, SourceEvent, SourceHandle};
 use crate::event::{RawEvent, TopicPartition};
-use futures_util::FutureExt;
-use futures_util::StreamExt;
+use asking::Asking;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -25,7 +25,6 @@ pub trait Needs: Send + Sync + 'static {
 
 /// Bytes that wait in all partitions; beyond, every partition is paused.
 const HELD_BYTES: usize = 16 << 20;
-
 /// What both directions know.
 #[derive(Default)]
 struct Shared {
@@ -50,8 +49,7 @@ pub fn readied(inner: SourceHandle, needs: Arc<dyn Needs>) -> SourceHandle {
         started: BTreeSet::new(),
         held: BTreeMap::new(),
         held_bytes: 0,
-        asked: BTreeSet::new(),
-        fetching: FuturesUnordered::new(),
+        asking: Asking::default(),
     };
     tokio::spawn(forward.run(from));
     SourceHandle { events, commands, lease, polled_at_ms }
@@ -102,9 +100,7 @@ struct Forward {
     started: BTreeSet<TopicPartition>,
     held: BTreeMap<TopicPartition, VecDeque<Waiting>>,
     held_bytes: usize,
-    /// What is being fetched.
-    asked: BTreeSet<u32>,
-    fetching: FuturesUnordered<BoxFuture<'static, u32>>,
+    asking: Asking,
 }
 
 /// Whether the pipeline still listens.
@@ -115,10 +111,7 @@ impl Forward {
     async fn run(mut self, mut from: mpsc::Receiver<SourceEvent>) {
         loop {
             let listens = tokio::select! {
-                Some(what) = self.fetching.next() => {
-                    self.asked.remove(&what);
-                    self.release().await
-                }
+                () = self.asking.fetched() => self.release().await,
                 event = from.recv() => match event {
                     Some(event) => self.on(event).await,
                     None => break,
@@ -141,6 +134,7 @@ impl Forward {
                 // What came before it was of an earlier stay.
                 self.forget(partition);
                 self.started.insert(partition.clone());
+                self.mind_asking();
                 self.mind_pauses();
             }
             SourceEvent::Revoked { ref partitions, .. } => {
@@ -151,11 +145,7 @@ impl Forward {
                     shared.here.remove(partition);
                     shared.by_pipeline.remove(partition);
                 }
-                if self.held.is_empty() {
-                    // Nobody waits for it any more.
-                    self.fetching.clear();
-                    self.asked.clear();
-                }
+                self.mind_asking();
                 self.mind_pauses();
             }
             SourceEvent::CaughtUp { .. } | SourceEvent::Assigned { .. } | SourceEvent::Failed(_) => {}
@@ -168,17 +158,14 @@ impl Forward {
         for raw in records {
             let partition = || TopicPartition::new(raw.position.topic.clone(), raw.position.partition);
             let waits = !self.held.is_empty() && self.held.contains_key(&partition());
-            let missing = if waits { None } else { self.needs.missing(&raw) };
-            if let Some(what) = missing {
-                self.ask(what);
-            }
-            if waits || missing.is_some() {
+            if waits || self.needs.missing(&raw).is_some() {
                 self.held_bytes += raw.cost_bytes();
                 self.held.entry(partition()).or_default().push_back(Waiting::Record(raw));
             } else {
                 passed.push(raw);
             }
         }
+        self.mind_asking();
         self.mind_pauses();
         self.pass(passed).await
     }
@@ -191,10 +178,14 @@ impl Forward {
         self.to.send(SourceEvent::Records(records)).await.is_ok()
     }
 
-    fn ask(&mut self, what: u32) {
-        if self.asked.insert(what) {
-            self.fetching.push(self.needs.fetch(what).map(move |()| what).boxed());
-        }
+    fn mind_asking(&mut self) {
+        let records = self.held.values().map(|waiting| {
+            waiting.iter().filter_map(|waiting| match waiting {
+                Waiting::Record(raw) => Some(raw),
+                Waiting::CaughtUp(_) => None,
+            })
+        });
+        self.asking.mind(&*self.needs, records);
     }
 
     /// Lets go what can be read by now, in the order of each partition.
@@ -212,8 +203,7 @@ impl Forward {
                             end = None;
                             ready.push(raw);
                         }
-                        Some(what) => {
-                            self.ask(what);
+                        Some(_) => {
                             self.held.entry(partition.clone()).or_default().push_front(Waiting::Record(raw));
                             break;
                         }
@@ -233,6 +223,7 @@ impl Forward {
                 return false;
             }
         }
+        self.mind_asking();
         self.mind_pauses();
         true
     }

@@ -37,11 +37,7 @@ pub async fn follow(pipeline: Arc<str>, schemas: Arc<Schemas>, readiness: Arc<Re
             Some(problem) => {
                 readiness.block(&name, &format!("events wait for {problem}"));
                 if !waits {
-                    tracing::warn!(
-                        pipeline = &*pipeline,
-                        problem,
-                        "The schema registry gives no answer; events with a schema that is not known wait for it."
-                    );
+                    tracing::warn!(pipeline = &*pipeline, problem, "Events wait for a schema that the registry does not give.");
                 }
             }
             None => {

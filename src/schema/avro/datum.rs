@@ -176,11 +176,11 @@ impl<'a> Reader<'a> {
         let text = match logical {
             Logical::Date | Logical::Time(1_000) => {
                 let number = self.int()?;
-                logical.of_number(i64::from(number))
+                Some(logical.of_number(i64::from(number)))
             }
             Logical::Time(_) | Logical::Timestamp(..) => {
                 let number = self.long()?;
-                logical.of_number(number)
+                Some(logical.of_number(number))
             }
             Logical::Decimal { fixed: None, .. } => logical.of_bytes(self.run()?),
             Logical::Decimal { fixed: Some(size), .. } => logical.of_bytes(self.take(size)?),
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
         };
         match text {
             Some(text) => self.out.push_str(&text),
-            None => return Err(self.fault("a date, a time or a decimal that is out of range")),
+            None => return Err(self.fault("a decimal that is too long")),
         }
         Ok(())
     }

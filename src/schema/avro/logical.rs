@@ -51,27 +51,23 @@ impl Logical {
         })
     }
 
-    /// A number of days, of parts of a second: as a JSON string. `None` is out of range.
-    pub fn of_number(self, number: i64) -> Option<String> {
+    /// A number of days, of parts of a second: as a JSON string. What no calendar of four-digit years has, and what is no time of a day, is
+    /// the number as it stands: some writers mean "never" by it.
+    pub fn of_number(self, number: i64) -> String {
+        self.named(number).map_or_else(|| number.to_string(), |text| format!("\"{text}\""))
+    }
+
+    fn named(self, number: i64) -> Option<String> {
+        let day = jiff::civil::date(1970, 1, 1);
         Some(match self {
-            Self::Date => {
-                let day = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().try_days(number).ok()?).ok()?;
-                format!("\"{day}\"")
-            }
+            Self::Date => day.checked_add(jiff::Span::new().try_days(number).ok()?).ok()?.to_string(),
             Self::Time(parts) => {
-                let nanos = number.checked_mul(1_000_000_000 / parts)?;
-                let nanos = jiff::Span::new().try_nanoseconds(nanos).ok()?;
-                let midnight = jiff::civil::Time::midnight();
                 (0..86_400 * parts).contains(&number).then_some(())?;
-                format!("\"{}\"", midnight.checked_add(nanos).ok()?)
+                jiff::civil::Time::midnight().checked_add(since(number, parts)?).ok()?.to_string()
             }
             Self::Timestamp(parts, utc) => {
-                let nanos = i128::from(number) * i128::from(1_000_000_000 / parts);
-                let at = jiff::Timestamp::from_nanosecond(nanos).ok()?;
-                match utc {
-                    true => format!("\"{at}\""),
-                    false => format!("\"{}\"", at.to_zoned(jiff::tz::TimeZone::UTC).datetime()),
-                }
+                let at = day.at(0, 0, 0, 0).checked_add(since(number, parts)?).ok()?;
+                if utc { format!("{at}Z") } else { at.to_string() }
             }
             Self::Decimal { .. } | Self::Uuid | Self::Duration => return None,
         })
@@ -90,6 +86,12 @@ impl Logical {
             _ => return None,
         })
     }
+}
+
+/// A number of so many parts of a second.
+fn since(number: i64, parts: i64) -> Option<jiff::SignedDuration> {
+    let nanos = number.rem_euclid(parts) * (1_000_000_000 / parts);
+    Some(jiff::SignedDuration::new(number.div_euclid(parts), i32::try_from(nanos).ok()?))
 }
 
 /// A two's complement number, big end first, with `scale` digits behind the point: all its digits, as a JSON number.
@@ -164,16 +166,23 @@ mod tests {
     #[test]
     fn times_are_written_as_people_and_time_fields_read_them() {
         let of = |logical: Logical, number| logical.of_number(number);
-        assert_eq!(of(Logical::Date, 19_723).as_deref(), Some("\"2024-01-01\""));
-        assert_eq!(of(Logical::Date, -1).as_deref(), Some("\"1969-12-31\""));
-        assert_eq!(of(Logical::Time(1_000), 3_723_004).as_deref(), Some("\"01:02:03.004\""));
-        assert_eq!(of(Logical::Time(1_000_000), 1).as_deref(), Some("\"00:00:00.000001\""));
-        assert_eq!(of(Logical::Timestamp(1_000, true), 1_704_067_200_123).as_deref(), Some("\"2024-01-01T00:00:00.123Z\""));
-        assert_eq!(of(Logical::Timestamp(1_000_000, true), -1).as_deref(), Some("\"1969-12-31T23:59:59.999999Z\""));
-        assert_eq!(of(Logical::Timestamp(1_000_000_000, false), 5).as_deref(), Some("\"1970-01-01T00:00:00.000000005\""));
+        assert_eq!(of(Logical::Date, 19_723), "\"2024-01-01\"");
+        assert_eq!(of(Logical::Date, -1), "\"1969-12-31\"");
+        assert_eq!(of(Logical::Time(1_000), 3_723_004), "\"01:02:03.004\"");
+        assert_eq!(of(Logical::Time(1_000_000), 1), "\"00:00:00.000001\"");
+        assert_eq!(of(Logical::Timestamp(1_000, true), 1_704_067_200_123), "\"2024-01-01T00:00:00.123Z\"");
+        assert_eq!(of(Logical::Timestamp(1_000_000, true), -1), "\"1969-12-31T23:59:59.999999Z\"");
+        assert_eq!(of(Logical::Timestamp(1_000_000_000, false), 5), "\"1970-01-01T00:00:00.000000005\"");
         for logical in [Logical::Date, Logical::Time(1_000), Logical::Time(1_000_000), Logical::Timestamp(1_000, true)] {
-            assert_eq!((of(logical, i64::MAX), of(logical, i64::MIN)), (None, None), "{logical:?}");
+            assert_eq!(of(logical, i64::MAX), i64::MAX.to_string());
+            assert_eq!(of(logical, i64::MIN), i64::MIN.to_string(), "{logical:?}");
         }
+        assert_eq!(of(Logical::Timestamp(1_000, true), 253_402_300_799_999), "\"9999-12-31T23:59:59.999Z\"");
+        assert_eq!(of(Logical::Timestamp(1_000_000, false), 253_402_300_799_999_999), "\"9999-12-31T23:59:59.999999\"");
+        assert_eq!(of(Logical::Timestamp(1_000, true), 253_402_300_800_000), "253402300800000");
+        assert_eq!(of(Logical::Timestamp(1_000, true), -62_135_596_800_000), "\"0001-01-01T00:00:00Z\"");
+        assert_eq!((of(Logical::Date, 2_932_896).as_str(), of(Logical::Date, 2_932_897).as_str()), ("\"9999-12-31\"", "2932897"));
+        assert_eq!(of(Logical::Time(1_000), 86_400_000), "86400000");
         assert_eq!(Logical::Duration.of_bytes(&[1, 0, 0, 0, 2, 0, 0, 0, 0xbc, 0x0b, 0, 0]).as_deref(), Some("\"P1M2DT3.004S\""));
     }
 }

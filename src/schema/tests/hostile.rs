@@ -114,6 +114,29 @@ fn schemas_that_nest_without_end_are_refused() {
     assert!(Messages::compile("import \"a1\";", |name| Some(format!("import \"{name}1\";"))).is_err());
 }
 
+/// A file with an option that is this message, which holds itself.
+fn option(value: &str) -> String {
+    "syntax = \"proto3\"; import \"google/protobuf/descriptor.proto\"; message M { M a = 1; string s = 2; } \
+     extend google.protobuf.FileOptions { M m = 50000; } option (m) = "
+        .to_owned()
+        + value
+}
+
+/// Would catch: a closing bracket in a string or a comment that hides how deep the rest is, which takes the stack and the process; a schema
+/// that is refused for what its comments say.
+#[test]
+fn brackets_in_strings_and_comments_hide_and_harm_nothing() {
+    let compiled = |text: &str| Messages::compile(text, |_| None).map(drop);
+    let nested = |open: &str, times: usize| option(&format!("{{ {} {} }};", open.repeat(times), "}".repeat(times)));
+    assert_eq!(compiled(&nested("a { s: \"}\"", 50)), Ok(()));
+    for open in ["a { s: \"}\"", "a { # }\n", "a { /* } */", "a { s: '\\'}'"] {
+        let refused = compiled(&nested(open, 100_000)).unwrap_err();
+        assert!(refused.contains("brackets are open") && refused.contains("millrace-main.proto"), "{refused}");
+    }
+    let comments = "// a < b\n/* { */\n".repeat(500);
+    assert_eq!(compiled(&format!("syntax = \"proto3\";\n{comments}message A {{ string s = 1; }}\n{comments}")), Ok(()));
+}
+
 /// Values that are good, and their schemas.
 static GOOD: LazyLock<Vec<(Schema, Vec<u8>)>> = LazyLock::new(|| {
     let golden = golden();

@@ -1,13 +1,26 @@
+use super::asking::AHEAD;
 use super::*;
 use crate::event::Position;
 use crate::source::Lease;
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// An event's payload is what it needs; 0 is nothing.
 struct Shelf {
     at_hand: watch::Sender<BTreeSet<u32>>,
+    /// What is being fetched.
+    fetching: Arc<Mutex<BTreeSet<u32>>>,
+}
+
+/// Ends with the fetch, however that ends.
+struct Fetch(Arc<Mutex<BTreeSet<u32>>>, u32);
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().remove(&self.1);
+    }
 }
 
 impl Needs for Shelf {
@@ -17,7 +30,13 @@ impl Needs for Shelf {
     }
     fn fetch(&self, what: u32) -> BoxFuture<'static, ()> {
         let mut seen = self.at_hand.subscribe();
-        async move { drop(seen.wait_for(|all| all.contains(&what)).await) }.boxed()
+        self.fetching.lock().unwrap().insert(what);
+        let fetch = Fetch(self.fetching.clone(), what);
+        async move {
+            drop(seen.wait_for(|all| all.contains(&what)).await);
+            drop(fetch);
+        }
+        .boxed()
     }
     fn next_round(&self) {}
 }
@@ -34,7 +53,7 @@ fn source() -> Ends {
     let (commands, obeyed) = mpsc::unbounded_channel();
     let lease = Lease { number: 0, partitions: BTreeMap::new(), metadata: None };
     let handle = SourceHandle { events, commands, lease: Arc::new(ArcSwap::from_pointee(lease)), polled_at_ms: Arc::default() };
-    let shelf = Arc::new(Shelf { at_hand: watch::Sender::new(BTreeSet::new()) });
+    let shelf = Arc::new(Shelf { at_hand: watch::Sender::new(BTreeSet::new()), fetching: Arc::default() });
     Ends { inner, obeyed, outer: readied(handle, shelf.clone()), shelf }
 }
 
@@ -70,6 +89,10 @@ impl Ends {
 
     async fn puts(&self, what: u32) {
         self.shelf.at_hand.send_modify(|all| all.extend([what]));
+    }
+
+    fn fetching(&self) -> Vec<u32> {
+        self.shelf.fetching.lock().unwrap().iter().copied().collect()
     }
 
     async fn quiet(&mut self) {
@@ -167,4 +190,52 @@ async fn what_waits_is_bounded_and_a_stop_ends_it() {
     let Ends { inner, mut outer, .. } = ends;
     drop(inner);
     assert!(tokio::time::timeout(Duration::from_secs(1), outer.events.recv()).await.unwrap().is_none());
+}
+
+/// Would catch: what many events need and that is fetched one by one, or all at once; a fetch that blocks who has no slot left.
+#[tokio::test(start_paused = true)]
+async fn what_will_be_needed_is_fetched_ahead_within_bounds() {
+    let mut ends = source();
+    ends.starts(0).await;
+    ends.starts(1).await;
+    let all: Vec<(i32, i64, u8)> = (1..=60).map(|n| (0, i64::from(n), n)).collect();
+    ends.inner.send(records(&all)).await.unwrap();
+    ends.quiet().await;
+    assert_eq!(ends.fetching(), (1..=AHEAD as u32).collect::<Vec<_>>());
+    ends.inner.send(records(&[(1, 1, 99)])).await.unwrap();
+    ends.quiet().await;
+    assert!(ends.fetching().contains(&99));
+    ends.puts(2).await;
+    ends.quiet().await;
+    assert!(!ends.fetching().contains(&2) && ends.fetching().len() == AHEAD);
+    ends.puts(1).await;
+    assert_eq!(ends.places().await, [(0, 1), (0, 2)]);
+}
+
+/// Would catch: a worker that is not ready for the sake of a schema that nobody waits for any more.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_needs_any_more_is_not_fetched() {
+    let mut ends = source();
+    ends.starts(0).await;
+    ends.starts(1).await;
+    ends.inner.send(records(&[(0, 1, 7), (1, 1, 8)])).await.unwrap();
+    ends.quiet().await;
+    assert_eq!(ends.fetching(), [7, 8]);
+    // Comes back at another place, or to somebody else.
+    ends.starts(0).await;
+    ends.quiet().await;
+    assert_eq!(ends.fetching(), [8]);
+    ends.inner.send(records(&[(0, 1, 7)])).await.unwrap();
+    ends.quiet().await;
+    assert_eq!(ends.fetching(), [7, 8]);
+    let (done, _gone) = tokio::sync::oneshot::channel();
+    let lease = ends.outer.lease.load_full();
+    ends.inner.send(SourceEvent::Revoked { lease, partitions: vec![part(1)], lost: false, done }).await.unwrap();
+    assert!(matches!(ends.outer.events.recv().await, Some(SourceEvent::Revoked { .. })));
+    ends.quiet().await;
+    assert_eq!(ends.fetching(), [7]);
+    ends.puts(7).await;
+    assert_eq!(ends.places().await, [(0, 1)]);
+    ends.quiet().await;
+    assert_eq!(ends.fetching(), [0u32; 0]);
 }

@@ -109,7 +109,11 @@ feature = [
 
 /// A record of an id, an account, an amount and a time, under schema 600.
 fn payment(n: i64) -> Vec<u8> {
-    let mut value = [&[0][..], &600u32.to_be_bytes()].concat();
+    payment_as(600, n)
+}
+
+fn payment_as(schema: u32, n: i64) -> Vec<u8> {
+    let mut value = [&[0][..], &schema.to_be_bytes()].concat();
     for text in [format!("e-{n}"), format!("a-{}", n % 3)] {
         value.push(2 * text.len() as u8);
         value.extend(text.bytes());
@@ -139,6 +143,23 @@ async fn a_score_out_of_avro_is_explained() {
     assert_eq!((told.code, &told.json()["verdict"]), (Some(0), &json!("same")), "{told:?}");
     // Of account 2: 2, 5, ..., 29.
     assert_eq!(told.json()["features"], json!({ "n": 10.0, "sum": 155.0 }));
+    // A fold waits for an id that is not there, so that it sees the same whenever it is asked.
+    stage.put(0, &payment_as(601, 30));
+    stage.put(0, &payment(31));
+    let mut worker = stage.worker();
+    let said = readyz(&worker, 503).await;
+    assert!(said.contains("has no schema 601"), "{said}");
+    assert_eq!(stage.events().await, 30);
+    registry.copy(600, 601);
+    stage.decided(32).await;
+    readyz(&worker, 200).await;
+    worker.drain();
+    let told = stage.millrace(&["explain", "--json", "--event", "e-30"]);
+    // Of account 0: 0, 3, ..., 30.
+    assert_eq!(told.json()["features"], json!({ "n": 11.0, "sum": 165.0 }));
+    stage.put(0, &payment_as(602, 32));
+    stage.reconfigure("timeout_ms = 2000", "timeout_ms = 2000\nunknown_ids = [602]");
+    stage.run_until(33).await;
     registry.set(Behaviour { away: true, ..Behaviour::default() });
     let told = stage.millrace(&["explain", "--json", "--event", "e-29"]);
     assert!(told.code == Some(1) && told.err.contains("the schema registry does not tell schema 600"), "{told:?}");

@@ -30,7 +30,7 @@ async fn events_wait_for_a_registry_that_is_away_at_the_start() {
     readyz(&worker, 200).await;
     worker.drain();
     let log = worker.log();
-    assert_eq!(log.matches("The schema registry gives no answer").count(), 1, "{log}");
+    assert_eq!(log.matches("Events wait for a schema that the registry does not give").count(), 1, "{log}");
     assert!(log.contains("No event waits for the schema registry any more"), "{log}");
     stage.published().await;
 }
@@ -85,4 +85,22 @@ async fn a_password_may_be_put_right_while_the_worker_runs() {
     stage.decided(1).await;
     worker.drain();
     assert!(!worker.log().contains("-secret"), "{}", worker.log());
+}
+
+/// Would catch: a partition that a made-up id stops, what comes behind many of them and waits for each in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_ids_are_dead_letters_and_hold_up_little() {
+    let registry = Registry::start(Behaviour::default()).await;
+    let stage = stage(&registry, "avro").await;
+    let ids = || (7_000..7_200).chain([1 << 31, u32::MAX]);
+    for id in ids() {
+        stage.put(0, &registry.value("avro", "an older schema", Some(id)).0);
+    }
+    let (good, json) = registry.value("avro", "an older schema", None);
+    stage.put(0, &good);
+    stage.run_until(203).await;
+    let endings: Vec<Value> = stage.endings().await.into_iter().map(|(_, _, ending)| ending).collect();
+    assert_eq!(endings, ids().map(|_| Value::from("schema_unknown")).chain([json]).collect::<Vec<_>>());
+    let looks: usize = ids().map(|id| registry.asked(&format!("/schemas/ids/{id}"))).sum();
+    assert!((200..=250).contains(&looks), "{looks}");
 }

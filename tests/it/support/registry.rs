@@ -20,6 +20,8 @@ pub struct Behaviour {
     pub login: Option<String>,
     /// Answers with this status to everything.
     pub status: Option<u16>,
+    /// Says of what is not there 404 and no more, as of a path that it has not.
+    pub terse: bool,
 }
 
 /// See the module.
@@ -108,7 +110,7 @@ async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
     let Some((status, body)) = ({
         let mut shared = shared.lock().unwrap();
         shared.asked.push(path.clone());
-        let Behaviour { away, stuck, login, status } = shared.behaviour.clone();
+        let Behaviour { away, stuck, login, status, terse: _ } = shared.behaviour.clone();
         let wanted = login.map(|login| format!("authorization: Basic {}", STANDARD.encode(login)));
         let known = wanted.is_none_or(|wanted| head.lines().any(|line| line.eq_ignore_ascii_case(&wanted)));
         match status {
@@ -134,10 +136,13 @@ async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
 
 impl Shared {
     fn answer(&self, path: &str) -> (u16, Value) {
-        let none = |code: u64| (404, json!({ "error_code": code, "message": "not found" }));
+        let terse = self.behaviour.terse;
+        let none = |code: u64| (404, json!({ "error_code": if terse { 404 } else { code }, "message": "not found" }));
         let parts: Vec<&str> = path.split('?').next().unwrap().split('/').skip(1).collect();
         match parts[..] {
             ["schemas", "types"] => (200, json!(["AVRO", "JSON", "PROTOBUF"])),
+            // No 32-bit number is no path of a registry at all.
+            ["schemas", "ids", id] if id.parse::<i32>().is_err() => none(404),
             ["schemas", "ids", id] => self.schemas.get(id).map_or(none(40_403), |schema| (200, schema.clone())),
             ["subjects", subject, "versions", version] => {
                 let subject = subject.replace("%2F", "/");
