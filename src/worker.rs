@@ -142,17 +142,20 @@ pub async fn run(
     let store = Arc::new(PostgresStore::connect(url.expose_secret(), &settings).await?);
     readiness.release(DATABASE);
     operators.store.get_or_init(|| store.clone());
-    let mut built = Vec::new();
+    let (mut built, mut champions) = (Vec::new(), BTreeMap::new());
     for of_pipeline in &config.pipeline {
         let function =
             own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
         functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
-        let (with, tally) = ((&own, &*registry, &models), telemetry.metrics.tally(&of_pipeline.name));
-        let function = ladder::laddered(function, &config, of_pipeline, with, &tally)
+        let champion = shadow::Champion::new(function);
+        let (with, tally) = ((&own, &*registry), telemetry.metrics.tally(&of_pipeline.name));
+        let function = ladder::laddered(champion.clone(), &config, of_pipeline, with, &tally)
             .with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
+        champions.insert(of_pipeline.name.clone(), champion);
         records.declare(&of_pipeline.name, &*function);
         built.push((of_pipeline, function));
     }
+    ladder::fit(&config, &models)?;
     // After everything that the pipelines need: challengers make do with what is left.
     let shadow_store = Arc::new(ShadowStore::new(url.expose_secret())?);
     let loaded = shadow::Loaded::all(&config, &own, &registry, &models).await;
@@ -203,9 +206,10 @@ pub async fn run(
             slice: spec.limits.slice,
             calls_in_flight: spec.limits.calls_in_flight,
         });
-        if let Some(of_name) = of_name {
+        if let Some((of_name, champion)) = of_name.zip(champions.get(&*name)) {
             let beside = shadow::Beside {
                 pipeline: of_name,
+                champion,
                 provenance: &settings.provenance,
                 tally: &tally,
                 labels: &records.labels_of(&name),
@@ -217,13 +221,13 @@ pub async fn run(
         parts.function = Arc::new(metered::Metered { function: parts.function, meter: Meter::on(tally.tokens()) });
         if let Some(pipeline) = of_name {
             let (config, pipeline, own, options) = (config.clone(), pipeline.clone(), own.clone(), options.clone());
-            let trial = trial.clone();
+            let (trial, work) = (trial.clone(), shadows.work().clone());
             let declare: versions::Declare = Arc::new({
                 let (records, name) = (records.clone(), name.clone());
                 move |function: &dyn Function| records.declare(&name, function)
             });
-            parts.versions =
-                Arc::new(versions::Loader { config, pipeline, own, options, meter: Meter::on(tally.tokens()), trial, declare });
+            let meter = Meter::on(tally.tokens());
+            parts.versions = Arc::new(versions::Loader { config, pipeline, own, options, meter, work, trial, declare });
         }
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));

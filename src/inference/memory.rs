@@ -63,6 +63,11 @@ impl Memory {
         self.book().held()
     }
 
+    /// While it is set, a model that is opened must fit beside all others: none goes for it.
+    pub fn keep_all(&self, keep: bool) {
+        self.book().keeps_all = keep;
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,6 +127,7 @@ impl<T: Send + Sync + 'static> Resident<T> {
         let number = memory.book().enter(name, bytes);
         // From here on its end takes it out of the book again.
         let resident = Self { memory: memory.clone(), number, load: Box::new(again) };
+        memory.book().admit(number)?;
         let turn = memory.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
         memory.make_room(number)?;
         let (value, bytes) = first()?;

@@ -85,6 +85,13 @@ pub enum InferenceError {
         beside = beside(*pinned)
     )]
     NoRoom { name: String, bytes: usize, pinned: usize, limit: usize },
+    /// A model that may put no other out, and does not fit beside them.
+    #[error(
+        "with the model `{name}` all models take {} MB, and memory_budget_mb under [models] is {}: raise it, or take a smaller model",
+        all.div_ceil(1 << 20),
+        limit >> 20
+    )]
+    Crowded { name: String, all: usize, limit: usize },
     /// The model threads are gone, or could not be started.
     #[error("the model threads are not running: {0}")]
     Closed(String),

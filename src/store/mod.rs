@@ -4,6 +4,7 @@
 pub mod memory;
 mod pause;
 pub mod postgres;
+pub(crate) mod spread;
 mod version;
 
 use crate::event::TopicPartition;

@@ -1,5 +1,6 @@
 //! Which version of a pipeline scores which event: what is wished, and what each partition has taken over from which offset on.
 
+use super::spread::{BASIS, spread};
 use std::sync::Arc;
 
 /// A share of the keys.
@@ -86,19 +87,9 @@ pub fn taken_at(all: &[Taken], offset: i64) -> Option<&Taken> {
 /// Whether a key belongs to a canary. The same on every worker and after every restart; a key that is in a share is in every larger one of the
 /// same version.
 pub fn is_in(pipeline: &str, canary: &Canary, key: &str) -> bool {
-    let hash = [pipeline, &*canary.version, key].iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, part| {
-        let hash = part.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        mixed(hash)
-    });
+    let hash = [pipeline, &*canary.version, key].into_iter().fold(BASIS, spread);
     // The upper 53 bits, as a number in [0, 1).
     ((hash >> 11) as f64) / ((1u64 << 53) as f64) < canary.share
-}
-
-/// Spreads every bit over all others: FNV alone leaves the upper bits of short keys alike.
-fn mixed(mut hash: u64) -> u64 {
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
 }
 
 #[cfg(test)]

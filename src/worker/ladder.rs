@@ -53,23 +53,30 @@ pub fn laddered(
     function: Arc<dyn Function>,
     config: &Config,
     pipeline: &Pipeline,
-    (own, registry, memory): (&Own, &Registry, &Memory),
+    (own, registry): (&Own, &Registry),
     tally: &Tally,
 ) -> anyhow::Result<Arc<dyn Function>> {
     let Some(ladder) = &pipeline.ladder else { return Ok(function) };
     let build = |of: &Pipeline| own.function(config, of, registry);
     let laddered = Laddered::new(function, pipeline, ladder, build)?;
-    let taken: usize = memory.held().iter().map(|held| held.bytes).sum();
-    if let Some(limit) = memory.limit().filter(|limit| taken > *limit) {
-        bail!(
-            "with the rungs of its ladder all models take {} MB, and memory_budget_mb under [models] is {}: they would put each other out \
-             under overload. Raise it, or take smaller models",
-            taken.div_ceil(1 << 20),
-            limit >> 20
-        );
-    }
     tally.follow_rungs(laddered.tally.clone());
     Ok(Arc::new(laddered))
+}
+
+/// Whether all models that are built fit beside each other, where a pipeline has a ladder. To be asked once everything is built.
+pub fn fit(config: &Config, memory: &Memory) -> anyhow::Result<()> {
+    let ladders: Vec<&str> = config.pipeline.iter().filter(|of| of.ladder.is_some()).map(|of| of.name.as_str()).collect();
+    let taken: usize = memory.held().iter().map(|held| held.bytes).sum();
+    match memory.limit() {
+        Some(limit) if taken > limit && !ladders.is_empty() => bail!(
+            "with the rungs of ladders (pipeline {}) all models take {} MB, and memory_budget_mb under [models] is {}: they would put each \
+             other out under overload. Raise it, or take smaller models",
+            ladders.join(", "),
+            taken.div_ceil(1 << 20),
+            limit >> 20
+        ),
+        _ => Ok(()),
+    }
 }
 
 impl Laddered {

@@ -1,6 +1,7 @@
 //! Builds the versions of a pipeline that a swap wants.
 
 use super::own::Own;
+use super::spare::{Counted, Work};
 use super::{limited, metered};
 use crate::config::{Config, Pipeline};
 use crate::function::Function;
@@ -26,6 +27,8 @@ pub struct Loader {
     /// How models are held; the memory budget is that of all models.
     pub options: Options,
     pub meter: Meter,
+    /// Calls of versions are work like any other of the stream.
+    pub work: Work,
     pub trial: Option<Trial>,
     pub declare: Declare,
 }
@@ -39,13 +42,13 @@ impl Versions for Loader {
             return async { Err(why) }.boxed();
         };
         let (config, own, options, meter) = (self.config.clone(), self.own.clone(), self.options.clone(), self.meter.clone());
-        let declare = self.declare.clone();
+        let (declare, work) = (self.declare.clone(), self.work.clone());
         let cases = self.pipeline.version.get(&*name).and_then(|version| version.cases.clone()).zip(self.trial.clone());
         // Tasks of their own: what waits for this has slices to hand out meanwhile.
         let building = tokio::spawn(async move {
             let built = {
                 let (config, of) = (config.clone(), of.clone());
-                tokio::task::spawn_blocking(move || build(&config, &of, name, (&own, options), (meter, declare))).await
+                tokio::task::spawn_blocking(move || build(&config, &of, name, (&own, options), (meter, declare, work))).await
             };
             let version = built.map_err(|cause| format!("building it ended badly: {cause}"))??;
             if let Some((cases, trial)) = cases {
@@ -71,11 +74,15 @@ fn build(
     of: &Pipeline,
     name: Arc<str>,
     (own, options): (&Own, Options),
-    (meter, declare): (Meter, Declare),
+    (meter, declare, work): (Meter, Declare, Work),
 ) -> Result<Version, String> {
     let function = own.function(config, of, &Registry::new(options)).map_err(|cause| format!("{cause:#}"))?;
     declare(&*function);
     let model = function.spec().model.as_str().into();
-    let function = Arc::new(metered::Metered { function: limited::limited(function, of), meter });
+    let function = Arc::new(Counted { function: limited::limited(function, of), work });
+    let function = Arc::new(metered::Metered { function, meter });
     Ok(Version { name, function, model: Some(model), config: Some(config.digest_of(of).into()) })
 }
+
+#[cfg(test)]
+mod tests;

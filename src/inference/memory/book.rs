@@ -11,6 +11,8 @@ type Value = Arc<dyn Any + Send + Sync>;
 #[derive(Default)]
 pub struct Book {
     pub limit: Option<usize>,
+    /// Nobody has to go for a model that is opened.
+    pub keeps_all: bool,
     models: BTreeMap<u64, Entry>,
     next: u64,
     clock: u64,
@@ -46,6 +48,15 @@ impl Book {
         let entry = Entry { name, bytes, value: None, pinned: false, leases: 0, used: 0, wanted: false, unloads: 0 };
         self.models.insert(self.next, entry);
         self.next
+    }
+
+    /// Whether a model that was entered may be opened: while all are kept, it must fit beside every other, loaded or not.
+    pub fn admit(&self, number: u64) -> Result<(), InferenceError> {
+        let all = self.models.values().map(|of| of.bytes).sum();
+        match (self.limit.filter(|_| self.keeps_all), self.models.get(&number)) {
+            (Some(limit), Some(new)) if all > limit => Err(InferenceError::Crowded { name: new.name.clone(), all, limit }),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a model out; what it held is to be dropped without the lock.

@@ -151,3 +151,18 @@ fn without_a_limit_nothing_goes() {
     assert!(all.iter().all(|of| of.alive.load(Ordering::SeqCst) == 1) && loaded(&memory).len() == 20);
     assert_eq!(*Resident::fixed(3u8, 1).lease().unwrap(), 3);
 }
+
+/// Would catch: a model that goes for one that does not stay, one that is refused and takes room in the book.
+#[test]
+fn while_all_are_kept_none_goes_for_one_that_is_opened() {
+    let memory = Memory::limited(100);
+    let a = model(&memory, "a", 60).unwrap();
+    memory.keep_all(true);
+    let crowded = model(&memory, "b", 50).err().unwrap();
+    assert!(matches!(&crowded, InferenceError::Crowded { all: 110, limit: 100, .. }), "{crowded}");
+    assert_eq!((loaded(&memory), a.loads.load(Ordering::SeqCst), memory.held().len()), (vec!["a".to_owned()], 1, 1));
+    let c = model(&memory, "c", 40).unwrap();
+    memory.keep_all(false);
+    drop(model(&memory, "b", 50).unwrap());
+    drop((a, c));
+}

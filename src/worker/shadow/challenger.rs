@@ -1,8 +1,8 @@
 //! Calls a challenger in spare time, a few events at once, and counts what comes. Whatever the challenger does, nobody waits for it.
 
-use super::Offered;
 use super::compare::{Answer, Rule};
 use super::lane::{Failed, Lane};
+use super::offer::Offered;
 use crate::store::postgres::ShadowFlip;
 use crate::telemetry::{ShadowState, ShadowTally};
 use crate::worker::spare::Work;

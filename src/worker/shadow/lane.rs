@@ -50,7 +50,9 @@ async fn call(function: &dyn Function, inputs: &[Input]) -> Answered {
     let of_one = |cause: String| if several { Failed::Together(cause) } else { Failed::Alone(cause) };
     match AssertUnwindSafe(async { function.call(inputs).await }).catch_unwind().await {
         Err(_panic) => Err(of_one("it panicked".to_owned())),
-        Ok(Err(CallError::Poison(cause) | CallError::TooMuch(cause))) => Err(of_one(cause)),
+        // Their causes may quote an event, and what is said here goes to the log and to `/status`.
+        Ok(Err(CallError::Poison(_))) => Err(of_one("an event cannot be scored (poison)".to_owned())),
+        Ok(Err(CallError::TooMuch(_))) => Err(of_one("an event is too much for it".to_owned())),
         Ok(Err(CallError::Transient(cause) | CallError::Fatal(cause))) => Err(Failed::Alone(cause)),
         Ok(Ok(outcomes)) if outcomes.len() != inputs.len() => {
             Err(Failed::Alone(format!("it gave {} outcomes for {} events", outcomes.len(), inputs.len())))

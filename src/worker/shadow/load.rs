@@ -25,6 +25,8 @@ impl Loaded {
     /// Those of all pipelines that have a shadow, one after the other.
     pub async fn all(config: &Config, own: &Own, registry: &Arc<Registry>, memory: &Memory) -> BTreeMap<String, Self> {
         let mut all = BTreeMap::new();
+        // A champion that is idle just now must not go for a challenger that does not stay.
+        memory.keep_all(true);
         for pipeline in &config.pipeline {
             let Some(shadow) = &pipeline.shadow else { continue };
             let varied = shadow.challenger(pipeline);
@@ -32,6 +34,7 @@ impl Loaded {
             let challenger = one(config, varied, own, registry).await.and_then(|challenger| fits(challenger, memory));
             all.insert(pipeline.name.clone(), Self { challenger, settings });
         }
+        memory.keep_all(false);
         all
     }
 }

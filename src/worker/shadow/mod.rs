@@ -1,124 +1,44 @@
 //! A shadow: a second model, the challenger, that answers a share of a pipeline's events after the pipeline has, in spare time, and is
 //! compared with it. Records, rows and offsets know nothing of it.
 //!
-//! `load` builds challengers at the start · `sample` chooses events · `challenger` calls, on the thread of `lane` · `compare` holds answers
-//! against each other · `keep` writes counts and flips to Postgres, `rows` says how.
+//! `load` builds challengers at the start · `sample` chooses events, which `offer` puts before them · `challenger` calls, on the thread of
+//! `lane` · `compare` holds answers against each other · `keep` writes counts and flips to Postgres, `rows` says how.
 
 mod challenger;
 mod compare;
 mod keep;
 mod lane;
 mod load;
+mod offer;
 pub(crate) mod rows;
 mod sample;
 #[cfg(test)]
 mod tests;
 
 pub use load::Loaded;
+pub use offer::Champion;
 
 use super::spare::{Counted, Work};
 use crate::config::{Pipeline, Shadow};
-use crate::function::requests::Requests;
-use crate::function::{CallError, Function, Input, Outcome, Spec};
+use crate::function::Function;
 use crate::record::Provenance;
 use crate::store::postgres::ShadowStore;
 use crate::telemetry::{ShadowState, ShadowTally, Tally};
 use challenger::{Bounds, Challenger};
-use compare::{Answer, Rule};
-use futures_util::future::BoxFuture;
+use compare::Rule;
 use keep::Keep;
 use lane::Lane;
+use offer::Offers;
 use sample::Sample;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of events that wait for one challenger at most.
-const WAITING_BYTES: usize = 32 << 20;
 /// Flips on their way to Postgres.
 const FLIPS: usize = 256;
-
-/// An event that waits for the challenger, with what the champion said.
-struct Offered {
-    input: Input,
-    champion: Answer,
-    /// Given back when it is dropped.
-    _place: Place,
-}
-
-/// Bytes of an event that waits.
-struct Place {
-    bytes: usize,
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// The pipeline's function, which offers what it has answered.
-struct Shadowed {
-    function: Arc<dyn Function>,
-    sample: Sample,
-    offers: mpsc::Sender<Offered>,
-    waiting: Arc<AtomicUsize>,
-    tally: Arc<ShadowTally>,
-}
-
-impl Shadowed {
-    /// Never waits: what finds no place is dropped and counted.
-    fn offer(&self, slice: &[Input], outcomes: &[Outcome]) {
-        if self.offers.is_closed() {
-            return;
-        }
-        for (input, outcome) in slice.iter().zip(outcomes).filter(|(input, _)| self.sample.chooses(&input.event.id)) {
-            let Ok(permit) = self.offers.try_reserve() else {
-                self.tally.dropped(1);
-                continue;
-            };
-            let bytes = input.event.raw.cost_bytes();
-            if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES {
-                self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-                self.tally.dropped(1);
-                continue;
-            }
-            let place = Place { bytes, waiting: self.waiting.clone() };
-            permit.send(Offered { input: input.clone(), champion: Answer::of(outcome), _place: place });
-        }
-    }
-}
-
-impl Function for Shadowed {
-    fn spec(&self) -> &Spec {
-        self.function.spec()
-    }
-
-    fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
-        Box::pin(async move {
-            let outcomes = self.function.call(slice).await?;
-            self.offer(slice, &outcomes);
-            Ok(outcomes)
-        })
-    }
-
-    fn labels(&self) -> Vec<String> {
-        self.function.labels()
-    }
-
-    fn gives_up(&self) -> bool {
-        self.function.gives_up()
-    }
-
-    fn requests(&self) -> Option<&dyn Requests> {
-        self.function.requests()
-    }
-}
 
 /// The challengers of a worker, as they were loaded.
 pub struct Shadows {
@@ -130,6 +50,8 @@ pub struct Shadows {
 /// What a pipeline's shadow has to do with.
 pub struct Beside<'a> {
     pub pipeline: &'a Pipeline,
+    /// The pipeline's own function, somewhere inside the one that is called.
+    pub champion: &'a Champion,
     pub provenance: &'a Provenance,
     pub tally: &'a Tally,
     /// Labels of the pipeline's function that may be shown by name.
@@ -144,21 +66,24 @@ impl Shadows {
         Self { loaded, work: Work::default(), store }
     }
 
-    /// The function with its shadow, whose tasks are added to `tasks`. Without any shadow in this worker it is the function itself.
+    /// Calls of the worker's streams.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Puts a shadow beside the champion, with tasks that are added to `tasks`, and gives the function back so that its calls count as work.
+    /// Without any shadow in this worker it is the function itself.
     pub fn beside(&mut self, function: Arc<dyn Function>, of: &Beside<'_>, tasks: &mut JoinSet<()>) -> Arc<dyn Function> {
         if self.loaded.values().all(|loaded| loaded.challenger.is_err()) {
             self.tell_of_those_not_loaded(of);
             return function;
         }
-        let function = match of.pipeline.shadow.as_ref().zip(self.loaded.get(&of.pipeline.name)) {
+        match of.pipeline.shadow.as_ref().zip(self.loaded.get(&of.pipeline.name)) {
             Some((shadow, Loaded { challenger: Ok(challenger), settings })) => {
-                self.shadowed(function, of, shadow, (challenger.clone(), settings), tasks)
+                self.shadowed(of, shadow, (challenger.clone(), settings), tasks);
             }
-            _ => {
-                self.tell_of_those_not_loaded(of);
-                function
-            }
-        };
+            _ => self.tell_of_those_not_loaded(of),
+        }
         Arc::new(Counted { function, work: self.work.clone() })
     }
 
@@ -171,12 +96,11 @@ impl Shadows {
 
     fn shadowed(
         &self,
-        function: Arc<dyn Function>,
         of: &Beside<'_>,
         shadow: &Shadow,
         (challenger, settings): (Arc<dyn Function>, &str),
         tasks: &mut JoinSet<()>,
-    ) -> Arc<dyn Function> {
+    ) {
         let spec = challenger.spec();
         let tally = Arc::new(ShadowTally::new(&spec.model, ShadowState::Running));
         of.tally.follow_shadow(tally.clone());
@@ -187,7 +111,7 @@ impl Shadows {
             Ok(lane) => lane,
             Err(error) => {
                 tally.becomes(ShadowState::NotLoaded(format!("its thread cannot be started: {error}")));
-                return function;
+                return;
             }
         };
         let versus = keep::Versus {
@@ -224,6 +148,6 @@ impl Shadows {
             tasks.spawn(keep.follow(of.closing.clone()));
         }
         let sample = Sample::new(&of.pipeline.name, shadow.share);
-        Arc::new(Shadowed { function, sample, offers, waiting: Arc::default(), tally })
+        of.champion.offers_to(Offers::new(sample, offers, tally));
     }
 }

@@ -1,5 +1,7 @@
 //! Which events a challenger answers: their ids decide, and the pipeline's name, so that every worker chooses the same at any time.
 
+use crate::store::spread::{BASIS, spread};
+
 /// Chooses a share of all ids. Who is chosen by a share is chosen by every greater one.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -13,21 +15,12 @@ impl Sample {
     pub fn new(pipeline: &str, share: f64) -> Self {
         // 2^64 is not a u64: it stands for all.
         let below = (share < 1.0).then_some((share.max(0.0) * 2f64.powi(64)) as u64);
-        Self { seed: mixed(0x6d69_6c6c_7261_6365, pipeline), below }
+        Self { seed: spread(BASIS ^ 0x6d69_6c6c_7261_6365, pipeline), below }
     }
 
     pub fn chooses(&self, id: &str) -> bool {
-        self.below.is_none_or(|below| mixed(self.seed, id) < below)
+        self.below.is_none_or(|below| spread(BASIS ^ self.seed, id) < below)
     }
-}
-
-/// FNV-1a, and the finisher of SplitMix64, so that ids that differ in their last digit lie far apart. It never changes.
-fn mixed(seed: u64, text: &str) -> u64 {
-    let fnv =
-        text.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let hash = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
 }
 
 #[cfg(test)]
@@ -49,6 +42,5 @@ mod tests {
         let other = Sample::new("other", 0.1);
         let both = tenth.iter().filter(|id| other.chooses(id)).count();
         assert!(both < 300, "pipelines choose by themselves, {both}");
-        assert_eq!(mixed(0, ""), 0xf52a_15e9_a9b5_e89b);
     }
 }

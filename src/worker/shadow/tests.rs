@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::event::{Event, Position, RawEvent};
-use crate::function::{Limits, Prediction};
+use crate::function::{CallError, Input, Limits, Outcome, Prediction, Spec};
 use crate::record::Provenance;
+use futures_util::future::BoxFuture;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Scores 0.5, but for what its options ask of it.
 struct Half {
@@ -69,6 +70,11 @@ struct World {
 }
 
 fn world(champion: Half, challenger: Half, shadow: &str) -> World {
+    world_of(champion, challenger, shadow, |champion| champion)
+}
+
+/// `around` is what stands between the champion and the pipeline.
+fn world_of(champion: Half, challenger: Half, shadow: &str, around: impl Fn(Arc<Champion>) -> Arc<dyn Function>) -> World {
     let text = format!(
         "name = 'p'\ntopic = 'in'\nevent = 'transaction'\nfunction = 'copy'\n[shadow]\nshare = 1.0\nstore = false\n{shadow}"
     );
@@ -87,9 +93,17 @@ fn world(champion: Half, challenger: Half, shadow: &str) -> World {
         keeps_latest: false,
     };
     let labels = champion.labels().into_iter().collect();
-    let beside =
-        Beside { pipeline: &pipeline, provenance: &provenance, tally: &tally, labels: &labels, drain: &drain, closing: &drain };
-    let function = shadows.beside(Arc::new(champion), &beside, &mut tasks);
+    let champion = Champion::new(Arc::new(champion));
+    let beside = Beside {
+        pipeline: &pipeline,
+        champion: &champion,
+        provenance: &provenance,
+        tally: &tally,
+        labels: &labels,
+        drain: &drain,
+        closing: &drain,
+    };
+    let function = shadows.beside(around(champion.clone()), &beside, &mut tasks);
     World { function, tally, tasks, drain }
 }
 
@@ -155,5 +169,58 @@ async fn what_finds_no_place_is_dropped_and_a_spoiled_event_fails_alone() {
     busy.store(false, Ordering::Relaxed);
     let counts = world.counts(|counts| counts.compared + counts.failed == 5).await;
     assert_eq!((counts.compared, counts.failed, counts.agreement()), (4, 1, Some(1.0)));
+    world.ends().await;
+}
+
+/// A ladder that stands on a rung: events with an odd offset are answered by another function.
+struct Degraded {
+    top: Arc<Champion>,
+    rung: Half,
+}
+
+impl Function for Degraded {
+    fn spec(&self) -> &Spec {
+        self.top.spec()
+    }
+
+    fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
+        Box::pin(async move {
+            let mut outcomes = Vec::new();
+            for input in slice.chunks(1) {
+                let odd = input[0].event.raw.position.offset % 2 == 1;
+                outcomes.extend(if odd { self.rung.call(input).await? } else { self.top.call(input).await? });
+            }
+            Ok(outcomes)
+        })
+    }
+}
+
+/// Would catch: an answer of a rung of a ladder that is taken for the champion's.
+#[tokio::test]
+async fn what_a_rung_says_is_not_the_champions() {
+    let around = |top| Arc::new(Degraded { top, rung: half("no") }) as Arc<dyn Function>;
+    let world = world_of(half("yes"), half("yes"), "", around);
+    let inputs: Vec<Input> = (0..10).map(input).collect();
+    assert_eq!(world.function.call(&inputs).await.unwrap().len(), 10);
+    let counts = world.counts(|counts| counts.compared >= 5).await;
+    assert_eq!((counts.compared, counts.agreement()), (5, Some(1.0)));
+    world.ends().await;
+}
+
+/// Would catch: words of an event in the reason of a cut-off, which goes to the log and to `/status`.
+#[tokio::test]
+async fn a_cut_off_quotes_no_event() {
+    let (champion, mut challenger) = (half("yes"), half("yes"));
+    challenger.spoiled = 0;
+    let world = world(champion, challenger, "failures = 1");
+    world.function.call(&[input(0)]).await.unwrap();
+    world.counts(|counts| counts.failed == 1).await;
+    let reason = loop {
+        if let (ShadowState::CutOff(reason), _) = world.tally.shadow().unwrap().now() {
+            break reason;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert!(!reason.contains("spoiled") && reason.contains("poison"), "{reason}");
     world.ends().await;
 }
