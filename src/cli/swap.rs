@@ -1,7 +1,7 @@
 //! `millrace swap`.
 
 use super::common::{self, Usage};
-use crate::config::Config;
+use crate::config::{Config, Pipeline};
 use crate::lifecycle::Exit;
 use crate::store::Swap;
 use crate::store::postgres::{PostgresStore, Standing, Step};
@@ -61,7 +61,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if args.list {
         let pipeline = args.pipeline.as_deref().map(|name| common::pipeline(&config, Some(name))).transpose()?;
         let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
-        return list(&store, pipeline.map(|pipeline| pipeline.name.as_str()), args.json).await;
+        return list(&store, &config, pipeline.map(|pipeline| pipeline.name.as_str()), args.json).await;
     }
     let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
     let name = pipeline.name.as_str();
@@ -88,7 +88,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Ok(Exit::Failed);
     }
     let over = match args.wait {
-        Some(seconds) => Some(wait(&store, name, wish.number, Duration::from_secs(seconds)).await?),
+        Some(seconds) => Some(wait(&store, pipeline, wish.number, Duration::from_secs(seconds)).await?),
         None => None,
     };
     if args.json {
@@ -116,10 +116,10 @@ fn said(pipeline: &str, wish: &Swap) -> String {
 }
 
 /// The names of the partitions that have not gone over when the time is up; none, when all have. A pipeline without partitions has not.
-async fn wait(store: &PostgresStore, pipeline: &str, number: i64, at_most: Duration) -> anyhow::Result<Vec<String>> {
+async fn wait(store: &PostgresStore, pipeline: &Pipeline, number: i64, at_most: Duration) -> anyhow::Result<Vec<String>> {
     let until = Instant::now() + at_most;
     loop {
-        let all = store.standing(pipeline).await?;
+        let all = standing(store, &pipeline.name, Some(pipeline)).await?;
         let stays = |one: &&Standing| one.taken.last().is_none_or(|last| last.number < number);
         let mut left: Vec<String> = all.iter().filter(stays).map(|one| format!("{}/{}", one.topic, one.partition)).collect();
         if all.is_empty() {
@@ -132,10 +132,17 @@ async fn wait(store: &PostgresStore, pipeline: &str, number: i64, at_most: Durat
     }
 }
 
-async fn list(store: &PostgresStore, pipeline: Option<&str>, json: bool) -> anyhow::Result<Exit> {
+/// The partitions of a pipeline; those of topics that it reads no more go nowhere, and are left out.
+async fn standing(store: &PostgresStore, name: &str, pipeline: Option<&Pipeline>) -> anyhow::Result<Vec<Standing>> {
+    let mut all = store.standing(name).await?;
+    all.retain(|one| pipeline.is_none_or(|pipeline| pipeline.topic.contains(&one.topic)));
+    Ok(all)
+}
+
+async fn list(store: &PostgresStore, config: &Config, pipeline: Option<&str>, json: bool) -> anyhow::Result<Exit> {
     let swaps = store.all_swaps(pipeline).await?;
     for (name, wish) in &swaps {
-        let standing = store.standing(name).await?;
+        let standing = standing(store, name, config.pipeline.iter().find(|pipeline| pipeline.name == *name)).await?;
         if json {
             let mut told = swap_told(name, wish);
             told["partitions"] = standing.iter().map(|one| standing_told(one, wish)).collect();

@@ -37,7 +37,7 @@ pub struct Ended {
 /// Why a slice came back without endings.
 #[derive(Debug)]
 pub enum SliceError {
-    /// The claim is gone: nobody needs the endings.
+    /// The claim is gone, or the version was given up: nobody needs the endings.
     Superseded,
     /// Stop the pipeline; `by` is the version whose call said so.
     Fatal { detail: String, by: Option<Arc<str>> },
@@ -108,10 +108,10 @@ impl Caller {
         for part in inputs.chunks(most) {
             let outcomes = halve::each(part.len(), |stretch| self.call(version, &part[stretch]), Outcome::Reject).await;
             all.extend(outcomes.map_err(|error| {
-                let (CallError::Transient(detail)
-                | CallError::Fatal(detail)
-                | CallError::Poison(detail)
-                | CallError::TooMuch(detail)) = error;
+                // A call that fails for now is made again until its version is given up.
+                let (CallError::Fatal(detail) | CallError::Poison(detail) | CallError::TooMuch(detail)) = error else {
+                    return SliceError::Superseded;
+                };
                 SliceError::Fatal { detail, by: Some(version.name.clone()) }
             })?);
         }
@@ -121,10 +121,14 @@ impl Caller {
     /// One call with its retries.
     async fn call(&self, version: &Version, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
         let spec = version.function.spec();
-        let mut wait = self.settings.backoff;
+        let (mut wait, mut again) = (self.settings.backoff, None);
         loop {
             match traced(self.observer.calling(spec, inputs), self.attempt(version, inputs), kind).await {
                 Err(CallError::Transient(cause)) => {
+                    if version.strain.is_given_up() {
+                        return Err(CallError::Transient(cause));
+                    }
+                    again.get_or_insert_with(|| version.strain.begin()).failed();
                     tracing::warn!(function = spec.name, cause, "A call failed for now and is made again.");
                     self.observer.retried("call");
                     tokio::time::sleep(wait).await;
@@ -470,7 +474,7 @@ mod tests {
         let spec = Spec { name: "moody", version: 1, model: "m@2".into(), limits };
         let function = Arc::new(Moody { spec, calls: AtomicUsize::new(0) });
         let named = |text: &str| Some(Arc::<str>::from(text));
-        let other = Arc::new(Version { name: "v2".into(), function, model: named("m@2"), config: named("d") });
+        let other = Arc::new(Version { name: "v2".into(), model: named("m@2"), config: named("d"), ..Version::base(function) });
         let texts = ["a", "poison", "b", "c", "d", "nan"];
         let of = |n: usize| if n % 2 == 1 { &other } else { &base };
         let items = texts.iter().enumerate().map(|(n, text)| item(of(n), n as i64, text)).collect();

@@ -2,7 +2,7 @@
 //! before it has finished, up to a cap. There is no commit interval.
 //!
 //! `membership` hears the source · `claims` takes partitions over and halts them · `fold` minds the states of keys · `compute`
-//! calls the function · `swaps` brings versions into force · `canary` watches them · `pauses` asks what an operator has paused · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
+//! calls the function · `swaps` brings versions into force · `wanting` minds those that stand without theirs · `canary` watches them · `pauses` asks what an operator has paused · `decide` moves P · `publish` moves K · `drain` minds idle partitions and the end.
 
 mod align;
 mod canary;
@@ -15,6 +15,7 @@ mod membership;
 mod pauses;
 mod publish;
 mod swaps;
+mod wanting;
 
 pub use align::{Align, Open};
 

@@ -28,7 +28,7 @@ pub use driver::{Align, run};
 pub use memory::Folding;
 pub use observe::{Observer, PartitionView};
 pub use verdict::{Found, Told, Verdict};
-pub use version::{BaseAlone, CanaryLimits, Version, Versions};
+pub use version::{BaseAlone, CanaryLimits, Strain, Version, Versions};
 
 use crate::config::{OnLostCommits, Start};
 use crate::event::{Event, RawEvent, Rejection};

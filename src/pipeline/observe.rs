@@ -37,6 +37,8 @@ pub struct PartitionView {
     pub version: Option<Taken>,
     /// Why it is not at the version that is wanted, or stands for want of one.
     pub waits_for: Option<String>,
+    /// Whether it stands for want of one, or will at its next event: what it has taken over names a version that is not in memory.
+    pub held: bool,
     /// Memory of the states that are at hand, in a pipeline with a fold.
     pub state_bytes: Option<usize>,
     /// Why it is halted, and what to do.
@@ -64,6 +66,7 @@ impl PartitionView {
             pause: None,
             version: None,
             waits_for: None,
+            held: false,
             state_bytes: None,
             reason: None,
         }

@@ -14,6 +14,7 @@ use crate::record::Chunk;
 use crate::store::{Mode, PartitionKey, Pause};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 use uuid::Uuid;
 use versions::Taking;
 
@@ -67,6 +68,8 @@ pub struct Running {
     pub buffer: Buffer<Input>,
     /// Which version scores which event.
     pub taking: Taking,
+    /// Since when its next event has waited for a version, and whether that was told.
+    pub wants: Option<(Instant, bool)>,
     /// States of keys, in a pipeline with a fold.
     pub memory: Option<Memory>,
     /// Event times of what is not done, in a pipeline that is aligned.
@@ -145,6 +148,7 @@ impl Running {
             ledger: Ledger::new(row.next_offset),
             buffer: Buffer::default(),
             taking: Taking::new(claimed.taken, row.next_offset),
+            wants: None,
             memory: folding.map(|folding| Memory::new(folding, row.fold_from, row.next_offset)),
             open: None,
             in_call: 0,

@@ -460,6 +460,22 @@ fn a_claim_waits_for_the_round_that_still_carries_its_partition() {
     assert!(without.0 > without.1, "nothing shows that the safety is needed: {without:?}");
 }
 
+/// Would catch: a partition that waits for its version and reads on, neighbours that it stops.
+#[test]
+fn a_partition_without_its_version_holds_little_and_stops_no_neighbour() {
+    let (held, others_ended) = tell(swapped::beside_one_that_stands(), None);
+    assert!((1..20).contains(&held) && others_ended, "{held} events are held, the others ended: {others_ended}");
+}
+
+/// Would catch: a canary that stays in force though an event kills the process in its hands, or though its calls never come to an end.
+#[test]
+fn a_canary_that_kills_or_never_answers_is_taken_back() {
+    let kills = tell(swapped::taken_back("v1"), None);
+    assert!(kills.contains("died twice while the canary scored the event"), "{kills}");
+    let fails = tell(swapped::taken_back(swapped::FAILING), None);
+    assert!(fails.contains("failed for more than 60s, again and again"), "{fails}");
+}
+
 /// The worlds that show each safety is needed, and how many seeds they may take to do so.
 #[test]
 fn every_safety_is_missed_when_it_is_taken_out() {

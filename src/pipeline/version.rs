@@ -5,6 +5,12 @@ use crate::function::Function;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A canary of which a call has failed for now, again and again, for so long is taken back.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A version that is in memory.
 pub struct Version {
@@ -14,12 +20,70 @@ pub struct Version {
     pub model: Option<Arc<str>>,
     /// Digest of its settings; `None` for the pipeline's own.
     pub config: Option<Arc<str>>,
+    pub strain: Strain,
+}
+
+/// How the calls of a version do that fail for now and are made again, and whether anybody still waits for them.
+#[derive(Debug, Default)]
+pub struct Strain {
+    /// Calls that are being made again.
+    again: AtomicUsize,
+    /// Whether one of them has been for longer than a canary may.
+    lasts: AtomicBool,
+    given_up: AtomicBool,
+}
+
+/// A call that is being made again, until its end.
+pub struct Again<'a>(&'a Strain, Instant);
+
+impl Strain {
+    /// A call has failed for the first time.
+    pub fn begin(&self) -> Again<'_> {
+        self.again.fetch_add(1, Ordering::Relaxed);
+        Again(self, Instant::now())
+    }
+
+    /// Whether any call is being made again.
+    pub fn is_failing(&self) -> bool {
+        self.again.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether one has been for longer than [`PATIENCE`].
+    pub fn lasts(&self) -> bool {
+        self.lasts.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits for these calls any more: they end at their next failure.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+}
+
+impl Again<'_> {
+    /// It has failed once more.
+    pub fn failed(&self) {
+        if self.1.elapsed() >= PATIENCE {
+            self.0.lasts.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        if self.0.again.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.lasts.store(false, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Version {
     /// The pipeline's own settings.
     pub fn base(function: Arc<dyn Function>) -> Self {
-        Self { name: BASE.into(), function, model: None, config: None }
+        Self { name: BASE.into(), function, model: None, config: None, strain: Strain::default() }
     }
 }
 

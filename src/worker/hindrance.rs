@@ -14,7 +14,18 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub struct Hindrance {
     /// First and last failure of each stage since it last went well.
     failing: BTreeMap<&'static str, (Instant, Instant)>,
-    claiming: BTreeMap<(String, i32), Instant>,
+    claiming: Since,
+    /// Those that stand for want of a version.
+    held: Since,
+}
+
+/// Partitions, and since when it is so.
+type Since = BTreeMap<(String, i32), Instant>;
+
+/// Those of which it is so now.
+fn still(old: &Since, views: &[PartitionView], now: Instant, so: impl Fn(&PartitionView) -> bool) -> Since {
+    let names = views.iter().filter(|view| so(view)).map(|view| (view.topic.clone(), view.partition));
+    names.map(|name| (name.clone(), old.get(&name).copied().unwrap_or(now))).collect()
 }
 
 impl Hindrance {
@@ -28,9 +39,8 @@ impl Hindrance {
 
     /// What is in the way now, in words.
     pub fn look(&mut self, views: &[PartitionView], now: Instant) -> Vec<String> {
-        let old = std::mem::take(&mut self.claiming);
-        let claiming = views.iter().filter(|view| view.state == "claiming").map(|view| (view.topic.clone(), view.partition));
-        self.claiming = claiming.map(|name| (name.clone(), old.get(&name).copied().unwrap_or(now))).collect();
+        self.claiming = still(&self.claiming, views, now, |view| view.state == "claiming");
+        self.held = still(&self.held, views, now, |view| view.held);
         // Without partitions there is nothing to decide or publish, and nobody to say that it went well.
         self.failing.retain(|_, (_, last)| !views.is_empty() && now.saturating_duration_since(*last) < FORGOTTEN);
         let lasts = |since: &Instant| now.saturating_duration_since(*since) > PATIENCE;
@@ -38,8 +48,11 @@ impl Hindrance {
         let halted = halted.map(|view| format!("{}/{} is halted, /status says why", view.topic, view.partition));
         let waiting = self.claiming.iter().filter(|(_, since)| lasts(since));
         let waiting = waiting.map(|((topic, partition), _)| format!("{topic}/{partition} is not claimed yet"));
+        let held = self.held.iter().filter(|(_, since)| lasts(since));
+        let held =
+            held.map(|((topic, partition), _)| format!("{topic}/{partition} stands for want of a version, /status says why"));
         let failing = self.failing.iter().filter(|(_, (first, _))| lasts(first));
-        halted.chain(waiting).chain(failing.map(|(stage, _)| format!("{stage} fails and is tried again"))).collect()
+        halted.chain(waiting).chain(held).chain(failing.map(|(stage, _)| format!("{stage} fails and is tried again"))).collect()
     }
 }
 
@@ -66,6 +79,10 @@ mod tests {
         assert!(hindrance.look(&[view("claiming")], later(5)).is_empty());
         assert_eq!(hindrance.look(&[view("claiming")], later(9)), ["in/0 is not claimed yet"]);
         assert_eq!(hindrance.look(&[view("halted")], later(9)), ["in/0 is halted, /status says why"]);
+        let stands = [PartitionView { held: true, ..view("running") }];
+        assert!(hindrance.look(&stands, later(9)).is_empty());
+        assert_eq!(hindrance.look(&stands, later(13)), ["in/0 stands for want of a version, /status says why"]);
+        assert!(hindrance.look(&[view("running")], later(13)).is_empty(), "one that has not gone over yet serves");
         hindrance.failed("publish", later(9));
         assert!(hindrance.look(&[], later(20)).is_empty(), "nothing is held, so nothing fails");
     }

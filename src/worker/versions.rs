@@ -6,7 +6,7 @@ use super::{limited, metered};
 use crate::config::{Config, Pipeline};
 use crate::function::Function;
 use crate::inference::{Meter, Options, Registry};
-use crate::pipeline::{CanaryLimits, Version, Versions};
+use crate::pipeline::{CanaryLimits, Strain, Version, Versions};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::path::PathBuf;
@@ -81,7 +81,7 @@ fn build(
     let model = function.spec().model.as_str().into();
     let function = Arc::new(Counted { function: limited::limited(function, of), work });
     let function = Arc::new(metered::Metered { function, meter });
-    Ok(Version { name, function, model: Some(model), config: Some(config.digest_of(of).into()) })
+    Ok(Version { name, function, model: Some(model), config: Some(config.digest_of(of).into()), strain: Strain::default() })
 }
 
 #[cfg(test)]

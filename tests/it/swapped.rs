@@ -250,6 +250,15 @@ async fn an_heir_without_the_version_waits_until_it_is_taken_back() {
     stage.send(200, 300);
     let waits = |one: &Value| one["waits_for"].as_str().is_some_and(|why| why.contains("has no version \"v2\""));
     all_partitions(&stage, &heir, |one| waits(one) && one["state"] == "running").await;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (status, text) = get(&heir.admin(), "/readyz").await;
+        if status == 503 && text.contains("stands for want of a version") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status} {text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let scored = "SELECT count(*) FROM millrace.record WHERE kind = 'prediction'";
     assert_eq!(stage.number(scored).await, 180, "something was scored without the version");
     let back = stage.millrace(&["swap", "--back", "--reason", "not everywhere", "--wait", "60"]);

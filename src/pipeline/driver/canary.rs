@@ -3,9 +3,11 @@
 //! Each worker judges by what it has scored itself since the wish; the first to find a limit broken takes it back for all.
 
 use super::Driver;
+use crate::event::Event;
 use crate::flow::Ending;
 use crate::pipeline::Observer;
-use crate::pipeline::version::{CanaryLimits, Version};
+use crate::pipeline::partition::Running;
+use crate::pipeline::version::{CanaryLimits, PATIENCE, Version};
 use crate::store::{StoreError, Swap};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -84,6 +86,10 @@ pub(super) struct Watch {
     others: Counts,
     pub(super) going_back: Option<BoxFuture<'static, Result<bool, StoreError>>>,
     not_before: Option<Instant>,
+    /// Number of the step that is being taken back.
+    going: i64,
+    /// A step that is to be taken back, and why, until it is.
+    owed: Option<(i64, String)>,
     /// Why the pipeline ends once the step is taken back.
     ends_with: Option<String>,
 }
@@ -98,6 +104,16 @@ impl Watch {
         match version.name == canary.version {
             true => self.canary.add(ending),
             false => self.others.add(ending),
+        }
+    }
+
+    /// An event kills the process: when it is a canary that scores it, that is taken back.
+    pub(super) fn killed(&mut self, running: &Running, pipeline: &str, event: Option<Event>) {
+        let Some(event) = event else { return };
+        let position = &event.raw.position;
+        let key = event.key.as_deref().unwrap_or(&event.id);
+        if let Some(number) = running.taking.canary_of(pipeline, position.offset, key) {
+            self.owed = Some((number, format!("the process died twice while the canary scored the event {position} alone")));
         }
     }
 
@@ -128,6 +144,18 @@ impl Driver {
         self.go_back(wish.number, reason);
     }
 
+    /// Takes back what is owed, and a canary whose calls fail for now, again and again.
+    pub(super) fn mind_canary(&mut self) {
+        let swaps = &self.swaps;
+        let failing = swaps.wish().and_then(|wish| {
+            let lasts = swaps.ready.others.get(&wish.canary.as_ref()?.version)?.strain.lasts();
+            lasts.then(|| (wish.number, format!("a call of the canary has failed for more than {PATIENCE:?}, again and again")))
+        });
+        if let Some((number, reason)) = self.watch.owed.clone().or(failing) {
+            self.go_back(number, reason);
+        }
+    }
+
     /// A call said that going on is pointless. Where a canary said so its step is taken back first, so that the next start goes on without it.
     pub(super) fn fail_by(&mut self, detail: String, by: Option<Arc<str>>) {
         let of_canary = |wish: &Arc<Swap>| wish.canary.as_ref().is_some_and(|canary| Some(&canary.version) == by.as_ref());
@@ -150,6 +178,7 @@ impl Driver {
         let (store, owner) = (self.parts.store.clone(), self.settings.owner.clone());
         // What the journal takes, in one line.
         let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+        self.watch.going = number;
         let going = async move { store.roll_back(&pipeline, number, &reason, &owner).await };
         self.watch.going_back = Some(going.boxed());
     }
@@ -158,7 +187,11 @@ impl Driver {
         self.watch.not_before = Some(Instant::now() + AGAIN);
         match result {
             // Another worker may have been first.
-            Ok(_) => self.ask_for_swaps_now(),
+            Ok(_) => {
+                let going = self.watch.going;
+                self.watch.owed.take_if(|(number, _)| *number == going);
+                self.ask_for_swaps_now();
+            }
             Err(error) => {
                 tracing::warn!(%error, "The canary could not be taken back for now.");
                 self.parts.observer.retried("roll_back");

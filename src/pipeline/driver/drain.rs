@@ -28,6 +28,8 @@ impl Driver {
         self.park();
         self.mind_budget();
         self.follow_swaps();
+        self.tell_of_wants();
+        self.mind_canary();
         let views = self.partitions.values().map(|state| self.view(state)).collect();
         self.parts.observer.status(views, self.parts.budget.used());
     }
@@ -36,6 +38,7 @@ impl Driver {
         let mut view = state.view(self.settings.mode);
         if let Phase::Running(running) = &state.phase {
             view.waits_for = self.swaps.waits_for(running);
+            view.held = self.swaps.held(running).is_some();
         }
         view
     }

@@ -1,6 +1,6 @@
 //! What the source tells: leases, records, the ends of logs. Also the memory budget, which says when to pause.
 
-use super::{ClaimDone, Driver, HOLD, align, finish, fold};
+use super::{ClaimDone, Driver, HOLD, align, finish, fold, wanting};
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::pipeline::claim;
 use crate::pipeline::memory::Then;
@@ -154,6 +154,7 @@ impl Driver {
             }
             bytes_in += bytes;
             let rejected = if running.condemned == Some(offset) && !without(Safety::Condemn) {
+                self.watch.killed(running, &settings.provenance.pipeline, (self.parts.decode)(raw.clone()).ok());
                 Some((raw, Rejection::new("kills_process", "the process died twice while this event was in work alone")))
             } else if let Some(refused) = self.refused.get(&partition).filter(|refused| refused.offset == offset) {
                 Some((raw, Rejection::new("refused_by_store", refused.detail.as_str())))
@@ -180,7 +181,8 @@ impl Driver {
                     None => bytes_in += finish(running, offset, ending),
                 }
             }
-            if !running.paused && (running.held() >= settings.window || Self::is_ahead(running, aligned_to)) {
+            let waits = wanting::has_enough(running, &settings.provenance.pipeline, &self.swaps.ready);
+            if !running.paused && (waits || running.held() >= settings.window || Self::is_ahead(running, aligned_to)) {
                 running.paused = true;
                 over_window.push(partition);
             }
@@ -249,6 +251,7 @@ impl Driver {
                     && !running.has_reread()
                     && running.held() <= most
                     && !Self::is_ahead(running, aligned_to)
+                    && !wanting::has_enough(running, &self.settings.provenance.pipeline, &self.swaps.ready)
             };
             if let Some(running) = state.running().filter(has_room) {
                 running.paused = false;

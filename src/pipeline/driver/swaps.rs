@@ -21,8 +21,10 @@ use tokio::time::Instant;
 
 /// How often the wish is asked for.
 const OFTEN: Duration = Duration::from_secs(1);
-/// A version that could not be built is tried again after this.
+/// A version that could not be built is tried again after this, then after twice as long each time.
 const AGAIN: Duration = Duration::from_secs(10);
+/// The longest such wait.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
 
 /// A version that is needed and not there.
 #[derive(Default)]
@@ -31,6 +33,7 @@ struct Absent {
     /// Why it could not be used when it was tried last.
     failed: Option<String>,
     again: Option<Instant>,
+    wait: Option<Duration>,
 }
 
 /// A version that was built, or why it was not.
@@ -50,6 +53,8 @@ pub(super) struct Swaps {
     pub(super) asking: Option<BoxFuture<'static, Result<Option<Swap>, StoreError>>>,
     not_before: Option<Instant>,
     trouble: bool,
+    /// Whether it was told that going over cannot be recorded.
+    take_trouble: bool,
     pub(super) ready: Ready,
     absent: BTreeMap<Arc<str>, Absent>,
     pub(super) loads: FuturesUnordered<BoxFuture<'static, LoadDone>>,
@@ -63,6 +68,7 @@ impl Swaps {
             asking: None,
             not_before: None,
             trouble: false,
+            take_trouble: false,
             ready: Ready { base, others: BTreeMap::new() },
             absent: BTreeMap::new(),
             loads: FuturesUnordered::new(),
@@ -90,10 +96,14 @@ impl Swaps {
             .map(|name| self.why(name).unwrap_or_else(|| format!("version {name} is not loaded yet")))
     }
 
+    /// Why a partition stands, or will at its next event: what it has taken over names a version that is not in memory.
+    pub(super) fn held(&self, running: &Running) -> Option<String> {
+        self.missing(running.taking.names(running.decided))
+    }
+
     /// What holds a partition, or its going over to what is wanted.
     pub(super) fn waits_for(&self, running: &Running) -> Option<String> {
-        let held = self.missing(running.taking.names(running.decided));
-        held.or_else(|| {
+        self.held(running).or_else(|| {
             let wish = self.wish.as_ref().filter(|wish| running.taking.number().is_none_or(|number| number < wish.number))?;
             Some(self.missing(wish.names()).unwrap_or_else(|| "it is about to go over".to_owned()))
         })
@@ -128,7 +138,11 @@ impl Driver {
                 {
                     let (number, what, by, reason) = (wish.number, wish.what(), &*wish.by, &*wish.reason);
                     tracing::info!(pipeline, number, what, by, reason, "An operator wants a version of the pipeline.");
-                    self.swaps.wish = Some(Arc::new(wish));
+                    let wish = Arc::new(wish);
+                    self.swaps.wish = Some(wish.clone());
+                    // What could not be loaded may have been mended.
+                    self.swaps.absent.values_mut().for_each(|absent| (absent.again, absent.wait) = (None, None));
+                    self.leave_failing(&wish);
                 }
                 self.follow_swaps();
             }
@@ -137,6 +151,27 @@ impl Driver {
                 tracing::warn!(pipeline, %error, "Which version an operator wants cannot be read; what partitions have taken over stands.");
             }
             Err(error) => tracing::debug!(%error, "Which version an operator wants could not be asked."),
+        }
+    }
+
+    /// A version whose calls fail for now, again and again, is wanted no more. What it has in work is not waited for: those partitions are
+    /// claimed anew, and go over where they stand decided. Before that they would go over behind what is in work, which may never end.
+    fn leave_failing(&mut self, wish: &Swap) {
+        let left = |name: &Arc<str>, version: &mut Arc<Version>| {
+            version.strain.is_failing() && !wish.names().any(|wanted| wanted == name)
+        };
+        let left: Vec<_> = self.swaps.ready.others.extract_if(.., left).collect();
+        if left.is_empty() || self.draining.is_some() {
+            return;
+        }
+        left.iter().for_each(|(_, version)| version.strain.give_up());
+        let in_work = |(partition, state): (&TopicPartition, &mut Partition)| {
+            state.running().is_some_and(|running| running.in_call > 0).then(|| partition.clone())
+        };
+        let in_work: Vec<_> = self.partitions.iter_mut().filter_map(in_work).collect();
+        for partition in in_work {
+            tracing::warn!(%partition, version = &*left[0].0, "Calls of a version that is wanted no more fail; what it has in work is scored by another.");
+            self.reclaim(partition, self.settings.backoff);
         }
     }
 
@@ -200,13 +235,14 @@ impl Driver {
             Err(why) => {
                 self.parts.observer.retried("version");
                 let absent = self.swaps.absent.entry(name.clone()).or_default();
-                (absent.loading, absent.again) = (false, Some(Instant::now() + AGAIN));
+                let wait = absent.wait.map_or(AGAIN, |wait| (wait * 2).min(AGAIN_AT_MOST));
+                (absent.loading, absent.again, absent.wait) = (false, Some(Instant::now() + wait), Some(wait));
                 if absent.failed.as_ref() != Some(&why) {
                     tracing::error!(
                         pipeline,
                         version = &*name,
                         why,
-                        "A version of the pipeline cannot be used; it is tried again every 10 s, and what served before goes on."
+                        "A version of the pipeline cannot be used; it is tried again after 10 s and then ever less often, each 5 minutes at last, and what served before goes on."
                     );
                     absent.failed = Some(why);
                 }
@@ -236,13 +272,16 @@ impl Driver {
         match result {
             Ok(Some(taken)) => {
                 running.taking.confirmed(taken);
+                self.swaps.take_trouble = false;
                 tracing::info!(%partition, from_offset = sent.from_offset, number = sent.number, what = sent.what(), "A partition has gone over to a version.");
                 self.follow_swaps();
             }
             Ok(None) => self.superseded(partition),
             // Whether it was carried out is not known: the same is sent again until it is, or until the claim is gone.
             Err(StoreError::Transient(detail)) => {
-                tracing::warn!(%partition, detail, "From which offset on a partition goes over could not be recorded for now.");
+                if !std::mem::replace(&mut self.swaps.take_trouble, true) {
+                    tracing::warn!(%partition, detail, "From which offset on a partition goes over could not be recorded for now; it is tried again until it is.");
+                }
                 self.parts.observer.retried("take");
                 self.send_take(partition, incarnation, sent, self.settings.backoff * 4);
             }

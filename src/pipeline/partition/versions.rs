@@ -51,6 +51,18 @@ impl Taking {
         ready.get(self.name_of(pipeline, input)).cloned()
     }
 
+    /// Whether the version that scores an event is known and not in memory.
+    pub fn lacks(&self, pipeline: &str, input: &Input, ready: &Ready) -> bool {
+        self.recording.is_none() && self.version_of(pipeline, input, ready).is_none()
+    }
+
+    /// Number of the swap whose canary scores an event; `None` where another version does.
+    pub fn canary_of(&self, pipeline: &str, offset: i64, key: &str) -> Option<i64> {
+        let taken = taken_at(&self.taken, offset)?;
+        let canary = taken.canary.as_ref()?;
+        (**taken.version_of(pipeline, key) == *canary.version).then_some(taken.number)
+    }
+
     fn name_of(&self, pipeline: &str, input: &Input) -> &str {
         let event = &input.event;
         let offset = event.raw.position.offset;

@@ -54,6 +54,8 @@ pub struct Moody {
     pub process: Arc<Process>,
     pub calls: AtomicU64,
     pub worker: Arc<OnceLock<AbortHandle>>,
+    /// Whether every call fails for now.
+    pub fails: bool,
 }
 
 impl Moody {
@@ -65,7 +67,13 @@ impl Moody {
             process,
             calls: AtomicU64::new(0),
             worker,
+            fails: false,
         }
+    }
+
+    /// The same, and every call fails for now.
+    pub fn failing(&self) -> Self {
+        Self { fails: true, ..Self::new(self.cluster.clone(), self.process.clone(), self.worker.clone()) }
     }
 
     fn outcome(&self, input: &Input, call: u64) -> Outcome {
@@ -103,7 +111,7 @@ impl Function for Moody {
                 }
                 return std::future::pending().await;
             }
-            if self.cluster.chance.percent(3) {
+            if self.fails || self.cluster.chance.percent(3) {
                 return Err(CallError::Transient("a mood".into()));
             }
             if has("poison") {

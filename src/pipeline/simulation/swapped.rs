@@ -14,6 +14,11 @@ use std::sync::Arc;
 
 const NAMES: [&str; 3] = [BASE, "v1", "v2"];
 
+/// One that can never be built.
+const GONE: &str = "gone";
+/// One whose calls fail for now, for ever.
+pub const FAILING: &str = "failing";
+
 /// Versions that score alike and name themselves. Now and then one cannot be built.
 pub struct Moods(pub Arc<Moody>);
 
@@ -23,9 +28,15 @@ impl Versions for Moods {
         async move {
             tokio::time::sleep(moody.cluster.chance.delay()).await;
             moody.process.awake().await;
+            if &*name == GONE {
+                return Err("its files are gone".to_owned());
+            }
             match moody.cluster.chance.percent(20) {
                 true => Err("its weights are not the ones that are wanted".to_owned()),
-                false => Ok(Version { model: Some(name.clone()), config: Some(name.clone()), name, function: moody }),
+                false => {
+                    let moody = if &*name == FAILING { Arc::new(moody.failing()) } else { moody };
+                    Ok(Version { model: Some(name.clone()), config: Some(name.clone()), name, ..Version::base(moody) })
+                }
             }
         }
         .boxed()
@@ -110,4 +121,55 @@ fn all_have_gone_over(world: &World) -> bool {
     let Some(wish) = &tables.wish else { return true };
     let number = |partition| tables.taken.get(partition).and_then(|all| all.last()).map(|last| last.number);
     world.partitions.iter().all(|partition| number(partition) == Some(wish.number))
+}
+
+fn wish(version: &str, canary: Option<(&str, f64)>) -> Swap {
+    let canary = canary.map(|(version, share)| Canary { version: version.into(), share });
+    let (reason, by, since) = ("why".to_owned(), "somebody".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    Swap { number: 1, version: version.into(), canary, reason, by, since }
+}
+
+/// The rows of one partition name a version that cannot be built. Returns the events that are held of it, and whether the others ended.
+pub async fn beside_one_that_stands() -> (usize, bool) {
+    let mut world = World::new(1);
+    let stands = world.partitions[0].clone();
+    world.database.tables().taken.insert(stands.clone(), vec![wish(GONE, None).taken_from(0)]);
+    for partition in world.partitions.clone() {
+        for _ in 0..200 {
+            world.cluster.append(&partition, "one");
+        }
+    }
+    world.start_worker();
+    let ended = |world: &World| {
+        let decided = |partition| world.database.tables().rows.get(partition).map(|row| row.next_offset);
+        world.partitions[1..].iter().all(|partition| decided(partition) == Some(world.cluster.bounds(partition).high))
+    };
+    world.settle(ended).await.unwrap();
+    (world.held_of(&stands), ended(&world))
+}
+
+/// A canary with all keys, under work. Returns what is wanted at the end, once everything has come to its end.
+async fn under_canary(world: &mut World, version: &str) -> Swap {
+    world.swaps = true;
+    world.database.tables().wish = Some(wish(BASE, Some((version, 1.0))));
+    world.start_worker();
+    tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+    world.append(40);
+    world.cluster.append(&world.partitions[0].clone(), if version == FAILING { "one" } else { "kill" });
+    world.append(40);
+    world.settle(|world| !world.halts().is_empty()).await.unwrap();
+    nothing_halted(world).unwrap();
+    check::every_event_ended(world).unwrap();
+    // What is owed may be taken back after that.
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let wish = world.database.tables().wish.clone();
+    wish.unwrap()
+}
+
+/// The reason with which a canary was taken back.
+pub async fn taken_back(version: &str) -> String {
+    let mut world = World::new(3);
+    let now = under_canary(&mut world, version).await;
+    assert!(now.canary.is_none() && now.number == 2, "{now:?}");
+    now.reason
 }

@@ -6,7 +6,7 @@ use super::swapped::Moods;
 use crate::config::{OnLostCommits, Start};
 use crate::event::TopicPartition;
 use crate::flow::Budget;
-use crate::pipeline::{Align, Ended, Observer, Parts, Settings, run};
+use crate::pipeline::{Align, Ended, Observer, PartitionView, Parts, Settings, run};
 use crate::publisher::memory::MemoryPublisher;
 use crate::record::{Mode, Provenance};
 use crate::source::memory::Cluster;
@@ -29,13 +29,17 @@ pub struct Worker {
     budget: Budget,
 }
 
-/// Remembers why partitions were halted.
+/// Remembers why partitions were halted, and what was told of them last.
 #[derive(Default)]
-struct Halts(Mutex<Vec<String>>);
+struct Halts(Mutex<Vec<String>>, Mutex<Vec<PartitionView>>);
 
 impl Observer for Halts {
     fn halted(&self, partition: &TopicPartition, reason: &str) {
         self.0.lock().unwrap().push(format!("{partition}: {reason}"));
+    }
+
+    fn status(&self, partitions: Vec<PartitionView>, _: usize) {
+        *self.1.lock().unwrap() = partitions;
     }
 }
 
@@ -162,6 +166,15 @@ impl World {
     /// What the budgets of all workers hold.
     pub fn held_bytes(&self) -> usize {
         self.workers.iter().map(|worker| worker.budget.used()).sum()
+    }
+
+    /// Events of a partition that the worker that told last holds undecided.
+    pub fn held_of(&self, partition: &TopicPartition) -> usize {
+        let views = self.halts.1.lock().unwrap();
+        let of = views.iter().find(|view| *view.topic == *partition.topic && view.partition == partition.partition);
+        let view = of.expect("it is told of");
+        assert!(view.held, "{view:?}");
+        view.undecided
     }
 
     pub fn halts(&self) -> Vec<String> {
