@@ -16,7 +16,7 @@ use crate::event::TopicPartition;
 use crate::publisher::{CommittedOffsets, Publication, PublishError};
 use crate::record::Record;
 use crate::source::Lease;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,8 +111,11 @@ impl Unended {
 
     /// Where in the round's topics something that was committed is open.
     pub fn committed_and_open(&self, ends: &Ends, reader: &Reader) -> Result<Option<(String, i32, i64)>, PublishError> {
-        let (topics, deadline) = (smallest(&self.round), Instant::now() + OTHERS);
-        for ((topic, partition), last) in ends.0.iter().filter(|((topic, _), _)| topics.contains_key(&**topic)) {
+        let deadline = Instant::now() + OTHERS;
+        // Where there is no topic any more, nothing is open.
+        let is_there = |topic: &&str| !matches!(reader.partition_count(topic), Err(PublishError::Fatal(_)));
+        let topics: BTreeSet<&str> = smallest(&self.round).into_keys().filter(is_there).collect();
+        for ((topic, partition), last) in ends.0.iter().filter(|((topic, _), _)| topics.contains(&**topic)) {
             if !reader.is_ended((topic, *partition, *last), deadline)? {
                 return Ok(Some((topic.clone(), *partition, *last)));
             }
