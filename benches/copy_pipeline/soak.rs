@@ -30,6 +30,9 @@ struct Seen {
     latencies: Mutex<Vec<f64>>,
 }
 
+/// A name, and where it stands in a sample.
+type Figure = (&'static str, fn(&Sample) -> f64);
+
 /// One interval.
 struct Sample {
     minute: f64,
@@ -81,7 +84,7 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     ensure!(code == Some(0), "the worker ended with {code:?}; its log:\n{}", stage.log());
     let mut connection = stage.connect().await?;
     ensure!(load::decided(&mut connection).await? == sent, "events and rows differ");
-    Ok(told(options, capacity, rate, sent, &samples)?)
+    told(options, capacity, rate, sent, &samples)
 }
 
 /// Both topics, from their beginning: an event and its record meet in one table.
@@ -198,7 +201,7 @@ fn told(options: &Options, capacity: Option<f64>, rate: u64, sent: u64, samples:
         "| median of intervals of {} s | first quarter | last quarter | change an hour |\n|---|---|---|---|",
         EVERY.as_secs()
     );
-    let figures: [(&str, fn(&Sample) -> f64); 5] = [
+    let figures: [Figure; 5] = [
         ("resident memory, MB", |sample| sample.rss_mb),
         ("to the readable record, p50, ms", |sample| sample.p50_ms),
         ("to the readable record, p99, ms", |sample| sample.p99_ms),

@@ -48,7 +48,7 @@ impl Strain {
         self.again.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether one has been for longer than [`PATIENCE`].
+    /// Whether one has been for longer than a minute.
     pub fn lasts(&self) -> bool {
         self.lasts.load(Ordering::Relaxed)
     }
