@@ -14,7 +14,6 @@ pub fn send_error(error: &KafkaError, publication: &Publication) -> PublishError
         Some(
             RDKafkaErrorCode::MessageSizeTooLarge
                 | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::InvalidTopic
@@ -30,6 +29,11 @@ pub fn send_error(error: &KafkaError, publication: &Publication) -> PublishError
             return PublishError::Fatal(format!(
                 "the broker refuses idempotent writes: {error}. Grant IdempotentWrite on the cluster."
             ));
+        }
+        // Whether a produce or the coordinator meets it first is chance: both are waited for.
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            let detail = told(std::slice::from_ref(publication), error);
+            return PublishError::Aborted { stale_lease: false, detail };
         }
         Some(RDKafkaErrorCode::InvalidTimestamp) => {
             return PublishError::Aborted {
