@@ -43,7 +43,7 @@ pub enum PublishError {
     /// The outcome is not known, or the producer is dead: it has been rebuilt; read K, it tells.
     #[error("the outcome of the transaction is not known: {0}")]
     Indefinite(String),
-    /// These records can never go (size, topic, rights): the partition stops.
+    /// These records can never go (size, topic): the partition stops.
     #[error("{partition}: records that can never be published: {detail}")]
     Impossible { partition: TopicPartition, detail: String },
     #[error("{0}")]

@@ -147,8 +147,7 @@ impl Driver {
             match &error {
                 PublishError::Indefinite(_) => self.settle(partition, incarnation, to, committed.as_ref()),
                 PublishError::Impossible { partition: bad, detail } if *bad == partition => {
-                    let reason =
-                        format!("its records can never be published: {detail}. Mend the topic or its rights and start again.");
+                    let reason = format!("its records can never be published: {detail}. Mend the topic and start again.");
                     self.halt(&partition, reason);
                 }
                 PublishError::Fatal(_) | PublishError::Aborted { .. } | PublishError::Impossible { .. } => running.publishing = 0,
