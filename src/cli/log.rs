@@ -91,6 +91,7 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true")
             .set("fetch.wait.max.ms", "50")
+            .set("fetch.queue.backoff.ms", "10")
             .create()
             .context("the Kafka client cannot be made")?;
         let mut list = TopicPartitionList::new();
