@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// Events that are folded before the lock is given back.
 const EVENTS_A_LOCK: usize = 64;
+/// Keys that an idle partition writes at a time, so that events that come meanwhile do not wait for all of them.
+const FLUSH_KEYS: usize = if cfg!(test) { 3 } else { 2_000 };
 
 /// The fold of a pipeline.
 #[derive(Clone)]
@@ -140,9 +142,9 @@ impl Memory {
         if self.has_replayed() { of_states } else { of_states.min(self.folded_to) }
     }
 
-    /// Takes the bytes of all that has changed, for a decide that stands still. Only while nothing is in work and no decide is open.
+    /// Takes the bytes of what has changed, for a decide that stands still. Only while nothing is in work and no decide is open.
     pub fn flush(&self) {
-        lock(&self.states).flush();
+        lock(&self.states).flush(FLUSH_KEYS);
     }
 
     pub fn cost_bytes(&self) -> usize {

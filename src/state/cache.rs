@@ -138,6 +138,12 @@ impl<F: Fold> Cache<F> {
         self.taken.push_back(Taken { key: entry.key.clone(), place, row, from, handed: false });
     }
 
+    fn take_all(&mut self) {
+        while !self.dirty.is_empty() {
+            self.take_first();
+        }
+    }
+
     /// Folds the event, and works its features out where they are asked for.
     fn step(&mut self, facts: &mut Facts, at: At, is_scored: bool) -> Result<Step, WrongFacts> {
         debug_assert!(at.offset >= self.boundary, "offsets only grow");
@@ -174,7 +180,7 @@ impl<F: Fold> Cache<F> {
         #[cfg(test)]
         let together = together && !self.lacks(Rule::TogetherWithRingTwo);
         if together {
-            return self.flush();
+            return self.take_all();
         }
         while self.dirty.front().is_some_and(|(from, _)| is_due(*from, self.boundary, self.flush_after)) {
             self.take_first();
@@ -268,8 +274,12 @@ impl<F: Fold> States for Cache<F> {
         });
     }
 
-    fn flush(&mut self) {
-        while !self.dirty.is_empty() {
+    fn flush(&mut self, most: usize) {
+        if self.fold.links() {
+            return self.take_all();
+        }
+        let full = self.taken.len().saturating_add(most);
+        while self.taken.len() < full && !self.dirty.is_empty() {
             self.take_first();
         }
     }

@@ -9,7 +9,7 @@
 //! 3. A decide that reaches P takes [`rows_up_to`](States::rows_up_to) P and writes
 //!    [`fold_from_after`](States::fold_from_after) P beside it, both in the one statement; [`confirmed`](States::confirmed) P once
 //!    Postgres has said so, and only then. Rows are handed out again until they are confirmed.
-//! 4. To hand a partition over with nothing left to fold: [`flush`](States::flush), then decide. On revoke: drop the cache.
+//! 4. To hand a partition over with nothing left to fold: [`flush`](States::flush), then decide, until nothing is left. On revoke: drop the cache.
 
 use super::{At, Features, Keys, StoredError};
 use crate::event::{Event, Rejection};
@@ -59,8 +59,9 @@ pub trait States: Send {
     fn fold_from_after(&self, to: i64) -> i64;
     /// The decide that reached `to` is written.
     fn confirmed(&mut self, to: i64);
-    /// Takes the bytes of everything that has changed since it was last taken.
-    fn flush(&mut self);
+    /// Takes the bytes of what has changed since it was last taken: of up to `most` keys, those first that have been dirty for longest;
+    /// of all where the fold [links](super::Fold::links), whose keys are written together.
+    fn flush(&mut self, most: usize);
     /// Bytes of memory, about: states, keys, and bytes that wait to be written.
     fn cost_bytes(&self) -> usize;
     /// Forgets the least recently used of the keys whose last change is committed, until the cost is within `budget_bytes` or

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Most records in one round over all partitions.
+/// Most records and states in one round over all partitions, about: the last partition that joins brings what it has.
 const ROUND_RECORDS: usize = 20_000;
 /// Rounds at the same time, each over partitions that no other has: while one waits for a reply or for the disk, the other
 /// writes. `benches/copy_pipeline` shows what the second is worth.
@@ -105,6 +105,7 @@ impl Driver {
             ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
             let (states, fold_from) = running.memory.as_ref().map_or((Vec::new(), prefix.to), |memory| memory.due(prefix.to));
             bytes_in_round += states.iter().map(|(_, state)| state.bytes.len()).sum::<usize>();
+            records_in_round += states.len();
             round.push(Advance {
                 partition,
                 claim: running.claim,

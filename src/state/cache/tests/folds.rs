@@ -35,7 +35,8 @@ fn run(case: &impl Case, seed: u64, without: Option<Rule>) -> (Outcome, usize) {
     // A third of the runs keeps nothing that is written, and writes at once; the others keep a part.
     let (flush_after, budget_bytes) =
         if seed.is_multiple_of(3) { (1, 0) } else { (rng.random_range(1..40), rng.random_range(0..60_000)) };
-    let cuts = Cuts { flush_after, budget_bytes, without, forget_after_ms: case.forget_after_ms() };
+    let cuts =
+        Cuts { flush_after, flush_keys: rng.random_range(1..20), budget_bytes, without, forget_after_ms: case.forget_after_ms() };
     (interrupted(case.fold(), &log, &whole, cuts, &mut rng), whole.keys())
 }
 

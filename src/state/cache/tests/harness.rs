@@ -45,6 +45,8 @@ impl Whole {
 #[derive(Debug, Clone, Copy)]
 pub struct Cuts {
     pub flush_after: i64,
+    /// Keys that are written at a time at the end.
+    pub flush_keys: usize,
     pub budget_bytes: usize,
     /// A rule of the cache that is taken out.
     pub without: Option<Rule>,
@@ -162,9 +164,14 @@ impl<F: Fold> World<'_, F> {
 
     fn finish(mut self, mut cache: Cache<F>) -> Outcome {
         let end = self.log.len() as i64;
-        cache.flush();
-        self.store.extend(cache.rows_up_to(end));
-        cache.confirmed(end);
+        let mut from = cache.fold_from_after(end);
+        while cache.fold_from_after(end) < end || !cache.dirty.is_empty() {
+            cache.flush(self.cuts.flush_keys);
+            self.store.extend(cache.rows_up_to(end));
+            cache.confirmed(end);
+            self.outcome.same &= from <= cache.fold_from_after(end);
+            from = cache.fold_from_after(end);
+        }
         cache.evict(0);
         let left = cache.cost_bytes();
         assert!(cache.without.is_some() || left == 0, "everything is committed, and {left} bytes are left");
