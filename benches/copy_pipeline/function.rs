@@ -37,7 +37,7 @@ impl Scoring {
     }
 
     /// The rest of the pipeline's section; writes the files that it names into the folder.
-    pub fn config(self, folder: &Path) -> Anyhow<String> {
+    pub fn config(self, folder: &Path, review: u32) -> Anyhow<String> {
         if self == Self::Copy {
             return Ok(
                 "function = \"copy\"\noptions = { fields = [\"amount\", \"currency\"], score = \"amount / 100\" }\n".into()
@@ -48,7 +48,8 @@ impl Scoring {
         let row = |_| FEATURES.iter().map(|(.., most)| random.random_range(0.0..*most)).collect();
         let rows: Vec<Box<[f64]>> = (0..2_000).map(row).collect();
         std::fs::write(folder.join("forest.json"), forest::file(&names, &rows).to_string())?;
-        std::fs::write(folder.join("policy.toml"), "version = \"1\"\n[thresholds]\nreview = 800\ndecline = 950\n")?;
+        let policy = format!("version = \"1\"\n[thresholds]\nreview = {review}\ndecline = {}\n", (review + 1).max(950));
+        std::fs::write(folder.join("policy.toml"), policy)?;
         let feature = |(name, how, _): &(&str, &str, f64)| match how.starts_with("aggregate") {
             true => format!("{{ name = \"{name}\", entity = \"account\", {how} }}"),
             false => format!("{{ name = \"{name}\", {how} }}"),

@@ -51,7 +51,7 @@ async fn balanced(stage: &Stage, connection: &mut PgConnection, workers: &mut [W
 
 pub async fn run(options: &Options) -> Anyhow<Value> {
     let rate = options.rate.unwrap_or(DEFAULT_RATE);
-    let stage = Arc::new(Stage::new(&|folder| options.function.config(folder), &options.property).await?);
+    let stage = Arc::new(Stage::new(&|folder| options.config(folder), &options.property).await?);
     let mut connection = stage.connect().await?;
     let stop = Arc::new(AtomicBool::new(false));
     let sending = {

@@ -56,7 +56,7 @@ pub fn source(value: &[u8]) -> Option<(usize, i64)> {
 
 pub async fn run(options: &Options) -> Anyhow<Value> {
     let rate = options.rate.unwrap_or(DEFAULT_RATE);
-    let stage = Arc::new(Stage::new(&|folder| options.function.config(folder), &options.property).await?);
+    let stage = Arc::new(Stage::new(&|folder| options.config(folder), &options.property).await?);
     let mut connection = stage.connect().await?;
     let mut worker = stage.worker()?;
     stage.claimed(&mut worker).await?;

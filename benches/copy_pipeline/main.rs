@@ -20,7 +20,14 @@ mod stage;
 mod throughput;
 
 use clap::{Parser, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+impl Options {
+    /// The rest of the pipeline's section.
+    fn config(&self, folder: &Path) -> Anyhow<String> {
+        self.function.config(folder, self.review)
+    }
+}
 
 /// What went wrong: a bench only prints it.
 type Anyhow<T> = anyhow::Result<T>;
@@ -42,6 +49,9 @@ struct Options {
     /// What the pipeline runs
     #[arg(long, value_enum, default_value = "copy")]
     function: function::Scoring,
+    /// risk: from which score on an event is reviewed, at most 999, which explains it
+    #[arg(long, default_value_t = 800)]
+    review: u32,
     /// How many keys there are; with 1 all events are in one partition
     #[arg(long, default_value_t = 50_000)]
     accounts: u64,

@@ -15,12 +15,15 @@ const WORKERS: [usize; 3] = [1, 2, 4];
 /// Events a second while a worker joins.
 const JOIN_RATE: u64 = 2_000;
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How long partitions are looked at after the new worker owns one.
+const OBSERVED: Duration = Duration::from_secs(12);
 
 pub async fn run(options: &Options) -> Anyhow<Value> {
     let mut lines = Vec::new();
     for count in WORKERS {
         let line = backlog(options, count).await?;
         let join = join(options, count).await?;
+        eprintln!("{count} workers: {:.0} events/s", line.rate);
         lines.push((count, line, join));
     }
     println!(
@@ -35,11 +38,11 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     );
     for (count, line, join) in &lines {
         println!(
-            "| {count} | {:.0} | {:.2} | {:.0} % | {:.1} | {:.1}, {:.1} |",
+            "| {count} | {:.0} | {:.2} | {:.0} % | {} | {:.1}, {:.1} |",
             line.rate,
             line.cpu_us,
             line.rest_busy * 100.0,
-            join.first_s,
+            join.first_s.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1}")),
             quantile(&join.gaps_s, 0.5),
             quantile(&join.gaps_s, 1.0)
         );
@@ -61,49 +64,73 @@ struct Line {
     rest_busy: f64,
 }
 
-/// From the start of the processes to the last committed row.
+/// From the moment when a paused pipeline goes on, its workers in balance, to the last committed row.
 async fn backlog(options: &Options, count: usize) -> Anyhow<Line> {
-    let stage = Stage::new(&|folder| options.function.config(folder), &options.property).await?;
+    let stage = Stage::new(&|folder| options.config(folder), &options.property).await?;
+    stage.pause("pause").await?;
     let mut load = Load::new(&stage, 50, options.accounts)?;
     load.send(options.events)?;
     load.flush()?;
     let mut connection = stage.connect().await?;
-    let before = machine_seconds()?;
     let mut workers: Vec<Worker> = (0..count).map(|_| stage.worker()).collect::<Anyhow<_>>()?;
-    let (mut first, started) = (None, Instant::now());
-    let seconds = loop {
+    balanced(&stage, &mut connection, &mut workers).await?;
+    let cpu_of = |workers: &[Worker]| workers.iter().map(|worker| cpu_seconds(worker.pid())).sum::<Anyhow<f64>>();
+    stage.pause("resume").await?;
+    let started = Instant::now();
+    let (from, at, cpu_before, before) = loop {
+        let events = load::decided(&mut connection).await?;
+        if events > 0 {
+            break (events, Instant::now(), cpu_of(&workers)?, machine_seconds()?);
+        }
+        ensure!(started.elapsed() < PATIENCE, "nothing was decided; the log:\n{}", stage.log());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    while load::decided(&mut connection).await? < options.events {
         tokio::time::sleep(Duration::from_millis(20)).await;
         for worker in &mut workers {
             worker.ensure_up(&stage)?;
         }
         ensure!(started.elapsed() < PATIENCE, "not done after {PATIENCE:?}; the log:\n{}", stage.log());
-        let events = load::decided(&mut connection).await?;
-        // Joining the group is not what is measured.
-        let (from, at) = *first.get_or_insert((events, Instant::now()));
-        if from == 0 {
-            first = None;
-        }
-        if events == options.events {
-            break at.elapsed().as_secs_f64() * options.events as f64 / (options.events - from).max(1) as f64;
-        }
-    };
-    let cpu_s = workers.iter().map(|worker| cpu_seconds(worker.pid())).sum::<Anyhow<f64>>()?;
-    let after = machine_seconds()?;
+    }
+    let (seconds, events) = (at.elapsed().as_secs_f64(), (options.events - from) as f64);
+    let (cpu_s, after) = (cpu_of(&workers)? - cpu_before, machine_seconds()?);
     for worker in &mut workers {
         let code = worker.drain()?;
         ensure!(code == Some(0), "a worker ended with {code:?}; the log:\n{}", stage.log());
     }
     Ok(Line {
-        rate: options.events as f64 / seconds,
-        cpu_us: cpu_s / options.events as f64 * 1e6,
+        rate: events / seconds,
+        cpu_us: cpu_s / events * 1e6,
         rest_busy: (after.0 - before.0 - cpu_s) / (after.1 - before.1),
     })
 }
 
+/// Waits until the workers hold all partitions, each at least one, and the pause is known to all of them.
+async fn balanced(stage: &Stage, connection: &mut PgConnection, workers: &mut [Worker]) -> Anyhow<()> {
+    let started = Instant::now();
+    let mut stable = 0;
+    while stable < 10 {
+        let found = places(connection).await?;
+        let is_of = |owner: &Option<String>, worker: &Worker| {
+            owner.as_ref().is_some_and(|owner| owner.contains(&format!("/{}/", worker.pid())))
+        };
+        let good = found.len() == PARTITIONS as usize
+            && workers.iter().all(|worker| found.iter().any(|(.., owner)| is_of(owner, worker)))
+            && found.iter().all(|(.., owner)| workers.iter().any(|worker| is_of(owner, worker)));
+        stable = if good { stable + 1 } else { 0 };
+        for worker in workers.iter_mut() {
+            worker.ensure_up(stage)?;
+        }
+        ensure!(started.elapsed() < PATIENCE, "the group found no balance: {found:?}; the log:\n{}", stage.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
 struct Join {
-    /// From the start of the process to its first decided event, seconds.
-    first_s: f64,
-    /// The longest time that P of each partition did not move meanwhile, seconds, sorted.
+    /// From the start of the process to its first decided event, seconds; `None` where its partitions had none.
+    first_s: Option<f64>,
+    /// The longest time that P of each partition with events did not move meanwhile, seconds, sorted.
     gaps_s: Vec<f64>,
 }
 
@@ -115,7 +142,7 @@ async fn places(connection: &mut PgConnection) -> Anyhow<Vec<(i32, i64, Option<S
 
 /// A steady load on `count` workers, and one more that joins.
 async fn join(options: &Options, count: usize) -> Anyhow<Join> {
-    let stage = Arc::new(Stage::new(&|folder| options.function.config(folder), &options.property).await?);
+    let stage = Arc::new(Stage::new(&|folder| options.config(folder), &options.property).await?);
     let mut connection = stage.connect().await?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut workers: Vec<Worker> = (0..count).map(|_| stage.worker()).collect::<Anyhow<_>>()?;
@@ -130,23 +157,24 @@ async fn join(options: &Options, count: usize) -> Anyhow<Join> {
     let mut joining = stage.worker()?;
     let mine = format!("/{}/", joining.pid());
     let (mut first_s, mut taken_at, mut moved, mut gaps) = (None, HashMap::new(), HashMap::new(), HashMap::new());
-    // Some seconds longer: the others' partitions may move after the first of its own.
+    // Some seconds longer: the others' partitions may move after its first one.
     let mut until = started + PATIENCE;
     while Instant::now() < until {
         joining.ensure_up(&stage)?;
         for (partition, next, owner) in places(&mut connection).await? {
             let now = Instant::now();
             let (last, at) = *moved.entry(partition).or_insert((next, now));
-            let gap: &mut f64 = gaps.entry(partition).or_insert(0.0);
-            *gap = gap.max((now - at).as_secs_f64());
             if next > last {
+                // Of a partition without events nothing is told.
+                let gap: &mut f64 = gaps.entry(partition).or_insert(0.0);
+                *gap = gap.max((now - at).as_secs_f64());
                 moved.insert(partition, (next, now));
             }
             if owner.is_some_and(|owner| owner.contains(&mine)) {
+                until = until.min(now + OBSERVED);
                 let from = *taken_at.entry(partition).or_insert(next);
                 if next > from && first_s.is_none() {
                     first_s = Some(started.elapsed().as_secs_f64());
-                    until = now + Duration::from_secs(8);
                 }
             }
         }
@@ -158,6 +186,5 @@ async fn join(options: &Options, count: usize) -> Anyhow<Join> {
     for worker in &mut workers {
         worker.drain()?;
     }
-    let first_s = first_s.ok_or_else(|| anyhow::anyhow!("the new worker decided nothing; the log:\n{}", stage.log()))?;
     Ok(Join { first_s, gaps_s: sorted(gaps.into_values().collect()) })
 }

@@ -53,7 +53,7 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
             (Some(capacity), (capacity * options.share) as u64)
         }
     };
-    let stage = Arc::new(Stage::new(&|folder| options.function.config(folder), &options.property).await?);
+    let stage = Arc::new(Stage::new(&|folder| options.config(folder), &options.property).await?);
     let mut worker = stage.worker()?;
     stage.claimed(&mut worker).await?;
     let (stop_load, stop_reader, seen) =
@@ -66,9 +66,12 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         let (stage, stop, accounts) = (stage.clone(), stop_load.clone(), options.accounts);
         std::thread::spawn(move || Load::new(&stage, 1, accounts)?.steadily(rate, &stop))
     };
-    let samples = samples(options, &stage, &mut worker, &seen).await?;
+    let started = Instant::now();
+    let going = || !sending.is_finished() && !reading.is_finished();
+    let samples = samples(options, &stage, &mut worker, &seen, &going).await?;
     stop_load.store(true, Ordering::Relaxed);
     let sent = sending.join().map_err(|_| anyhow::anyhow!("the load ended badly"))??;
+    let sent_rate = sent as f64 / started.elapsed().as_secs_f64();
     let deadline = Instant::now() + PATIENCE;
     while seen.records.load(Ordering::Relaxed) < sent {
         worker.ensure_up(&stage)?;
@@ -77,18 +80,20 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     stop_reader.store(true, Ordering::Relaxed);
-    reading.join().map_err(|_| anyhow::anyhow!("the reader ended badly"))??;
+    let alone = reading.join().map_err(|_| anyhow::anyhow!("the reader ended badly"))??;
+    ensure!(alone == (0, 0), "{} events without a record, {} records without an event that has none yet", alone.0, alone.1);
     let records = seen.records.load(Ordering::Relaxed);
     ensure!(records == sent, "{records} records were read, {sent} events were sent");
     let code = worker.drain()?;
     ensure!(code == Some(0), "the worker ended with {code:?}; its log:\n{}", stage.log());
     let mut connection = stage.connect().await?;
     ensure!(load::decided(&mut connection).await? == sent, "events and rows differ");
-    told(options, capacity, rate, sent, &samples)
+    told(options, capacity, (rate, sent_rate), sent, &samples)
 }
 
-/// Both topics, from their beginning: an event and its record meet in one table.
-fn follow(stage: &Stage, stop: &AtomicBool, seen: &Seen) -> Anyhow<()> {
+/// Both topics, from their beginning: an event and its record meet in one table. Returns how many events and records stayed alone; a
+/// record that comes a second time is among them.
+fn follow(stage: &Stage, stop: &AtomicBool, seen: &Seen) -> Anyhow<(usize, usize)> {
     let consumer: BaseConsumer = stage
         .client()
         .set("group.id", format!("{}-reader", stage.name))
@@ -133,16 +138,26 @@ fn follow(stage: &Stage, stop: &AtomicBool, seen: &Seen) -> Anyhow<()> {
             seen.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(ms);
         }
     }
-    Ok(())
+    Ok((appended.len(), early.len()))
 }
 
-async fn samples(options: &Options, stage: &Stage, worker: &mut Worker, seen: &Seen) -> Anyhow<Vec<Sample>> {
+async fn samples(
+    options: &Options,
+    stage: &Stage,
+    worker: &mut Worker,
+    seen: &Seen,
+    going: &dyn Fn() -> bool,
+) -> Anyhow<Vec<Sample>> {
     let started = Instant::now();
     let (mut samples, mut records, mut cpu, mut busy, mut at) =
         (Vec::new(), 0, cpu_seconds(worker.pid())?, machine_seconds()?, started);
     while started.elapsed() < Duration::from_secs(60 * options.minutes) {
         tokio::time::sleep(EVERY).await;
         worker.ensure_up(stage)?;
+        if !going() {
+            // Its own error is told when it is joined.
+            break;
+        }
         let latencies = sorted(std::mem::take(&mut *seen.latencies.lock().unwrap_or_else(PoisonError::into_inner)));
         let (now, records_now, cpu_now, busy_now) =
             (Instant::now(), seen.records.load(Ordering::Relaxed), cpu_seconds(worker.pid())?, machine_seconds()?);
@@ -184,7 +199,7 @@ fn slope(samples: &[&Sample], of: fn(&Sample) -> f64) -> f64 {
     60.0 * above / below
 }
 
-fn told(options: &Options, capacity: Option<f64>, rate: u64, sent: u64, samples: &[Sample]) -> Anyhow<Value> {
+fn told(options: &Options, capacity: Option<f64>, (rate, sent_rate): (u64, f64), sent: u64, samples: &[Sample]) -> Anyhow<Value> {
     let warm: Vec<&Sample> = samples.iter().filter(|sample| sample.minute > WARM_UP_MINUTES).collect();
     ensure!(warm.len() >= 8, "too short to tell: give it more --minutes");
     let quarter = warm.len() / 4;
@@ -192,7 +207,7 @@ fn told(options: &Options, capacity: Option<f64>, rate: u64, sent: u64, samples:
     let middle =
         |part: &[&Sample], of: fn(&Sample) -> f64| quantile(&sorted(part.iter().map(|sample| of(sample)).collect()), 0.5);
     println!(
-        "\n`{}`, {} keys, mode both, exactly_once, {rate} events/s for {} minutes, {sent} events, each read once\n",
+        "\n`{}`, {} keys, mode both, exactly_once, {rate} events/s wanted, {sent_rate:.0} sent for {} minutes, {sent} events, each read once\n",
         options.function.name(),
         options.accounts,
         options.minutes
@@ -206,7 +221,7 @@ fn told(options: &Options, capacity: Option<f64>, rate: u64, sent: u64, samples:
         ("to the readable record, p50, ms", |sample| sample.p50_ms),
         ("to the readable record, p99, ms", |sample| sample.p99_ms),
         ("worker, cores", |sample| sample.worker_cpu),
-        ("rest of the machine busy", |sample| sample.rest_busy),
+        ("rest of the processors busy", |sample| sample.rest_busy),
     ];
     let mut told = serde_json::Map::new();
     for (name, of) in figures {
@@ -237,7 +252,7 @@ fn told(options: &Options, capacity: Option<f64>, rate: u64, sent: u64, samples:
         std::fs::write(path, plot::svg(&all(|sample| sample.minute), &panels))?;
     }
     Ok(json!({
-        "mode": "soak", "function": options.function.name(), "accounts": options.accounts, "capacity": capacity, "rate": rate,
+        "mode": "soak", "function": options.function.name(), "accounts": options.accounts, "capacity": capacity, "rate": rate, "sent_rate": sent_rate,
         "minutes": options.minutes, "events": sent, "figures": told,
     }))
 }

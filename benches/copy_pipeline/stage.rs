@@ -126,6 +126,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Pauses the pipeline, or lets it go on.
+    pub async fn pause(&self, action: &str) -> Anyhow<()> {
+        let status = tokio::process::Command::new(env!("CARGO_BIN_EXE_millrace"))
+            .args([action, "--reason", "a bench", "--config"])
+            .arg(self.config())
+            .stdout(Stdio::null())
+            .status()
+            .await?;
+        ensure!(status.success(), "millrace {action}: {status}");
+        Ok(())
+    }
+
     /// The last lines of the workers' log, for an error.
     pub fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
@@ -214,11 +226,32 @@ fn memory_mb(pid: u32, name: &str) -> Anyhow<f64> {
     Ok(kib * 1024.0 / 1e6)
 }
 
-/// Busy and all processor seconds of the whole machine so far.
+/// Busy and all processor seconds so far, of the processors that this process may run on (`taskset`): the whole machine mostly.
 pub fn machine_seconds() -> Anyhow<(f64, f64)> {
-    let stat = std::fs::read_to_string("/proc/stat")?;
-    let ticks: Vec<f64> = stat.lines().next().unwrap_or_default().split_whitespace().filter_map(|t| t.parse().ok()).collect();
-    let all: f64 = ticks.iter().take(8).sum();
-    let idle: f64 = ticks.get(3..5).map_or(0.0, |idle| idle.iter().sum());
-    Ok(((all - idle) / TICKS_A_SECOND, all / TICKS_A_SECOND))
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).context("/proc/self/status")?;
+    let mine = processors(allowed.trim())?;
+    let (mut busy, mut all) = (0.0, 0.0);
+    for line in std::fs::read_to_string("/proc/stat")?.lines() {
+        let mut fields = line.split_whitespace();
+        let number = fields.next().and_then(|name| name.strip_prefix("cpu")).and_then(|number| number.parse::<usize>().ok());
+        if !number.is_some_and(|number| mine.contains(&number)) {
+            continue;
+        }
+        let ticks: Vec<f64> = fields.take(8).filter_map(|field| field.parse().ok()).collect();
+        let total: f64 = ticks.iter().sum();
+        all += total / TICKS_A_SECOND;
+        busy += (total - ticks.get(3..5).map_or(0.0, |idle| idle.iter().sum())) / TICKS_A_SECOND;
+    }
+    Ok((busy, all))
+}
+
+/// A list like `0-3,8`.
+fn processors(list: &str) -> Anyhow<Vec<usize>> {
+    let mut all = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        all.extend(first.parse::<usize>()?..=last.parse()?);
+    }
+    Ok(all)
 }

@@ -75,7 +75,7 @@ struct Line {
 }
 
 async fn once(options: &Options, no_ceilings: bool) -> Anyhow<(Line, Value)> {
-    let stage = Stage::new(&|folder| options.function.config(folder), &options.property).await?;
+    let stage = Stage::new(&|folder| options.config(folder), &options.property).await?;
     let mut load = Load::new(&stage, 50, options.accounts)?;
     load.send(options.events)?;
     load.flush()?;
