@@ -63,11 +63,14 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if !args.state_key.is_empty() {
         nobody_in(pipeline, &common::kafka(&config, pipeline)?)?;
     }
+    // Made first: without a client for the tombstone nothing is erased.
+    let compacted = pipeline.keep == Keep::Latest && pipeline.mode == Mode::Both;
+    let undertaker = if compacted { Some(producer(&common::kafka(&config, pipeline)?)?) } else { None };
     let done = store.erase(&erase).await?;
-    // A record that is published after the tombstone would be the newest again.
-    let buried = done.waiting == 0 && done.rows + done.latest > 0;
-    if buried && pipeline.keep == Keep::Latest && pipeline.mode == Mode::Both {
-        bury(pipeline, &common::kafka(&config, pipeline)?, &args.key).await?;
+    // A record that is published after the tombstone would be the newest again. Where no row was left the tombstone goes all the same:
+    // an earlier run may have erased the rows and not come to it.
+    if let Some(producer) = undertaker.filter(|_| done.waiting == 0) {
+        bury(pipeline, &producer, &args.key).await?;
     }
     tell(pipeline, done, &args)?;
     Ok(if done.waiting > 0 { Exit::Failed } else { Exit::Done })
@@ -87,14 +90,17 @@ fn nobody_in(pipeline: &Pipeline, kafka: &Kafka) -> anyhow::Result<()> {
     .into())
 }
 
-/// A tombstone for the output topic, where compaction keeps the newest record of each key.
-async fn bury(pipeline: &Pipeline, kafka: &Kafka, key: &str) -> anyhow::Result<()> {
-    let producer: FutureProducer = kafka
+fn producer(kafka: &Kafka) -> anyhow::Result<FutureProducer> {
+    kafka
         .config()
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
         .create()
-        .context("the Kafka client cannot be made; look at [kafka] in the config")?;
+        .context("the Kafka client cannot be made, and nothing was erased; look at [kafka] in the config")
+}
+
+/// A tombstone for the output topic, where compaction keeps the newest record of each key.
+async fn bury(pipeline: &Pipeline, producer: &FutureProducer, key: &str) -> anyhow::Result<()> {
     let topic = pipeline.output_topic();
     let record = FutureRecord::<str, str>::to(&topic).key(key);
     let sent = producer.send(record, DELIVERY_TIMEOUT).await;

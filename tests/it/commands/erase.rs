@@ -79,6 +79,27 @@ async fn nothing_of_a_key_is_left() {
     assert_clean(&stage, 3);
 }
 
+/// Would catch: a tombstone that the second run does not write, since the first has erased the rows and failed at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_that_failed_is_written_by_the_next_run() {
+    let stage = Stage::small().await;
+    stage.reconfigure("function = \"copy\"", "function = \"copy\"\nkeep = \"latest\"");
+    stage.send(0, 20);
+    stage.run_until(20).await;
+    let (real, away) = (format!("brokers = \"{}\"", stage.brokers), "brokers = \"127.0.0.1:1\"");
+    stage.reconfigure(&real, away);
+    let failed = erase(&stage, "a-8", &["--yes"]);
+    assert!(failed.code == Some(1) && failed.err.contains("run this again"), "{failed:?}");
+    assert_eq!(traces(&stage, 8).await, 0, "the rows are erased");
+
+    stage.reconfigure(away, &real);
+    let again = erase(&stage, "a-8", &["--yes"]);
+    assert_eq!((again.code, &again.json()["rows"]), (Some(0), &json!(0)), "{again:?}");
+    let output = read_committed(&stage.output());
+    let last = output.iter().rfind(|seen| seen.key.as_deref() == Some(b"a-8".as_slice())).unwrap();
+    assert!(last.payload.is_empty(), "the tombstone comes last: {last:?}");
+}
+
 /// Would catch: a record that is erased before it is published, a state that a worker in the group writes again, a worker's role that rewrites
 /// records.
 #[tokio::test(flavor = "multi_thread")]
