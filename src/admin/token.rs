@@ -105,7 +105,7 @@ fn answer(refused: Refused) -> Response {
             403,
             "forbidden",
             "this worker has no admin token, so nothing can be changed over HTTP: set `token_file` under [admin] (or MILLRACE_ADMIN__TOKEN) and \
-             start again, or use `millrace pause` and `millrace resume`",
+             start again, or use `millrace pause`, `millrace resume` and `millrace swap`",
         ),
         Refused::Missing => {
             error(401, "unauthorized", "this changes something: send the admin token as `Authorization: Bearer TOKEN`")

@@ -1,11 +1,10 @@
 //! `millrace pause` and `millrace resume`.
 
 use super::common::{self, Usage};
-use crate::config::{Config, Pipeline};
+use crate::config::Config;
 use crate::lifecycle::Exit;
-use crate::store::postgres::PostgresStore;
-use crate::store::{Pause, Store};
-use crate::worker::operators::{Order, in_force, told};
+use crate::store::Pause;
+use crate::worker::operators::{Order, in_force, told, unknown};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -86,7 +85,9 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     let operator = order.operator("cli", true).map_err(Usage)?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     if let (Some(topic), Some(partition)) = (scope.topic, scope.partition) {
-        say_if_unknown(&store, pipeline, topic, partition).await?;
+        if let Some(note) = unknown(&store, &pipeline.name, topic, partition).await? {
+            eprintln!("note: {note}");
+        }
     }
     if pipeline.align.is_some() && scope.topic.is_some() {
         eprintln!(
@@ -132,17 +133,6 @@ pub async fn resume(args: ResumeArgs, env: &BTreeMap<String, String>) -> anyhow:
         }
     }
     Ok(if lifted == 0 { Exit::Failed } else { Exit::Done })
-}
-
-/// A pause of a partition that nobody has seen may be a typo, or be of one that is still to come.
-async fn say_if_unknown(store: &PostgresStore, pipeline: &Pipeline, topic: &str, partition: i32) -> anyhow::Result<()> {
-    let Some(run) = store.current_run(&pipeline.name).await? else { return Ok(()) };
-    let known = store.partitions(&pipeline.name, run, topic).await?;
-    if !known.is_empty() && !known.iter().any(|(number, _)| *number == partition) {
-        let highest = known.iter().map(|(number, _)| *number).max().unwrap_or_default();
-        eprintln!("note: no worker has seen {topic}/{partition} so far, the highest is {highest}; the pause waits for it");
-    }
-    Ok(())
 }
 
 fn list(pauses: &[(String, Pause)], json: bool) -> anyhow::Result<Exit> {

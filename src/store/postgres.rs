@@ -34,7 +34,7 @@ pub use replays::{Begin, Replay, ReplayLock, ScoredBy};
 pub use retention::{Retain, Retained};
 pub use review::{Counted, Endings, Removed, Row, Run, endings};
 pub use seal::{Link, Seal};
-pub use shadow::{ShadowCount, ShadowFlip, ShadowStore, Versus};
+pub use shadow::{AddError, ShadowCount, ShadowFlip, ShadowStore, Versus};
 pub use versions::{Standing, Step};
 
 use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};

@@ -3,7 +3,7 @@
 use super::swapped;
 use crate::admin::{ApiError, OperatorApi, SwapWish, Wish};
 use crate::store::postgres::{NAME_CHARS, Operator, PostgresStore, REASON_CHARS, Scope, Step};
-use crate::store::{Pause, StoreError};
+use crate::store::{Pause, Store, StoreError};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -58,6 +58,17 @@ pub fn told(pipeline: &str, pause: &Pause) -> Value {
         "pipeline": pipeline, "topic": pause.topic, "partition": pause.partition,
         "reason": pause.reason, "by": pause.by, "since": pause.since,
     })
+}
+
+/// What to say of a partition that no worker has seen, which is a typo mostly; `None` where one has, or where none has any yet.
+pub async fn unknown(store: &PostgresStore, pipeline: &str, topic: &str, partition: i32) -> Result<Option<String>, StoreError> {
+    let Some(run) = store.current_run(pipeline).await? else { return Ok(None) };
+    let known = store.partitions(pipeline, run, topic).await?;
+    let highest = known.iter().map(|(number, _)| *number).max();
+    let is_known = known.iter().any(|(number, _)| *number == partition);
+    Ok(highest.filter(|_| !is_known).map(|highest| {
+        format!("no worker has seen {topic}/{partition} so far, the highest is {highest}; the pause waits for it")
+    }))
 }
 
 /// What is paused of a pipeline now, in one line; `None`: nothing.
@@ -132,8 +143,16 @@ impl OperatorApi for Operators {
                     "`all` is for resume: a pause without `topic` and `partition` is of the whole pipeline".to_owned(),
                 ));
             }
-            let fresh = self.store()?.set_pause(scope, operator).await.map_err(of_store)?;
-            self.done(pipeline, i64::from(fresh)).await
+            let store = self.store()?;
+            let fresh = store.set_pause(scope, operator).await.map_err(of_store)?;
+            let mut done = self.done(pipeline, i64::from(fresh)).await?;
+            if let (Some(topic), Some(partition)) = (scope.topic, scope.partition) {
+                // Not refused: a partition may be on its way.
+                if let Some(note) = unknown(store, pipeline, topic, partition).await.map_err(of_store)? {
+                    done["note"] = note.into();
+                }
+            }
+            Ok(done)
         })
     }
 
@@ -179,8 +198,20 @@ impl OperatorApi for Operators {
                 (None, true) if wish.canary.is_none() => Step::Back(None),
                 _ => return Err(invalid("send either `to`, with `canary` or without, or `back`: true".to_owned())),
             };
-            let fresh = store.wish_for(pipeline, step, operator).await.map_err(of_store)?;
+            let asked = store.wish_for(pipeline, step, operator).await;
             let now = store.all_swaps(Some(pipeline)).await.map_err(of_store)?.pop();
+            let fresh = match (asked, &wish.to, &now) {
+                (Ok(fresh), ..) => fresh,
+                // The table refuses a canary of the version that scores all keys: somebody else was faster than this request.
+                (Err(_), Some(to), Some((_, now))) if wish.canary.is_some() && *now.version == **to => {
+                    return Err(refused(
+                        409,
+                        "in_force_already",
+                        format!("the version {to} scores all keys by now, by {} since {}: {}", now.by, now.since, now.reason),
+                    ));
+                }
+                (Err(error), ..) => return Err(of_store(error)),
+            };
             match now {
                 Some((name, now)) if fresh.is_some() || !wish.back => {
                     let mut told = swapped::swap_told(&name, &now);

@@ -154,6 +154,11 @@ async fn over_http_the_token_pauses_and_resumes() {
     let (status, done) = post_with(&admin, &path, &right, body).await;
     let done: Value = serde_json::from_str(&done).unwrap();
     assert!(status == 200 && done["changed"] == 1 && done["pauses"][0]["partition"] == 1, "{done}");
+    assert_eq!(done.get("note"), None, "{done}");
+    let typo = r#"{"by": "ann", "reason": "a typo", "partition": 21}"#;
+    let (status, noted) = post_with(&admin, &path, &right, typo).await;
+    assert!(status == 200 && noted.contains("no worker has seen") && noted.contains("/21 so far"), "{noted}");
+    assert_eq!(post_with(&admin, &path.replace("pause", "resume"), &right, typo).await.0, 200);
     let elsewhere = post_with(&admin, "/v1/pipelines/other/pause", &right, body).await;
     assert!(elsewhere.0 == 404 && elsewhere.1.contains(&stage.name), "{elsewhere:?}");
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -167,7 +172,10 @@ async fn over_http_the_token_pauses_and_resumes() {
     stage.decided(800).await;
     stage.assert_rows_are_records(800).await;
     let journal = stage.text("SELECT string_agg(concat_ws(' ', action, by, through, topic = pipeline, partition, reason), ', ' ORDER BY id) FROM millrace.operation").await;
-    assert_eq!(journal, "pause ann http t 1 by hand, resume bob http t 1");
+    assert_eq!(
+        journal,
+        "pause ann http t 1 by hand, pause ann http t 21 a typo, resume ann http t 21 a typo, resume bob http t 1"
+    );
     for page in ["/status", "/metrics", "/openapi.json"] {
         assert!(!get(&admin, page).await.1.contains(TOKEN), "{page}");
     }

@@ -49,6 +49,17 @@ pub struct ShadowFlip {
     pub challenger_score: Option<f64>,
 }
 
+/// Why counts were not added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// Nothing was added.
+    #[error(transparent)]
+    NotAdded(#[from] StoreError),
+    /// The commit has no answer: it may have been carried out, and adding the same again may count it twice.
+    #[error("whether they were added is not known: {0}")]
+    Unknown(String),
+}
+
 /// Writes counts and flips.
 pub struct ShadowStore {
     pool: PgPool,
@@ -77,7 +88,7 @@ impl ShadowStore {
     }
 
     /// Adds counts to those of this hour, and flips; both or neither.
-    pub async fn add(&self, versus: &Versus, counts: &[ShadowCount], flips: &[ShadowFlip]) -> Result<(), StoreError> {
+    pub async fn add(&self, versus: &Versus, counts: &[ShadowCount], flips: &[ShadowFlip]) -> Result<(), AddError> {
         let mut transaction = self.pool.begin().await.map_err(|error| store_error(&error))?;
         let added = "INSERT INTO millrace.shadow AS s (pipeline, hour, champion, champion_config, challenger, challenger_config, what, one, \
                      other, count, total) SELECT $1, date_trunc('hour', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', $2, $3, $4, $5, c.* \
@@ -122,7 +133,12 @@ impl ShadowStore {
                 .await
                 .map_err(|error| store_error(&error))?;
         }
-        transaction.commit().await.map_err(|error| store_error(&error))
+        match transaction.commit().await {
+            Ok(()) => Ok(()),
+            // Postgres says itself that it did not commit.
+            Err(error) if error.as_database_error().is_some() => Err(store_error(&error).into()),
+            Err(error) => Err(AddError::Unknown(error.to_string())),
+        }
     }
 
     /// Removes what is older than `keep_ms`; at least a day stays.

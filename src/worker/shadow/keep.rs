@@ -3,7 +3,7 @@
 
 use super::rows;
 use crate::store::StoreError;
-use crate::store::postgres::{ShadowFlip, ShadowStore};
+use crate::store::postgres::{AddError, ShadowFlip, ShadowStore};
 use crate::telemetry::{ShadowCounts, ShadowTally};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(3_600);
 /// Flips that are kept of one sweep's time; all are counted.
 const FLIPS: usize = 1_000;
+/// How long a write may stay without an answer; a statement of it is given up by Postgres after 3 s.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last write may take, when the worker ends.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -96,7 +98,9 @@ impl Keep {
         if counts.is_empty() && written.flips.is_empty() {
             return;
         }
-        match self.store.add(&self.versus, &counts, &written.flips).await {
+        let adding = tokio::time::timeout(PATIENCE, self.store.add(&self.versus, &counts, &written.flips));
+        let added = adding.await.unwrap_or_else(|_| Err(AddError::Unknown(format!("no answer in {PATIENCE:?}"))));
+        match added {
             Ok(()) => {
                 if std::mem::take(&mut written.failed) {
                     tracing::info!(pipeline = self.versus.pipeline, "Counts of the shadow are written again.");
@@ -104,7 +108,17 @@ impl Keep {
                 written.counts = now;
                 written.flips.clear();
             }
-            Err(error) => self.complain(written, &error),
+            Err(AddError::NotAdded(error)) => self.complain(written, &error),
+            Err(AddError::Unknown(detail)) => {
+                let pipeline = &self.versus.pipeline;
+                tracing::warn!(
+                    pipeline,
+                    detail,
+                    "Counts of the shadow may be short by some seconds: it is not known whether they were written."
+                );
+                written.counts = now;
+                written.flips.clear();
+            }
         }
     }
 
