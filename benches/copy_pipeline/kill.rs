@@ -55,8 +55,8 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     let mut connection = stage.connect().await?;
     let stop = Arc::new(AtomicBool::new(false));
     let sending = {
-        let (stage, stop, accounts) = (stage.clone(), stop.clone(), options.accounts);
-        std::thread::spawn(move || Load::new(&stage, 1, accounts)?.steadily(rate, &stop))
+        let (stage, stop, spread) = (stage.clone(), stop.clone(), options.spread());
+        std::thread::spawn(move || Load::new(&stage, 1, spread)?.steadily(rate, &stop))
     };
     let mut workers: Vec<Worker> = (0..options.workers).map(|_| stage.worker()).collect::<Anyhow<_>>()?;
     let (mut first, mut all) = (Vec::new(), Vec::new());

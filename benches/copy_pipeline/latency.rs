@@ -76,8 +76,8 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         })
     };
     let sending = {
-        let (stage, stop, accounts) = (stage.clone(), stop_load.clone(), options.accounts);
-        std::thread::spawn(move || Load::new(&stage, 1, accounts)?.steadily(rate, &stop))
+        let (stage, stop, spread) = (stage.clone(), stop_load.clone(), options.spread());
+        std::thread::spawn(move || Load::new(&stage, 1, spread)?.steadily(rate, &stop))
     };
     let watching = {
         let (mut connection, stop) = (stage.connect().await?, stop_watch.clone());

@@ -15,17 +15,27 @@ use std::time::{Duration, Instant};
 const CURRENCIES: [&str; 4] = ["EUR", "USD", "GBP", "CHF"];
 const WAIT: Duration = Duration::from_secs(60);
 
+/// How events are spread over keys and event time.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    pub accounts: u64,
+    pub step_ms: i64,
+}
+
+/// Event time of the first one: 2026-03-01T00:00:00Z.
+const FIRST_MS: i64 = 1_772_323_200_000;
+
 /// Sends transactions.
 pub struct Load {
     producer: BaseProducer,
     topic: String,
-    accounts: u64,
+    spread: Spread,
     sent: u64,
 }
 
 impl Load {
-    /// `linger_ms`: how long the producer gathers; long for a backlog, short for a steady rate. `accounts`: how many keys there are.
-    pub fn new(stage: &Stage, linger_ms: u32, accounts: u64) -> Anyhow<Self> {
+    /// `linger_ms`: how long the producer gathers; long for a backlog, short for a steady rate.
+    pub fn new(stage: &Stage, linger_ms: u32, spread: Spread) -> Anyhow<Self> {
         let producer = stage
             .client()
             .set("compression.type", "lz4")
@@ -36,7 +46,7 @@ impl Load {
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .create()?;
-        Ok(Self { producer, topic: stage.name.clone(), accounts: accounts.max(1), sent: 0 })
+        Ok(Self { producer, topic: stage.name.clone(), spread, sent: 0 })
     }
 
     /// Hands the next events over, waiting for room.
@@ -44,19 +54,15 @@ impl Load {
         for n in self.sent..self.sent + count {
             // A spread that looks random and is the same in every run.
             let draw = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-            let key = format!("account-{:06}", draw % self.accounts);
+            let key = format!("account-{:06}", draw % self.spread.accounts);
             let body = format!(
                 "{{\"id\":\"tx-{n:012}\",\"account\":\"{key}\",\"amount\":{}.{:02},\"currency\":\"{}\",\"merchant\":\"merchant-{:05}\",\
-                 \"time\":\"2026-03-{:02}T{:02}:{:02}:{:02}.{:03}Z\",\"country\":\"CH\",\"channel\":\"online\"}}",
+                 \"time\":\"{}\",\"country\":\"CH\",\"channel\":\"online\"}}",
                 draw % 997,
                 n % 100,
                 CURRENCIES[(draw % 4) as usize],
                 draw % 20_011,
-                1 + n / 86_400_000 % 28,
-                n / 3_600_000 % 24,
-                n / 60_000 % 60,
-                n / 1_000 % 60,
-                n % 1_000,
+                jiff::Timestamp::from_millisecond(FIRST_MS + n as i64 * self.spread.step_ms)?,
             );
             let mut record = BaseRecord::to(&self.topic).key(&key).payload(&body);
             while let Err((error, back)) = self.producer.send(record) {

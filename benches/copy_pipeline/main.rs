@@ -27,6 +27,10 @@ impl Options {
     fn config(&self, folder: &Path) -> Anyhow<String> {
         self.function.config(folder, self.review)
     }
+
+    fn spread(&self) -> load::Spread {
+        load::Spread { accounts: self.accounts.max(1), step_ms: self.step_ms as i64 }
+    }
 }
 
 /// What went wrong: a bench only prints it.
@@ -55,6 +59,9 @@ struct Options {
     /// How many keys there are; with 1 all events are in one partition
     #[arg(long, default_value_t = 50_000)]
     accounts: u64,
+    /// Event time between one event and the next, milliseconds; what windows hold follows from it and from --accounts
+    #[arg(long, default_value_t = 1)]
+    step_ms: u64,
     /// throughput, scale, soak (to find the rate): events of the backlog
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,

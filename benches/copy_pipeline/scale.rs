@@ -68,7 +68,7 @@ struct Line {
 async fn backlog(options: &Options, count: usize) -> Anyhow<Line> {
     let stage = Stage::new(&|folder| options.config(folder), &options.property).await?;
     stage.pause("pause").await?;
-    let mut load = Load::new(&stage, 50, options.accounts)?;
+    let mut load = Load::new(&stage, 50, options.spread())?;
     load.send(options.events)?;
     load.flush()?;
     let mut connection = stage.connect().await?;
@@ -148,8 +148,8 @@ async fn join(options: &Options, count: usize) -> Anyhow<Join> {
     let mut workers: Vec<Worker> = (0..count).map(|_| stage.worker()).collect::<Anyhow<_>>()?;
     stage.claimed(&mut workers[0]).await?;
     let sending = {
-        let (stage, stop, accounts) = (stage.clone(), stop.clone(), options.accounts);
-        std::thread::spawn(move || Load::new(&stage, 1, accounts)?.steadily(JOIN_RATE, &stop))
+        let (stage, stop, spread) = (stage.clone(), stop.clone(), options.spread());
+        std::thread::spawn(move || Load::new(&stage, 1, spread)?.steadily(JOIN_RATE, &stop))
     };
     // Until all members have their share, and nothing moves between them.
     tokio::time::sleep(Duration::from_secs(15)).await;

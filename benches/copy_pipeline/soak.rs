@@ -63,8 +63,8 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         std::thread::spawn(move || follow(&stage, &stop, &seen))
     };
     let sending = {
-        let (stage, stop, accounts) = (stage.clone(), stop_load.clone(), options.accounts);
-        std::thread::spawn(move || Load::new(&stage, 1, accounts)?.steadily(rate, &stop))
+        let (stage, stop, spread) = (stage.clone(), stop_load.clone(), options.spread());
+        std::thread::spawn(move || Load::new(&stage, 1, spread)?.steadily(rate, &stop))
     };
     let started = Instant::now();
     let going = || !sending.is_finished() && !reading.is_finished();

@@ -76,7 +76,7 @@ struct Line {
 
 async fn once(options: &Options, no_ceilings: bool) -> Anyhow<(Line, Value)> {
     let stage = Stage::new(&|folder| options.config(folder), &options.property).await?;
-    let mut load = Load::new(&stage, 50, options.accounts)?;
+    let mut load = Load::new(&stage, 50, options.spread())?;
     load.send(options.events)?;
     load.flush()?;
     let mut connection = stage.connect().await?;
