@@ -32,7 +32,7 @@ use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoar
 use crate::config::Config;
 use crate::flow::Budget;
 use crate::function::Function;
-use crate::inference::{Memory, Meter, Options, Registry, Results};
+use crate::inference::{Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore, ShadowStore};
@@ -84,10 +84,7 @@ pub async fn run(
         move || status::gauges(&board)
     }));
     let results = Results::new(config.models.result_cache_mb << 20);
-    let memory = match config.models.memory_budget_mb {
-        0 => Memory::default(),
-        limit => Memory::limited(limit << 20),
-    };
+    let memory = models::memory(&config);
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
     let registry = Arc::new(Registry::new(options.clone()));
     let models = memory.clone();

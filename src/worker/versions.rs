@@ -68,7 +68,8 @@ impl Versions for Loader {
     }
 }
 
-/// Reads the model anew, whatever is in memory under its name: its files may have been mended since. It goes with the version.
+/// Reads the model anew, whatever is in memory under its name: its files may have been mended since. It goes with the version. It is read only
+/// where the budget has room for it beside all other models: none goes for it, least of all the one that serves.
 fn build(
     config: &Config,
     of: &Pipeline,
@@ -76,6 +77,7 @@ fn build(
     (own, options): (&Own, Options),
     (meter, declare, work): (Meter, Declare, Work),
 ) -> Result<Version, String> {
+    let options = Options { memory: options.memory.beside(), ..options };
     let function = own.function(config, of, &Registry::new(options)).map_err(|cause| format!("{cause:#}"))?;
     declare(&*function);
     let model = function.spec().model.as_str().into();
