@@ -1,6 +1,6 @@
 //! Swaps to another version of a pipeline's settings, on a real Kafka and a real Postgres.
 
-use crate::support::http::{get, post_with};
+use crate::support::http::{get, post, post_with};
 use crate::support::load::Load;
 use crate::support::stage::{Plan, SOON, Stage, Worker};
 use millrace::store::postgres::{PostgresSettings, PostgresStore};
@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod asked;
 
 /// Each text is scored, by the model of the version. The text is the same in all events: what differs is who scores it.
 const SENTIMENT: &str = r#"
@@ -81,7 +83,7 @@ async fn all_partitions(stage: &Stage, worker: &Worker, so: impl Fn(&Value) -> b
     loop {
         let (_, status) = get(&worker.admin(), "/status").await;
         let status: Value = serde_json::from_str(&status).unwrap();
-        let partitions = status["pipelines"][&stage.name].as_object().unwrap();
+        let partitions = status["pipelines"][&stage.name].as_object().cloned().unwrap_or_default();
         if !partitions.is_empty() && partitions.values().all(&so) {
             return;
         }
@@ -313,6 +315,10 @@ async fn a_version_for_which_there_is_no_memory_is_refused_and_the_old_one_goes_
     stage.send(100, 200);
     stage.decided(200).await;
     assert_eq!(stage.number("SELECT count(DISTINCT model) FROM millrace.record WHERE kind = 'prediction'").await, 1);
+    // Nor for a call that names it.
+    let body = serde_json::json!({ "inputs": "很好" });
+    let (status, answer) = post(&worker.admin(), &format!("/v1/functions/{}?version=v2", stage.name), &body).await;
+    assert!(status == 503 && answer["error"]["message"].as_str().unwrap().contains("memory_budget_mb"), "{status} {answer}");
     assert_eq!(loaded(&worker).await.into_keys().collect::<Vec<_>>(), ["en"]);
     assert!(!stage.log().contains("A model without work was unloaded"), "{}", stage.log());
     worker.drain();
