@@ -17,13 +17,10 @@ pub trait FunctionApi: Send + Sync {
     /// What each takes and answers, by the name of its pipeline. May block for a moment when it is first asked.
     fn documented(&self) -> Vec<Arc<FunctionDoc>>;
     /// The answer of a version of the pipeline; of the one that is in force where none is named. So do the next three.
-    fn answer<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>>;
+    fn answer<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape)
+    -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>>;
     /// A request and an answer in the shape of OpenAI's embeddings.
-    fn embeddings<'a>(
-        &'a self,
-        version: Option<&'a str>,
-        input: Value,
-    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>>;
+    fn embeddings<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>>;
     /// The same of OpenAI's chat completions; events when the request wants a stream.
     fn chat<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Said>, ApiError>>;
     /// What the two paths above can be asked for, as OpenAI's clients list it.

@@ -157,12 +157,7 @@ async fn chat(State(state): State<AdminState>, path: Uri, body: Body) -> Result<
     Ok(state.functions.chat(version.as_deref(), body.json()?).await?.into_response())
 }
 
-async fn bare(
-    State(state): State<AdminState>,
-    Path(name): Path<String>,
-    path: Uri,
-    body: Body,
-) -> Result<Response, BareError> {
+async fn bare(State(state): State<AdminState>, Path(name): Path<String>, path: Uri, body: Body) -> Result<Response, BareError> {
     let version = version::named(&path)?;
     Ok(answered(&state, Asked { name: &name, version: version.as_deref() }, body.json()?, Shape::Bare).await?)
 }

@@ -173,7 +173,12 @@ impl FunctionApi for Functions {
         all.iter().map(|(pipeline, known)| self.documents.of(pipeline, known)).collect()
     }
 
-    fn answer<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+    fn answer<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        input: Value,
+        shape: Shape,
+    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         async move {
             let (known, by) = self.at(self.find(asked.name)?, asked.version).await?;
             let (place, gives_up, name) = (self.room()?, known.function.gives_up(), asked.name.to_owned());
@@ -183,11 +188,7 @@ impl FunctionApi for Functions {
         .boxed()
     }
 
-    fn embeddings<'a>(
-        &'a self,
-        version: Option<&'a str>,
-        input: Value,
-    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+    fn embeddings<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         async move {
             let asked = embeddings::Asked::read(&input)?;
             let (known, by) = self.at(self.of_task("embed", asked.model.as_deref())?, version).await?;

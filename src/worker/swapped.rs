@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub fn checked(known: &[&str], pipeline: &str, to: &str, share: Option<f64>, wish: Option<&Swap>) -> Result<(), String> {
     if !known.contains(&to) {
         let what = unknown_version(pipeline, to, known);
-        return Err(format!("{what}. Versions stand in the config as [pipeline.version.NAME], on every worker"));
+        return Err(format!("{what} (versions stand in the config as [pipeline.version.NAME], on every worker)"));
     }
     let Some(share) = share else { return Ok(()) };
     if !(share > 0.0 && share < 1.0) {

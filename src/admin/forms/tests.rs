@@ -73,7 +73,10 @@ async fn what_is_wrong_is_shown() {
     let answer = ask(address, "POST", "/functions/echo", "host: a'b\r\n", &typed(&[("i.text", "a")])).await;
     assert!(answer.contains("http://127.0.0.1:9464/v1"), "{answer}");
     let form = ask(address, "GET", "/functions/echo?version=v2", HOST, "").await;
-    assert!(form.contains("action=\"/functions/echo?version=v2#answer\"") && form.contains("version=v2\" aria-current"), "{form}");
+    assert!(
+        form.contains("action=\"/functions/echo?version=v2#answer\"") && form.contains("version=v2\" aria-current"),
+        "{form}"
+    );
     let answer = ask(address, "POST", "/functions/echo?version=v2", HOST, &typed(&[("i.text", "a")])).await;
     assert!(answer.contains("By version <code>v2</code>") && answer.contains("/v1/functions/echo?version=v2&#39; "), "{answer}");
     let answer = ask(address, "POST", "/functions/echo?version=a&version=b", HOST, &typed(&[("i.text", "a")])).await;

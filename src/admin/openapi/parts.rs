@@ -14,7 +14,11 @@ const ERRORS: [(&str, &str, &str); 10] = [
     ("422", "Unprocessable", "An input cannot be answered, such as an empty text; `param` tells which."),
     ("429", "Overloaded", "As many requests are in work as may be. Ask again after `Retry-After` seconds."),
     ("500", "Internal", "The function failed."),
-    ("503", "Loading", "The function's model, or the version, is being loaded, or cannot be; the message says why. Ask again after `Retry-After` seconds."),
+    (
+        "503",
+        "Loading",
+        "The function's model, or the version, is being loaded, or cannot be; the message says why. Ask again after `Retry-After` seconds.",
+    ),
     ("504", "Late", "No answer in time; the message tells the limit. The call is given up."),
 ];
 

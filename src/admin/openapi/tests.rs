@@ -69,7 +69,11 @@ fn the_document_holds_together() {
     }
     for path in ["/v1/functions/other", "/hf/other", "/v1/embeddings", "/v1/chat/completions"] {
         let call = &paths[path]["post"];
-        assert_eq!((&call["parameters"][0]["name"], &call["parameters"][0]["in"]), (&"version".into(), &"query".into()), "{path}");
+        assert_eq!(
+            (&call["parameters"][0]["name"], &call["parameters"][0]["in"]),
+            (&"version".into(), &"query".into()),
+            "{path}"
+        );
         assert!(call["responses"]["200"]["headers"]["x-millrace-version"].is_object(), "{path}");
     }
     assert_eq!(paths["/hf/other"]["post"]["parameters"][0]["schema"]["enum"], serde_json::json!(["base", "v2"]));

@@ -15,7 +15,12 @@ impl FunctionApi for Echo {
     fn documented(&self) -> Vec<Arc<FunctionDoc>> {
         vec![Arc::new(document("echo")), Arc::new(FunctionDoc { pieces: true, ..document("full") })]
     }
-    fn answer<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+    fn answer<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        input: Value,
+        shape: Shape,
+    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         let name = asked.name;
         let unknown = ApiError { status: 404, kind: "not_found", message: name.into(), param: Some("name".into()) };
         Box::pin(async move {
@@ -27,11 +32,7 @@ impl FunctionApi for Echo {
             }
         })
     }
-    fn embeddings<'a>(
-        &'a self,
-        version: Option<&'a str>,
-        input: Value,
-    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+    fn embeddings<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         Box::pin(async move { Ok(by(version, Answered::from(json!({ "embedded": input })))) })
     }
     fn chat<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Said>, ApiError>> {
@@ -194,13 +195,7 @@ async fn routes_answer_over_a_socket() {
 async fn a_call_names_a_version_and_the_answer_does() {
     let (_, address, stop) = started(100).await;
     let ask = async |path: &str, body: &str| ask(address, "POST", path, "host: x\r\n", body).await;
-    for path in [
-        "/v1/functions/echo",
-        "/hf/echo",
-        "/hf/echo/v1/chat/completions",
-        "/v1/embeddings",
-        "/v1/chat/completions",
-    ] {
+    for path in ["/v1/functions/echo", "/hf/echo", "/hf/echo/v1/chat/completions", "/v1/embeddings", "/v1/chat/completions"] {
         for body in ["{}", "{\"stream\":true}"] {
             let plain = ask(path, body).await;
             assert!(plain.contains("x-millrace-version: base\r\n") && plain.contains("x-millrace-config: c0ffee\r\n"), "{plain}");

@@ -65,7 +65,9 @@ fn at_version(pipelines: &[Pipeline], version: &str) -> Result<Vec<Pipeline>, Us
         true => {
             let known = pipelines.iter().map(|pipeline| format!("{}: {}", pipeline.name, pipeline.versions().join(", ")));
             let known = known.collect::<Vec<_>>().join("; ");
-            Err(Usage(format!("no pipeline of this config has a version {version:?} ([pipeline.version.NAME]); they have {known}")))
+            Err(Usage(format!(
+                "no pipeline of this config has a version {version:?} ([pipeline.version.NAME]); they have {known}"
+            )))
         }
         false => Ok(found),
     }

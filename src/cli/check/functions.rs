@@ -58,13 +58,7 @@ async fn variants(config: &Config, pipeline: &Pipeline, own: &Own, registry: &Re
 }
 
 /// A version that a swap may want: as a worker would try it.
-async fn version(
-    config: &Config,
-    pipeline: &Pipeline,
-    name: &str,
-    (own, options): (&Own, &Options),
-    findings: &mut Findings,
-) {
+async fn version(config: &Config, pipeline: &Pipeline, name: &str, (own, options): (&Own, &Options), findings: &mut Findings) {
     let Some(of) = pipeline.as_version(name) else { return };
     let about = format!("pipeline {}, version {name}", pipeline.name);
     // A worker reads its model anew too.

@@ -237,14 +237,7 @@ async fn replay(args: &Args, config: &Config, of: &Pipeline, own: &Own) -> anyho
     report(args, config, &pipeline.name, &name, &plan, names).await
 }
 
-async fn report(
-    args: &Args,
-    config: &Config,
-    pipeline: &str,
-    name: &str,
-    plan: &Plan,
-    names: Names,
-) -> anyhow::Result<Exit> {
+async fn report(args: &Args, config: &Config, pipeline: &str, name: &str, plan: &Plan, names: Names) -> anyhow::Result<Exit> {
     let store = common::store(config, REPORT_TIMEOUT_MS).await?;
     let report = Report::make(&store, pipeline, name, plan, args.run, names).await?;
     show::tell(args, &report, plan)?;

@@ -22,9 +22,8 @@ pub fn chosen(args: &Args, pipeline: &Pipeline, known: Option<&Kept>) -> Result<
             begun.unwrap_or(BASE)
         )));
     }
-    let of = named(begun, pipeline).map_err(|Usage(why)| {
-        Usage(format!("replay {number} was begun with a version that this config does not have: {why}"))
-    })?;
+    let of = named(begun, pipeline)
+        .map_err(|Usage(why)| Usage(format!("replay {number} was begun with a version that this config does not have: {why}")))?;
     Ok((begun.map(str::to_owned), of))
 }
 
@@ -91,7 +90,9 @@ mod tests {
     /// about versions where there are none.
     #[test]
     fn records_are_told_by_the_version_whose_settings_they_name() {
-        let text = format!("{PIPELINE}[pipeline.version.v2]\noptions = {{ score = 'fee' }}\n[pipeline.version.v3]\noptions = {{ score = 'amount' }}\n");
+        let text = format!(
+            "{PIPELINE}[pipeline.version.v2]\noptions = {{ score = 'fee' }}\n[pipeline.version.v3]\noptions = {{ score = 'amount' }}\n"
+        );
         let config = Config::parse(&text, "test.toml", &BTreeMap::new()).unwrap();
         let pipeline = &config.pipeline[0];
         let digest = |name: &str| config.digest_of(&pipeline.as_version(name).unwrap());

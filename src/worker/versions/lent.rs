@@ -56,7 +56,11 @@ impl Lent {
             let now = Instant::now();
             let gone: Vec<_> = self.all().extract_if(.., |_, one| now - one.used >= KEPT).collect();
             for ((pipeline, version), _) in &gone {
-                tracing::info!(pipeline, version = &**version, "A version that calls had named is let go: nobody has called it for 10 minutes.");
+                tracing::info!(
+                    pipeline,
+                    version = &**version,
+                    "A version that calls had named is let go: nobody has called it for 10 minutes."
+                );
             }
         }
     }

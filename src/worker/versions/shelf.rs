@@ -98,7 +98,8 @@ impl Shelf {
             _ => "which version is in force is not known yet: Postgres has not answered".to_owned(),
         };
         let names = self.names().join(", ");
-        let message = format!("{why}; ask again in a moment, or name a version of the pipeline {} with ?version=: {names}", self.pipeline);
+        let message =
+            format!("{why}; ask again in a moment, or name a version of the pipeline {} with ?version=: {names}", self.pipeline);
         Err(refused(503, "loading", message))
     }
 

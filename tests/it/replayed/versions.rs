@@ -67,14 +67,24 @@ async fn a_version_is_replayed_before_the_swap_and_says_what_the_swap_then_says(
     worker.drain();
     let after = replay(&stage, &config, &["--version", "v2", "--from", "earliest", "--yes"]).json();
     assert_eq!((&after["events_compared"], &after["events_changed"]), (&json!(300), &json!(changed)), "{after}");
-    assert_eq!(scored_by(&after["live"]), [("base", 210), ("v2", 90)], "dead letters that no function saw name the pipeline's own settings: {after}");
+    assert_eq!(
+        scored_by(&after["live"]),
+        [("base", 210), ("v2", 90)],
+        "dead letters that no function saw name the pipeline's own settings: {after}"
+    );
     let listed = stage.millrace(&["replay", "list"]);
     let lines: Vec<bool> = listed.out.lines().map(|line| line.contains(" version v2 ")).collect();
     assert_eq!(lines, [true, false, true], "{listed:?}");
     let words = stage.millrace(&["replay", "--id", "1", "--yes"]);
-    assert!(words.out.contains("replay  200 records by copy, no model, config") && words.out.contains(", version v2\n"), "{words:?}");
+    assert!(
+        words.out.contains("replay  200 records by copy, no model, config") && words.out.contains(", version v2\n"),
+        "{words:?}"
+    );
 
     stage.reconfigure("[pipeline.version.v2]", "[pipeline.version.v4]");
     let gone = stage.millrace(&["replay", "--id", "1", "--yes"]);
-    assert!(gone.code == Some(2) && gone.err.contains("this config does not have") && gone.err.contains("base, v3, v4"), "{gone:?}");
+    assert!(
+        gone.code == Some(2) && gone.err.contains("this config does not have") && gone.err.contains("base, v3, v4"),
+        "{gone:?}"
+    );
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Who has answered a call and with which settings, and its score; or the status and what is said.
 async fn call(stage: &Stage, worker: &Worker, query: &str) -> Result<(String, String, f64), (u16, String)> {
-    let body = json!({ "inputs": { "id": "t", "account": "a", "amount": 100, "currency": "EUR", "time": 1_760_000_000_000_i64 } });
+    let body =
+        json!({ "inputs": { "id": "t", "account": "a", "amount": 100, "currency": "EUR", "time": 1_760_000_000_000_i64 } });
     let (status, head, answer) = headed(&worker.admin(), &format!("/v1/functions/{}{query}", stage.name), &body).await;
     if status != 200 {
         return Err((status, answer["error"]["message"].as_str().unwrap().to_owned()));
@@ -79,7 +80,8 @@ async fn a_call_is_answered_by_the_version_that_it_names_or_that_is_in_force() {
     stage.send(40, 80);
     stage.decided(80).await;
     let (_, config, _) = call(&stage, &worker, "").await.unwrap();
-    let of = format!("SELECT count(*) FROM millrace.record WHERE kind = 'prediction' AND \"offset\" >= 10 AND config = '{config}'");
+    let of =
+        format!("SELECT count(*) FROM millrace.record WHERE kind = 'prediction' AND \"offset\" >= 10 AND config = '{config}'");
     assert_eq!(stage.number(&of).await, 36, "{config}");
     swap(&stage, &["--back"]);
     assert_eq!((named("").await, named("?version=v2").await), ((BASE.0.into(), BASE.1), (V2.0.into(), V2.1)));
@@ -113,7 +115,10 @@ async fn a_version_that_cannot_be_used_says_why_and_no_other_answers_for_it() {
     let mut heir = stage.worker();
     all_partitions(&stage, &heir, |one| one["waits_for"].as_str().is_some_and(|why| why.contains("has no version \"v2\""))).await;
     let (status, why) = call(&stage, &heir, "").await.unwrap_err();
-    assert!(status == 503 && why.contains("has no version \"v2\"") && why.contains("?version=: base, broken, v3"), "{status} {why}");
+    assert!(
+        status == 503 && why.contains("has no version \"v2\"") && why.contains("?version=: base, broken, v3"),
+        "{status} {why}"
+    );
     assert_eq!(answered(&stage, &heir, "?version=base").await, (BASE.0.into(), BASE.1));
     heir.drain();
 }

@@ -2,7 +2,7 @@
 
 use super::super::Functions;
 use super::super::tests::{sent, started};
-use crate::admin::{FunctionApi, Shape};
+use crate::admin::Shape;
 use crate::function::requests::{About, BadParameter, Requests};
 use crate::function::{CallError, Function, Input, Limits, Outcome, Spec, offline};
 use crate::inference::Threads;

@@ -3,7 +3,7 @@
 use super::super::IN_WORK;
 use super::super::tests::{sent, started};
 use super::*;
-use crate::admin::{FunctionApi, Shape};
+use crate::admin::Shape;
 use crate::function::requests::{About, BadParameter};
 use crate::function::{Limits, offline};
 use serde_json::{Map, Value, json};
