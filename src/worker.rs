@@ -32,7 +32,7 @@ use crate::admin::{self, AdminState, AdminToken, Liveness, Readiness, StatusBoar
 use crate::config::Config;
 use crate::flow::Budget;
 use crate::function::Function;
-use crate::inference::{Memory, Meter, Options, Registry, Results};
+use crate::inference::{Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
 use crate::pipeline::{self, Ended, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore, ShadowStore};
@@ -84,10 +84,7 @@ pub async fn run(
         move || status::gauges(&board)
     }));
     let results = Results::new(config.models.result_cache_mb << 20);
-    let memory = match config.models.memory_budget_mb {
-        0 => Memory::default(),
-        limit => Memory::limited(limit << 20),
-    };
+    let memory = models::memory(&config);
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
     let registry = Arc::new(Registry::new(options.clone()));
     let models = memory.clone();
@@ -142,11 +139,13 @@ pub async fn run(
     let store = Arc::new(PostgresStore::connect(url.expose_secret(), &settings).await?);
     readiness.release(DATABASE);
     operators.store.get_or_init(|| store.clone());
-    let (mut built, mut champions) = (Vec::new(), BTreeMap::new());
+    let (mut built, mut champions, lent) = (Vec::new(), BTreeMap::new(), Arc::new(versions::Lent::default()));
+    watching.spawn(lent.clone().tidy(closing.clone()));
     for of_pipeline in &config.pipeline {
         let function =
             own.function(&config, of_pipeline, &registry).with_context(|| format!("pipeline `{}`", of_pipeline.name))?;
-        functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline));
+        let shelf = Arc::new(versions::Shelf::new(&config, of_pipeline, lent.clone()));
+        functions.add(&of_pipeline.name, function.clone(), folds::offline(&config, of_pipeline), shelf);
         let champion = shadow::Champion::new(function);
         let (with, tally) = ((&own, &*registry), telemetry.metrics.tally(&of_pipeline.name));
         let function = ladder::laddered(champion.clone(), &config, of_pipeline, with, &tally)
@@ -219,7 +218,7 @@ pub async fn run(
             parts.function = shadows.beside(parts.function, &beside, &mut watching);
         }
         parts.function = Arc::new(metered::Metered { function: parts.function, meter: Meter::on(tally.tokens()) });
-        if let Some(pipeline) = of_name {
+        if let Some((pipeline, shelf)) = of_name.zip(functions.shelf(&name)) {
             let (config, pipeline, own, options) = (config.clone(), pipeline.clone(), own.clone(), options.clone());
             let (trial, work) = (trial.clone(), shadows.work().clone());
             let declare: versions::Declare = Arc::new({
@@ -227,7 +226,10 @@ pub async fn run(
                 move |function: &dyn Function| records.declare(&name, function)
             });
             let meter = Meter::on(tally.tokens());
-            parts.versions = Arc::new(versions::Loader { config, pipeline, own, options, meter, work, trial, declare });
+            let loader = versions::Loader { config, pipeline, own, options, meter, work, trial, declare, shelf: shelf.clone() };
+            let loader = Arc::new(loader);
+            shelf.loads_by(&loader);
+            parts.versions = loader;
         }
         let (stop, polled, lease) = (stop.clone(), parts.source.polled_at_ms.clone(), parts.source.lease.clone());
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));

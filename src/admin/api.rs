@@ -1,5 +1,6 @@
 //! What the routes share: the functions as HTTP sees them, shapes of answers, errors.
 
+use super::version::Versioned;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -15,25 +16,27 @@ pub trait FunctionApi: Send + Sync {
     fn list(&self) -> Value;
     /// What each takes and answers, by the name of its pipeline. May block for a moment when it is first asked.
     fn documented(&self) -> Vec<Arc<FunctionDoc>>;
-    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>>;
-    /// The same, with what was cut.
-    fn answer<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Answered, ApiError>> {
-        Box::pin(async move { self.call(name, input, shape).await.map(Answered::from) })
-    }
-    /// The same of OpenAI's embeddings.
-    fn embedded(&self, input: Value) -> BoxFuture<'_, Result<Answered, ApiError>> {
-        Box::pin(async move { self.embeddings(input).await.map(Answered::from) })
-    }
+    /// The answer of a version of the pipeline; of the one that is in force where none is named. So do the next three.
+    fn answer<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape)
+    -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>>;
     /// A request and an answer in the shape of OpenAI's embeddings.
-    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>>;
+    fn embeddings<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>>;
     /// The same of OpenAI's chat completions; events when the request wants a stream.
-    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>>;
+    fn chat<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Said>, ApiError>>;
     /// What the two paths above can be asked for, as OpenAI's clients list it.
     fn models(&self) -> Value;
     /// One of them.
     fn model(&self, name: &str) -> Result<Value, ApiError>;
     /// The answer to one input while it is written.
-    fn stream<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Events, ApiError>>;
+    fn stream<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape) -> BoxFuture<'a, Result<Versioned<Events>, ApiError>>;
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// A pipeline, or a function that is the same in all that run it.
+    pub name: &'a str,
+    pub version: Option<&'a str>,
 }
 
 /// A function as documents and forms show it.
@@ -45,6 +48,8 @@ pub struct FunctionDoc {
     /// Empty for functions without one.
     pub model: String,
     pub version: u32,
+    /// Names of the pipeline's versions, `base` first.
+    pub versions: Vec<String>,
     /// Inputs of a request at most.
     pub most: usize,
     /// JSON schema of one input.

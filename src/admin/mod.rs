@@ -12,8 +12,9 @@ mod operators;
 mod page;
 mod server;
 mod token;
+mod version;
 
-pub use api::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
+pub use api::{Answered, ApiError, Asked, Events, FunctionApi, FunctionDoc, Said, Shape, TRUNCATED};
 pub use connections::Connections;
 pub use health::{Liveness, Readiness};
 pub use look::{
@@ -25,6 +26,7 @@ pub(crate) use openapi::document as openapi_of;
 pub use operators::{OperatorApi, SwapWish, Wish};
 pub use server::{AdminState, serve};
 pub use token::AdminToken;
+pub use version::{AnsweredBy, Versioned};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! The routes.
 
-use super::api::{ApiError, BareError, FunctionApi, FunctionDoc, Shape, sent};
+use super::api::{ApiError, Asked, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::Body;
 use super::connections::{self, Connections, Routes};
 use super::{
-    AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, beside, forms, look, openapi, operators, page,
+    AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, beside, forms, look, openapi, operators, page, version,
 };
 use crate::telemetry::Metrics;
 use axum::Json;
@@ -127,12 +127,14 @@ async fn functions(State(state): State<AdminState>) -> Response {
 async fn call(
     State(state): State<AdminState>,
     Path(name): Path<String>,
+    path: Uri,
     head: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let version = version::named(&path)?;
     let accepted = head.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     let shape = if accepted.is_some_and(|accepted| accepted.contains(HUGGING_FACE)) { Shape::Bare } else { Shape::Whole };
-    let mut answer = answered(&state, &name, body.json()?, shape).await?;
+    let mut answer = answered(&state, Asked { name: &name, version: version.as_deref() }, body.json()?, shape).await?;
     if shape == Shape::Bare {
         let kind = answer.headers_mut().get_mut(header::CONTENT_TYPE).filter(|kind| *kind == "application/json");
         if let Some(kind) = kind {
@@ -143,28 +145,36 @@ async fn call(
 }
 
 /// Whole, or in pieces where the request wants that.
-async fn answered(state: &AdminState, name: &str, input: Value, shape: Shape) -> Result<Response, ApiError> {
+async fn answered(state: &AdminState, asked: Asked<'_>, input: Value, shape: Shape) -> Result<Response, ApiError> {
     if input.get("stream") == Some(&Value::Bool(true)) {
-        return Ok(sent(state.functions.stream(name, input, shape).await?));
+        return Ok(state.functions.stream(asked, input, shape).await?.map(sent).into_response());
     }
-    Ok(state.functions.answer(name, input, shape).await?.into_response())
+    Ok(state.functions.answer(asked, input, shape).await?.into_response())
 }
 
-async fn chat(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
-    Ok(state.functions.chat(body.json()?).await?.into_response())
+async fn chat(State(state): State<AdminState>, path: Uri, body: Body) -> Result<Response, ApiError> {
+    let version = version::named(&path)?;
+    Ok(state.functions.chat(version.as_deref(), body.json()?).await?.into_response())
 }
 
-async fn bare(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, BareError> {
-    Ok(answered(&state, &name, body.json()?, Shape::Bare).await?)
+async fn bare(State(state): State<AdminState>, Path(name): Path<String>, path: Uri, body: Body) -> Result<Response, BareError> {
+    let version = version::named(&path)?;
+    Ok(answered(&state, Asked { name: &name, version: version.as_deref() }, body.json()?, Shape::Bare).await?)
 }
 
 /// Where the clients of Hugging Face look for chat beside a pipeline; the path names it, whatever the body says.
-async fn bare_chat(State(state): State<AdminState>, Path(name): Path<String>, body: Body) -> Result<Response, BareError> {
+async fn bare_chat(
+    State(state): State<AdminState>,
+    Path(name): Path<String>,
+    path: Uri,
+    body: Body,
+) -> Result<Response, BareError> {
+    let version = version::named(&path)?;
     let mut input = body.json()?;
     if let Value::Object(members) = &mut input {
         members.insert("model".into(), name.into());
     }
-    Ok(state.functions.chat(input).await?.into_response())
+    Ok(state.functions.chat(version.as_deref(), input).await?.into_response())
 }
 
 async fn models(State(state): State<AdminState>) -> Response {
@@ -191,8 +201,9 @@ async fn other_method(method: Method, path: Uri) -> ApiError {
     ApiError { status: 405, kind: "method_not_allowed", message, param: None }
 }
 
-async fn embeddings(State(state): State<AdminState>, body: Body) -> Result<Response, ApiError> {
-    Ok(state.functions.embedded(body.json()?).await?.into_response())
+async fn embeddings(State(state): State<AdminState>, path: Uri, body: Body) -> Result<Response, ApiError> {
+    let version = version::named(&path)?;
+    Ok(state.functions.embeddings(version.as_deref(), body.json()?).await?.into_response())
 }
 
 #[cfg(test)]

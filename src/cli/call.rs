@@ -4,7 +4,7 @@ mod given;
 
 use super::common::{self, Usage};
 use super::opened::{self, Named};
-use crate::config::Config;
+use crate::config::{BASE, Config};
 use crate::event::Rejection;
 use crate::function::offline::{self, Offline, Plain, Sitting};
 use crate::function::{Function, Outcome};
@@ -64,6 +64,9 @@ pub struct Args {
     /// Which pipeline; needed when several run the function.
     #[arg(long, requires = "config")]
     pipeline: Option<String>,
+    /// The version of the pipeline, as [pipeline.version.NAME] has it. Default: its own settings.
+    #[arg(long, requires = "config", value_name = "NAME")]
+    version: Option<String>,
 }
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<()> {
@@ -141,6 +144,7 @@ fn of_config(
         return Err(Usage(format!("no pipeline of {} runs `{}`", path.display(), args.function)).into());
     }
     let pipeline = common::pipeline(&config, args.pipeline.as_deref())?;
+    let pipeline = &pipeline.at_version(args.version.as_deref().unwrap_or(BASE)).map_err(Usage)?;
     let function = own
         .function(&config, pipeline, &Registry::new(Options::default()))
         .with_context(|| format!("pipeline `{}`", pipeline.name))?;

@@ -33,7 +33,7 @@ pub use service::{Admin, Limits, LogFormat, Memory, Telemetry, unfit_token};
 pub use shadow::Shadow;
 pub use span::Span;
 pub use validate::{FUNCTIONS, OWN, http_url, nearest};
-pub use version::{BASE, Canary, Version};
+pub use version::{BASE, Canary, Version, unknown as unknown_version};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;

@@ -1,6 +1,6 @@
 //! `[pipeline.version.NAME]`: what a swap may put in the place of a pipeline's own settings.
 
-use super::Pipeline;
+use super::{Pipeline, nearest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -65,10 +65,25 @@ impl Pipeline {
         Some(self.varied(version.model.as_deref(), &version.options))
     }
 
+    /// The same; the error names the versions that there are.
+    pub fn at_version(&self, name: &str) -> Result<Self, String> {
+        self.as_version(name).ok_or_else(|| unknown(&self.name, name, &self.versions()))
+    }
+
     /// The names that a swap may take, `base` first.
     pub fn versions(&self) -> Vec<&str> {
         std::iter::once(BASE).chain(self.version.keys().map(String::as_str)).collect()
     }
+}
+
+/// How much of a name that is not known is said again.
+const SAID_CHARS: usize = 60;
+
+/// What is said of a version that a pipeline does not have.
+pub fn unknown(pipeline: &str, name: &str, known: &[&str]) -> String {
+    let name: String = name.chars().take(SAID_CHARS).collect();
+    let hint = nearest(&name, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    format!("the pipeline {pipeline} has no version {name:?}, it has {}{hint}", known.join(", "))
 }
 
 /// What is wrong with the versions of a pipeline, but for what is wrong with each as a pipeline.
@@ -123,7 +138,8 @@ mod tests {
         assert_eq!(of.digest_of(pipeline), own);
         assert_eq!(of.digest_of(&pipeline.as_version("base").unwrap()), own);
         assert_ne!(of.digest_of(&version), own);
-        assert!(pipeline.as_version("v3").is_none());
+        let wrong = pipeline.at_version("v3").err();
+        assert_eq!(wrong.as_deref(), Some("the pipeline p has no version \"v3\", it has base, v2; did you mean \"v2\"?"));
     }
 
     /// Would catch: a version that cannot run and is found out by the swap.

@@ -16,7 +16,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The budget, and what is loaded under it. Clones share both. The default has no limit, and nothing goes.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Shared>);
+pub struct Memory {
+    shared: Arc<Shared>,
+    /// What is opened here must fit beside all others.
+    beside: bool,
+}
 
 #[derive(Default)]
 struct Shared {
@@ -63,13 +67,19 @@ impl Memory {
         self.book().held()
     }
 
+    /// The same budget, for models that no other may go for: one that is opened here must fit beside all others, loaded or not.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { beside: true, ..self.clone() }
+    }
+
     /// While it is set, a model that is opened must fit beside all others: none goes for it.
     pub fn keep_all(&self, keep: bool) {
         self.book().keeps_all = keep;
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters a model that was loaded just now. When it takes more than was said before, others go for that too.
@@ -96,7 +106,7 @@ impl Memory {
                 }
                 Ok(Room::After(out)) => out,
                 Ok(Room::Wait) => {
-                    drop(self.0.ended.wait(book).unwrap_or_else(PoisonError::into_inner));
+                    drop(self.shared.ended.wait(book).unwrap_or_else(PoisonError::into_inner));
                     continue;
                 }
             };
@@ -127,10 +137,15 @@ impl<T: Send + Sync + 'static> Resident<T> {
         let number = memory.book().enter(name, bytes);
         // From here on its end takes it out of the book again.
         let resident = Self { memory: memory.clone(), number, load: Box::new(again) };
-        memory.book().admit(number)?;
-        let turn = memory.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.book().admit(number, memory.beside)?;
+        let turn = memory.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
         memory.make_room(number)?;
         let (value, bytes) = first()?;
+        if memory.beside {
+            // It may take more than was said before.
+            memory.book().weigh(number, bytes);
+            memory.book().admit(number, true)?;
+        }
         memory.settle(number, Arc::new(value), bytes)?;
         drop(turn);
         Ok(resident)
@@ -151,7 +166,7 @@ impl<T: Send + Sync + 'static> Resident<T> {
         if let Some(lease) = self.at_hand() {
             return Ok(lease);
         }
-        let _turn = self.memory.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.memory.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody may have loaded it meanwhile.
         if let Some(lease) = self.at_hand() {
             return Ok(lease);
@@ -179,7 +194,7 @@ impl<T> Drop for Resident<T> {
     fn drop(&mut self) {
         let gone = self.memory.book().leave(self.number);
         drop(gone);
-        self.memory.0.ended.notify_all();
+        self.memory.shared.ended.notify_all();
     }
 }
 
@@ -213,6 +228,6 @@ impl<T> Deref for Lease<T> {
 impl Drop for End {
     fn drop(&mut self) {
         self.memory.book().end(self.number);
-        self.memory.0.ended.notify_all();
+        self.memory.shared.ended.notify_all();
     }
 }

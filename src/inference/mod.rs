@@ -87,11 +87,12 @@ pub enum InferenceError {
     NoRoom { name: String, bytes: usize, pinned: usize, limit: usize },
     /// A model that may put no other out, and does not fit beside them.
     #[error(
-        "with the model `{name}` all models take {} MB, and memory_budget_mb under [models] is {}: raise it, or take a smaller model",
+        "the model `{name}` takes {} MB, and with it all models take {} MB; memory_budget_mb under [models] is {}: raise it, or take a smaller model",
+        bytes.div_ceil(1 << 20),
         all.div_ceil(1 << 20),
         limit >> 20
     )]
-    Crowded { name: String, all: usize, limit: usize },
+    Crowded { name: String, bytes: usize, all: usize, limit: usize },
     /// The model threads are gone, or could not be started.
     #[error("the model threads are not running: {0}")]
     Closed(String),

@@ -98,6 +98,10 @@ pub trait Versions: Send + Sync {
     /// Builds a version, warm and tried; the error says why it cannot be used. What takes long is done on threads that may block.
     fn load(&self, name: Arc<str>) -> BoxFuture<'static, Result<Version, String>>;
 
+    /// Hears which version is in force: the one that scores new events which no canary has. Or why there is none that could, once the process
+    /// has begun and cannot load it. Said again whenever it may have changed.
+    fn serves(&self, _which: Result<Arc<str>, String>) {}
+
     /// When a canary is taken back by itself; `None`: never.
     fn limits(&self) -> Option<CanaryLimits> {
         None

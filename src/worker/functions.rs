@@ -8,11 +8,15 @@ mod hugging_face;
 mod models;
 mod pieces;
 #[cfg(test)]
+mod plainly;
+#[cfg(test)]
 mod tests;
 mod tuned;
+mod versions;
 mod within;
 
-use crate::admin::{Answered, ApiError, Events, FunctionApi, FunctionDoc, Said, Shape};
+use super::versions::Shelf;
+use crate::admin::{Answered, ApiError, Asked, Events, FunctionApi, FunctionDoc, Said, Shape, Versioned};
 use crate::function::Function;
 use crate::function::example;
 use crate::function::offline::Offline;
@@ -50,6 +54,7 @@ struct Known {
     turns: Arc<Semaphore>,
     /// Where the function is built again for requests with parameters.
     builds: Arc<tuned::Builds>,
+    shelf: Arc<Shelf>,
 }
 
 impl Known {
@@ -87,13 +92,19 @@ impl Functions {
         self.expected.write().unwrap_or_else(PoisonError::into_inner).extend(named);
     }
 
-    pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>) {
+    /// A pipeline's function by its own settings, and where its versions are found.
+    pub fn add(&self, pipeline: &str, function: Arc<dyn Function>, offline: Arc<dyn Offline>, shelf: Arc<Shelf>) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let turns = Arc::new(Semaphore::new(Threads::OnePerCore.count().max(2)));
         let builds = Arc::new(tuned::Builds::new(self.call_timeout));
-        let known = Known { function, offline, since, turns, builds };
+        let known = Known { function, offline, since, turns, builds, shelf };
         self.expected.write().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != pipeline);
         self.by_pipeline.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.to_owned(), known);
+    }
+
+    /// Where the versions of a pipeline are found.
+    pub fn shelf(&self, pipeline: &str) -> Option<Arc<Shelf>> {
+        self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner).get(pipeline).map(|known| known.shelf.clone())
     }
 
     fn find(&self, name: &str) -> Result<Known, ApiError> {
@@ -142,6 +153,7 @@ impl FunctionApi for Functions {
         let one = |(pipeline, known): (&String, &Known)| {
             let spec = known.function.spec();
             let mut one = json!({ "pipeline": pipeline, "name": spec.name, "model": spec.model, "version": spec.version });
+            (one["versions"], one["in_force"]) = (known.shelf.names().into(), known.shelf.in_force().as_deref().into());
             if let Some(requests) = known.function.requests() {
                 let about = requests.about();
                 one["fields"] = about.fields.iter().copied().collect();
@@ -158,39 +170,37 @@ impl FunctionApi for Functions {
 
     fn documented(&self) -> Vec<Arc<FunctionDoc>> {
         let all = self.by_pipeline.read().unwrap_or_else(PoisonError::into_inner).clone();
-        all.iter().map(|(pipeline, known)| self.documents.of(pipeline, &known.function)).collect()
+        all.iter().map(|(pipeline, known)| self.documents.of(pipeline, known)).collect()
     }
 
-    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
-        async move { Ok(self.answer(name, input, shape).await?.body) }.boxed()
-    }
-
-    fn answer<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Answered, ApiError>> {
+    fn answer<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        input: Value,
+        shape: Shape,
+    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         async move {
-            let known = self.find(name)?;
-            let (place, gives_up, name) = (self.room()?, known.function.gives_up(), name.to_owned());
+            let (known, by) = self.at(self.find(asked.name)?, asked.version).await?;
+            let (place, gives_up, name) = (self.room()?, known.function.gives_up(), asked.name.to_owned());
             let work = |given_up| async move { call::call(&known, &name, &input, shape, &given_up).await };
-            self.within(place, gives_up, work).await
+            Ok(Versioned { by, answer: self.within(place, gives_up, work).await? })
         }
         .boxed()
     }
 
-    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
-        async move { Ok(self.embedded(input).await?.body) }.boxed()
-    }
-
-    fn embedded(&self, input: Value) -> BoxFuture<'_, Result<Answered, ApiError>> {
+    fn embeddings<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         async move {
             let asked = embeddings::Asked::read(&input)?;
-            let known = self.of_task("embed", asked.model.as_deref())?;
+            let (known, by) = self.at(self.of_task("embed", asked.model.as_deref())?, version).await?;
             let (place, gives_up) = (self.room()?, known.function.gives_up());
-            self.within(place, gives_up, |given_up| async move { embeddings::answer(&known, asked, &given_up).await }).await
+            let work = |given_up| async move { embeddings::answer(&known, asked, &given_up).await };
+            Ok(Versioned { by, answer: self.within(place, gives_up, work).await? })
         }
         .boxed()
     }
 
-    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
-        self.completion(input).boxed()
+    fn chat<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Said>, ApiError>> {
+        self.completion(version, input).boxed()
     }
 
     fn models(&self) -> Value {
@@ -201,11 +211,11 @@ impl FunctionApi for Functions {
         self.served_as(name)
     }
 
-    fn stream<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Events, ApiError>> {
+    fn stream<'a>(&'a self, asked: Asked<'a>, input: Value, shape: Shape) -> BoxFuture<'a, Result<Versioned<Events>, ApiError>> {
         async move {
-            let known = self.find(name)?;
+            let (known, by) = self.at(self.find(asked.name)?, asked.version).await?;
             let place = self.room()?;
-            call::stream(&known, &input, shape, place).await
+            Ok(Versioned { by, answer: call::stream(&known, &input, shape, place).await? })
         }
         .boxed()
     }

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, nearest};
 use crate::hub::Places;
+use crate::inference::Memory;
 use anyhow::Context;
 use std::path::PathBuf;
 
@@ -13,6 +14,14 @@ pub struct Located {
     pub folder: PathBuf,
     /// That its weights must have.
     pub digest: Option<String>,
+}
+
+/// The budget of all models of a process.
+pub fn memory(config: &Config) -> Memory {
+    match config.models.memory_budget_mb {
+        0 => Memory::default(),
+        limit => Memory::limited(limit << 20),
+    }
 }
 
 /// Blocks while it looks, and while it fetches where the configuration allows that.

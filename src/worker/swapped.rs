@@ -1,6 +1,6 @@
 //! Swaps of versions, as the command line and HTTP ask for them.
 
-use crate::config::nearest;
+use crate::config::unknown_version;
 use crate::store::Swap;
 use crate::store::postgres::Standing;
 use serde_json::{Value, json};
@@ -8,13 +8,8 @@ use serde_json::{Value, json};
 /// Whether a wish can be meant so, or what is wrong with it.
 pub fn checked(known: &[&str], pipeline: &str, to: &str, share: Option<f64>, wish: Option<&Swap>) -> Result<(), String> {
     if !known.contains(&to) {
-        let hint = match nearest(to, known.iter().copied()) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => format!("it has {}", known.join(", ")),
-        };
-        return Err(format!(
-            "the pipeline {pipeline} has no version {to:?}: {hint} Versions stand in the config as [pipeline.version.NAME], on every worker"
-        ));
+        let what = unknown_version(pipeline, to, known);
+        return Err(format!("{what} (versions stand in the config as [pipeline.version.NAME], on every worker)"));
     }
     let Some(share) = share else { return Ok(()) };
     if !(share > 0.0 && share < 1.0) {

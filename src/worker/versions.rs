@@ -1,4 +1,12 @@
-//! Builds the versions of a pipeline that a swap wants.
+//! Builds the versions of a pipeline that a swap wants, or a call.
+
+mod lent;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+pub use lent::Lent;
+pub use shelf::Shelf;
 
 use super::own::Own;
 use super::spare::{Counted, Work};
@@ -31,10 +39,20 @@ pub struct Loader {
     pub work: Work,
     pub trial: Option<Trial>,
     pub declare: Declare,
+    /// Where calls over HTTP find what is loaded here.
+    pub shelf: Arc<Shelf>,
 }
 
-impl Versions for Loader {
-    fn load(&self, name: Arc<str>) -> BoxFuture<'static, Result<Version, String>> {
+/// A version that is in memory and has passed its cases.
+pub struct Built {
+    version: Version,
+    /// Its function as calls over HTTP have it, without what is counted and limited for the stream.
+    plain: Arc<dyn Function>,
+}
+
+impl Loader {
+    /// Builds a version, in tasks of its own.
+    fn building(&self, name: Arc<str>) -> BoxFuture<'static, Result<Built, String>> {
         let Some(of) = self.pipeline.as_version(&name) else {
             let known = self.pipeline.versions().join(", ");
             let why =
@@ -50,15 +68,33 @@ impl Versions for Loader {
                 let (config, of) = (config.clone(), of.clone());
                 tokio::task::spawn_blocking(move || build(&config, &of, name, (&own, options), (meter, declare, work))).await
             };
-            let version = built.map_err(|cause| format!("building it ended badly: {cause}"))??;
+            let built: Built = built.map_err(|cause| format!("building it ended badly: {cause}"))??;
             if let Some((cases, trial)) = cases {
                 let path = config.base.join(cases);
-                let passed = trial(config, of, version.function.clone(), path).await?;
-                tracing::info!(version = &*version.name, passed, "A version has passed its cases.");
+                let passed = trial(config, of, built.version.function.clone(), path).await?;
+                tracing::info!(version = &*built.version.name, passed, "A version has passed its cases.");
             }
-            Ok(version)
+            Ok(built)
         });
         async move { building.await.unwrap_or_else(|cause| Err(format!("trying it ended badly: {cause}"))) }.boxed()
+    }
+}
+
+impl Versions for Loader {
+    fn load(&self, name: Arc<str>) -> BoxFuture<'static, Result<Version, String>> {
+        let shelf = self.shelf.clone();
+        shelf.begins(&name);
+        let building = self.building(name.clone());
+        async move {
+            let built = building.await;
+            shelf.ended(&name, built.as_ref().ok().map(|built| &built.plain));
+            built.map(|built| built.version)
+        }
+        .boxed()
+    }
+
+    fn serves(&self, which: Result<Arc<str>, String>) {
+        self.shelf.serves(which);
     }
 
     fn limits(&self) -> Option<CanaryLimits> {
@@ -68,21 +104,22 @@ impl Versions for Loader {
     }
 }
 
-/// Reads the model anew, whatever is in memory under its name: its files may have been mended since. It goes with the version.
+/// Reads the model anew, whatever is in memory under its name: its files may have been mended since. It goes with the version. It is read only
+/// where the budget has room for it beside all other models: none goes for it, least of all the one that serves.
 fn build(
     config: &Config,
     of: &Pipeline,
     name: Arc<str>,
     (own, options): (&Own, Options),
     (meter, declare, work): (Meter, Declare, Work),
-) -> Result<Version, String> {
-    let function = own.function(config, of, &Registry::new(options)).map_err(|cause| format!("{cause:#}"))?;
-    declare(&*function);
-    let model = function.spec().model.as_str().into();
-    let function = Arc::new(Counted { function: limited::limited(function, of), work });
+) -> Result<Built, String> {
+    let options = Options { memory: options.memory.beside(), ..options };
+    let plain = own.function(config, of, &Registry::new(options)).map_err(|cause| format!("{cause:#}"))?;
+    declare(&*plain);
+    let model = plain.spec().model.as_str().into();
+    let function = Arc::new(Counted { function: limited::limited(plain.clone(), of), work });
     let function = Arc::new(metered::Metered { function, meter });
-    Ok(Version { name, function, model: Some(model), config: Some(config.digest_of(of).into()), strain: Strain::default() })
+    let digest = config.digest_of(of).into();
+    let version = Version { name, function, model: Some(model), config: Some(digest), strain: Strain::default() };
+    Ok(Built { version, plain })
 }
-
-#[cfg(test)]
-mod tests;

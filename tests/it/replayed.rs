@@ -14,6 +14,7 @@ use std::time::Duration;
 mod compared;
 mod ends;
 mod memory;
+mod versions;
 mod wrong;
 
 /// The stage's config with another line in the place of one.

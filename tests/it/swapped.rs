@@ -1,6 +1,6 @@
 //! Swaps to another version of a pipeline's settings, on a real Kafka and a real Postgres.
 
-use crate::support::http::{get, post_with};
+use crate::support::http::{get, post, post_with};
 use crate::support::load::Load;
 use crate::support::stage::{Plan, SOON, Stage, Worker};
 use millrace::store::postgres::{PostgresSettings, PostgresStore};
@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod asked;
 
 /// Each text is scored, by the model of the version. The text is the same in all events: what differs is who scores it.
 const SENTIMENT: &str = r#"
@@ -81,7 +83,7 @@ async fn all_partitions(stage: &Stage, worker: &Worker, so: impl Fn(&Value) -> b
     loop {
         let (_, status) = get(&worker.admin(), "/status").await;
         let status: Value = serde_json::from_str(&status).unwrap();
-        let partitions = status["pipelines"][&stage.name].as_object().unwrap();
+        let partitions = status["pipelines"][&stage.name].as_object().cloned().unwrap_or_default();
         if !partitions.is_empty() && partitions.values().all(&so) {
             return;
         }
@@ -269,6 +271,61 @@ async fn an_heir_without_the_version_waits_until_it_is_taken_back() {
               WHERE kind = 'prediction' GROUP BY config, \"offset\" >= 50) AS one";
     assert_eq!(stage.text(of).await, "90 90 90");
     heir.drain();
+}
+
+/// Bytes of loaded models, by name.
+async fn loaded(worker: &Worker) -> BTreeMap<String, u64> {
+    let (_, metrics) = get(&worker.admin(), "/metrics").await;
+    let one = |line: &str| {
+        let (model, bytes) = line.strip_prefix("millrace_model_loaded_bytes{model=\"")?.split_once("\"} ")?;
+        Some((model.to_owned(), bytes.parse::<u64>().ok()?))
+    };
+    metrics.lines().filter_map(one).collect()
+}
+
+/// Would catch: a version whose model is read beside the budget, or that puts the model that serves out of it, even for a moment; a refusal without
+/// sizes; one that a check of the config does not foresee, or that outlives the larger budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_for_which_there_is_no_memory_is_refused_and_the_old_one_goes_on() {
+    let version = "[pipeline.version.v2]\nmodel = \"zh\"\n";
+    let staged = async |budget: u64| {
+        let sections = format!("[models]\nmemory_budget_mb = {budget}\n{}", models());
+        Stage::of(Plan { sections: &sections, function: SENTIMENT, options: version, ..Plan::default() }).await
+    };
+    let stage = staged(0).await;
+    let mut worker = stage.worker();
+    stage.send(0, 40);
+    stage.decided(40).await;
+    let swap = |stage: &Stage, wait: &str| stage.millrace(&["swap", "--to", "v2", "--reason", "new", "--wait", wait]);
+    assert_eq!(swap(&stage, "60").code, Some(0), "{}", stage.log());
+    let bytes = loaded(&worker).await;
+    worker.drain();
+    let (both, largest) = (bytes.values().sum::<u64>().div_ceil(1 << 20), bytes.values().max().unwrap().div_ceil(1 << 20));
+    assert!(bytes.len() == 2 && largest < both, "{bytes:?}");
+
+    let stage = staged(largest).await;
+    let checked = stage.millrace(&["check", "--connect"]);
+    assert!(checked.code == Some(2) && checked.out.contains("the model `zh` takes"), "{checked:?}");
+    let mut worker = stage.worker();
+    stage.send(0, 100);
+    stage.decided(100).await;
+    assert_eq!(swap(&stage, "5").code, Some(1));
+    let why = format!("with it all models take {both} MB; memory_budget_mb under [models] is {largest}");
+    all_partitions(&stage, &worker, |one| one["waits_for"].as_str().is_some_and(|waits| waits.contains(&why))).await;
+    stage.send(100, 200);
+    stage.decided(200).await;
+    assert_eq!(stage.number("SELECT count(DISTINCT model) FROM millrace.record WHERE kind = 'prediction'").await, 1);
+    // Nor for a call that names it.
+    let body = serde_json::json!({ "inputs": "很好" });
+    let (status, answer) = post(&worker.admin(), &format!("/v1/functions/{}?version=v2", stage.name), &body).await;
+    assert!(status == 503 && answer["error"]["message"].as_str().unwrap().contains("memory_budget_mb"), "{status} {answer}");
+    assert_eq!(loaded(&worker).await.into_keys().collect::<Vec<_>>(), ["en"]);
+    assert!(!stage.log().contains("A model without work was unloaded"), "{}", stage.log());
+    worker.drain();
+    stage.reconfigure(&format!("memory_budget_mb = {largest}"), &format!("memory_budget_mb = {both}"));
+    let mut worker = stage.worker();
+    gone_over(&stage, 1).await;
+    worker.drain();
 }
 
 /// Would catch: cases of a version that nobody tries, or one that serves though it fails them.

@@ -50,13 +50,15 @@ fn rows(items: &[Value]) -> String {
     format!("<table><thead><tr>{head}</tr></thead><tbody>{}</tbody></table>", items.iter().map(row).collect::<String>())
 }
 
-/// The command that does the same, for a shell. `path` is the function's name as part of a path.
+/// The command that does the same, for a shell. `path` is the function's name as part of a path, with the query where there is one.
 pub fn command(path: &str, request: &Value, head: &HeaderMap) -> String {
     let host = head.get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |host: &&str| host.chars().all(|sign| sign.is_ascii_alphanumeric() || ".:-[]".contains(sign));
     let host = host.filter(plain).unwrap_or("127.0.0.1:9464");
     // In single quotes a shell obeys nothing but the quote itself.
     let body = request.to_string().replace('\'', "'\\''");
-    let line = format!("curl -s http://{host}/v1/functions/{path} -H 'content-type: application/json' -d '{body}'");
+    let url = format!("http://{host}/v1/functions/{path}");
+    let url = if path.contains('?') { format!("'{url}'") } else { url };
+    let line = format!("curl -s {url} -H 'content-type: application/json' -d '{body}'");
     format!("<h3>The same in a shell</h3><pre tabindex=\"0\">{}</pre>", escaped(&line))
 }

@@ -7,11 +7,12 @@ pub(in crate::admin) mod page;
 #[cfg(test)]
 mod tests;
 
-use super::api::{ApiError, FunctionDoc, Shape};
+use super::api::{ApiError, Asked, FunctionDoc, Shape};
 use super::body::Body;
 use super::server::{AdminState, documented};
+use super::version;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use controls::{Controls, Given};
 use page::{escaped, page};
@@ -36,36 +37,54 @@ pub async fn index(State(state): State<AdminState>) -> Response {
 }
 
 /// The form with the function's example in it.
-pub async fn show(State(state): State<AdminState>, Path(name): Path<String>) -> Response {
+pub async fn show(State(state): State<AdminState>, Path(name): Path<String>, path: Uri) -> Response {
     let Some(function) = find(&state, &name).await else { return unknown(&name) };
     let controls = Controls::new(&function);
-    let form = form(&function, &controls, &controls.example(&function.example), None);
+    // What is wrong with it is said of the call.
+    let version = version::named(&path).unwrap_or_default();
+    let form = form(&function, &controls, &controls.example(&function.example), (version.as_deref(), None));
     sent(StatusCode::OK, page(&function.pipeline, &form))
 }
 
 /// The form as it was sent, and the answer.
-pub async fn answer(State(state): State<AdminState>, Path(name): Path<String>, head: HeaderMap, body: Body) -> Response {
+pub async fn answer(
+    State(state): State<AdminState>,
+    Path(name): Path<String>,
+    path: Uri,
+    head: HeaderMap,
+    body: Body,
+) -> Response {
     let Some(function) = find(&state, &name).await else { return unknown(&name) };
     let controls = Controls::new(&function);
     let given = body.0.map(|bytes| Given::read(&bytes));
+    let version = version::named(&path);
     let asked = given.as_ref().map_err(Clone::clone).and_then(|given| controls.request(given));
-    let answered = match &asked {
-        Ok(request) => state.functions.call(&function.pipeline, request.clone(), Shape::Whole).await,
-        Err(error) => Err(error.clone()),
+    let answered = match (&asked, &version) {
+        (Ok(request), Ok(version)) => {
+            let asked = Asked { name: &function.pipeline, version: version.as_deref() };
+            state.functions.answer(asked, request.clone(), Shape::Whole).await
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error.clone()),
     };
+    let version = version.unwrap_or_default();
     let given = given.unwrap_or_default();
     let (status, wrong) = match &answered {
         Ok(_) => (StatusCode::OK, None),
         Err(error) => (StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Some(error)),
     };
-    let mut body = form(&function, &controls, &given, wrong);
+    let mut body = form(&function, &controls, &given, (version.as_deref(), wrong));
     body += "<section id=\"answer\" aria-labelledby=\"answer-title\"><h2 id=\"answer-title\">Answer</h2>";
     match &answered {
-        Ok(whole) => body += &answer::told(whole),
+        Ok(whole) => {
+            if function.versions.len() > 1 {
+                body += &format!("<p>By version <code>{}</code>.</p>", escaped(&whole.by.version));
+            }
+            body += &answer::told(&whole.answer.body);
+        }
         Err(error) => body += &format!("<p role=\"alert\" class=\"wrong\">{}</p>", escaped(&error.message)),
     }
     if let Ok(request) = &asked {
-        body += &answer::command(&encoded(&function.pipeline), request, &head);
+        body += &answer::command(&(encoded(&function.pipeline) + &query(version.as_deref())), request, &head);
     }
     sent(status, page(&function.pipeline, &(body + "</section>")))
 }
@@ -74,13 +93,40 @@ async fn find(state: &AdminState, name: &str) -> Option<Arc<FunctionDoc>> {
     documented(state).await.into_iter().find(|function| function.pipeline == name)
 }
 
-fn form(function: &FunctionDoc, controls: &Controls, given: &Given, wrong: Option<&ApiError>) -> String {
-    let (name, path) = (escaped(&function.pipeline), encoded(&function.pipeline));
+/// The query that names a version.
+fn query(version: Option<&str>) -> String {
+    version.map_or_else(String::new, |name| format!("?version={}", encoded(name)))
+}
+
+/// Links to the form of each version, where there are several.
+fn versions(function: &FunctionDoc, chosen: Option<&str>) -> String {
+    if function.versions.len() < 2 {
+        return String::new();
+    }
+    let path = encoded(&function.pipeline);
+    let link = |version: Option<&str>| {
+        let (query, is_chosen) = (query(version), if version == chosen { " aria-current=\"page\"" } else { "" });
+        let name = version.map_or_else(|| "the one in force".to_owned(), escaped);
+        format!("<a href=\"/functions/{path}{query}\"{is_chosen}>{name}</a>")
+    };
+    let all = std::iter::once(None).chain(function.versions.iter().map(|name| Some(name.as_str())));
+    format!("<p>Version: {}</p>", all.map(link).collect::<Vec<_>>().join(", "))
+}
+
+/// `wrong` is what is wrong with what was asked.
+fn form(
+    function: &FunctionDoc,
+    controls: &Controls,
+    given: &Given,
+    (version, wrong): (Option<&str>, Option<&ApiError>),
+) -> String {
+    let (name, path) = (escaped(&function.pipeline), encoded(&function.pipeline) + &query(version));
+    let versions = versions(function, version);
     let model =
         if function.model.is_empty() { String::new() } else { format!(", model <code>{}</code>", escaped(&function.model)) };
     let wrong = wrong.and_then(|error| error.param.as_deref()).unwrap_or_default();
     format!(
-        "<h1>{name}</h1><p>{}{model}</p><form method=\"post\" action=\"/functions/{path}#answer\" accept-charset=\"utf-8\">{}\
+        "<h1>{name}</h1><p>{}{model}</p>{versions}<form method=\"post\" action=\"/functions/{path}#answer\" accept-charset=\"utf-8\">{}\
          <p><button type=\"submit\">Call</button></p></form>",
         escaped(&function.function),
         controls.html(given, wrong)

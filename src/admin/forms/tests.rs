@@ -72,6 +72,15 @@ async fn what_is_wrong_is_shown() {
     }
     let answer = ask(address, "POST", "/functions/echo", "host: a'b\r\n", &typed(&[("i.text", "a")])).await;
     assert!(answer.contains("http://127.0.0.1:9464/v1"), "{answer}");
+    let form = ask(address, "GET", "/functions/echo?version=v2", HOST, "").await;
+    assert!(
+        form.contains("action=\"/functions/echo?version=v2#answer\"") && form.contains("version=v2\" aria-current"),
+        "{form}"
+    );
+    let answer = ask(address, "POST", "/functions/echo?version=v2", HOST, &typed(&[("i.text", "a")])).await;
+    assert!(answer.contains("By version <code>v2</code>") && answer.contains("/v1/functions/echo?version=v2&#39; "), "{answer}");
+    let answer = ask(address, "POST", "/functions/echo?version=a&version=b", HOST, &typed(&[("i.text", "a")])).await;
+    assert!(answer.contains(" 400 ") && answer.contains("more than once"), "{answer}");
     let list = ask(address, "GET", "/functions", HOST, "").await;
     assert!(list.contains("<a href=\"/functions/echo\">echo</a>"), "{list}");
     let document = ask(address, "GET", "/openapi.json", HOST, "").await;

@@ -8,7 +8,7 @@ mod service;
 mod tests;
 
 use super::api::FunctionDoc;
-use parts::{bare_errors, errors, json_body, operation, reply, with_truncated};
+use parts::{bare_errors, errors, json_body, operation, reply, with_truncated, with_version};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -110,7 +110,8 @@ fn whole(function: &FunctionDoc) -> Value {
         good["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
     }
     let id = format!("call_{}", function.pipeline);
-    operation("functions", &id, &summary(function), request(function, function.pieces), errors(good))
+    let call = operation("functions", &id, &summary(function), request(function, function.pieces), errors(good));
+    with_version(call, Some(&function.versions))
 }
 
 fn bare(function: &FunctionDoc) -> Value {
@@ -120,5 +121,6 @@ fn bare(function: &FunctionDoc) -> Value {
         good["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
     }
     let summary = format!("{} in the bare shape of Hugging Face", summary(function));
-    operation("functions", &format!("hf_{}", function.pipeline), &summary, request(function, function.pieces), bare_errors(good))
+    let (id, body) = (format!("hf_{}", function.pipeline), request(function, function.pieces));
+    with_version(operation("functions", &id, &summary, body, bare_errors(good)), Some(&function.versions))
 }

@@ -1,6 +1,6 @@
 //! `/v1/models`, `/v1/embeddings` and `/v1/chat/completions`.
 
-use super::parts::{bare_errors, errors, json_body, operation, reply, with_truncated};
+use super::parts::{bare_errors, errors, json_body, operation, reply, with_truncated, with_version};
 use crate::admin::api::FunctionDoc;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -101,12 +101,12 @@ fn embeddings(function: Option<&FunctionDoc>) -> Value {
     let example = function.map(|_| json!({ "input": ["I lost my card.", "Where is my parcel?"] }));
     let good =
         with_truncated(reply("Vectors, in the order of the texts; of length 1, unless the pipeline says otherwise.", &answer));
-    operation("openai", "embeddings", "Vectors of texts", json_body(&body, example), errors(good))
+    with_version(operation("openai", "embeddings", "Vectors of texts", json_body(&body, example), errors(good)), None)
 }
 
 fn chat(function: Option<&FunctionDoc>) -> Value {
     let (body, good) = conversation(function);
-    operation("openai", "chat_completions", "An answer to a conversation", body, errors(good))
+    with_version(operation("openai", "chat_completions", "An answer to a conversation", body, errors(good)), None)
 }
 
 /// The same beside a pipeline's bare path, which names it.
@@ -114,7 +114,7 @@ pub fn bare_chat(function: &FunctionDoc) -> Value {
     let (body, good) = conversation(Some(function));
     let (id, summary) =
         (format!("hf_chat_{}", function.pipeline), format!("An answer of {} to a conversation", function.pipeline));
-    operation("functions", &id, &summary, body, bare_errors(good))
+    with_version(operation("functions", &id, &summary, body, bare_errors(good)), Some(&function.versions))
 }
 
 /// Body and good answer.

@@ -1,19 +1,24 @@
 //! Pieces that the operations share.
 
 use crate::admin::api::TRUNCATED;
+use crate::admin::version::{CONFIG, VERSION};
 use serde_json::{Value, json};
 
 /// Statuses of errors, with what they mean.
 const ERRORS: [(&str, &str, &str); 10] = [
     ("400", "BadRequest", "The request has another shape than is asked for, or a parameter that is not taken."),
-    ("404", "NotFound", "There is no pipeline, function or model of that name; the message lists those that there are."),
+    ("404", "NotFound", "There is no pipeline, function, model or version of that name; the message lists those that there are."),
     ("408", "Slow", "The body did not come in time."),
     ("409", "Ambiguous", "Several pipelines run the function; the message lists them."),
     ("413", "TooLarge", "The body, the number of inputs or a text is over its limit, which the message tells."),
     ("422", "Unprocessable", "An input cannot be answered, such as an empty text; `param` tells which."),
     ("429", "Overloaded", "As many requests are in work as may be. Ask again after `Retry-After` seconds."),
     ("500", "Internal", "The function failed."),
-    ("503", "Loading", "The function's model is being loaded. Ask again after `Retry-After` seconds."),
+    (
+        "503",
+        "Loading",
+        "The function's model, or the version, is being loaded, or cannot be; the message says why. Ask again after `Retry-After` seconds.",
+    ),
     ("504", "Late", "No answer in time; the message tells the limit. The call is given up."),
 ];
 
@@ -72,6 +77,24 @@ pub fn with_truncated(mut good: Value) -> Value {
         "description": description, "schema": { "type": "string", "pattern": "^[0-9]+(,[0-9]+)*$" },
     });
     good
+}
+
+/// A call of one of a pipeline's versions. Without names the pipeline is not known before it is asked.
+pub fn with_version(mut call: Value, names: Option<&[String]>) -> Value {
+    let mut name = json!({ "type": "string" });
+    if let Some(names) = names {
+        name["enum"] = names.into();
+    }
+    call["parameters"] = json!([{
+        "name": "version", "in": "query", "required": false, "schema": name,
+        "description": "A version of the pipeline, as the config has it; `base` is its own settings. Without it the version answers that is in force on \
+                        the stream for the keys which no canary has. One that no stream has in memory is loaded, and let go when nobody has called it for 10 minutes.",
+    }]);
+    let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    let headers = &mut call["responses"]["200"]["headers"];
+    headers[VERSION] = text("The version that has answered.");
+    headers[CONFIG] = text("The digest of its settings: `config` of the records that it makes.");
+    call
 }
 
 /// A body of JSON, with an example that is answered.

@@ -9,10 +9,12 @@ pub fn paths() -> Map<String, Value> {
     let get =
         |id: &str, summary: &str, responses: Value| json!({ "get": operation("service", id, summary, Value::Null, responses) });
     let list = json!({ "type": "array", "items": {
-        "type": "object", "required": ["pipeline", "name", "model", "version"],
+        "type": "object", "required": ["pipeline", "name", "model", "version", "versions", "in_force"],
         "properties": {
             "pipeline": { "type": "string" }, "name": { "type": "string" }, "model": { "type": "string" },
-            "version": { "type": "integer" },
+            "version": { "type": "integer", "description": "Of the function." },
+            "versions": { "type": "array", "items": { "type": "string" }, "description": "Of the pipeline's settings; the rest tells of `base`." },
+            "in_force": { "type": ["string", "null"], "description": "The version that answers where none is named; null while none can." },
         },
     } });
     let form = get("function_form", "A function's form for the browser", text("text/html", "The page."));

@@ -67,6 +67,16 @@ fn the_document_holds_together() {
     ] {
         assert!(paths.contains_key(path), "{path}");
     }
+    for path in ["/v1/functions/other", "/hf/other", "/v1/embeddings", "/v1/chat/completions"] {
+        let call = &paths[path]["post"];
+        assert_eq!(
+            (&call["parameters"][0]["name"], &call["parameters"][0]["in"]),
+            (&"version".into(), &"query".into()),
+            "{path}"
+        );
+        assert!(call["responses"]["200"]["headers"]["x-millrace-version"].is_object(), "{path}");
+    }
+    assert_eq!(paths["/hf/other"]["post"]["parameters"][0]["schema"]["enum"], serde_json::json!(["base", "v2"]));
     let secured = &paths["/v1/pipelines/{name}/resume"]["post"]["security"][0];
     let scheme = secured.as_object().and_then(|of| of.keys().next()).unwrap();
     assert_eq!(document["components"]["securitySchemes"][scheme]["scheme"], "bearer");

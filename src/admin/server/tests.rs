@@ -1,7 +1,7 @@
 //! The routes over a socket.
 
 use super::*;
-use crate::admin::{Events, Said, SwapWish, Wish};
+use crate::admin::{Answered, AnsweredBy, Events, Said, SwapWish, Versioned, Wish};
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,22 +15,28 @@ impl FunctionApi for Echo {
     fn documented(&self) -> Vec<Arc<FunctionDoc>> {
         vec![Arc::new(document("echo")), Arc::new(FunctionDoc { pieces: true, ..document("full") })]
     }
-    fn call<'a>(&'a self, name: &'a str, input: Value, shape: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
+    fn answer<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        input: Value,
+        shape: Shape,
+    ) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+        let name = asked.name;
         let unknown = ApiError { status: 404, kind: "not_found", message: name.into(), param: Some("name".into()) };
         Box::pin(async move {
             match (name, shape) {
-                ("echo", Shape::Whole) => Ok(input),
-                ("echo", Shape::Bare) => Ok(json!({ "bare": input })),
+                ("echo", Shape::Whole) => Ok(by(asked.version, Answered::from(input))),
+                ("echo", Shape::Bare) => Ok(by(asked.version, Answered::from(json!({ "bare": input })))),
                 ("full", _) => Err(ApiError { status: 429, kind: "overloaded", message: name.into(), param: None }),
                 _ => Err(unknown),
             }
         })
     }
-    fn embeddings(&self, input: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
-        Box::pin(async move { Ok(json!({ "embedded": input })) })
+    fn embeddings<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+        Box::pin(async move { Ok(by(version, Answered::from(json!({ "embedded": input })))) })
     }
-    fn chat(&self, input: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
-        Box::pin(async move { Ok(Said::Whole(json!({ "said": input }))) })
+    fn chat<'a>(&'a self, version: Option<&'a str>, input: Value) -> BoxFuture<'a, Result<Versioned<Said>, ApiError>> {
+        Box::pin(async move { Ok(by(version, Said::Whole(json!({ "said": input })))) })
     }
     fn models(&self) -> Value {
         json!({ "listed": true })
@@ -41,10 +47,15 @@ impl FunctionApi for Echo {
             _ => Err(ApiError { status: 404, kind: "not_found", message: name.into(), param: Some("model".into()) }),
         }
     }
-    fn stream<'a>(&'a self, name: &'a str, _: Value, _: Shape) -> BoxFuture<'a, Result<Events, ApiError>> {
-        let events = futures_util::stream::iter([name.to_owned(), "line\nline".to_owned()]).boxed();
-        Box::pin(async move { Ok(events) })
+    fn stream<'a>(&'a self, asked: Asked<'a>, _: Value, _: Shape) -> BoxFuture<'a, Result<Versioned<Events>, ApiError>> {
+        let events: Events = futures_util::stream::iter([asked.name.to_owned(), "line\nline".to_owned()]).boxed();
+        Box::pin(async move { Ok(by(asked.version, events)) })
     }
+}
+
+/// The version that was named, else `base`.
+fn by<T>(version: Option<&str>, answer: T) -> Versioned<T> {
+    Versioned { by: AnsweredBy { version: version.unwrap_or("base").to_owned(), config: "c0ffee".to_owned() }, answer }
 }
 
 /// Tells what it was asked, for the pipeline `p`.
@@ -83,6 +94,7 @@ pub fn document(pipeline: &str) -> FunctionDoc {
         function: "copy".to_owned(),
         model: "tiny@<0>".to_owned(),
         version: 1,
+        versions: vec!["base".to_owned(), "v2".to_owned()],
         most: 8,
         input: json!({ "anyOf": [text, event] }),
         parameters,
@@ -175,6 +187,24 @@ async fn routes_answer_over_a_socket() {
     assert!(ask("POST", "/v1/embeddings", "[1]").await.contains("embedded"));
     let full = ask("POST", "/v1/functions/full", "[1]").await;
     assert!(full.contains(" 429 ") && full.contains("retry-after: 1"), "{full}");
+    stop.cancel();
+}
+
+/// Would catch: a door that passes a version over, or does not tell which one has answered; one that takes one of two.
+#[tokio::test]
+async fn a_call_names_a_version_and_the_answer_does() {
+    let (_, address, stop) = started(100).await;
+    let ask = async |path: &str, body: &str| ask(address, "POST", path, "host: x\r\n", body).await;
+    for path in ["/v1/functions/echo", "/hf/echo", "/hf/echo/v1/chat/completions", "/v1/embeddings", "/v1/chat/completions"] {
+        for body in ["{}", "{\"stream\":true}"] {
+            let plain = ask(path, body).await;
+            assert!(plain.contains("x-millrace-version: base\r\n") && plain.contains("x-millrace-config: c0ffee\r\n"), "{plain}");
+            let named = ask(&format!("{path}?a=b&version=v2"), body).await;
+            assert!(named.contains(" 200 ") && named.contains("x-millrace-version: v2\r\n"), "{named}");
+        }
+        let twice = ask(&format!("{path}?version=v2&version=base"), "{}").await;
+        assert!(twice.contains(" 400 ") && twice.contains("more than once"), "{twice}");
+    }
     stop.cancel();
 }
 

@@ -62,7 +62,13 @@ pub struct Args {
 fn at_version(pipelines: &[Pipeline], version: &str) -> Result<Vec<Pipeline>, Usage> {
     let found: Vec<Pipeline> = pipelines.iter().filter_map(|pipeline| pipeline.as_version(version)).collect();
     match found.is_empty() {
-        true => Err(Usage(format!("no pipeline of this config has a version {version:?} ([pipeline.version.NAME])"))),
+        true => {
+            let known = pipelines.iter().map(|pipeline| format!("{}: {}", pipeline.name, pipeline.versions().join(", ")));
+            let known = known.collect::<Vec<_>>().join("; ");
+            Err(Usage(format!(
+                "no pipeline of this config has a version {version:?} ([pipeline.version.NAME]); they have {known}"
+            )))
+        }
         false => Ok(found),
     }
 }

@@ -6,14 +6,15 @@ use crate::cli::rig::Rig;
 use crate::config::{Config, FUNCTIONS, Pipeline};
 use crate::function::{Function, example, offline};
 use crate::inference::{Options, Registry};
-use crate::worker::{Own, folds};
+use crate::worker::{Own, folds, models};
 use anyhow::Context;
 use serde_json::json;
 use std::sync::Arc;
 
 /// With `tails` also the last events of each partition.
 pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findings) {
-    let registry = Registry::new(Options::default());
+    let options = Options { memory: models::memory(config), ..Options::default() };
+    let registry = Registry::new(options.clone());
     for pipeline in &config.pipeline {
         let about = format!("pipeline {}", pipeline.name);
         let function = tokio::task::block_in_place(|| own.function(config, pipeline, &registry));
@@ -23,12 +24,16 @@ pub async fn check(config: &Config, own: &Own, tails: bool, findings: &mut Findi
             findings.add(Level::Good, &about, text);
         }
         variants(config, pipeline, own, &registry, findings).await;
-        for name in pipeline.version.keys() {
-            version(config, pipeline, name, own, findings).await;
-        }
         if tails {
             let Some(rig) = findings.take(&about, Rig::with(config, pipeline, function)) else { continue };
             super::tails::look(config, pipeline, &rig, findings).await;
+        }
+    }
+    // A worker has the models of all pipelines in its budget when it loads a version.
+    let beside = Options { memory: options.memory.beside(), ..options };
+    for pipeline in &config.pipeline {
+        for name in pipeline.version.keys() {
+            version(config, pipeline, name, (own, &beside), findings).await;
         }
     }
 }
@@ -53,11 +58,11 @@ async fn variants(config: &Config, pipeline: &Pipeline, own: &Own, registry: &Re
 }
 
 /// A version that a swap may want: as a worker would try it.
-async fn version(config: &Config, pipeline: &Pipeline, name: &str, own: &Own, findings: &mut Findings) {
+async fn version(config: &Config, pipeline: &Pipeline, name: &str, (own, options): (&Own, &Options), findings: &mut Findings) {
     let Some(of) = pipeline.as_version(name) else { return };
     let about = format!("pipeline {}, version {name}", pipeline.name);
     // A worker reads its model anew too.
-    let function = tokio::task::block_in_place(|| own.function(config, &of, &Registry::new(Options::default())));
+    let function = tokio::task::block_in_place(|| own.function(config, &of, &Registry::new(options.clone())));
     let Some(function) = findings.take(&about, function) else { return };
     let answer = canary(config, &of, &function).await;
     if let Some(text) = findings.take(&about, answer) {

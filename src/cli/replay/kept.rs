@@ -62,7 +62,8 @@ impl Kept {
         if *told != self.plan.told {
             let words = |told: &Told| {
                 let fold = told.fold.as_deref().map_or_else(String::new, |fold| format!(", fold {fold}"));
-                format!("{}, model {:?}, config {}{fold}", told.function, told.model, told.config)
+                let version = told.version.as_deref().map_or_else(String::new, |name| format!(", version {name}"));
+                format!("{}, model {:?}, config {}{fold}{version}", told.function, told.model, told.config)
             };
             return Err(Usage(format!(
                 "replay {number} was begun with {}, and this config gives {}: give that config, or begin another replay, without --id {number}",
@@ -138,8 +139,9 @@ async fn list(pipeline: &Pipeline, store: &PostgresStore, as_json: bool) -> anyh
         let until = plan.asked.until.map_or_else(|| "the log's end".to_owned(), |until| until.to_string());
         let state = row.done_at.as_ref().map_or_else(|| format!("{done} of {all} offsets"), |at| format!("done at {at}"));
         let told = &plan.told;
+        let version = told.version.as_deref().map_or_else(String::new, |name| format!(" version {name}"));
         println!(
-            "{:4}  {}  {state}  from {} until {until}  {} {} config {}  by {}",
+            "{:4}  {}  {state}  from {} until {until}  {} {} config {}{version}  by {}",
             row.number, row.made_at, plan.asked.from, told.function, told.model, told.config, row.made_by
         );
     }

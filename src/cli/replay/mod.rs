@@ -8,6 +8,7 @@ mod point;
 mod report;
 mod show;
 mod sketch;
+mod versions;
 
 use super::common::{self, Usage};
 use super::rig::Rig;
@@ -26,6 +27,7 @@ use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use versions::Names;
 
 /// Connections: a round, a claim or a look at the live pipeline.
 const CONNECTIONS: u32 = 3;
@@ -39,7 +41,7 @@ const LOWEST_RATE: f64 = 0.001;
 /// Runs a pipeline's function over a part of the past again, and tells what it says otherwise than the live run did. Shows what it would do;
 /// --yes does it.
 ///
-/// The config given may have another model or other options. Rows go to millrace.record under the pipeline NAME.replay-NUMBER; the live
+/// The config given may have another model or other options, or --version names one of the versions in it. Rows go to millrace.record under the pipeline NAME.replay-NUMBER; the live
 /// pipeline, its group and its topics stay as they are. It goes below live traffic, with one call at a time, and waits while the live pipeline
 /// is behind.
 ///
@@ -47,7 +49,7 @@ const LOWEST_RATE: f64 = 0.001;
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  millrace replay --config new.toml --pipeline sentiment --from 2026-01-31T12:00:00Z --until 2026-01-31T13:00:00Z         # shows it\n  millrace replay --config new.toml --pipeline sentiment --from earliest --rate 500 --report diff.json --yes\n  millrace replay --config new.toml --pipeline sentiment --id 3 --yes                                                      # goes on\n  millrace replay list --config new.toml --pipeline sentiment\n  millrace replay remove 3 --config new.toml --pipeline sentiment --yes\n\nExit codes: 0 done, or shown; 1 failed; 2 wrong usage or config; 3 halted for safety; 4 stopped before its end."
+    after_help = "Examples:\n  millrace replay --config new.toml --pipeline sentiment --from 2026-01-31T12:00:00Z --until 2026-01-31T13:00:00Z         # shows it\n  millrace replay --config millrace.toml --pipeline sentiment --version v2 --from 2026-01-31T12:00:00Z --yes               # before a swap to v2\n  millrace replay --config new.toml --pipeline sentiment --from earliest --rate 500 --report diff.json --yes\n  millrace replay --config new.toml --pipeline sentiment --id 3 --yes                                                      # goes on\n  millrace replay list --config new.toml --pipeline sentiment\n  millrace replay remove 3 --config new.toml --pipeline sentiment --yes\n\nExit codes: 0 done, or shown; 1 failed; 2 wrong usage or config; 3 halted for safety; 4 stopped before its end."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -63,6 +65,9 @@ pub struct Args {
     /// Where a function with a memory begins to fold. Default: the log's beginning.
     #[arg(long)]
     fold_from: Option<Point>,
+    /// The version that scores, as [pipeline.version.NAME] has it: what a swap to it would change. Default: the pipeline's own settings.
+    #[arg(long, value_name = "NAME")]
+    version: Option<String>,
     /// This partition alone.
     #[arg(long)]
     partition: Option<i32>,
@@ -117,6 +122,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyho
     let config = Config::load(&args.which.config, env)?;
     let pipeline = common::pipeline(&config, args.which.pipeline.as_deref())?;
     check(&args, &config)?;
+    versions::named(args.version.as_deref(), pipeline)?;
     // What is only shown needs no log.
     let telemetry = if args.yes { Some(Telemetry::start(&config.telemetry, env)?) } else { None };
     let exit = replay(&args, &config, pipeline, own).await;
@@ -157,7 +163,7 @@ fn check(args: &Args, config: &Config) -> Result<(), Usage> {
     Ok(())
 }
 
-async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) -> anyhow::Result<Exit> {
+async fn replay(args: &Args, config: &Config, of: &Pipeline, own: &Own) -> anyhow::Result<Exit> {
     let settings = PostgresSettings {
         max_connections: CONNECTIONS,
         statement_timeout_ms: work::statement_timeout_ms(config),
@@ -165,9 +171,11 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) ->
     };
     let store = PostgresStore::connect(common::database_url(config)?.expose_secret(), &settings).await?;
     let known = match args.id {
-        Some(id) => Kept::find(&store, pipeline, id).await?,
+        Some(id) => Kept::find(&store, of, id).await?,
         None => None,
     };
+    let (version, pipeline) = versions::chosen(args, of, known.as_ref())?;
+    let (pipeline, names) = (&pipeline, Names::new(config, of, version.as_deref()));
     if known.is_none() && args.from.is_none() {
         let what = args.id.map_or_else(String::new, |id| format!(" There is no replay {id} of `{}`.", pipeline.name));
         return Err(Usage(format!("where does it begin? Write --from earliest, an offset or a time.{what}")).into());
@@ -184,6 +192,7 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) ->
         model: spec.model.clone(),
         config: config.digest_of(pipeline),
         fold: folds::past(config, pipeline).map(|past| past.digest),
+        version,
     };
     let plan = match &known {
         Some(kept) => {
@@ -207,7 +216,7 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) ->
     };
     if known.is_some_and(|kept| kept.done) {
         eprintln!("Replay {number} of {} is done: it is compared again.", pipeline.name);
-        return report(args, config, pipeline, &name, &plan).await;
+        return report(args, config, &pipeline.name, &name, &plan, names).await;
     }
     eprintln!("Replay {number} of {}, under the name {name}. If it is cut off, --id {number} goes on.", pipeline.name);
     let replay = work::Replay {
@@ -225,12 +234,12 @@ async fn replay(args: &Args, config: &Config, pipeline: &Pipeline, own: &Own) ->
         return show::ended(replayed.ended, number);
     }
     store.replay_done(&pipeline.name, number).await?;
-    report(args, config, pipeline, &name, &plan).await
+    report(args, config, &pipeline.name, &name, &plan, names).await
 }
 
-async fn report(args: &Args, config: &Config, pipeline: &Pipeline, name: &str, plan: &Plan) -> anyhow::Result<Exit> {
+async fn report(args: &Args, config: &Config, pipeline: &str, name: &str, plan: &Plan, names: Names) -> anyhow::Result<Exit> {
     let store = common::store(config, REPORT_TIMEOUT_MS).await?;
-    let report = Report::make(&store, &pipeline.name, name, plan, args.run).await?;
+    let report = Report::make(&store, pipeline, name, plan, args.run, names).await?;
     show::tell(args, &report, plan)?;
     Ok(Exit::Done)
 }

@@ -29,6 +29,9 @@ pub struct Told {
     /// Digests.
     pub config: String,
     pub fold: Option<String>,
+    /// The version whose settings these are; none for the pipeline's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// One partition: events of [fold_from, from) are folded, those of [from, until) scored too.
@@ -164,9 +167,10 @@ fn time_of(point: Point) -> i64 {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told { function, model, config, fold } = &self.told;
+        let Told { function, model, config, fold, version } = &self.told;
         let model = if model.is_empty() { "no model" } else { model };
-        writeln!(f, "  scored by    {function}, {model}, config {config}")?;
+        let version = version.as_deref().map_or_else(String::new, |name| format!(", version {name}"));
+        writeln!(f, "  scored by    {function}, {model}, config {config}{version}")?;
         for stretch in self.work() {
             let Stretch { fold_from, from, until, .. } = stretch;
             write!(f, "  {:12} scores offsets [{from}, {until}), at most {} events", stretch.of().to_string(), stretch.len())?;

@@ -2,6 +2,7 @@
 
 use super::diff::{Diff, Moves, count};
 use super::plan::{Plan, Stretch};
+use super::versions::Names;
 use crate::event::TopicPartition;
 use crate::record::Record;
 use crate::store::postgres::{PostgresStore, ScoredBy};
@@ -31,11 +32,20 @@ pub struct Report {
     /// Events of which one side was erased: what they said is gone.
     pub erased: u64,
     pub diff: Diff,
+    /// The versions of the config that is given.
+    names: Names,
 }
 
 impl Report {
     /// `run`: the live run; its newest one without.
-    pub async fn make(store: &PostgresStore, pipeline: &str, name: &str, plan: &Plan, run: Option<i32>) -> anyhow::Result<Self> {
+    pub async fn make(
+        store: &PostgresStore,
+        pipeline: &str,
+        name: &str,
+        plan: &Plan,
+        run: Option<i32>,
+        names: Names,
+    ) -> anyhow::Result<Self> {
         let live_run = match run {
             Some(run) => Some(run),
             None => store.current_run(pipeline).await?,
@@ -53,6 +63,7 @@ impl Report {
             not_compared: 0,
             erased: 0,
             diff: Diff::default(),
+            names,
         };
         for stretch in plan.work() {
             report.add(store, stretch).await.with_context(|| format!("comparing {}", stretch.of()))?;
@@ -116,9 +127,9 @@ impl Report {
         let diff = &self.diff;
         let mean = if diff.shift.count() == 0 { 0.0 } else { diff.shift_sum / diff.shift.count() as f64 };
         json!({
-            "replay": { "name": self.name, "plan": plan, "scored_by": self.replay, "events": self.events, "records": self.records,
+            "replay": { "name": self.name, "plan": plan, "scored_by": self.names.told(&self.replay), "events": self.events, "records": self.records,
                         "skipped": self.skipped, "dead": self.dead },
-            "live": { "pipeline": self.pipeline, "run": self.live_run, "scored_by": self.live },
+            "live": { "pipeline": self.pipeline, "run": self.live_run, "scored_by": self.names.told(&self.live) },
             "offsets_not_compared": self.not_compared,
             "events_erased": self.erased,
             "events_compared": diff.events,
@@ -211,8 +222,7 @@ impl std::fmt::Display for Report {
         )?;
         for (side, all) in [("live", &self.live), ("replay", &self.replay)] {
             for by in all {
-                let model = if by.model.is_empty() { "no model" } else { &by.model };
-                writeln!(f, "  {side:7} {} records by {}, {model}, config {}", by.records, by.function, by.config)?;
+                writeln!(f, "  {side:7} {}", self.names.said(by)?)?;
             }
         }
         let Some(run) = self.live_run else {

@@ -50,11 +50,14 @@ impl Book {
         self.next
     }
 
-    /// Whether a model that was entered may be opened: while all are kept, it must fit beside every other, loaded or not.
-    pub fn admit(&self, number: u64) -> Result<(), InferenceError> {
+    /// Whether a model that was entered may be opened: while all are kept, and where it goes `beside` them, it must fit beside every other,
+    /// loaded or not.
+    pub fn admit(&self, number: u64, beside: bool) -> Result<(), InferenceError> {
         let all = self.models.values().map(|of| of.bytes).sum();
-        match (self.limit.filter(|_| self.keeps_all), self.models.get(&number)) {
-            (Some(limit), Some(new)) if all > limit => Err(InferenceError::Crowded { name: new.name.clone(), all, limit }),
+        match (self.limit.filter(|_| self.keeps_all || beside), self.models.get(&number)) {
+            (Some(limit), Some(new)) if all > limit => {
+                Err(InferenceError::Crowded { name: new.name.clone(), bytes: new.bytes, all, limit })
+            }
             _ => Ok(()),
         }
     }

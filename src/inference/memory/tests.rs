@@ -166,3 +166,28 @@ fn while_all_are_kept_none_goes_for_one_that_is_opened() {
     drop(model(&memory, "b", 50).unwrap());
     drop((a, c));
 }
+
+/// Would catch: a model that goes for one that was to fit beside it, were it out or of a guessed size; one that stays in the book though it was refused;
+/// a rule that outlives the opening and keeps others out.
+#[test]
+fn who_goes_beside_the_others_puts_none_out() {
+    let memory = Memory::limited(100);
+    let (a, b) = (model(&memory, "a", 60).unwrap(), model(&memory, "b", 60).unwrap());
+    assert_eq!(loaded(&memory), ["b"]);
+    let crowded = model(&memory.beside(), "c", 20).err().unwrap();
+    assert!(matches!(&crowded, InferenceError::Crowded { bytes: 20, all: 140, limit: 100, .. }), "{crowded}");
+    let said = crowded.to_string();
+    assert!(said.contains("`c` takes 1 MB") && said.contains("memory_budget_mb"), "{said}");
+    drop(b);
+    drop(a.resident.lease().unwrap());
+    let larger = || Ok((1u8, 50));
+    let refused = Resident::open(&memory.beside(), "grown", 30, larger, larger).err().unwrap();
+    assert!(matches!(&refused, InferenceError::Crowded { bytes: 50, all: 110, .. }), "{refused}");
+    assert_eq!((loaded(&memory), memory.held().len()), (vec!["a".to_owned()], 1));
+    let c = model(&memory.beside(), "c", 40).unwrap();
+    assert_eq!((loaded(&memory), a.loads.load(Ordering::SeqCst)), (vec!["a".to_owned(), "c".to_owned()], 2));
+    // Once it is there it is one like any other.
+    drop(model(&memory, "d", 70).unwrap());
+    drop(c.resident.lease().unwrap());
+    assert_eq!(c.loads.load(Ordering::SeqCst), 2);
+}

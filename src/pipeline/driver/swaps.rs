@@ -6,6 +6,7 @@
 //! offset, its key and what is recorded alone, and no event that is decided was scored by another.
 
 use super::{Driver, current};
+use crate::config::BASE;
 use crate::event::TopicPartition;
 use crate::pipeline::partition::versions::Ready;
 use crate::pipeline::partition::{Partition, Running};
@@ -50,11 +51,15 @@ pub(super) struct TakeDone {
 /// What is known of the versions.
 pub(super) struct Swaps {
     wish: Option<Arc<Swap>>,
+    /// Whether there was an answer.
+    asked: bool,
     pub(super) asking: Option<BoxFuture<'static, Result<Option<Swap>, StoreError>>>,
     not_before: Option<Instant>,
     trouble: bool,
     /// Whether it was told that going over cannot be recorded.
     take_trouble: bool,
+    /// What is in force: the version of the last wish of which all was in memory.
+    serves: Option<Arc<str>>,
     pub(super) ready: Ready,
     absent: BTreeMap<Arc<str>, Absent>,
     pub(super) loads: FuturesUnordered<BoxFuture<'static, LoadDone>>,
@@ -65,10 +70,12 @@ impl Swaps {
     pub(super) fn new(base: Arc<Version>) -> Self {
         Self {
             wish: None,
+            asked: false,
             asking: None,
             not_before: None,
             trouble: false,
             take_trouble: false,
+            serves: None,
             ready: Ready { base, others: BTreeMap::new() },
             absent: BTreeMap::new(),
             loads: FuturesUnordered::new(),
@@ -101,6 +108,17 @@ impl Swaps {
         self.missing(running.taking.names(running.decided))
     }
 
+    /// What is in force, or why there is nothing. While what is wanted is being loaded, or cannot be, that is what was before.
+    fn in_force(&mut self) -> Result<Arc<str>, String> {
+        match self.wish.as_ref().and_then(|wish| self.missing(wish.names())) {
+            None => {
+                let version = self.wish.as_ref().map_or_else(|| BASE.into(), |wish| wish.version.clone());
+                Ok(self.serves.insert(version).clone())
+            }
+            Some(why) => self.serves.clone().filter(|name| self.ready.get(name).is_some()).ok_or(why),
+        }
+    }
+
     /// What holds a partition, or its going over to what is wanted.
     pub(super) fn waits_for(&self, running: &Running) -> Option<String> {
         self.held(running).or_else(|| {
@@ -131,7 +149,7 @@ impl Driver {
         self.swaps.not_before = Some(Instant::now() + OFTEN);
         match answer {
             Ok(found) => {
-                self.swaps.trouble = false;
+                (self.swaps.asked, self.swaps.trouble) = (true, false);
                 // A number that is lower comes of a database that went back; what partitions have taken over stands.
                 if let Some(wish) = found
                     && self.swaps.wish.as_deref() != Some(&wish)
@@ -182,6 +200,9 @@ impl Driver {
             needed.extend(running.taking.names(running.decided).cloned());
         }
         self.load(&needed);
+        if self.swaps.asked {
+            self.parts.versions.serves(self.swaps.in_force());
+        }
         if self.draining.is_some() {
             return;
         }
@@ -205,7 +226,9 @@ impl Driver {
 
     fn load(&mut self, needed: &BTreeSet<Arc<str>>) {
         let (swaps, now) = (&mut self.swaps, Instant::now());
-        swaps.ready.others.retain(|name, _| needed.contains(name));
+        // What is in force stays until what is wanted is there, also where no partition needs it.
+        let serves = swaps.serves.clone();
+        swaps.ready.others.retain(|name, _| needed.contains(name) || serves.as_ref() == Some(name));
         // One that is being built is let go when it is there.
         swaps.absent.retain(|name, absent| needed.contains(name) || absent.loading);
         for name in needed.iter().filter(|name| swaps.ready.get(name).is_none()) {

@@ -4,7 +4,7 @@
 
 use super::pieces::{Piece, begun, pieces};
 use super::{Functions, Known, call};
-use crate::admin::{ApiError, Events, Said};
+use crate::admin::{ApiError, Events, Said, Versioned};
 use crate::function::Function;
 use futures_util::stream::{StreamExt, iter, once};
 use serde_json::{Map, Value, json};
@@ -114,9 +114,9 @@ fn schema(format: &Value) -> Result<Option<Value>, ApiError> {
 }
 
 impl Functions {
-    pub(super) async fn completion(&self, input: Value) -> Result<Said, ApiError> {
+    pub(super) async fn completion(&self, version: Option<&str>, input: Value) -> Result<Versioned<Said>, ApiError> {
         let mut asked = Asked::read(&input)?;
-        let known = self.of_task("generate", asked.model.as_deref())?;
+        let (known, by) = self.at(self.of_task("generate", asked.model.as_deref())?, version).await?;
         let place = self.room()?;
         let own_seed = known.function.requests().is_some_and(|requests| !requests.about().options["seed"].is_null());
         if !own_seed && !asked.parameters.contains_key("seed") {
@@ -129,14 +129,15 @@ impl Functions {
         let event = known.event(&json!({ "messages": asked.messages }));
         let head = Head::new(&*function);
         if asked.stream {
-            return Ok(Said::Events(stream(&known, function, &event, head, asked.usage, place).await?));
+            let events = stream(&known, function, &event, head, asked.usage, place).await?;
+            return Ok(Versioned { by, answer: Said::Events(events) });
         }
         let gives_up = known.function.gives_up();
         let work = |given_up| async move {
             let outputs = call::outputs(&known, &*function, std::slice::from_ref(&event), &given_up).await?;
             Ok(head.whole(&fields(outputs.into_iter().next().unwrap_or_default(), &head.model)?))
         };
-        Ok(Said::Whole(self.within(place, gives_up, work).await?))
+        Ok(Versioned { by, answer: Said::Whole(self.within(place, gives_up, work).await?) })
     }
 }
 

@@ -56,10 +56,10 @@ pub async fn sent(address: SocketAddr, path: &str, body: &Value) -> tokio::net::
 async fn a_pipeline_is_named_and_a_shared_function_is_not_guessed() {
     let functions = Functions::new(Duration::from_secs(60));
     let copy = |field: &str| Arc::new(Copy::new(json!({ "fields": [field] }).as_object().unwrap()).unwrap());
-    functions.add("one", copy("a"), Arc::new(offline::Plain));
+    functions.add_plain("one", copy("a"), Arc::new(offline::Plain));
     let ask = async |name: &str| functions.call(name, json!({ "inputs": [{ "a": 1, "b": 2 }] }), Shape::Whole).await;
     assert_eq!(ask("copy").await.unwrap()["outputs"], ask("one").await.unwrap()["outputs"]);
-    functions.add("two", copy("b"), Arc::new(offline::Plain));
+    functions.add_plain("two", copy("b"), Arc::new(offline::Plain));
     let (one, two) = (ask("one").await.unwrap().to_string(), ask("two").await.unwrap().to_string());
     assert!(one.contains("\"a\":1") && two.contains("\"b\":2"), "{one} {two}");
     let error = ask("copy").await.unwrap_err();
@@ -86,7 +86,7 @@ async fn a_fold_begins_anew_with_each_request() {
     let functions = Functions::new(Duration::from_secs(60));
     let pipeline = &config.pipeline[0];
     let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
-    functions.add("stage", function, folds::offline(&config, pipeline));
+    functions.add_plain("stage", function, folds::offline(&config, pipeline));
     let pay = |card: &str| json!({ "time": 1_000, "card": card });
     let request = json!({ "inputs": [pay("a"), pay("b"), { "card": "a" }, pay("a")] });
     let counts = async || {
@@ -138,7 +138,7 @@ fn built(text: &str) -> Functions {
     let registry = Registry::new(Options::default());
     for pipeline in &config.pipeline {
         let function = build::function(&config, pipeline, &registry).unwrap();
-        functions.add(&pipeline.name, function, folds::offline(&config, pipeline));
+        functions.add_plain(&pipeline.name, function, folds::offline(&config, pipeline));
     }
     functions
 }
@@ -199,7 +199,7 @@ async fn what_is_wrong_is_told_by_status_and_field() {
     let long = "a ".repeat(30_000);
     let inputs = json!({ "inputs": ["a", long] });
     let bare = functions.call("vectors", inputs.clone(), Shape::Bare).await.unwrap_err();
-    let vectors = functions.embeddings(json!({ "input": ["a", long] })).await.unwrap_err();
+    let vectors = functions.embedded(json!({ "input": ["a", long] })).await.unwrap_err();
     let rejected = functions.call("vectors", inputs, Shape::Whole).await.unwrap()["outputs"][1]["rejected"].clone();
     for error in [bare, vectors] {
         assert!(error.message.starts_with("input 1 (model fill@") && error.message.contains("20000"), "{error}");
@@ -208,7 +208,7 @@ async fn what_is_wrong_is_told_by_status_and_field() {
     let many = vec!["a"; 257];
     let many = [
         functions.call("vectors", json!({ "inputs": many }), Shape::Bare).await.unwrap_err(),
-        functions.embeddings(json!({ "input": many })).await.unwrap_err(),
+        functions.embedded(json!({ "input": many })).await.unwrap_err(),
     ];
     for error in many {
         assert!(
@@ -234,7 +234,7 @@ async fn what_is_wrong_is_told_by_status_and_field() {
 async fn vectors_come_in_the_shape_of_openai() {
     use base64::Engine;
     let functions = tiny();
-    let ask = async |input: Value| functions.embeddings(input).await;
+    let ask = async |input: Value| functions.embedded(input).await;
     let floats = ask(json!({ "input": ["good", "bad film"], "model": "vectors" })).await.unwrap();
     assert_eq!((&floats["data"][1]["index"], &floats["usage"]["total_tokens"]), (&json!(1), &json!(7)));
     let vector: Vec<f64> = floats["data"][1]["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();

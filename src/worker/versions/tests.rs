@@ -14,6 +14,7 @@ async fn calls_of_a_version_count_as_work() {
     let own = Own::new().with("waits", |_| Ok(Waits(Copy::new(&serde_json::Map::new())?)));
     let work = Work::default();
     let loader = Loader {
+        shelf: Arc::new(Shelf::new(&config, &pipeline, Arc::default())),
         config,
         pipeline,
         own,

@@ -157,3 +157,20 @@ fn replies_come_from_a_bank() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && said.contains("option `bank`"), "{said}");
 }
+
+/// Would catch: a version that the pipeline's own settings answer for, or an unknown one.
+#[test]
+fn a_version_of_the_pipeline_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("millrace.toml");
+    let text = "[[pipeline]]\nname = 'p'\ntopic = 't'\nevent = 'json'\nfunction = 'copy'\noptions = { score = 'amount / 100' }\n\
+                [pipeline.version.v2]\noptions = { score = 'amount / 50' }\n";
+    std::fs::write(&path, text).unwrap();
+    let config = path.display().to_string();
+    let of = |more: &[&str]| millrace(&[&["copy", "--config", &config], more].concat(), "{\"amount\": 100}\n");
+    let score = |more: &[&str]| answers(&of(more))[0]["score"].as_f64();
+    assert_eq!([score(&[]), score(&["--version", "base"]), score(&["--version", "v2"])], [Some(1.0), Some(1.0), Some(2.0)]);
+    let unknown = of(&["--version", "v3"]);
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(2) && said.contains("it has base, v2"), "{said}");
+}

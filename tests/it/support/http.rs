@@ -23,6 +23,13 @@ pub async fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path} answers {text}: {error}")))
 }
 
+/// Status, head and answer of a POST of JSON.
+pub async fn headed(address: &str, path: &str, body: &Value) -> (u16, String, Value) {
+    let (head, text) = whole(address, "POST", path, "", &body.to_string()).await;
+    let answer = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path} answers {text}: {error}"));
+    (status(&head), head, answer)
+}
+
 /// The answer to a POST of JSON as it comes, such as events; chunks are put together.
 pub async fn raw(address: &str, path: &str, body: &Value) -> String {
     let (status, text) = ask(address, "POST", path, "", &body.to_string()).await;
@@ -36,6 +43,16 @@ pub async fn post_with(address: &str, path: &str, head: &str, body: &str) -> (u1
 }
 
 async fn ask(address: &str, method: &str, path: &str, more: &str, body: &str) -> (u16, String) {
+    let (head, body) = whole(address, method, path, more, body).await;
+    (status(&head), body)
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Head and body.
+async fn whole(address: &str, method: &str, path: &str, more: &str, body: &str) -> (String, String) {
     let answer = timeout(Duration::from_secs(60), async {
         let mut socket = TcpStream::connect(address).await.unwrap();
         let length = body.len();
@@ -49,5 +66,5 @@ async fn ask(address: &str, method: &str, path: &str, more: &str, body: &str) ->
     });
     let answer = answer.await.unwrap_or_else(|_| panic!("{address} does not answer {path}"));
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (head.to_owned(), body.to_owned())
 }

@@ -41,19 +41,19 @@ fn functions_with(options: &str) -> Functions {
     let functions = Functions::new(Duration::from_secs(60));
     let pipeline = &config.pipeline[0];
     let function = build::function(&config, pipeline, &Registry::new(Options::default())).unwrap();
-    functions.add("chat", function, folds::offline(&config, pipeline));
+    functions.add_plain("chat", function, folds::offline(&config, pipeline));
     functions
 }
 
 async fn whole(functions: &Functions, input: Value) -> Result<Value, ApiError> {
-    match functions.chat(input).await? {
+    match functions.said(input).await? {
         Said::Whole(answer) => Ok(answer),
         Said::Events(_) => panic!("events were not asked for"),
     }
 }
 
 async fn events(functions: &Functions, input: Value) -> Result<Vec<String>, ApiError> {
-    match functions.chat(input).await? {
+    match functions.said(input).await? {
         Said::Events(events) => Ok(events.collect().await),
         Said::Whole(answer) => panic!("not in pieces: {answer}"),
     }
@@ -150,14 +150,14 @@ async fn refusals_name_message_model_and_limit() {
     ] {
         for stream in [false, true] {
             let request = json!({ "messages": messages, "stream": stream });
-            let error = functions.chat(request).await.err().unwrap();
+            let error = functions.said(request).await.err().unwrap();
             assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{error}");
             let place = param.strip_prefix("messages.").map_or("the conversation".to_owned(), |place| format!("message {place}"));
             assert!(error.message.starts_with(&format!("{place} (model tiny@")) && error.message.contains(said), "{error}");
         }
     }
     let request = json!({ "inputs": " " });
-    let error = functions.stream("chat", request, Shape::Bare).await.err().unwrap();
+    let error = functions.streamed("chat", request, Shape::Bare).await.err().unwrap();
     assert!(error.message.starts_with("input 0 (model tiny@"), "{error}");
     let documented = functions.documented();
     let openapi = crate::admin::openapi_of(&documented, 1);
@@ -190,12 +190,12 @@ async fn what_is_wrong_has_a_status_and_a_field() {
         (json!({ "messages": hi, "response_format": { "type": "json_schema", "json_schema": {} } }), 400, "response_format"),
         (json!({ "messages": hi, "response_format": { "type": "json_object", "value": 7 } }), 400, "response_format"),
     ] {
-        let error = functions.chat(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
+        let error = functions.said(request.clone()).await.err().unwrap_or_else(|| panic!("{request} was taken"));
         assert_eq!((error.status, error.param.as_deref()), (status, Some(param)), "{request}: {error}");
     }
     // In pieces too, before the first of them.
     let request = json!({ "messages": [{ "role": "user", "content": " " }], "stream": true });
-    assert_eq!(functions.chat(request).await.err().map(|error| error.status), Some(422));
+    assert_eq!(functions.said(request).await.err().map(|error| error.status), Some(422));
 }
 
 /// Would catch: pieces of `/v1/functions/NAME` that are not its answer, a function that has none and is asked for them.
@@ -206,18 +206,18 @@ async fn a_function_streams_what_it_answers() {
     let answer = functions.call("generate", request.clone(), Shape::Whole).await.unwrap();
     let counted = |name: &str| answer["outputs"][0][name].as_u64().unwrap();
     assert_eq!(answer["usage"]["tokens"], counted("prompt_tokens") + counted("generated_tokens"));
-    let events: Vec<String> = functions.stream("generate", request, Shape::Whole).await.unwrap().collect().await;
+    let events: Vec<String> = functions.streamed("generate", request, Shape::Whole).await.unwrap().collect().await;
     let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
     assert_eq!(text, answer["outputs"][0]["generated_text"].as_str().unwrap());
     assert_eq!(events.last().unwrap()["output"], answer["outputs"][0]);
-    let many = functions.stream("generate", json!({ "inputs": ["a", "b"] }), Shape::Whole).await.err().unwrap();
+    let many = functions.streamed("generate", json!({ "inputs": ["a", "b"] }), Shape::Whole).await.err().unwrap();
     assert_eq!(many.param.as_deref(), Some("inputs"));
-    let empty = functions.stream("generate", json!({ "inputs": " " }), Shape::Whole).await.err().unwrap();
+    let empty = functions.streamed("generate", json!({ "inputs": " " }), Shape::Whole).await.err().unwrap();
     assert_eq!((empty.status, empty.param.as_deref()), (422, Some("inputs.0.text")), "refused before the first piece");
     let copy = crate::function::copy::Copy::new(json!({ "fields": ["a"] }).as_object().unwrap()).unwrap();
-    functions.add("copied", Arc::new(copy), Arc::new(crate::function::offline::Plain));
-    let error = functions.stream("copied", json!({ "inputs": { "a": 1 } }), Shape::Whole).await.err().unwrap();
+    functions.add_plain("copied", Arc::new(copy), Arc::new(crate::function::offline::Plain));
+    let error = functions.streamed("copied", json!({ "inputs": { "a": 1 } }), Shape::Whole).await.err().unwrap();
     assert_eq!((error.status, error.param.as_deref()), (400, Some("stream")));
 }
 
@@ -277,14 +277,14 @@ async fn a_stream_ends_and_says_how() {
         Arc::new(Half { spec, ends })
     };
     let request = json!({ "messages": [{ "role": "user", "content": "x" }], "stream": true });
-    functions.add("chat", half(true), Arc::new(offline::Plain));
+    functions.add_plain("chat", half(true), Arc::new(offline::Plain));
     let events = events(&functions, request.clone()).await.unwrap();
     assert!(
         events.last().unwrap().contains("it fits no more") && !events.concat().contains("finish_reason\":\"stop"),
         "{events:?}"
     );
-    functions.add("chat", half(false), Arc::new(offline::Plain));
-    let Said::Events(mut unread) = functions.chat(request).await.unwrap() else { panic!("events were asked for") };
+    functions.add_plain("chat", half(false), Arc::new(offline::Plain));
+    let Said::Events(mut unread) = functions.said(request).await.unwrap() else { panic!("events were asked for") };
     assert_eq!(functions.room.available_permits(), IN_WORK - 1);
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(functions.room.available_permits(), IN_WORK);
@@ -301,10 +301,10 @@ async fn what_is_being_loaded_is_asked_for_again() {
     let functions = Functions::new(Duration::from_secs(60));
     functions.expect([("talk", "generate"), ("vectors", "embed")].into_iter());
     let chat = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "tiny" });
-    assert_eq!(functions.chat(chat.clone()).await.err().map(|error| error.status), Some(503));
-    assert_eq!(functions.embeddings(json!({ "input": "x" })).await.unwrap_err().status, 503);
+    assert_eq!(functions.said(chat.clone()).await.err().map(|error| error.status), Some(503));
+    assert_eq!(functions.embedded(json!({ "input": "x" })).await.unwrap_err().status, 503);
     let other = json!({ "messages": [{ "role": "user", "content": "x" }], "model": "vectors" });
-    assert_eq!(functions.chat(other).await.err().map(|error| error.status), Some(404));
+    assert_eq!(functions.said(other).await.err().map(|error| error.status), Some(404));
 }
 
 /// Would catch: answers without their number, tokens of one answer that stand for all, a first answer that is another when it is not alone.

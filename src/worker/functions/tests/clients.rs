@@ -67,8 +67,8 @@ async fn events_of_a_pipeline_are_made_for_clients_of_others() {
     }
     let (functions, usual) = (built(&text), tiny());
     let request = json!({ "input": ["good film", "bad film"] });
-    let ours = functions.embeddings(request.clone()).await.unwrap();
-    assert_eq!(ours["data"], usual.embeddings(request).await.unwrap()["data"]);
+    let ours = functions.embedded(request.clone()).await.unwrap();
+    assert_eq!(ours["data"], usual.embedded(request).await.unwrap()["data"]);
     let question = json!({ "question": "who?", "context": "Anna lives in Paris." });
     for (name, input) in [("vectors", json!("good film")), ("vectors", json!(["good film", "bad film"])), ("faq", question)] {
         let request = json!({ "inputs": input });
@@ -92,7 +92,7 @@ async fn models_are_listed_for_clients_of_openai() {
     assert!(one["created"].as_u64().unwrap() > 1_700_000_000);
     for name in ["vectors", "embed", "fill", one["model"].as_str().unwrap()] {
         assert_eq!(functions.model(name).unwrap(), *one, "{name}");
-        assert!(functions.embeddings(json!({ "input": "a", "model": name })).await.is_ok(), "{name}");
+        assert!(functions.embedded(json!({ "input": "a", "model": name })).await.is_ok(), "{name}");
     }
     for name in ["intent", "gpt-4", ""] {
         let error = functions.model(name).unwrap_err();
@@ -101,11 +101,11 @@ async fn models_are_listed_for_clients_of_openai() {
     }
     // A second pipeline whose model has the name of the first: the first is meant by it, and nothing is guessed.
     let known = functions.by_pipeline.read().unwrap()["vectors"].clone();
-    functions.add("fill", known.function, known.offline);
+    functions.add_plain("fill", known.function, known.offline);
     assert_eq!(functions.model("fill").unwrap()["id"], "fill");
-    assert!(functions.embeddings(json!({ "input": "a", "model": "fill" })).await.is_ok());
+    assert!(functions.embedded(json!({ "input": "a", "model": "fill" })).await.is_ok());
     assert_eq!(functions.model("embed").unwrap_err().status, 404);
-    assert_eq!(functions.embeddings(json!({ "input": "a", "model": "embed" })).await.unwrap_err().status, 400);
+    assert_eq!(functions.embedded(json!({ "input": "a", "model": "embed" })).await.unwrap_err().status, 400);
 }
 
 /// Would catch: a text that is cut in silence where others have fixed the shape of the answer, a field that was not there before for those

@@ -2,7 +2,7 @@
 
 use super::super::Functions;
 use super::super::tests::{sent, started};
-use crate::admin::{FunctionApi, Shape};
+use crate::admin::Shape;
 use crate::function::requests::{About, BadParameter, Requests};
 use crate::function::{CallError, Function, Input, Limits, Outcome, Spec, offline};
 use crate::inference::Threads;
@@ -92,7 +92,7 @@ impl Requests for Watched {
 
 fn watched(call_timeout: Duration) -> (Arc<Functions>, Arc<Seen>) {
     let (functions, seen) = (Arc::new(Functions::new(call_timeout)), Arc::new(Seen::default()));
-    functions.add("watched", Arc::new(Watched::new(&seen)), Arc::new(offline::Plain));
+    functions.add_plain("watched", Arc::new(Watched::new(&seen)), Arc::new(offline::Plain));
     (functions, seen)
 }
 
@@ -165,7 +165,7 @@ async fn a_build_that_takes_too_long_is_not_waited_for() {
 async fn builds_of_one_pipeline_hold_up_no_other() {
     let (functions, seen) = watched(SOON);
     let other = Arc::new(Seen::default());
-    functions.add("other", Arc::new(Watched::new(&other)), Arc::new(offline::Plain));
+    functions.add_plain("other", Arc::new(Watched::new(&other)), Arc::new(offline::Plain));
     *seen.held.lock().unwrap() = true;
     let many: Vec<_> = (0..2 * Threads::OnePerCore.count())
         .map(|number| {

@@ -3,7 +3,7 @@
 use super::super::IN_WORK;
 use super::super::tests::{sent, started};
 use super::*;
-use crate::admin::{FunctionApi, Shape};
+use crate::admin::Shape;
 use crate::function::requests::{About, BadParameter};
 use crate::function::{Limits, offline};
 use serde_json::{Map, Value, json};
@@ -70,7 +70,7 @@ impl Requests for Slow {
 
 fn with(function: &Arc<Slow>, call_timeout: Duration) -> Functions {
     let functions = Functions::new(call_timeout);
-    functions.add("slow", function.clone(), Arc::new(offline::Plain));
+    functions.add_plain("slow", function.clone(), Arc::new(offline::Plain));
     functions
 }
 
@@ -137,7 +137,7 @@ async fn every_door_answers_in_time() {
     let functions = Arc::new(Functions::new(Duration::from_millis(200)));
     let all = ["slow", "embed", "generate"].map(|name| Slow::new(name, true));
     for slow in &all {
-        functions.add(slow.spec.name, slow.clone(), Arc::new(offline::Plain));
+        functions.add_plain(slow.spec.name, slow.clone(), Arc::new(offline::Plain));
     }
     let (address, stop) = started(&functions).await;
     let chat = json!({ "messages": [{ "role": "user", "content": "x" }] });

@@ -48,7 +48,7 @@ async fn text_generation_is_answered_as_its_clients_ask() {
     );
 
     let request = json!({ "inputs": "Once upon", "parameters": { "return_full_text": true, "min_new_tokens": 8 } });
-    let events: Vec<String> = functions.stream("chat", request, Shape::Bare).await.unwrap().collect().await;
+    let events: Vec<String> = functions.streamed("chat", request, Shape::Bare).await.unwrap().collect().await;
     let events: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     let pieces: String = events.iter().map(|event| event["token"]["text"].as_str().unwrap()).collect();
     assert_eq!(pieces, text);
