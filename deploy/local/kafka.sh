@@ -4,7 +4,8 @@
 # tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
 # user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. With KAFKA_PROXIED=PORT clients
 # of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is. KAFKA_BROKER_SESSION_MS: how long the controller waits for
-# a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it, disk.sh fills it.
+# a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it, disk.sh fills it. With
+# MILLRACE_ALSO_AT=ADDRESS it listens there too: DIR/kafka.there.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -64,21 +65,28 @@ case $action in
       "$here/disk.sh" mount "$dir/kafka" "$MILLRACE_DISK_MIB"
       echo "$dir/kafka" >"$dir/disk"
     fi
-    port=$(free_port)
-    secure_port=$(free_port)
-    while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done
-    limited_port=$(free_port)
-    while [[ " $port $secure_port " == *" $limited_port "* ]]; do limited_port=$(free_port); done
-    controller_port=$(free_port)
-    while [[ " $port $secure_port $limited_port " == *" $controller_port "* ]]; do controller_port=$(free_port); done
-    proxied_listener='' proxied_address='' proxied_protocol=''
+    another_port
+    port=$chosen
+    another_port
+    secure_port=$chosen
+    another_port
+    limited_port=$chosen
+    another_port
+    controller_port=$chosen
+    more_listeners='' more_addresses='' more_protocols=''
     if [ -n "${KAFKA_PROXIED:-}" ]; then
-      behind_port=$(free_port)
-      while [[ " $port $secure_port $limited_port $controller_port " == *" $behind_port "* ]]; do behind_port=$(free_port); done
-      proxied_listener=",PROXIED://127.0.0.1:$behind_port"
-      proxied_address=",PROXIED://127.0.0.1:$KAFKA_PROXIED"
-      proxied_protocol=,PROXIED:PLAINTEXT
-      echo "127.0.0.1:$behind_port" >"$dir/kafka.behind"
+      another_port
+      more_listeners+=",PROXIED://127.0.0.1:$chosen"
+      more_addresses+=",PROXIED://127.0.0.1:$KAFKA_PROXIED"
+      more_protocols+=,PROXIED:PLAINTEXT
+      echo "127.0.0.1:$chosen" >"$dir/kafka.behind"
+    fi
+    if [ -n "${MILLRACE_ALSO_AT:-}" ]; then
+      another_port
+      more_listeners+=",THERE://$MILLRACE_ALSO_AT:$chosen"
+      more_addresses+=",THERE://$MILLRACE_ALSO_AT:$chosen"
+      more_protocols+=,THERE:PLAINTEXT
+      echo "$MILLRACE_ALSO_AT:$chosen" >"$dir/kafka.there"
     fi
     # A broker session of 1.5 s: after `kill` the next start need not wait for the old registration to lapse. A machine that stands still for longer
     # fences its only broker.
@@ -86,9 +94,9 @@ case $action in
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,CONTROLLER://127.0.0.1:$controller_port$proxied_listener
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port$proxied_address
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$proxied_protocol
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,CONTROLLER://127.0.0.1:$controller_port$more_listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port$more_addresses
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$more_protocols
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:millrace
 listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512

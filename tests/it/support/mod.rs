@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod command;
 pub mod http;
+pub mod link;
 pub mod load;
 pub mod one_pass;
 pub mod proxy;
