@@ -2,10 +2,11 @@
 # kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
 # once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
 # tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
-# user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. With KAFKA_PROXIED=PORT clients
-# of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is. KAFKA_BROKER_SESSION_MS: how long the controller waits for
-# a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it, disk.sh fills it. With
-# MILLRACE_ALSO_AT=ADDRESS it listens there too: DIR/kafka.there.
+# user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. A fourth speaks SSL with a
+# certificate whose time is over: DIR/kafka.expired-brokers. With KAFKA_PROXIED=PORT clients of one more, DIR/kafka.behind, are told to come to
+# 127.0.0.1:PORT, where a proxy is. With MILLRACE_ALSO_AT=ADDRESS it listens there too: DIR/kafka.there. KAFKA_BROKER_SESSION_MS: how long the
+# controller waits for a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it,
+# disk.sh fills it.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -73,6 +74,8 @@ case $action in
     limited_port=$chosen
     another_port
     controller_port=$chosen
+    another_port
+    expired_port=$chosen
     more_listeners='' more_addresses='' more_protocols=''
     if [ -n "${KAFKA_PROXIED:-}" ]; then
       another_port
@@ -94,9 +97,9 @@ case $action in
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,CONTROLLER://127.0.0.1:$controller_port$more_listeners
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port$more_addresses
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$more_protocols
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,EXPIRED://127.0.0.1:$expired_port,CONTROLLER://127.0.0.1:$controller_port$more_listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,EXPIRED://127.0.0.1:$expired_port$more_addresses
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,EXPIRED:SSL,CONTROLLER:PLAINTEXT$more_protocols
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:millrace
 listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
@@ -105,6 +108,8 @@ listener.name.limited.plain.sasl.jaas.config=org.apache.kafka.common.security.pl
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location=$dir/tls/kafka.pem
+listener.name.expired.ssl.keystore.type=PEM
+listener.name.expired.ssl.keystore.location=$dir/tls/kafka-expired.pem
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 broker.heartbeat.interval.ms=500
@@ -131,6 +136,7 @@ PROPERTIES
     echo "127.0.0.1:$port" >"$dir/kafka.brokers"
     echo "127.0.0.1:$secure_port" >"$dir/kafka.tls-brokers"
     echo "127.0.0.1:$limited_port" >"$dir/kafka.limited-brokers"
+    echo "127.0.0.1:$expired_port" >"$dir/kafka.expired-brokers"
     ;;
   start) start ;;
   stop) stop -TERM ;;

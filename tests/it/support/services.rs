@@ -103,6 +103,11 @@ impl Service {
         std::fs::read_to_string(self.folder.path().join("kafka.behind")).unwrap().trim().to_owned()
     }
 
+    /// A file of the folder that `deploy/local/certificates.sh` has filled for it.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.folder.path().join("tls").join(name)
+    }
+
     /// Runs the service's script: `stop`, `start`, `kill`.
     pub fn tell(&self, words: &[&str]) {
         let script = self.script();
