@@ -6,6 +6,8 @@ use crate::support::services::{Kind, Service};
 use crate::support::stage::{Plan, SOON, Stage, Worker};
 use crate::support::{brokers, certificate, create_topic, database, http, produce, unique, verified};
 use sqlx::{Connection, PgConnection};
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const EVENT: &[u8] = b"{\"id\":\"t\",\"account\":\"a\",\"amount\":1,\"currency\":\"EUR\",\"time\":1760000000000}";
@@ -101,17 +103,19 @@ fn service(name: &str) -> String {
     std::env::var(name).expect("run this test through `make test-tls`")
 }
 
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+fn sasl_ssl(brokers: &str, authority: &Path) -> String {
+    let login = "sasl_mechanism = \"SCRAM-SHA-512\"\nusername = \"millrace\"";
+    format!("brokers = \"{brokers}\"\nsecurity = \"sasl_ssl\"\n{login}\nca_file = {authority:?}")
+}
+
 /// Would catch: a build without what SASL_SSL needs, a wrong password or authority that is taken, or refused without saying what to check.
 #[cfg(any(feature = "tls", feature = "tls-vendored"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_over_sasl_ssl_is_authenticated_both_ways() {
     let (name, url) = (topics().await, database().await);
     let start = |password: &str, ca: &str| {
-        let kafka = format!(
-            "brokers = \"{}\"\nsecurity = \"sasl_ssl\"\nsasl_mechanism = \"SCRAM-SHA-512\"\nusername = \"millrace\"\nca_file = \"{}\"",
-            service("MILLRACE_LOCAL_TLS_BROKERS"),
-            certificate(ca).display()
-        );
+        let kafka = sasl_ssl(&service("MILLRACE_LOCAL_TLS_BROKERS"), &certificate(ca));
         Process::start(&config(&kafka, "", &name), &[("DATABASE_URL", &url), ("MILLRACE_KAFKA__PASSWORD", password)])
     };
     let mut worker = start("millrace-development", "ca.pem");
@@ -144,4 +148,47 @@ async fn an_expired_certificate_of_kafka_is_refused() {
     let mut worker = start(&format!("brokers = \"{expired}\"\nsecurity = \"ssl\"\n{unseen}"));
     worker.finished(&url, 1).await;
     assert_eq!(worker.stop(), Some(0), "{}", worker.log());
+}
+
+/// The broker comes back with another certificate each time.
+///
+/// Would catch: a certificate that is looked at once, at the first connection; a worker that ends over one, is ready, or does not come back to a broker
+/// whose certificate was replaced; events that are lost, doubled or blamed meanwhile.
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_kafka_that_expires_is_waited_for() {
+    let kafka = tokio::task::spawn_blocking(|| Service::up(Kind::Kafka)).await.unwrap();
+    let stage = Stage::of(Plan { brokers: kafka.address(), ..Plan::default() }).await;
+    let plain = format!("brokers = \"{}\"", stage.brokers);
+    stage.reconfigure(&plain, &sasl_ssl(&kafka.secured(), &kafka.certificate("ca.pem")));
+    let read = |name: &str| std::fs::read(kafka.certificate(name)).unwrap();
+    let (good, expired) = (read("kafka.pem"), read("kafka-expired.pem"));
+    let comes_back_with = |certificate: &[u8]| {
+        kafka.tell(&["kill"]);
+        std::fs::write(kafka.certificate("kafka.pem"), certificate).unwrap();
+        kafka.tell(&["start"]);
+    };
+    let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
+    let mut worker = stage.worker_with(&[("MILLRACE_KAFKA__PASSWORD", "millrace-development".into())]);
+    let admin = worker.admin();
+    stage.send(0, 100);
+    stage.decided(100).await;
+
+    comes_back_with(&expired);
+    stage.send(100, 200);
+    until(&mut worker, "a worker that is not ready", async || {
+        let (status, body) = http::get(&admin, "/readyz").await;
+        status == 503 && body.contains("Kafka")
+    })
+    .await;
+    until(&mut worker, "a word of the certificate", async || stage.log().contains("certificate verify failed")).await;
+    assert_eq!(stage.events().await, 100, "nothing comes over a connection that is not verified");
+    watcher.check();
+
+    comes_back_with(&good);
+    stage.decided(200).await;
+    stage.assert_rows_are_records(200).await;
+    watcher.ends_with(200).await;
+    until(&mut worker, "a worker that is ready", async || http::get(&admin, "/readyz").await.0 == 200).await;
+    worker.drain();
 }

@@ -108,6 +108,11 @@ impl Service {
         self.folder.path().join("tls").join(name)
     }
 
+    /// Where a Kafka speaks SASL_SSL.
+    pub fn secured(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("kafka.tls-brokers")).unwrap().trim().to_owned()
+    }
+
     /// Runs the service's script: `stop`, `start`, `kill`.
     pub fn tell(&self, words: &[&str]) {
         let script = self.script();
