@@ -7,16 +7,6 @@ dir=$(cd "${2:?usage: cluster.sh up|start|stop|kill|down DIR [N]}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/free_port.sh"
 
-# One that no other of this script's has, though none of them is bound yet.
-taken=' '
-another_port() {
-  while :; do
-    chosen=$(free_port)
-    case $taken in *" $chosen "*) ;; *) break ;; esac
-  done
-  taken="$taken$chosen "
-}
-
 case $action in
   up)
     ports=() controllers=() voters=''

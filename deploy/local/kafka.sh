@@ -2,9 +2,11 @@
 # kafka.sh up|start|stop|kill|freeze|thaw DIR: a private Kafka on a free port of loopback. `up` makes it, `kill` ends it at
 # once, `start` brings it back on the same port with its data, `freeze` stops the process where it stands. DIR/kafka.brokers
 # tells its address. A second port speaks SASL_SSL to the user millrace: DIR/kafka.tls-brokers and DIR/tls. A third speaks SASL_PLAINTEXT to the
-# user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. With KAFKA_PROXIED=PORT clients
-# of a fourth one, DIR/kafka.behind, are told to come to 127.0.0.1:PORT, where a proxy is. KAFKA_BROKER_SESSION_MS: how long the controller waits for
-# a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it, disk.sh fills it.
+# user limited (password limited-development), who may do nothing but what ACLs allow: DIR/kafka.limited-brokers. A fourth speaks SSL with a
+# certificate whose time is over: DIR/kafka.expired-brokers. With KAFKA_PROXIED=PORT clients of one more, DIR/kafka.behind, are told to come to
+# 127.0.0.1:PORT, where a proxy is. With MILLRACE_ALSO_AT=ADDRESS it listens there too: DIR/kafka.there. KAFKA_BROKER_SESSION_MS: how long the
+# controller waits for a broker before its partitions have no leader. MILLRACE_DISK_MIB=N puts its logs on a disk of N MiB: DIR/disk names it,
+# disk.sh fills it.
 set -euo pipefail
 action=${1:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}
 dir=$(cd "${2:?usage: kafka.sh up|start|stop|kill|freeze|thaw DIR}" && pwd)
@@ -64,21 +66,30 @@ case $action in
       "$here/disk.sh" mount "$dir/kafka" "$MILLRACE_DISK_MIB"
       echo "$dir/kafka" >"$dir/disk"
     fi
-    port=$(free_port)
-    secure_port=$(free_port)
-    while [ "$secure_port" = "$port" ]; do secure_port=$(free_port); done
-    limited_port=$(free_port)
-    while [[ " $port $secure_port " == *" $limited_port "* ]]; do limited_port=$(free_port); done
-    controller_port=$(free_port)
-    while [[ " $port $secure_port $limited_port " == *" $controller_port "* ]]; do controller_port=$(free_port); done
-    proxied_listener='' proxied_address='' proxied_protocol=''
+    another_port
+    port=$chosen
+    another_port
+    secure_port=$chosen
+    another_port
+    limited_port=$chosen
+    another_port
+    controller_port=$chosen
+    another_port
+    expired_port=$chosen
+    more_listeners='' more_addresses='' more_protocols=''
     if [ -n "${KAFKA_PROXIED:-}" ]; then
-      behind_port=$(free_port)
-      while [[ " $port $secure_port $limited_port $controller_port " == *" $behind_port "* ]]; do behind_port=$(free_port); done
-      proxied_listener=",PROXIED://127.0.0.1:$behind_port"
-      proxied_address=",PROXIED://127.0.0.1:$KAFKA_PROXIED"
-      proxied_protocol=,PROXIED:PLAINTEXT
-      echo "127.0.0.1:$behind_port" >"$dir/kafka.behind"
+      another_port
+      more_listeners+=",PROXIED://127.0.0.1:$chosen"
+      more_addresses+=",PROXIED://127.0.0.1:$KAFKA_PROXIED"
+      more_protocols+=,PROXIED:PLAINTEXT
+      echo "127.0.0.1:$chosen" >"$dir/kafka.behind"
+    fi
+    if [ -n "${MILLRACE_ALSO_AT:-}" ]; then
+      another_port
+      more_listeners+=",THERE://$MILLRACE_ALSO_AT:$chosen"
+      more_addresses+=",THERE://$MILLRACE_ALSO_AT:$chosen"
+      more_protocols+=,THERE:PLAINTEXT
+      echo "$MILLRACE_ALSO_AT:$chosen" >"$dir/kafka.there"
     fi
     # A broker session of 1.5 s: after `kill` the next start need not wait for the old registration to lapse. A machine that stands still for longer
     # fences its only broker.
@@ -86,9 +97,9 @@ case $action in
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,CONTROLLER://127.0.0.1:$controller_port$proxied_listener
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port$proxied_address
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$proxied_protocol
+listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,EXPIRED://127.0.0.1:$expired_port,CONTROLLER://127.0.0.1:$controller_port$more_listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port,LIMITED://127.0.0.1:$limited_port,EXPIRED://127.0.0.1:$expired_port$more_addresses
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,LIMITED:SASL_PLAINTEXT,EXPIRED:SSL,CONTROLLER:PLAINTEXT$more_protocols
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:millrace
 listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
@@ -97,6 +108,8 @@ listener.name.limited.plain.sasl.jaas.config=org.apache.kafka.common.security.pl
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location=$dir/tls/kafka.pem
+listener.name.expired.ssl.keystore.type=PEM
+listener.name.expired.ssl.keystore.location=$dir/tls/kafka-expired.pem
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 broker.heartbeat.interval.ms=500
@@ -123,6 +136,7 @@ PROPERTIES
     echo "127.0.0.1:$port" >"$dir/kafka.brokers"
     echo "127.0.0.1:$secure_port" >"$dir/kafka.tls-brokers"
     echo "127.0.0.1:$limited_port" >"$dir/kafka.limited-brokers"
+    echo "127.0.0.1:$expired_port" >"$dir/kafka.expired-brokers"
     ;;
   start) start ;;
   stop) stop -TERM ;;

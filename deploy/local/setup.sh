@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure of what a local Kafka and Postgres need: a JDK and Maven, Kafka's jars from Maven Central, PostgreSQL.
+# As root on Debian also iproute2, with which some tests lose packets.
 # --postgres-only leaves out what Kafka needs; --tls adds what a build with the feature `tls` links.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -64,6 +65,8 @@ if [ "${1:-}" != --postgres-only ]; then
   command -v java >/dev/null || need+=(openjdk-17-jre-headless)
   command -v mvn >/dev/null || need+=(maven)
   command -v openssl >/dev/null || need+=(openssl)
+  # Services go without; the tests that need it say so.
+  if [ -n "$can_install" ] && ! command -v tc >/dev/null; then need+=(iproute2); fi
 fi
 if [ "${1:-}" = --tls ] && ! pkg-config --exists 'openssl >= 3' 2>/dev/null; then need+=(libssl-dev pkg-config); fi
 if ((${#need[@]})); then

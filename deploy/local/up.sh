@@ -26,6 +26,7 @@ cat >"$dir/env" <<ENV
 export MILLRACE_KAFKA__BROKERS=$(cat "$dir/kafka.brokers")
 export MILLRACE_LOCAL_TLS_BROKERS=$(cat "$dir/kafka.tls-brokers")
 export MILLRACE_LOCAL_LIMITED_BROKERS=$(cat "$dir/kafka.limited-brokers")
+export MILLRACE_LOCAL_EXPIRED_BROKERS=$(cat "$dir/kafka.expired-brokers")
 export MILLRACE_LOCAL_TLS_DIR=$dir/tls
 export DATABASE_URL=$(cat "$dir/postgres.url")
 ENV

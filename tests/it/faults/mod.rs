@@ -12,6 +12,7 @@ mod kills;
 mod log_moved;
 mod members;
 mod moves;
+mod network;
 mod outages;
 mod refusals;
 mod replies;

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod command;
 pub mod http;
+pub mod link;
 pub mod load;
 pub mod one_pass;
 pub mod proxy;
@@ -25,6 +26,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -38,6 +40,17 @@ fn service(name: &str) -> String {
 
 pub fn brokers() -> String {
     service("MILLRACE_KAFKA__BROKERS")
+}
+
+/// A file of the folder that `deploy/local/certificates.sh` fills.
+pub fn certificate(name: &str) -> PathBuf {
+    Path::new(&service("MILLRACE_LOCAL_TLS_DIR")).join(name)
+}
+
+/// The same URL, but that the server must show a certificate that this authority has signed.
+pub fn verified(url: &str, authority: &Path) -> String {
+    let join = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{join}sslmode=verify-full&sslrootcert={}", authority.display())
 }
 
 /// URL of the server on which the tests make their databases.

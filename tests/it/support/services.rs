@@ -1,5 +1,6 @@
 //! A Kafka or a Postgres of a test's own, that it can stop and start.
 
+use super::link::Link;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ pub struct Service {
 }
 
 /// Under the folder of `with.sh`, which also takes down what a killed test leaves.
-fn folder(prefix: &str) -> TempDir {
+pub(super) fn folder(prefix: &str) -> TempDir {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix);
     std::env::var_os("MILLRACE_SERVICES").map_or_else(|| builder.tempdir(), |of| builder.tempdir_in(of)).unwrap()
@@ -36,6 +37,22 @@ impl Service {
         let service = Self { kind, folder: folder("own.") };
         run(Command::new(service.script()).arg("up").arg(service.folder.path()).env("MILLRACE_DISK_MIB", mib.to_string()));
         service
+    }
+
+    /// One that listens at this end of a link too, [`there`](Self::there), for who is behind it.
+    pub fn at(kind: Kind, link: &Link) -> Self {
+        let service = Self { kind, folder: folder("own.") };
+        run(Command::new(service.script()).arg("up").arg(service.folder.path()).env("MILLRACE_ALSO_AT", link.here()));
+        service
+    }
+
+    /// Host and port for who is behind the link.
+    pub fn there(&self) -> String {
+        let file = match self.kind {
+            Kind::Kafka => "kafka.there",
+            Kind::Postgres => "postgres.there",
+        };
+        std::fs::read_to_string(self.folder.path().join(file)).unwrap().trim().to_owned()
     }
 
     /// Takes all that is left on that disk (`fill`), or gives it back (`free`).
@@ -84,6 +101,16 @@ impl Service {
     /// Where that proxy must lead to.
     pub fn behind(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("kafka.behind")).unwrap().trim().to_owned()
+    }
+
+    /// A file of the folder that `deploy/local/certificates.sh` has filled for it.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.folder.path().join("tls").join(name)
+    }
+
+    /// Where a Kafka speaks SASL_SSL.
+    pub fn secured(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("kafka.tls-brokers")).unwrap().trim().to_owned()
     }
 
     /// Runs the service's script: `stop`, `start`, `kill`.
@@ -148,10 +175,10 @@ impl Drop for Cluster {
     }
 }
 
-fn run(command: &mut Command) {
+pub(super) fn run(command: &mut Command) {
     assert!(command.stdin(Stdio::null()).status().unwrap().success(), "{command:?} failed");
 }
 
-fn script(name: &str) -> PathBuf {
+pub(super) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local").join(name)
 }

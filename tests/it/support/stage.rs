@@ -1,5 +1,6 @@
 //! A pipeline of its own for one test: topics, a database, a config, and worker processes.
 
+use super::link::Link;
 pub use super::worker::Worker;
 use super::{Seen, brokers, create_topic_at, database_at, postgres, read_committed_at, unique};
 use millrace::event::RawEvent;
@@ -161,6 +162,13 @@ impl Stage {
     pub fn worker_with(&self, environment: &[(&str, String)]) -> Worker {
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
         Worker::start(&self.config(), self.folder.path().join(format!("log-{number}")), environment)
+    }
+
+    /// A worker behind a link.
+    pub fn worker_behind(&self, link: &Link) -> Worker {
+        let number = self.workers.fetch_add(1, Ordering::Relaxed);
+        let program = link.command(env!("CARGO_BIN_EXE_millrace"));
+        Worker::by(program, &self.config(), self.folder.path().join(format!("log-{number}")), &[])
     }
 
     /// A worker of another program, one of the examples.

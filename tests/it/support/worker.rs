@@ -18,7 +18,12 @@ impl Worker {
 
     /// Another program than `millrace` itself.
     pub fn of(program: &Path, config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
-        let child = Command::new(program)
+        Self::by(Command::new(program), config, log, environment)
+    }
+
+    /// Whatever the command runs the program in; it must become the program's own process.
+    pub fn by(mut program: Command, config: &Path, log: PathBuf, environment: &[(&str, String)]) -> Self {
+        let child = program
             .arg("run")
             .arg("--config")
             .arg(config)
