@@ -183,6 +183,8 @@ impl Driver {
             self.start_publish();
             self.start_hint();
             if let Some(ended) = self.ended() {
+                // A halt that ends it would not be seen before the next tick.
+                self.tell_status();
                 return self.leave(ended).await;
             }
             tokio::select! {

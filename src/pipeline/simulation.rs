@@ -476,6 +476,14 @@ fn a_canary_that_kills_or_never_answers_is_taken_back() {
     assert!(fails.contains("failed for more than 60s, again and again"), "{fails}");
 }
 
+/// Would catch: a swap away from the pipeline's own settings that waits for their calls, which never end; their canary that nobody takes back.
+#[test]
+fn a_base_that_never_answers_is_left_like_any_version() {
+    tell(swapped::away_from_a_failing_base(), None).unwrap();
+    let fails = tell(swapped::base_taken_back(), None);
+    assert!(fails.contains("failed for more than 60s, again and again"), "{fails}");
+}
+
 /// The worlds that show each safety is needed, and how many seeds they may take to do so.
 #[test]
 fn every_safety_is_missed_when_it_is_taken_out() {

@@ -306,12 +306,7 @@ impl Inner {
                     "Kafka has not ended a committed transaction up to this offset, and one after it was aborted: what that one wrote to this \
                      partition will be read too, twice in all (KAFKA-20734)."
                 ),
-                None => match self.attempt(producer, |producer| open.close(producer, &self.reader)) {
-                    Err(PublishError::Impossible { partition, detail }) => {
-                        tracing::warn!(%partition, detail, "What a transaction may have left open cannot be closed.");
-                    }
-                    other => other.map_err(unended::not_begun)?,
-                },
+                None => self.attempt(producer, |producer| open.close(producer, &self.reader)).map_err(unended::not_begun)?,
             },
         }
         *unended = None;

@@ -3,9 +3,9 @@
 
 use futures_util::future::BoxFuture;
 use millrace::admin::{
-    AdminState, AdminToken, ApiError, Connections, Events, FunctionApi, FunctionDoc, LettersAsked, LettersFound, Liveness,
-    OperatorApi, PartitionStatus, Readiness, RecordApi, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, SwapWish, Wish,
-    serve,
+    AdminState, AdminToken, Answered, ApiError, Asked, Connections, Events, FunctionApi, FunctionDoc, LettersAsked, LettersFound,
+    Liveness, OperatorApi, PartitionStatus, Readiness, RecordApi, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, SwapWish,
+    Versioned, Wish, serve,
 };
 use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, Tally};
 use serde_json::{Value, json};
@@ -49,13 +49,13 @@ impl FunctionApi for Nobody {
     fn documented(&self) -> Vec<Arc<FunctionDoc>> {
         Vec::new()
     }
-    fn call<'a>(&'a self, name: &'a str, _: Value, _: Shape) -> BoxFuture<'a, Result<Value, ApiError>> {
-        Box::pin(async move { Err(unknown(name)) })
+    fn answer<'a>(&'a self, asked: Asked<'a>, _: Value, _: Shape) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
+        Box::pin(async move { Err(unknown(asked.name)) })
     }
-    fn embeddings(&self, _: Value) -> BoxFuture<'_, Result<Value, ApiError>> {
+    fn embeddings<'a>(&'a self, _: Option<&'a str>, _: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         Box::pin(async { Err(unknown("embeddings")) })
     }
-    fn chat(&self, _: Value) -> BoxFuture<'_, Result<Said, ApiError>> {
+    fn chat<'a>(&'a self, _: Option<&'a str>, _: Value) -> BoxFuture<'a, Result<Versioned<Said>, ApiError>> {
         Box::pin(async { Err(unknown("chat")) })
     }
     fn models(&self) -> Value {
@@ -64,8 +64,8 @@ impl FunctionApi for Nobody {
     fn model(&self, name: &str) -> Result<Value, ApiError> {
         Err(unknown(name))
     }
-    fn stream<'a>(&'a self, name: &'a str, _: Value, _: Shape) -> BoxFuture<'a, Result<Events, ApiError>> {
-        Box::pin(async move { Err(unknown(name)) })
+    fn stream<'a>(&'a self, asked: Asked<'a>, _: Value, _: Shape) -> BoxFuture<'a, Result<Versioned<Events>, ApiError>> {
+        Box::pin(async move { Err(unknown(asked.name)) })
     }
 }
 

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Share of dead letters above which a canary is taken back that has too few other events beside it.
+const ALONE_DEAD_SHARE: f64 = 0.5;
 /// A step that could not be taken back is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -123,11 +125,17 @@ impl Watch {
             return None;
         }
         let (canary, others) = (self.canary.dead_share(), self.others.dead_share());
-        if canary - others > limits.dead_share_above {
+        // With few others there is nothing to compare it with: then only a canary that fails at most of its events is worse.
+        let compared = self.others.events >= limits.min_events.max(1);
+        let most = if compared { limits.dead_share_above } else { ALONE_DEAD_SHARE.max(limits.dead_share_above) };
+        if canary - others > most {
             return Some(format!(
-                "{:.4} of the canary's {} events are dead letters, {others:.4} of the {} others: more than {} above them",
-                canary, self.canary.events, self.others.events, limits.dead_share_above
+                "{:.4} of the canary's {} events are dead letters, {others:.4} of the {} others: more than {most} above them",
+                canary, self.canary.events, self.others.events
             ));
+        }
+        if self.canary.scored.min(self.others.scored) < limits.min_events.max(1) {
+            return None;
         }
         let (canary, others, most) = (self.canary.mean()?, self.others.mean()?, limits.score_shift?);
         ((canary - others).abs() > most)
@@ -148,7 +156,7 @@ impl Driver {
     pub(super) fn mind_canary(&mut self) {
         let swaps = &self.swaps;
         let failing = swaps.wish().and_then(|wish| {
-            let lasts = swaps.ready.others.get(&wish.canary.as_ref()?.version)?.strain.lasts();
+            let lasts = swaps.ready.get(&wish.canary.as_ref()?.version)?.strain.lasts();
             lasts.then(|| (wish.number, format!("a call of the canary has failed for more than {PATIENCE:?}, again and again")))
         });
         if let Some((number, reason)) = self.watch.owed.clone().or(failing) {
@@ -221,7 +229,12 @@ mod tests {
         assert!(broken(counts(100, 16, 0.5), counts(1_000, 100, 0.5)).is_some_and(|why| why.contains("dead letters")));
         assert!(broken(counts(100, 0, 0.8), counts(1_000, 0, 0.5)).is_some_and(|why| why.contains("mean score")));
         assert!(broken(counts(100, 0, 0.2), counts(1_000, 0, 0.5)).is_some());
-        assert!(broken(counts(100, 50, 0.5), Counts::default()).is_some(), "nothing else was scored");
+        // Beside few others: nothing can be compared, and only most of its events are too many.
+        assert_eq!(broken(counts(200, 20, 0.5), counts(2, 0, 0.5)), None);
+        assert_eq!(broken(counts(200, 0, 0.9), counts(1, 0, 0.1)), None);
+        assert_eq!(broken(counts(100, 50, 0.5), Counts::default()), None);
+        assert!(broken(counts(100, 51, 0.5), Counts::default()).is_some(), "nothing else was scored");
+        assert_eq!(broken(counts(200, 0, 0.9), counts(1_000, 950, 0.1)), None, "50 scores are too few");
         let no_shift = CanaryLimits { score_shift: None, ..limits.clone() };
         assert_eq!(
             Watch { canary: counts(100, 0, 0.9), others: counts(100, 0, 0.1), ..Watch::default() }.broken(&no_shift),

@@ -8,6 +8,7 @@ use crate::pipeline::safety::{Safety, without};
 use crate::record::{self, Chunk, Kind};
 use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,18 +144,20 @@ impl Driver {
                 let mut rows = HashMap::new();
                 if !matches!(result, Err(StoreError::Data(_) | StoreError::Fatal(_))) {
                     let moved = result.as_deref().unwrap_or_default();
-                    for advance in round.iter().filter(|advance| !moved.contains(&advance.partition)) {
-                        let provenance = &settings.provenance;
-                        let key = PartitionKey {
-                            pipeline: provenance.pipeline.clone(),
-                            run: provenance.run,
-                            partition: advance.partition.clone(),
-                        };
-                        // Without an answer here the outcome stays open: the same advance is sent again, and the row decides.
-                        if let Ok(row) = store.read(&key, fresh).await {
-                            rows.insert(advance.partition.clone(), row);
+                    let read = |advance: &Advance| {
+                        let (provenance, partition) = (&settings.provenance, advance.partition.clone());
+                        let (pipeline, run) = (provenance.pipeline.clone(), provenance.run);
+                        let store = store.clone();
+                        async move {
+                            let key = PartitionKey { pipeline, run, partition };
+                            // Without an answer here the outcome stays open: the same advance is sent again, and the row decides.
+                            let row = store.read(&key, fresh).await.ok()?;
+                            Some((key.partition, row))
                         }
-                    }
+                    };
+                    // At the same time: from a database that says nothing each would wait for its time-out.
+                    let unmoved = round.iter().filter(|advance| !moved.contains(&advance.partition));
+                    rows.extend(join_all(unmoved.map(read)).await.into_iter().flatten());
                 }
                 DecideDone { round: ids, result, rows, seconds: started.elapsed().as_secs_f64() }
             }

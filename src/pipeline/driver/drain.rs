@@ -30,6 +30,11 @@ impl Driver {
         self.follow_swaps();
         self.tell_of_wants();
         self.mind_canary();
+        self.tell_status();
+    }
+
+    /// Tells the board how all partitions stand.
+    pub(super) fn tell_status(&self) {
         let views = self.partitions.values().map(|state| self.view(state)).collect();
         self.parts.observer.status(views, self.parts.budget.used());
     }
@@ -58,7 +63,8 @@ impl Driver {
             Phase::Halted(reason) => Some(reason.clone()),
             _ => None,
         });
-        if self.partitions.values().all(|state| matches!(state.phase, Phase::Halted(_))) && halted.is_some() {
+        let all_halted = self.partitions.values().all(|state| matches!(state.phase, Phase::Halted(_))) && halted.is_some();
+        if all_halted && self.settings.ends_halted {
             return halted.map(Ended::Halted);
         }
         let deadline = self.draining?;

@@ -178,17 +178,23 @@ impl Driver {
         let left = |name: &Arc<str>, version: &mut Arc<Version>| {
             version.strain.is_failing() && !wish.names().any(|wanted| wanted == name)
         };
-        let left: Vec<_> = self.swaps.ready.others.extract_if(.., left).collect();
+        let ready = &mut self.swaps.ready;
+        let mut left: Vec<Arc<Version>> = ready.others.extract_if(.., left).map(|(_, version)| version).collect();
+        if ready.base.strain.is_failing() && !wish.names().any(|wanted| *wanted == ready.base.name) {
+            // It stays in memory, for whoever wants it again: without the calls that are given up.
+            let afresh = Arc::new(Version::base(ready.base.function.clone()));
+            left.push(std::mem::replace(&mut ready.base, afresh));
+        }
+        left.iter().for_each(|version| version.strain.give_up());
         if left.is_empty() || self.draining.is_some() {
             return;
         }
-        left.iter().for_each(|(_, version)| version.strain.give_up());
         let in_work = |(partition, state): (&TopicPartition, &mut Partition)| {
             state.running().is_some_and(|running| running.in_call > 0).then(|| partition.clone())
         };
         let in_work: Vec<_> = self.partitions.iter_mut().filter_map(in_work).collect();
         for partition in in_work {
-            tracing::warn!(%partition, version = &*left[0].0, "Calls of a version that is wanted no more fail; what it has in work is scored by another.");
+            tracing::warn!(%partition, version = &*left[0].name, "Calls of a version that is wanted no more fail; what it has in work is scored by another.");
             self.reclaim(partition, self.settings.backoff);
         }
     }

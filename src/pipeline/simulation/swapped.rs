@@ -173,3 +173,31 @@ pub async fn taken_back(version: &str) -> String {
     assert!(now.canary.is_none() && now.number == 2, "{now:?}");
     now.reason
 }
+
+/// The pipeline's own settings fail at every call, and another version is wanted under work. Says whether every event ended.
+pub async fn away_from_a_failing_base() -> Result<(), String> {
+    let mut world = World::new(4);
+    (world.swaps, world.base_fails) = (true, true);
+    world.append(40);
+    world.start_worker();
+    tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+    world.database.tables().wish = Some(wish("v1", None));
+    world.settle(|world| !world.halts().is_empty()).await?;
+    nothing_halted(&world)?;
+    check::every_event_ended(&world)
+}
+
+/// The reason with which a canary of the pipeline's own settings was taken back, which fail at every call.
+pub async fn base_taken_back() -> String {
+    let mut world = World::new(5);
+    (world.swaps, world.base_fails) = (true, true);
+    world.database.tables().wish = Some(wish("v1", Some((BASE, 1.0))));
+    world.start_worker();
+    tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+    world.append(40);
+    world.settle(|world| !world.halts().is_empty()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let now = world.database.tables().wish.clone().unwrap();
+    assert!(now.canary.is_none() && now.number == 2, "{now:?}");
+    now.reason
+}

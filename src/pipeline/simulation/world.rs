@@ -63,6 +63,8 @@ pub struct World {
     pub pauses: bool,
     /// Whether an operator swaps versions meanwhile.
     pub swaps: bool,
+    /// Every call of the pipeline's own settings fails for now.
+    pub base_fails: bool,
     halts: Arc<Halts>,
     processes: u64,
 }
@@ -83,6 +85,7 @@ impl World {
             align_ms: None,
             pauses: false,
             swaps: false,
+            base_fails: false,
             halts: Arc::default(),
             processes: 0,
         }
@@ -103,12 +106,13 @@ impl World {
         let handle = Arc::new(OnceLock::new());
         let little = if self.align_ms.is_some() { 2 << 10 } else { 8 << 10 };
         let budget = Budget::new(if self.chance.percent(30) { little } else { 1 << 20 });
-        let function = Arc::new(Moody::new(self.cluster.clone(), process.clone(), handle.clone()));
+        let moody = Arc::new(Moody::new(self.cluster.clone(), process.clone(), handle.clone()));
+        let function = if self.base_fails { Arc::new(moody.failing()) } else { moody.clone() };
         let parts = Parts {
             source: self.cluster.join(process.clone()),
             store: Arc::new(MemoryStore { database: self.database.clone(), process: process.clone() }),
             publisher: Arc::new(MemoryPublisher { cluster: self.cluster.clone(), process: process.clone() }),
-            versions: Arc::new(Moods(function.clone())),
+            versions: Arc::new(Moods(moody)),
             function,
             folding: self.folds.then(fold::folding),
             decode: Arc::new(decode),
@@ -242,6 +246,7 @@ pub fn settings(process: u64, on_lost_commits: OnLostCommits) -> Settings {
         align: None,
         drain: Duration::from_secs(60),
         store_patience: Duration::from_secs(20),
+        ends_halted: true,
         backoff: Duration::from_millis(50),
     }
 }

@@ -54,7 +54,7 @@ impl Ends {
 }
 
 impl Unended {
-    /// What a round leaves behind that ended like this. One whose records can never go would never go through.
+    /// What a round leaves behind that ended like this. Where one record can never go, others of the round may have been written.
     pub fn of(
         lease: &Arc<Lease>,
         round: Vec<Publication>,
@@ -62,7 +62,7 @@ impl Unended {
         result: &Result<(), PublishError>,
     ) -> Option<Self> {
         let is_aborted = match result {
-            Err(PublishError::Aborted { .. }) => true,
+            Err(PublishError::Aborted { .. } | PublishError::Impossible { .. }) => true,
             Err(PublishError::Indefinite(_)) => false,
             _ => return None,
         };
@@ -128,16 +128,23 @@ impl Unended {
         tracing::info!(
             "A transaction did not end as it should; one is aborted in the same topics, so that nothing stays open in the log."
         );
-        let mut places = Vec::new();
         for (topic, (index, record)) in smallest(&self.round) {
-            match reader.partition_count(topic) {
-                Ok(count) => places.extend((0..count).map(|partition| Place { index, record, partition })),
+            let places: Vec<Place<'_>> = match reader.partition_count(topic) {
+                Ok(count) => (0..count).map(|partition| Place { index, record, partition }).collect(),
                 // Where there is no topic any more, nothing is open.
-                Err(PublishError::Fatal(_)) => {}
+                Err(PublishError::Fatal(_)) => continue,
                 Err(error) => return Err(error),
+            };
+            match round::aborted(producer, &self.lease, &self.round, &places) {
+                // A topic that refuses the best of its records holds none of them. It must not keep the others open.
+                Err(PublishError::Impossible { partition, detail }) => {
+                    tracing::warn!(topic, %partition, detail, "What a transaction may have left open in this topic cannot be closed.");
+                }
+                other => other?,
             }
         }
-        round::aborted(producer, &self.lease, &self.round, &places)
+        // The group's offsets, also where there is no topic.
+        round::aborted(producer, &self.lease, &self.round, &[])
     }
 }
 
@@ -159,13 +166,14 @@ pub fn not_begun(error: PublishError) -> PublishError {
     }
 }
 
-/// The smallest record for each topic, and its publication.
+/// The record for each topic that is least likely to be refused, and its publication: one with a key, which a compacted topic wants, and a small one.
 fn smallest(round: &[Publication]) -> BTreeMap<&str, (usize, &Record)> {
     let mut found: BTreeMap<&str, (usize, &Record)> = BTreeMap::new();
     for (index, publication) in round.iter().enumerate() {
         for record in publication.records.iter().flat_map(|chunk| chunk.iter()) {
             let best = found.entry(&record.out_topic).or_insert((index, record));
-            if record.value.len() < best.1.value.len() {
+            let weight = |record: &Record| (record.key.is_none(), record.value.len());
+            if weight(record) < weight(best.1) {
                 *best = (index, record);
             }
         }
@@ -251,7 +259,8 @@ mod tests {
         assert_eq!(offsets_alone.end_by(|_| panic!("nothing is known"), |_| Err(away())), End::Aborted);
     }
 
-    /// Would catch: a round that is forgotten since its generation was refused; one for records that can never go; a question for what is known.
+    /// Would catch: a round that is forgotten since its generation was refused, or since one of its records can never go: others of it may be open; a
+    /// question for what is known.
     #[test]
     fn what_did_not_go_through_may_be_open() {
         let round = || vec![publication(0, 10, 1)];
@@ -261,7 +270,8 @@ mod tests {
         }
         assert!(Unended::of(&lease(), round(), Vec::new(), &Ok(())).is_none());
         let impossible = PublishError::Impossible { partition: TopicPartition::new("in", 0), detail: "large".into() };
-        assert!(unended(round(), Vec::new(), impossible).is_none());
+        let refused = unended(round(), Vec::new(), impossible).unwrap();
+        assert_eq!(refused.end_by(|_| panic!("it was aborted"), |_| panic!("it was aborted")), End::Aborted);
     }
 
     /// Would catch: a topic whose record is not there, or one that fills the client's queue.
@@ -269,11 +279,15 @@ mod tests {
     fn one_small_record_goes_for_each_topic() {
         let mut round = vec![publication(0, 10, 1), publication(1, 20, 2)];
         let mut records: Vec<Record> = round[1].records[0].to_vec();
+        let keyed = Record { key: Some(b"k".as_slice().into()), value: "{\"a\":1}".into(), ..records[0].clone() };
         records[1].out_topic = "dead".into();
         records[0].value = "".into();
         round[1].records = vec![Chunk::from(Arc::new(records))];
         let found: Vec<_> = smallest(&round).into_iter().map(|(topic, (index, record))| (topic, index, &*record.value)).collect();
         assert_eq!(found, [("dead", 1, "{}"), ("out", 1, "")]);
+        round[0].records = vec![Chunk::from(Arc::new(vec![keyed]))];
+        let (index, record) = smallest(&round)["out"];
+        assert_eq!((index, &*record.value), (0, "{\"a\":1}"), "one without a key may be refused");
     }
 
     /// Would catch: a failure to close that is taken for the outcome of the round which waits for it.
