@@ -129,6 +129,13 @@ for endpoint in yaml.safe_load(sys.stdin)["spec"]["endpoints"]:
     assert {"targetLabel": "job", "replacement": "millrace"} in endpoint["relabelings"], endpoint'
 }
 
+# What the config says of Kafka's security holds: the environment, which wins over the file, names none unless a value does.
+chart_security() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set 'config=security="sasl_ssl"')
+  if "${template[@]}" | grep MILLRACE_KAFKA__SECURITY; then return 1; fi
+  "${template[@]}" --set kafka.security=sasl_ssl,kafka.saslMechanism=PLAIN,kafka.saslSecret.name=s | grep -A 1 MILLRACE_KAFKA__SECURITY | grep -q 'value: sasl_ssl$'
+}
+
 # Values that must be refused, with what the refusal names.
 chart_refuses() {
   local values=helm/millrace/ci/minimal-values.yaml set names out
@@ -146,6 +153,7 @@ chart_refuses() {
 --set kafka.password=x|'password'
 --set kafka.brokers=kafka|brokers
 --set kafka.security=sasl_ssl|saslSecret
+--set kafka.security=plaintext --set config=security="sasl_ssl"|config says sasl_ssl
 --set kafka.brokers=a:9092\,b:9093|networkPolicy.egress.kafka.ports
 --set admin.tokenSecret.nam=x|'nam'
 --set image.digest=latest|digest
@@ -207,6 +215,7 @@ fi
 if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
+  check "chart: the config's security is not overridden" chart_security "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests
   check "chart: Pod Security restricted, no token, no secret in the environment" python3 lint/restricted.py "$work"/*-values.yaml

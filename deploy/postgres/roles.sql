@@ -9,8 +9,9 @@
 --   millrace_app        the workers, all with this one login: a worker ends the session of another that stands still
 --   millrace_dashboard  reads the views
 --
--- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), and three while somebody looks things up; a
--- command such as `replay` or `verify` has some of its own. The limits below are for each login, over all workers.
+-- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), three while somebody looks things up, and one where a
+-- pipeline has a shadow; a command such as `replay` or `verify` has some of its own. The limits below are for each login, over all workers: one of
+-- four pipelines takes up to 14, so 100 are enough for seven of them. Change the number here too: what is run again sets it.
 DO $$
 DECLARE
     name text;

@@ -58,8 +58,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: /etc/millrace/secrets/postgres/{{ .urlSecret.key }}
 - name: MILLRACE_KAFKA__BROKERS
   value: {{ $values.kafka.brokers | quote }}
+{{- with $values.kafka.security }}
 - name: MILLRACE_KAFKA__SECURITY
-  value: {{ $values.kafka.security }}
+  value: {{ . }}
+{{- end }}
 {{- with $values.kafka.saslMechanism }}
 - name: MILLRACE_KAFKA__SASL_MECHANISM
   value: {{ . }}
