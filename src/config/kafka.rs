@@ -77,7 +77,8 @@ impl Kafka {
             if let Some(file) = &self.cert_file {
                 tried += &format!(", client certificate `{}`", file.display());
             }
-            check += ", that this port speaks TLS, that `ca_file` has signed the broker's certificate and that it has not expired";
+            check +=
+                ", that this port speaks TLS, that `ca_file` has signed the broker's certificate and that it has not expired";
         } else {
             check += ", that this port does not ask for TLS";
         }

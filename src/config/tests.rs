@@ -24,9 +24,16 @@ fn a_kafka_that_does_not_answer_is_told_with_what_was_tried() {
         ..Kafka::default()
     };
     let text = kafka.no_answer();
-    for part in
-        ["k:9093", "`sasl_ssl`", "CA file `/etc/ca.pem`", "mechanism `SCRAM-SHA-512`", "user `someone`", "check", "expired", "the password"]
-    {
+    for part in [
+        "k:9093",
+        "`sasl_ssl`",
+        "CA file `/etc/ca.pem`",
+        "mechanism `SCRAM-SHA-512`",
+        "user `someone`",
+        "check",
+        "expired",
+        "the password",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert!(!text.contains("secret-word"), "{text}");

@@ -225,5 +225,10 @@ fn deepest(error: &dyn std::error::Error) -> String {
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    let mut said = error.to_string();
+    // As rustls begins what it has against a certificate.
+    if said.starts_with("invalid peer certificate") {
+        said += "; check `ca_file`, the address in `url`, and how long the registry's certificate holds";
+    }
+    said
 }

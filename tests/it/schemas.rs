@@ -2,6 +2,7 @@
 
 mod client;
 mod formats;
+mod secured;
 mod waits;
 
 use crate::support::registry::{Behaviour, Registry};

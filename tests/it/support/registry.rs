@@ -1,13 +1,18 @@
 //! A schema registry: Confluent's HTTP protocol as far as a reader of values uses it, over the schemas of `tests/fixtures/schemas`. It can be
-//! away, stand still, and ask for a login.
+//! away, stand still, ask for a login, and speak TLS.
 
+use super::certificate;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// How it behaves.
 #[derive(Debug, Clone, Default)]
@@ -37,23 +42,39 @@ struct Shared {
     schemas: Value,
     subjects: Value,
     asked: Vec<String>,
+    /// How it speaks TLS, if it does.
+    tls: Option<TlsAcceptor>,
 }
 
 impl Registry {
     pub async fn start(behaviour: Behaviour) -> Self {
+        Self::serve(behaviour, None).await
+    }
+
+    /// One that speaks TLS alone, and shows this certificate, a file of `certificates.sh`.
+    pub async fn secured(certificate: &str) -> Self {
+        Self::serve(Behaviour::default(), Some(acceptor(certificate))).await
+    }
+
+    async fn serve(behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Self {
         let golden = golden();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared =
-            Shared { behaviour, schemas: golden["schemas"].clone(), subjects: golden["subjects"].clone(), asked: Vec::new() };
-        let shared = Arc::new(Mutex::new(shared));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let (schemas, subjects) = (golden["schemas"].clone(), golden["subjects"].clone());
+        let shared = Arc::new(Mutex::new(Shared { behaviour, schemas, subjects, asked: Vec::new(), tls }));
         let serving = shared.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(answer(socket, serving.clone()));
+                tokio::spawn(greet(socket, serving.clone()));
             }
         });
         Self { url, golden, shared }
+    }
+
+    /// Shows another certificate from now on.
+    pub fn certify(&self, certificate: &str) {
+        self.shared.lock().unwrap().tls = Some(acceptor(certificate));
     }
 
     pub fn set(&self, behaviour: Behaviour) {
@@ -96,7 +117,29 @@ fn golden() -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
-async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
+/// Sessions of an earlier acceptor are not taken up again: each of them shows its certificate.
+fn acceptor(name: &str) -> TlsAcceptor {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate(name)).unwrap().collect();
+    let key = PrivateKeyDer::from_pem_file(certificate("server.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(chain.unwrap(), key).unwrap()))
+}
+
+async fn greet(socket: TcpStream, shared: Arc<Mutex<Shared>>) {
+    let tls = shared.lock().unwrap().tls.clone();
+    match tls {
+        None => answer(socket, shared).await,
+        Some(tls) => {
+            // Who does not trust it goes away here.
+            if let Ok(socket) = tls.accept(socket).await {
+                answer(socket, shared).await;
+            }
+        }
+    }
+}
+
+async fn answer(mut socket: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Mutex<Shared>>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -131,7 +174,9 @@ async fn answer(mut socket: TcpStream, shared: Arc<Mutex<Shared>>) {
     let answer = format!(
         "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
-    socket.write_all(answer.as_bytes()).await.ok();
+    if socket.write_all(answer.as_bytes()).await.is_ok() {
+        socket.shutdown().await.ok();
+    }
 }
 
 impl Shared {

@@ -109,6 +109,7 @@ impl Service {
     }
 
     /// Where a Kafka speaks SASL_SSL.
+    #[cfg(any(feature = "tls", feature = "tls-vendored"))]
     pub fn secured(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("kafka.tls-brokers")).unwrap().trim().to_owned()
     }
