@@ -2,7 +2,7 @@
 
 use crate::support::load::Load;
 use crate::support::reader::Watcher;
-use crate::support::stage::{Plan, Stage};
+use crate::support::stage::{Plan, SOON, Stage, Worker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ async fn a_storm_of_rebalances_slows_and_loses_nothing() {
 
 /// Two workers were given one `[kafka] instance` by mistake: their producers fence each other.
 ///
-/// Would catch: a round that is published by both, or by none; a worker that goes on with a producer that was fenced.
+/// Would catch: a round that is published by both, or by none; a worker that goes on with a producer that was fenced, or ends because of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_of_one_instance_double_nothing() {
     let stage = Arc::new(Stage::of(Plan::default()).await);
@@ -58,15 +58,23 @@ async fn two_workers_of_one_instance_double_nothing() {
     let load = Load::start(&stage, 0, 200);
     stage.decided_at_least(200).await;
     let mut second = stage.worker();
+    // Each has partitions, and one has met the other.
+    stage.wait_for("SELECT count(DISTINCT owner) FROM millrace.stream_partition", 2).await;
+    let deadline = Instant::now() + SOON;
+    let is_fenced = |worker: &Worker| worker.log().to_lowercase().contains("fenced");
+    while !is_fenced(&first) && !is_fenced(&second) {
+        assert!(Instant::now() < deadline, "neither was fenced; logs:\n{}\n{}", first.log(), second.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(700)).await;
         watcher.check();
+        for worker in [&mut first, &mut second] {
+            assert!(worker.is_running(), "it ended; log:\n{}", worker.log());
+        }
     }
     let sent = load.stop().await;
     second.kill();
-    if !first.is_running() {
-        first = stage.worker();
-    }
     stage.decided(sent).await;
     stage.assert_rows_are_records(sent).await;
     watcher.ends_with(sent).await;
