@@ -3,14 +3,15 @@
 #
 #   its inputs            Read, Describe
 #   its group PIPELINE    Read
-#   output, dead letters  Write, Describe, and DescribeConfigs, by which `check --connect` compares sizes
+#   output, dead letters  Write, Describe; Read, by which the publisher tells how a transaction ended that it had no answer for; and
+#                         DescribeConfigs, by which `check --connect` compares sizes
 #   transactional ids     Write, Describe on all that begin with PIPELINE-
 #
 # So the user of `risk` may also write under the ids of a pipeline `risk-cards`, and end its producers' transactions. Where pipelines have users of
 # their own, let no pipeline's name be the beginning of another's: `risk-transfers` and `risk-cards`.
 #
-# No Create, Alter or Delete: topics are made by topics.sh. Who runs `millrace verify` or `dead-letters redrive` also reads the outputs, and
-# writes to the inputs: give that to an operator's user. `millrace replay` needs Read on the inputs, Read on the groups that begin with
+# No Create, Alter or Delete: topics are made by topics.sh. `millrace verify`, `explain` and `adopt` need no more than this. Who runs `millrace
+# dead-letters redrive` also writes to the inputs: give that to an operator's user. `millrace replay` needs Read on the inputs, Read on the groups that begin with
 # PIPELINE.replay-, Write and Describe on the transactional ids that begin so, and with --publish-to Write and Describe on the side topic.
 # Once a pipeline; what is there already stays.
 #
@@ -18,7 +19,7 @@
 #   KAFKA_CLIENT_CONFIG   a properties file with the login of an administrator
 set -euo pipefail
 if (($# != 6)); then
-  sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,20s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 brokers=$1 principal=$2 pipeline=$3 inputs=$4 output=$5 dead_letters=$6
@@ -33,5 +34,5 @@ reads=()
 for topic in "${topics[@]}"; do reads+=(--topic "$topic"); done
 allow --operation Read --operation Describe "${reads[@]}"
 allow --operation Read --group "$pipeline"
-allow --operation Write --operation Describe --operation DescribeConfigs --topic "$output" --topic "$dead_letters"
+allow --operation Read --operation Write --operation Describe --operation DescribeConfigs --topic "$output" --topic "$dead_letters"
 allow --operation Write --operation Describe --resource-pattern-type prefixed --transactional-id "$pipeline-"

@@ -146,6 +146,40 @@ impl Kafka {
         }))
     }
 
+    /// Fetches at the end of a partition, which needs the right to read its topic.
+    pub fn try_to_read(&self, partition: &TopicPartition) -> anyhow::Result<()> {
+        let consumer: BaseConsumer = self.reader().create().context("the Kafka client cannot be made")?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::End)?;
+        consumer.assign(&list)?;
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let mut trouble = None;
+        while Instant::now() < deadline {
+            match block_in_place(|| consumer.poll(Duration::from_millis(100))) {
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) if is_outage(&error) => trouble = Some(error),
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
+            }
+        }
+        Err(trouble.map_or_else(|| anyhow!("no broker answered"), Into::into))
+    }
+
+    /// A consumer that is assigned what it reads, to be made. It has the pipeline's own group, which is granted and which it never joins:
+    /// librdkafka asks for the coordinator of any group that it is given.
+    pub fn reader(&self) -> ClientConfig {
+        let mut config = self.config();
+        config
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "50");
+        config
+    }
+
     /// The settings of a topic.
     pub async fn settings(&self, topic: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let admin: AdminClient<DefaultClientContext> = self.config().create().context("the Kafka client cannot be made")?;

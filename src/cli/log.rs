@@ -82,15 +82,8 @@ fn passes(error: &KafkaError) -> bool {
 impl Reader {
     pub fn open(kafka: &Kafka, extent: &Extent, what: &str) -> anyhow::Result<Self> {
         let consumer: BaseConsumer = kafka
-            .config()
-            .set("group.id", "millrace-reader")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
+            .reader()
             .set("check.crcs", "true")
-            .set("fetch.wait.max.ms", "50")
             .set("fetch.queue.backoff.ms", "10")
             .create()
             .context("the Kafka client cannot be made")?;

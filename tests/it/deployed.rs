@@ -1,12 +1,14 @@
 //! What `deploy/` ships, on real neighbours: configs load, logins and rights suffice, and no more than that.
 
 use crate::process::{Process, config};
+use crate::support::stage::{Plan, SOON, Stage};
 use crate::support::{brokers, create_topic, database, empty_database, produce, unique};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 const EVENT: &[u8] = b"{\"id\":\"t\",\"account\":\"a\",\"amount\":1,\"currency\":\"EUR\",\"time\":1760000000000}";
 
@@ -232,4 +234,51 @@ async fn the_rights_of_acls_sh_are_enough() {
     assert_eq!(worker.end(), Some(1), "{}", worker.log());
     let wanted = format!("Grant Write and Describe on the transactional id `{name}-one`");
     assert!(worker.log().contains(&wanted), "{}", worker.log());
+}
+
+const RISK: &str = r#"
+event = "json"
+fields = { id = "id", key = "account", time = "time" }
+function = "risk"
+[pipeline.risk]
+feature = [{ name = "sum", entity = "account", aggregate = "sum", field = "amount", window = "1d" }]
+"#;
+
+/// Would catch: a command that reads a topic under a group that nobody grants; an output that the worker's user may not read, of which nobody is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_acls_sh_are_enough_for_those_who_look() {
+    let stage = Stage::of(Plan { function: RISK, ..Plan::default() }).await;
+    produce(&stage.name, 0, None, EVENT);
+    produce(&stage.name, 0, None, b"no event");
+    stage.run_until(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = tools(folder.path());
+    let (name, output, dead) = (&*stage.name, stage.output(), stage.dead_letters());
+    let mut allow = Command::new(shipped("kafka/acls.sh"));
+    ran(allow.args([&*stage.brokers, "User:limited", name, name, &output, &dead]).env("KAFKA_HOME", &home));
+    let limited = std::env::var("MILLRACE_LOCAL_LIMITED_BROKERS").expect("run this test through `make test`");
+    let login =
+        "security = \"sasl_plaintext\"\nsasl_mechanism = \"PLAIN\"\nusername = \"limited\"\npassword = \"limited-development\"";
+    stage.reconfigure(&format!("brokers = \"{}\"", stage.brokers), &format!("brokers = \"{limited}\"\n{login}"));
+
+    for words in [&["verify", "--deep"][..], &["explain", "--event", "t"]] {
+        let ended = stage.millrace(words);
+        assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
+    }
+    let checked = stage.millrace(&["check", "--connect"]);
+    assert!(checked.code == Some(0) && !checked.out.contains("grant Read"), "{checked:?}");
+
+    let mut deny = Command::new(folder.path().join("bin/kafka-acls.sh"));
+    let words = ["--remove", "--force", "--allow-principal", "User:limited", "--operation", "Read", "--topic", &output];
+    ran(deny.args(["--bootstrap-server", &stage.brokers]).args(words));
+    let wanted = format!("the topic {output} cannot be read");
+    let deadline = Instant::now() + SOON;
+    loop {
+        let checked = stage.millrace(&["check", "--connect"]);
+        if checked.code == Some(0) && checked.out.contains(&wanted) && checked.out.contains("grant Read") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{checked:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

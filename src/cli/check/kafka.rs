@@ -57,9 +57,21 @@ fn inputs(about: &str, config: &Config, pipeline: &Pipeline, kafka: &Kafka, find
     }
 }
 
+/// Where a transaction had no answer, the publisher reads its records to learn how it ended.
+fn readable(about: &str, kafka: &Kafka, partition: &TopicPartition, findings: &mut Findings) {
+    if let Err(error) = kafka.try_to_read(partition) {
+        let text = format!(
+            "the topic {} cannot be read ({error:#}): grant Read, or the publisher may wait for ever once Kafka leaves a transaction open",
+            partition.topic
+        );
+        findings.add(Level::Warning, about, text);
+    }
+}
+
 async fn output(about: &str, pipeline: &Pipeline, kafka: &Kafka, topic: &str, findings: &mut Findings) {
-    if partitions(about, kafka, topic, findings).is_none() {
-        return;
+    let Some(partitions) = partitions(about, kafka, topic, findings) else { return };
+    if let Some(partition) = partitions.first() {
+        readable(about, kafka, partition, findings);
     }
     let settings = match kafka.settings(topic).await {
         Ok(settings) => settings,
