@@ -84,10 +84,10 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     let scope = order.scope(&pipeline.name, &pipeline.topic).map_err(Usage)?;
     let operator = order.operator("cli", true).map_err(Usage)?;
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
-    if let (Some(topic), Some(partition)) = (scope.topic, scope.partition) {
-        if let Some(note) = unknown(&store, &pipeline.name, topic, partition).await? {
-            eprintln!("note: {note}");
-        }
+    if let (Some(topic), Some(partition)) = (scope.topic, scope.partition)
+        && let Some(note) = unknown(&store, &pipeline.name, topic, partition).await?
+    {
+        eprintln!("note: {note}");
     }
     if pipeline.align.is_some() && scope.topic.is_some() {
         eprintln!(

@@ -460,6 +460,12 @@ fn a_claim_waits_for_the_round_that_still_carries_its_partition() {
     assert!(without.0 > without.1, "nothing shows that the safety is needed: {without:?}");
 }
 
+/// Would catch: a partition that still counts as caught up when its next event waits for a schema, so that the others run ahead of it.
+#[test]
+fn a_partition_whose_next_event_waits_is_waited_for() {
+    assert_eq!(tell(stay::decided_beside_one_that_waits(), None), [0, 5]);
+}
+
 /// Would catch: a partition that waits for its version and reads on, neighbours that it stops.
 #[test]
 fn a_partition_without_its_version_holds_little_and_stops_no_neighbour() {

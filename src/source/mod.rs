@@ -51,6 +51,8 @@ pub enum SourceEvent {
     Revoked { lease: Arc<Lease>, partitions: Vec<TopicPartition>, lost: bool, done: tokio::sync::oneshot::Sender<()> },
     /// The end of the partition was reached at this offset (the next offset that would be read).
     CaughtUp { partition: TopicPartition, offset: i64 },
+    /// The next event of the partition is there and cannot be handed over yet: the partition is not at its end, whatever was told before.
+    Waits { partition: TopicPartition },
     /// The source cannot go on; the text says what and what to do.
     Failed(SourceError),
 }

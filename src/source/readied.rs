@@ -1,7 +1,8 @@
 //! A source whose events wait until what they need to be read is at hand. Only their partitions wait.
 //!
 //! Stands between a source and its pipeline. A partition whose next event needs something is paused; what is on its way already is kept in
-//! order until it may go. What the source tells otherwise, a revocation above all, passes at once, so that nothing hangs on what is fetched.
+//! order until it may go, and the pipeline hears that it waits: it is not caught up. What the source tells otherwise, a revocation above all,
+//! passes at once, so that nothing hangs on what is fetched.
 
 mod asking;
 
@@ -148,17 +149,20 @@ impl Forward {
                 self.mind_asking();
                 self.mind_pauses();
             }
-            SourceEvent::CaughtUp { .. } | SourceEvent::Assigned { .. } | SourceEvent::Failed(_) => {}
+            SourceEvent::CaughtUp { .. } | SourceEvent::Waits { .. } | SourceEvent::Assigned { .. } | SourceEvent::Failed(_) => {}
         }
         self.to.send(event).await.is_ok()
     }
 
     async fn records(&mut self, records: Vec<RawEvent>) -> Listens {
-        let mut passed = Vec::with_capacity(records.len());
+        let (mut passed, mut begin_to_wait) = (Vec::with_capacity(records.len()), Vec::new());
         for raw in records {
             let partition = || TopicPartition::new(raw.position.topic.clone(), raw.position.partition);
             let waits = !self.held.is_empty() && self.held.contains_key(&partition());
             if waits || self.needs.missing(&raw).is_some() {
+                if !waits {
+                    begin_to_wait.push(partition());
+                }
                 self.held_bytes += raw.cost_bytes();
                 self.held.entry(partition()).or_default().push_back(Waiting::Record(raw));
             } else {
@@ -167,7 +171,15 @@ impl Forward {
         }
         self.mind_asking();
         self.mind_pauses();
-        self.pass(passed).await
+        if !self.pass(passed).await {
+            return false;
+        }
+        for partition in begin_to_wait {
+            if self.to.send(SourceEvent::Waits { partition }).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     async fn pass(&mut self, records: Vec<RawEvent>) -> Listens {
@@ -210,8 +222,10 @@ impl Forward {
                     },
                 }
             }
-            if self.held.get(&partition).is_some_and(VecDeque::is_empty) {
-                self.held.remove(&partition);
+            match self.held.get(&partition) {
+                Some(waiting) if waiting.is_empty() => drop(self.held.remove(&partition)),
+                // Its next event is known, so that what was its end is none; another is told behind that event.
+                _ => end = None,
             }
             let told = self.pass(ready).await;
             let caught_up = end.map(|offset| SourceEvent::CaughtUp { partition, offset });

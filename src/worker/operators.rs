@@ -146,11 +146,11 @@ impl OperatorApi for Operators {
             let store = self.store()?;
             let fresh = store.set_pause(scope, operator).await.map_err(of_store)?;
             let mut done = self.done(pipeline, i64::from(fresh)).await?;
-            if let (Some(topic), Some(partition)) = (scope.topic, scope.partition) {
-                // Not refused: a partition may be on its way.
-                if let Some(note) = unknown(store, pipeline, topic, partition).await.map_err(of_store)? {
-                    done["note"] = note.into();
-                }
+            // Not refused: a partition may be on its way.
+            if let (Some(topic), Some(partition)) = (scope.topic, scope.partition)
+                && let Some(note) = unknown(store, pipeline, topic, partition).await.map_err(of_store)?
+            {
+                done["note"] = note.into();
             }
             Ok(done)
         })

@@ -36,6 +36,11 @@ impl Driver {
                     running.end = Some(offset);
                 }
             }
+            SourceEvent::Waits { partition } => {
+                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) {
+                    running.end = None;
+                }
+            }
             SourceEvent::Failed(error) => match error {
                 SourceError::OutOfRange { partition, detail } => {
                     self.halt(&partition, format!("the log does not hold the wanted position: {detail}. Events were removed by retention or the topic was made again; see `millrace adopt`."));

@@ -160,7 +160,9 @@ impl Driver {
                     self.swaps.wish = Some(wish.clone());
                     // What could not be loaded may have been mended.
                     self.swaps.absent.values_mut().for_each(|absent| (absent.again, absent.wait) = (None, None));
-                    self.leave_failing(&wish);
+                    if self.draining.is_some() {
+                        self.leave_failing(&wish);
+                    }
                 }
                 self.follow_swaps();
             }
@@ -172,29 +174,36 @@ impl Driver {
         }
     }
 
-    /// A version whose calls fail for now, again and again, is wanted no more. What it has in work is not waited for: those partitions are
-    /// claimed anew, and go over where they stand decided. Before that they would go over behind what is in work, which may never end.
+    /// A version whose calls fail for now, again and again, is wanted no more, and what is wanted is there. What it has in work in partitions that have
+    /// not gone over yet is not waited for: those are claimed anew, and go over where they stand decided. Else they would go over behind what is in
+    /// work, which may never end. While draining it is given up at once.
     fn leave_failing(&mut self, wish: &Swap) {
-        let left = |name: &Arc<str>, version: &mut Arc<Version>| {
-            version.strain.is_failing() && !wish.names().any(|wanted| wanted == name)
+        let draining = self.draining.is_some();
+        let in_work = |(partition, state): (&TopicPartition, &mut Partition)| {
+            let running = state.running()?;
+            let goes_over = running.taking.number().is_none_or(|number| number < wish.number);
+            (running.in_call > 0 && (goes_over || draining)).then(|| partition.clone())
         };
+        let in_work: Vec<_> = self.partitions.iter_mut().filter_map(in_work).collect();
+        if in_work.is_empty() {
+            return;
+        }
+        let is_left = |version: &Version| version.strain.is_failing() && !wish.names().any(|wanted| *wanted == version.name);
         let ready = &mut self.swaps.ready;
-        let mut left: Vec<Arc<Version>> = ready.others.extract_if(.., left).map(|(_, version)| version).collect();
-        if ready.base.strain.is_failing() && !wish.names().any(|wanted| *wanted == ready.base.name) {
+        let mut left: Vec<Arc<Version>> =
+            ready.others.extract_if(.., |_, version| is_left(version)).map(|(_, version)| version).collect();
+        if is_left(&ready.base) {
             // It stays in memory, for whoever wants it again: without the calls that are given up.
             let afresh = Arc::new(Version::base(ready.base.function.clone()));
             left.push(std::mem::replace(&mut ready.base, afresh));
         }
+        let Some(first) = left.first().map(|version| version.name.clone()) else { return };
         left.iter().for_each(|version| version.strain.give_up());
-        if left.is_empty() || self.draining.is_some() {
+        if draining {
             return;
         }
-        let in_work = |(partition, state): (&TopicPartition, &mut Partition)| {
-            state.running().is_some_and(|running| running.in_call > 0).then(|| partition.clone())
-        };
-        let in_work: Vec<_> = self.partitions.iter_mut().filter_map(in_work).collect();
         for partition in in_work {
-            tracing::warn!(%partition, version = &*left[0].name, "Calls of a version that is wanted no more fail; what it has in work is scored by another.");
+            tracing::warn!(%partition, version = &*first, "Calls of a version that is wanted no more fail; what it has in work is scored by another.");
             self.reclaim(partition, self.settings.backoff);
         }
     }
@@ -212,10 +221,12 @@ impl Driver {
         if self.draining.is_some() {
             return;
         }
-        let Self { swaps, partitions, .. } = self;
-        let Some(wish) = swaps.wish.clone().filter(|wish| wish.names().all(|name| swaps.ready.get(name).is_some())) else {
+        let ready = &self.swaps.ready;
+        let Some(wish) = self.swaps.wish.clone().filter(|wish| wish.names().all(|name| ready.get(name).is_some())) else {
             return;
         };
+        self.leave_failing(&wish);
+        let partitions = &mut self.partitions;
         let mut sends = Vec::new();
         for (partition, state) in partitions.iter_mut() {
             let incarnation = state.incarnation;

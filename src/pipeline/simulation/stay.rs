@@ -5,7 +5,7 @@ use super::world::settings;
 use crate::config::OnLostCommits;
 use crate::event::TopicPartition;
 use crate::flow::Budget;
-use crate::pipeline::{BaseAlone, Ended, Parts, run};
+use crate::pipeline::{Align, BaseAlone, Ended, Parts, Settings, run};
 use crate::publisher::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
 use crate::source::memory::Cluster;
 use crate::source::{Lease, LogBounds, SourceCommand, SourceEvent, SourceHandle};
@@ -120,14 +120,22 @@ struct Told<P> {
 impl<P: Publisher + Default + 'static> Told<P> {
     /// Five events wait; the partition is claimed and its start was asked for.
     async fn start() -> Self {
-        let partition = TopicPartition::new("in", 0);
-        let (cluster, process) = (Cluster::new(1, std::slice::from_ref(&partition)), Arc::new(Process::default()));
+        Self::start_of(&[TopicPartition::new("in", 0)], None).await
+    }
+
+    /// The same of several partitions, of which the first is the one that is told of.
+    async fn start_of(partitions: &[TopicPartition], align: Option<Align>) -> Self {
+        let partition = partitions[0].clone();
+        let (cluster, process) = (Cluster::new(1, partitions), Arc::new(Process::default()));
         for _ in 0..5 {
-            cluster.append(&partition, "one");
+            for partition in partitions {
+                cluster.append(partition, "one");
+            }
         }
         let (events, heard) = mpsc::channel(16);
         let (commands, mut obeyed) = mpsc::unbounded_channel();
-        let lease = lease(&partition, 1);
+        let held = partitions.iter().map(|partition| (partition.clone(), 1)).collect();
+        let lease = Arc::new(Lease { number: 1, partitions: held, metadata: None });
         let in_force = Arc::new(ArcSwap::from(lease.clone()));
         let (publisher, database) = (Arc::new(P::default()), Database::new(1));
         let parts = Parts {
@@ -141,10 +149,12 @@ impl<P: Publisher + Default + 'static> Told<P> {
             budget: Budget::new(1 << 20),
             observer: Arc::new(()),
         };
-        let settings = Arc::new(settings(1, OnLostCommits::Halt));
+        let settings = Arc::new(Settings { align, ..settings(1, OnLostCommits::Halt) });
         let worker = tokio::spawn(run(settings, parts, CancellationToken::new(), CancellationToken::new()));
-        events.send(SourceEvent::Assigned { lease, partitions: vec![partition.clone()] }).await.unwrap();
-        while !matches!(obeyed.recv().await, Some(SourceCommand::Start { .. })) {}
+        events.send(SourceEvent::Assigned { lease, partitions: partitions.to_vec() }).await.unwrap();
+        for _ in partitions {
+            while !matches!(obeyed.recv().await, Some(SourceCommand::Start { .. })) {}
+        }
         Self { partition, cluster, database, publisher, in_force, events, worker }
     }
 
@@ -207,4 +217,27 @@ pub async fn published_around_a_move() -> Vec<i64> {
     tokio::time::sleep(Duration::from_secs(30)).await;
     told.worker.abort();
     told.publisher.output.lock().unwrap().clone()
+}
+
+/// How many of another partition's five events are decided in an aligned pipeline: while this one, which was at its end, has an event that
+/// waits, and once it is at its end again.
+pub async fn decided_beside_one_that_waits() -> [i64; 2] {
+    let partitions = [0, 1].map(|number| TopicPartition::new("in", number));
+    let align = Align { bound_ms: 1_000, topics: Arc::new(["in".to_owned()]) };
+    let told = Told::<Refusing>::start_of(&partitions, Some(align)).await;
+    let [waits, other] = partitions;
+    for partition in [&waits, &other] {
+        told.events.send(SourceEvent::Started { partition: partition.clone(), offset: 0 }).await.unwrap();
+    }
+    let at_its_end = || SourceEvent::CaughtUp { partition: waits.clone(), offset: 0 };
+    told.events.send(at_its_end()).await.unwrap();
+    told.events.send(SourceEvent::Waits { partition: waits.clone() }).await.unwrap();
+    told.events.send(SourceEvent::Records(told.cluster.events(&other))).await.unwrap();
+    let decided = || told.database.tables().rows[&other].events;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = decided();
+    told.events.send(at_its_end()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    told.worker.abort();
+    [before, decided()]
 }

@@ -75,11 +75,21 @@ fn records(all: &[(i32, i64, u8)]) -> SourceEvent {
 impl Ends {
     async fn starts(&mut self, number: i32) {
         self.inner.send(SourceEvent::Started { partition: part(number), offset: 0 }).await.unwrap();
-        assert!(matches!(self.outer.events.recv().await, Some(SourceEvent::Started { .. })));
+        assert!(matches!(self.next().await, Some(SourceEvent::Started { .. })));
+    }
+
+    /// What the pipeline hears, but for what waits.
+    async fn next(&mut self) -> Option<SourceEvent> {
+        loop {
+            match self.outer.events.recv().await {
+                Some(SourceEvent::Waits { .. }) => {}
+                other => return other,
+            }
+        }
     }
 
     async fn places(&mut self) -> Vec<(i32, i64)> {
-        match self.outer.events.recv().await {
+        match self.next().await {
             Some(SourceEvent::Records(records)) => {
                 records.iter().map(|raw| (raw.position.partition, raw.position.offset)).collect()
             }
@@ -96,7 +106,7 @@ impl Ends {
     }
 
     async fn quiet(&mut self) {
-        assert!(tokio::time::timeout(Duration::from_secs(60), self.outer.events.recv()).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_secs(60), self.next()).await.is_err());
     }
 }
 
@@ -118,9 +128,7 @@ async fn a_partition_waits_in_order_and_the_others_go_on() {
     ends.quiet().await;
     ends.puts(8).await;
     assert_eq!(ends.places().await, [(0, 4), (0, 5)]);
-    assert!(
-        matches!(ends.outer.events.recv().await, Some(SourceEvent::CaughtUp { partition, offset: 6 }) if partition == part(0))
-    );
+    assert!(matches!(ends.next().await, Some(SourceEvent::CaughtUp { partition, offset: 6 }) if partition == part(0)));
     assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Resume(vec![part(0)])));
 }
 
@@ -154,7 +162,7 @@ async fn a_revocation_passes_at_once_and_takes_along_what_waits() {
     let lease = ends.outer.lease.load_full();
     let (done, mut gone) = tokio::sync::oneshot::channel();
     ends.inner.send(SourceEvent::Revoked { lease: lease.clone(), partitions: vec![part(0)], lost: false, done }).await.unwrap();
-    let revoked = tokio::time::timeout(Duration::from_secs(1), ends.outer.events.recv()).await.unwrap();
+    let revoked = tokio::time::timeout(Duration::from_secs(1), ends.next()).await.unwrap();
     assert!(matches!(revoked, Some(SourceEvent::Revoked { .. })));
     drop(revoked);
     assert!(gone.try_recv().is_err());
@@ -189,7 +197,9 @@ async fn what_waits_is_bounded_and_a_stop_ends_it() {
     assert_eq!(ends.obeyed.recv().await, Some(SourceCommand::Stop));
     let Ends { inner, mut outer, .. } = ends;
     drop(inner);
-    assert!(tokio::time::timeout(Duration::from_secs(1), outer.events.recv()).await.unwrap().is_none());
+    while let Some(event) = tokio::time::timeout(Duration::from_secs(1), outer.events.recv()).await.unwrap() {
+        assert!(matches!(event, SourceEvent::Waits { .. }), "{event:?}");
+    }
 }
 
 /// Would catch: what many events need and that is fetched one by one, or all at once; a fetch that blocks who has no slot left.
@@ -231,11 +241,36 @@ async fn what_nobody_needs_any_more_is_not_fetched() {
     let (done, _gone) = tokio::sync::oneshot::channel();
     let lease = ends.outer.lease.load_full();
     ends.inner.send(SourceEvent::Revoked { lease, partitions: vec![part(1)], lost: false, done }).await.unwrap();
-    assert!(matches!(ends.outer.events.recv().await, Some(SourceEvent::Revoked { .. })));
+    assert!(matches!(ends.next().await, Some(SourceEvent::Revoked { .. })));
     ends.quiet().await;
     assert_eq!(ends.fetching(), [7]);
     ends.puts(7).await;
     assert_eq!(ends.places().await, [(0, 1)]);
     ends.quiet().await;
     assert_eq!(ends.fetching(), [0u32; 0]);
+}
+
+/// Would catch: a partition whose next event waits and that is taken to be at its end, so that nobody waits for it in an aligned pipeline.
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_told_and_is_no_end() {
+    let mut ends = source();
+    ends.starts(0).await;
+    ends.starts(1).await;
+    ends.inner.send(records(&[(0, 1, 0), (0, 2, 7), (1, 1, 0)])).await.unwrap();
+    assert_eq!(ends.places().await, [(0, 1), (1, 1)]);
+    let told = ends.outer.events.recv().await;
+    assert!(matches!(&told, Some(SourceEvent::Waits { partition }) if *partition == part(0)), "{told:?}");
+    // Once is enough. What is known to come after an end makes it none.
+    ends.inner.send(records(&[(0, 3, 7)])).await.unwrap();
+    ends.inner.send(SourceEvent::CaughtUp { partition: part(0), offset: 4 }).await.unwrap();
+    ends.inner.send(records(&[(0, 4, 8)])).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(60), ends.outer.events.recv()).await.is_err());
+    ends.puts(7).await;
+    assert_eq!(ends.places().await, [(0, 2), (0, 3)]);
+    assert!(tokio::time::timeout(Duration::from_secs(60), ends.outer.events.recv()).await.is_err());
+    ends.puts(8).await;
+    assert_eq!(ends.places().await, [(0, 4)]);
+    ends.inner.send(records(&[(0, 5, 9)])).await.unwrap();
+    let told = ends.outer.events.recv().await;
+    assert!(matches!(&told, Some(SourceEvent::Waits { partition }) if *partition == part(0)), "{told:?}");
 }
