@@ -84,8 +84,12 @@ fn summary(out: &mut Out, view: &View) {
 /// In words: colour alone says nothing.
 pub fn state(pipeline: &PipelineView) -> String {
     let of = |count: usize, what: &str| format!("{count} of {} {what}", pipeline.partitions.len());
+    let paused = pipeline.partitions.values().filter(|partition| partition.paused.is_some()).count();
+    let waiting = pipeline.partitions.values().filter(|partition| partition.waits_for.is_some()).count();
     match (pipeline.in_state("halted"), pipeline.in_state("claiming"), pipeline.partitions.len()) {
         (_, _, 0) => "holds no partition".to_owned(),
+        (0, 0, _) if paused > 0 => of(paused, "paused"),
+        (0, 0, _) if waiting > 0 => of(waiting, "waiting for a version"),
         (0, 0, all) => format!("<span class=\"well\">running</span>, {all} partition{}", if all == 1 { "" } else { "s" }),
         (0, claiming, _) => of(claiming, "being claimed"),
         (halted, _, _) => format!("<span class=\"wrong\">{}</span>", of(halted, "halted")),

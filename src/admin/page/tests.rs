@@ -1,7 +1,7 @@
 //! The page over a socket, on made-up counts.
 
 use crate::admin::server::tests::{ask, started, started_with};
-use crate::admin::{AdminState, Connections, PartitionStatus};
+use crate::admin::{AdminState, Connections, PartitionStatus, Paused};
 use crate::telemetry::{Limits, RungTally, ShadowState, ShadowTally};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -185,6 +185,22 @@ async fn events_tell_what_changes_and_end_with_the_server() {
     for mut socket in open {
         let ended = tokio::time::timeout(Duration::from_secs(3), socket.read_to_end(&mut Vec::new())).await;
         assert!(ended.is_ok(), "a reader is held at the end");
+    }
+}
+
+/// Would catch: a pipeline that an operator has paused, or that waits for a version, and that the page calls running.
+#[tokio::test]
+async fn what_stands_on_purpose_is_not_called_running() {
+    let (state, address, _stop) = started(1_000).await;
+    state.metrics.tally("p");
+    let running = || PartitionStatus { state: "running".into(), ..Default::default() };
+    let pause = Paused { by: "ann".into(), reason: "why".into(), since: "2026-11-30T00:00:00Z".into() };
+    let paused = PartitionStatus { paused: Some(pause), ..running() };
+    let waits = PartitionStatus { waits_for: Some("version v2 is being loaded".into()), ..running() };
+    for (stands, said) in [(paused, "1 of 2 paused"), (waits, "1 of 2 waiting for a version")] {
+        state.status.replace("p", BTreeMap::from([("in/0".to_owned(), stands), ("in/1".to_owned(), running())]));
+        let page = ask(address, "GET", "/", HOST, "").await;
+        assert!(page.contains(said) && !page.contains("running</span>, 2"), "{said}");
     }
 }
 

@@ -82,7 +82,8 @@ async fn a_worker_whose_link_is_dead_loses_its_partitions_and_doubles_nothing() 
     let (of_cut_off, of_heir, admin) = (cut_off.pid(), heir.pid(), cut_off.admin());
     let shared = async || scene.claimed_by(of_heir).await == 2 && scene.claimed_by(of_cut_off).await == 2;
 
-    let deaths: [(fn(&Link), fn(&Link)); 2] = [(|link| link.weather(100, 0), |link| link.weather(0, 0)), (Link::cut, Link::mend)];
+    type Does = fn(&Link);
+    let deaths: [(Does, Does); 2] = [(|link| link.weather(100, 0), |link| link.weather(0, 0)), (Link::cut, Link::mend)];
     for (die, heal) in deaths {
         until(&mut heir, "a share for each", &shared).await;
         die(&scene.link);
