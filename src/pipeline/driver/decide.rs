@@ -7,8 +7,7 @@ use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::record::{self, Chunk, Kind};
 use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
-use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt, stream};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +32,8 @@ const ROUND_BYTES: usize = 32 << 20;
 const HALVED_EVENTS: usize = 64;
 /// Rounds of one partition each after Postgres refused the data of a shared one.
 const SOLO_ROUNDS: u32 = 64;
+/// Rows that are read again at the same time after a round without an answer; each takes a connection of its own.
+const READS: usize = 8;
 /// Window of the dead-letter share, in events.
 const SHARE_EVENTS: usize = 1_000;
 
@@ -155,9 +156,10 @@ impl Driver {
                             Some((key.partition, row))
                         }
                     };
-                    // At the same time: from a database that says nothing each would wait for its time-out.
-                    let unmoved = round.iter().filter(|advance| !moved.contains(&advance.partition));
-                    rows.extend(join_all(unmoved.map(read)).await.into_iter().flatten());
+                    // Several at the same time: from a database that says nothing each waits for its time-out.
+                    let reads: Vec<_> = round.iter().filter(|advance| !moved.contains(&advance.partition)).map(read).collect();
+                    let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
+                    rows.extend(read.into_iter().flatten());
                 }
                 DecideDone { round: ids, result, rows, seconds: started.elapsed().as_secs_f64() }
             }
