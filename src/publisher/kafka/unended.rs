@@ -62,7 +62,8 @@ impl Unended {
         result: &Result<(), PublishError>,
     ) -> Option<Self> {
         let is_aborted = match result {
-            Err(PublishError::Aborted { .. } | PublishError::Impossible { .. }) => true,
+            Err(PublishError::Aborted { .. }) => true,
+            Err(PublishError::Impossible { .. }) if !written.is_empty() => true,
             Err(PublishError::Indefinite(_)) => false,
             _ => return None,
         };
@@ -270,7 +271,9 @@ mod tests {
         }
         assert!(Unended::of(&lease(), round(), Vec::new(), &Ok(())).is_none());
         let impossible = PublishError::Impossible { partition: TopicPartition::new("in", 0), detail: "large".into() };
-        let refused = unended(round(), Vec::new(), impossible).unwrap();
+        let nothing = PublishError::Impossible { partition: TopicPartition::new("in", 0), detail: "large".into() };
+        assert!(unended(round(), Vec::new(), nothing).is_none(), "nothing was written");
+        let refused = unended(round(), vec![written(0)], impossible).unwrap();
         assert_eq!(refused.end_by(|_| panic!("it was aborted"), |_| panic!("it was aborted")), End::Aborted);
     }
 
