@@ -129,6 +129,7 @@ impl Unended {
         tracing::info!(
             "A transaction did not end as it should; one is aborted in the same topics, so that nothing stays open in the log."
         );
+        let mut closed = false;
         for (topic, (index, record)) in smallest(&self.round) {
             let places: Vec<Place<'_>> = match reader.partition_count(topic) {
                 Ok(count) => (0..count).map(|partition| Place { index, record, partition }).collect(),
@@ -141,11 +142,12 @@ impl Unended {
                 Err(PublishError::Impossible { partition, detail }) => {
                     tracing::warn!(topic, %partition, detail, "What a transaction may have left open in this topic cannot be closed.");
                 }
-                other => other?,
+                Ok(()) => closed = true,
+                Err(error) => return Err(error),
             }
         }
-        // The group's offsets, also where there is no topic.
-        round::aborted(producer, &self.lease, &self.round, &[])
+        // Each of them has closed the group's offsets too.
+        if closed { Ok(()) } else { round::aborted(producer, &self.lease, &self.round, &[]) }
     }
 }
 

@@ -176,6 +176,16 @@ async fn a_worker_that_is_given_nothing_is_ready() {
     }
 }
 
+/// Events that are none, more than a window of `max_dead_share` has.
+fn send_dead(stage: &Stage) {
+    let producer = stage.producer();
+    for n in 0..1_200 {
+        let body = format!("{{ {n}");
+        producer.send(BaseRecord::<str, str>::to(&stage.name).partition(0).payload(&body)).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+}
+
 /// Would catch: a halted partition that nobody sees: a lag that stands still, a worker that is ready, an exit code that says all is well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halted_partition_is_seen_until_the_end() {
@@ -188,13 +198,7 @@ async fn a_halted_partition_is_seen_until_the_end() {
             produce(&stage.name, 0, None, format!("{{ {n}").as_bytes());
         }
     };
-    // A window of the share is 1,000 events: all of them dead.
-    let producer = stage.producer();
-    for n in 0..1_200 {
-        let body = format!("{{ {n}");
-        producer.send(BaseRecord::<str, str>::to(&stage.name).partition(0).payload(&body)).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(SOON).unwrap();
+    send_dead(&stage);
     let why = readyz(&mut worker, &admin, 503).await;
     assert!(why.contains("is halted"), "{why}");
     let lag = async || {
@@ -228,12 +232,7 @@ async fn a_pipeline_that_is_halted_ends_no_other() {
     let mut worker = stage.worker();
     let admin = worker.admin();
     readyz(&mut worker, &admin, 200).await;
-    let producer = stage.producer();
-    for n in 0..1_200 {
-        let body = format!("{{ {n}");
-        producer.send(BaseRecord::<str, str>::to(&stage.name).partition(0).payload(&body)).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(SOON).unwrap();
+    send_dead(&stage);
     let why = readyz(&mut worker, &admin, 503).await;
     assert!(why.contains("is halted"), "{why}");
     for n in 0..20 {
