@@ -163,6 +163,7 @@ pub async fn run(
 
     // Groups are joined only now, with every model loaded and every pipeline built.
     let budget = Budget::shared(config.memory.budget_bytes, config.pipeline.len());
+    telemetry.metrics.budget_limit(config.memory.budget_bytes);
     let mut prepared = Vec::new();
     for (of_pipeline, function) in built {
         let function = limited::limited(function, of_pipeline);

@@ -86,9 +86,12 @@ struct Options {
     /// soak: share of the rate at which a backlog was worked off
     #[arg(long, default_value_t = 0.7)]
     share: f64,
-    /// soak: how long
+    /// soak: how long, after the warm-up
     #[arg(long, default_value_t = 60)]
     minutes: u64,
+    /// soak: minutes before those that count: claims, caches that fill, windows that fill, the first checkpoint
+    #[arg(long, default_value_t = 2)]
+    warm_up: u64,
     /// soak: also write the picture here, as SVG
     #[arg(long)]
     plot: Option<PathBuf>,

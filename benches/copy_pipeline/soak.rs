@@ -18,8 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(10);
-/// Claims, caches that fill and the first checkpoint are not drift.
-const WARM_UP_MINUTES: f64 = 2.0;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the reader of both topics has seen.
@@ -151,7 +149,7 @@ async fn samples(
     let started = Instant::now();
     let (mut samples, mut records, mut cpu, mut busy, mut at) =
         (Vec::new(), 0, cpu_seconds(worker.pid())?, machine_seconds()?, started);
-    while started.elapsed() < Duration::from_secs(60 * options.minutes) {
+    while started.elapsed() < Duration::from_secs(60 * (options.warm_up + options.minutes)) {
         tokio::time::sleep(EVERY).await;
         worker.ensure_up(stage)?;
         if !going() {
@@ -200,17 +198,18 @@ fn slope(samples: &[&Sample], of: fn(&Sample) -> f64) -> f64 {
 }
 
 fn told(options: &Options, capacity: Option<f64>, (rate, sent_rate): (u64, f64), sent: u64, samples: &[Sample]) -> Anyhow<Value> {
-    let warm: Vec<&Sample> = samples.iter().filter(|sample| sample.minute > WARM_UP_MINUTES).collect();
+    let warm: Vec<&Sample> = samples.iter().filter(|sample| sample.minute > options.warm_up as f64).collect();
     ensure!(warm.len() >= 8, "too short to tell: give it more --minutes");
     let quarter = warm.len() / 4;
     let (first, last) = (&warm[..quarter], &warm[warm.len() - quarter..]);
     let middle =
         |part: &[&Sample], of: fn(&Sample) -> f64| quantile(&sorted(part.iter().map(|sample| of(sample)).collect()), 0.5);
     println!(
-        "\n`{}`, {} keys, mode both, exactly_once, {rate} events/s wanted, {sent_rate:.0} sent for {} minutes, {sent} events, each read once\n",
+        "\n`{}`, {} keys, mode both, exactly_once, {rate} events/s wanted, {sent_rate:.0} sent for {} minutes after {} of warm-up, {sent} events, each read once\n",
         options.function.name(),
         options.accounts,
-        options.minutes
+        options.minutes,
+        options.warm_up
     );
     println!(
         "| median of intervals of {} s | first quarter | last quarter | change an hour |\n|---|---|---|---|",
@@ -253,6 +252,6 @@ fn told(options: &Options, capacity: Option<f64>, (rate, sent_rate): (u64, f64),
     }
     Ok(json!({
         "mode": "soak", "function": options.function.name(), "accounts": options.accounts, "capacity": capacity, "rate": rate, "sent_rate": sent_rate,
-        "minutes": options.minutes, "events": sent, "figures": told,
+        "minutes": options.minutes, "warm_up": options.warm_up, "events": sent, "figures": told,
     }))
 }

@@ -29,6 +29,9 @@ pub struct Admin {
     pub write_timeout_ms: u64,
     /// Largest head of a request, bytes, 8,192 to 1 MiB. Default 64 KiB.
     pub head_bytes: usize,
+    /// How long a worker stays once all partitions of its only pipeline are halted, so that `/metrics` and `/status` can be read before it ends
+    /// with exit code 3, milliseconds. Default 60,000, above a scrape interval; 0 ends it at once. A signal to stop does too.
+    pub halted_stay_ms: u64,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
     pub connections: usize,
     /// What a request that changes something (pause, resume) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
@@ -53,6 +56,7 @@ impl Default for Admin {
             keep_alive_ms: 75_000,
             write_timeout_ms: 30_000,
             head_bytes: 64 << 10,
+            halted_stay_ms: 60_000,
             connections: 512,
             token: None,
             token_file: None,
@@ -76,6 +80,9 @@ impl Admin {
             ms => Some(format!("[admin] {name} = {ms}: write 1 to {MOST_MS}, milliseconds")),
         };
         let mut findings: Vec<String> = all.into_iter().filter_map(wrong).collect();
+        if self.halted_stay_ms > MOST_MS {
+            findings.push(format!("[admin] halted_stay_ms = {}: write 0 to {MOST_MS}, milliseconds", self.halted_stay_ms));
+        }
         let counts = [("head_bytes", self.head_bytes, HEAD_BYTES), ("connections", self.connections, CONNECTIONS)];
         for (name, count, (least, most)) in
             counts.into_iter().filter(|(_, count, (least, most))| !(least..=most).contains(&count))

@@ -396,7 +396,7 @@ mod tests {
             align: None,
             drain: Duration::from_secs(1),
             store_patience: Duration::from_secs(1),
-            ends_halted: true,
+            ends_halted_after: Some(Duration::ZERO),
             backoff: Duration::from_millis(1),
         };
         Caller { settings: Arc::new(settings), store: Arc::new(NoStore), observer: Arc::new(()) }

@@ -97,6 +97,8 @@ struct Driver {
     /// A lease whose generation Kafka refused, and when it may be tried again in spite of that.
     refused_lease: Option<(u64, Instant)>,
     publish_failures: u32,
+    /// Since when nothing but halted partitions is held.
+    all_halted_since: Option<Instant>,
     /// The caps of a publish round are halved this many times: rounds had no known end.
     publish_halvings: u32,
     /// Whose turn is over: the partition that was served last.
@@ -153,6 +155,7 @@ impl Driver {
             publish_not_before: now,
             refused_lease: None,
             publish_failures: 0,
+            all_halted_since: None,
             publish_halvings: 0,
             last_decided: None,
             last_published: None,

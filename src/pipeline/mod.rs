@@ -65,8 +65,9 @@ pub struct Settings {
     pub max_dead_share: f64,
     /// Keeps partitions together in event time; `None` lets each run.
     pub align: Option<Align>,
-    /// Whether it ends by itself once all its partitions on this worker are halted: where the worker has no other pipeline to go on with.
-    pub ends_halted: bool,
+    /// How long it stays to be looked at once all its partitions on this worker are halted, before it ends by itself; `None`: it does not end,
+    /// since the worker has other pipelines to go on with.
+    pub ends_halted_after: Option<Duration>,
     /// Time to finish what is in work once a stop was asked for.
     pub drain: Duration,
     /// How long a reply of the store may take: longer than its own bound on a statement.

@@ -50,6 +50,7 @@ pub struct Metrics {
     retries: Counter<u64>,
     halts: Counter<u64>,
     budget: Gauge<u64>,
+    budget_limit: Gauge<u64>,
     skew: Gauge<f64>,
     messaging: Messaging,
     tallies: Tallies,
@@ -106,6 +107,7 @@ impl Metrics {
             retries: counter(&meter, Metric::Retries),
             halts: counter(&meter, Metric::Halts),
             budget: meter.u64_gauge(Metric::BudgetBytes.name()).build(),
+            budget_limit: meter.u64_gauge(Metric::BudgetLimit.name()).build(),
             skew: meter.f64_gauge(Metric::Skew.name()).build(),
             messaging: Messaging {
                 consumed: meter.u64_counter("messaging.client.consumed.messages").with_unit("{message}").build(),
@@ -210,6 +212,11 @@ impl Metrics {
 
     pub fn budget_used(&self, bytes: usize) {
         self.budget.record(bytes as u64, &[]);
+    }
+
+    /// `budget_bytes` of `[memory]`, once: what the use is compared with.
+    pub fn budget_limit(&self, bytes: usize) {
+        self.budget_limit.record(bytes as u64, &[]);
     }
 
     /// The text of `/metrics`.

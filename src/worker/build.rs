@@ -232,7 +232,7 @@ pub fn settings(config: &Config, of: &Pipeline, function: &dyn Function, folding
         record_bytes: of.record_bytes,
         max_dead_share: of.max_dead_share,
         align: of.align.map(|bound| Align { bound_ms: bound.ms(), topics: of.topic.clone().into() }),
-        ends_halted: config.pipeline.len() == 1,
+        ends_halted_after: (config.pipeline.len() == 1).then(|| Duration::from_millis(config.admin.halted_stay_ms)),
         drain: Duration::from_secs(25),
         store_patience: Duration::from_millis(config.postgres.statement_timeout_ms) + Duration::from_secs(5),
         backoff: Duration::from_millis(50),

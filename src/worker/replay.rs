@@ -189,7 +189,7 @@ impl Replay<'_> {
         settings.decide_events = DECIDE_EVENTS;
         settings.max_dead_share = 1.0;
         // It is by itself, whatever else the config has.
-        settings.ends_halted = true;
+        settings.ends_halted_after = Some(Duration::ZERO);
         settings.store_patience = Duration::from_millis(statement_timeout_ms(self.config)) + REPLY;
         // Only who reads the output minds the order between partitions.
         settings.align = settings.align.filter(|_| self.publish_to.is_some());

@@ -34,6 +34,7 @@ mod run;
 mod schemas;
 mod scoring;
 mod scripts;
+mod secrecy;
 mod shadowed;
 mod store;
 mod supervised;

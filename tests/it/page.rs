@@ -55,7 +55,7 @@ async fn the_page_shows_what_went_through() {
         format!("millrace_scores_count{{pipeline=\"{name}\"}} 360"),
         format!("millrace_slice_limit_events{{pipeline=\"{name}\"}} 2048"),
         format!("millrace_lag_work_seconds{{pipeline=\"{name}\"}} 0"),
-        format!("millrace_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+        format!("millrace_build_info{{revision=\"unknown\",version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
     ] {
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }

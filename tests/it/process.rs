@@ -14,6 +14,7 @@ pub fn config(kafka: &str, telemetry: &str, name: &str) -> String {
         {kafka}
         [admin]
         listen = "127.0.0.1:0"
+        halted_stay_ms = 0
         [telemetry]
         {telemetry}
         [[pipeline]]

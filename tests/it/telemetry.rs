@@ -1,12 +1,8 @@
 //! OTLP from the real binary: to a collector inside the test, and to one that is not there.
 
 use crate::process::{Process, config};
+use crate::support::collector::{Received, collector};
 use crate::support::{brokers, create_topic, database, read_committed, unique};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
-use axum::routing::post;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -16,26 +12,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Stands in an event's payload, and must never be seen by a collector.
 const SECRET: &str = "acct-4711-hunter2";
-
-type Received = Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>;
-
-/// A collector that keeps every request.
-async fn collector() -> (String, Received) {
-    async fn take(State(received): State<Received>, uri: Uri, headers: HeaderMap, body: Bytes) {
-        received.lock().unwrap().push((uri.path().to_owned(), headers, body));
-    }
-    let received = Received::default();
-    let app = Router::new().route("/v1/{signal}", post(take)).with_state(received.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (url, received)
-}
 
 fn decoded<T: Message + Default>(received: &Received, path: &str) -> Vec<T> {
     let received = received.lock().unwrap();

@@ -64,7 +64,8 @@ impl Driver {
             _ => None,
         });
         let all_halted = self.partitions.values().all(|state| matches!(state.phase, Phase::Halted(_))) && halted.is_some();
-        if all_halted && self.settings.ends_halted {
+        let stood = self.all_halted_for(all_halted);
+        if stood.zip(self.settings.ends_halted_after).is_some_and(|(stood, most)| stood >= most) {
             return halted.map(Ended::Halted);
         }
         let deadline = self.draining?;
@@ -84,6 +85,21 @@ impl Driver {
             None if late => Some(Ended::Abandoned),
             _ => None,
         }
+    }
+
+    /// How long all partitions have been halted.
+    fn all_halted_for(&mut self, all_halted: bool) -> Option<Duration> {
+        if !all_halted {
+            self.all_halted_since = None;
+            return None;
+        }
+        let since = self.all_halted_since.get_or_insert_with(|| {
+            if let Some(most) = self.settings.ends_halted_after.filter(|most| !most.is_zero()) {
+                tracing::error!(stays = ?most, "All partitions are halted: the worker will end. A signal ends it at once.");
+            }
+            Instant::now()
+        });
+        Some(since.elapsed())
     }
 
     /// Notes Q, leaves the group, and waits a bounded while for the source to say so.

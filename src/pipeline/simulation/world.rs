@@ -246,7 +246,7 @@ pub fn settings(process: u64, on_lost_commits: OnLostCommits) -> Settings {
         align: None,
         drain: Duration::from_secs(60),
         store_patience: Duration::from_secs(20),
-        ends_halted: true,
+        ends_halted_after: Some(Duration::ZERO),
         backoff: Duration::from_millis(50),
     }
 }

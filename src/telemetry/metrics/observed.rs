@@ -9,6 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The commit of the program, where the build named one (`MILLRACE_REVISION`).
+const REVISION: &str = match option_env!("MILLRACE_REVISION") {
+    Some(named) => named,
+    None => "unknown",
+};
+
 /// States of a held partition: a gauge of each is there even when it is 0.
 const STATES: [&str; 3] = ["claiming", "running", "halted"];
 
@@ -194,7 +200,8 @@ impl Metrics {
 
 /// What is read of the tallies, and of the program.
 pub(super) fn of_tallies(meter: &Meter, tallies: &Tallies) {
-    let observe = |observer: &dyn AsyncInstrument<u64>| observer.observe(1, &[label("version", env!("CARGO_PKG_VERSION"))]);
+    let built = [label("version", env!("CARGO_PKG_VERSION")), label("revision", REVISION)];
+    let observe = move |observer: &dyn AsyncInstrument<u64>| observer.observe(1, &built);
     meter.u64_observable_gauge(Metric::BuildInfo.name()).with_callback(observe).build();
     let all = tallies.clone();
     let observe = move |observer: &dyn AsyncInstrument<u64>| {

@@ -14,7 +14,7 @@ const FOREIGN: &[&str] = &["up", "probe_success"];
 const SCRAPED: [&str; 2] = ["instance", "job"];
 
 /// What a worker of this stage tells at least: the work of each function, dead letters, and every gauge.
-const TOLD: [&str; 14] = [
+const TOLD: [&str; 15] = [
     "millrace_events_consumed_total",
     "millrace_predictions_total",
     "millrace_dead_letters_total",
@@ -27,6 +27,7 @@ const TOLD: [&str; 14] = [
     "millrace_lag_unpublished_events",
     "millrace_partitions",
     "millrace_budget_used_bytes",
+    "millrace_budget_limit_bytes",
     "millrace_model_loaded_bytes",
     "millrace_result_cache_hits_total",
 ];

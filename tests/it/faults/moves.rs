@@ -219,7 +219,7 @@ impl Inner {
             align: None,
             drain: Duration::from_secs(20),
             store_patience: Duration::from_secs(35),
-            ends_halted: true,
+            ends_halted_after: Some(Duration::ZERO),
             backoff: Duration::from_millis(50),
         };
         let stop = CancellationToken::new();

@@ -218,6 +218,23 @@ async fn a_halted_partition_is_seen_until_the_end() {
     assert_eq!(worker.end().code(), Some(3), "{}", worker.log());
 }
 
+/// Would catch: a worker that ends by a halt before Prometheus has read the gauge that the alert is about, and one that a signal does not end then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_which_all_is_halted_stays_to_be_seen() {
+    let stage = Stage::of(Plan { partitions: 1, options: "max_dead_share = 0.5", ..Plan::default() }).await;
+    stage.reconfigure("halted_stay_ms = 0", "halted_stay_ms = 3600000");
+    let mut worker = stage.worker();
+    let admin = worker.admin();
+    readyz(&mut worker, &admin, 200).await;
+    send_dead(&stage);
+    readyz(&mut worker, &admin, 503).await;
+    let (_, metrics) = http::get(&admin, "/metrics").await;
+    assert!(metrics.contains("state=\"halted\"} 1"), "{metrics}");
+    assert!(worker.is_running(), "{}", worker.log());
+    worker.signal("-TERM");
+    assert_eq!(worker.end().code(), Some(3), "{}", worker.log());
+}
+
 /// Would catch: a pipeline all of whose partitions are halted that ends the worker, and with it every other pipeline, on one heir after another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_is_halted_ends_no_other() {

@@ -1,6 +1,7 @@
 //! What the tests share: addresses of the services, a fresh database, topics, and plain Kafka clients.
 
 pub mod clock;
+pub mod collector;
 pub mod command;
 pub mod http;
 pub mod link;

@@ -98,6 +98,7 @@ impl Stage {
             url = "{url}"
             [admin]
             listen = "127.0.0.1:0"
+            halted_stay_ms = 0
             {sections}
             [[pipeline]]
             name = "{name}"
