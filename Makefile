@@ -43,7 +43,7 @@ lint: ## format, clippy, documentation, shell syntax, dashboards as their source
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/browser/*.sh tests/fixtures/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/browser/*.sh tests/fixtures/*.sh tests/registry/*.sh .ci/run; do bash -n $$script || exit 1; done
 	python3 deploy/grafana/make.py --check
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
 

@@ -189,7 +189,7 @@ units() {
 }
 
 python_tools
-check "shell scripts: shellcheck" shellcheck -x -e SC1091 kafka/*.sh compose/*.sh lint.sh
+check "shell scripts: shellcheck" shellcheck -x -P SCRIPTDIR -e SC1091 kafka/*.sh compose/*.sh local/*.sh prometheus/*.sh lint.sh ../.ci/run ../tests/*/*.sh
 check "Dockerfile: hadolint, and the toolchain's version" dockerfile
 check "Dockerfile: .dockerignore lets in what the build needs" docker_context
 check "YAML: yamllint" yamllint -c lint/yamllint.yaml compose.yaml prometheus otel helm/millrace/Chart.yaml helm/millrace/values.yaml helm/millrace/ci

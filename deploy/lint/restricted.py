@@ -43,6 +43,13 @@ def faults(pod):
                 yield f"the secret {variable['name']} stands in its environment"
 
 
+def of_migration(document, pod):
+    """It loads no models: a claim that one node alone may mount would hold up the upgrade."""
+    component = document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+    if component == "migrate" and any(volume["name"] == "models" for volume in pod.get("volumes", [])):
+        yield "the migration mounts the models"
+
+
 def main():
     found = seen = 0
     for path in sys.argv[1:]:
@@ -51,7 +58,7 @@ def main():
         for document in documents:
             for pod in pods(document):
                 seen += 1
-                for fault in faults(pod):
+                for fault in [*faults(pod), *of_migration(document, pod)]:
                     found += 1
                     print(f"{path}: {document['kind']} {document['metadata']['name']}: {fault}", file=sys.stderr)
     print(f"{seen} pods, {found} faults")

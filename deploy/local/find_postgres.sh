@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced. postgres_bin: prints the folder with pg_ctl and initdb: MILLRACE_POSTGRES_BIN; the newest installed one
 # (under MILLRACE_POSTGRES_INSTALLED, default /usr/lib/postgresql); on the PATH; what setup.sh has fetched. The demo looks alike.
 # Root's home is closed to the user nobody, as whom the server runs then.

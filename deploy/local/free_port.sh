@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced. free_port: prints a port below the ephemeral range on which nothing listens. another_port: sets `chosen` to one that it has not given
 # before, though none of them may be bound yet.
 free_port() {

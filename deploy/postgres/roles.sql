@@ -7,7 +7,8 @@
 --
 --   millrace_migrator   owns the schema: `millrace migrate`, and marking dead letters (`dead-letters redrive`, `discard`)
 --   millrace_app        the workers, all with this one login: a worker ends the session of another that stands still
---   millrace_dashboard  reads the views
+--   millrace_dashboard  reads views, records and what is kept of keys: everything that events hold, which `show_payloads = false` hides on a worker's
+--                       page. Grafana sends any SQL of whoever may open a board through it, so let in only who may read events
 --
 -- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), three while somebody looks things up, and one where a
 -- pipeline has a shadow; a command such as `replay` or `verify` has some of its own. The limits below are for each login, over all workers: one of

@@ -6,12 +6,15 @@ mod night;
 mod promql;
 mod staged;
 
-use crate::support::http;
+use crate::support::{database, http, unique};
 use files::{blocks, dashboards, pages, queries, rules, text};
 use known::Known;
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
 use staged::Staged;
 use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 /// Panels whose answer may be empty after a run in which nothing went wrong.
 const MAY_BE_EMPTY: [&str; 1] = ["decisions: Claims without progress"];
@@ -97,6 +100,40 @@ async fn queries_of_postgres_are_answered_to_the_reader() {
     }
     let denied = connection.execute("DELETE FROM millrace.record").await;
     assert!(denied.is_err(), "whoever reads dashboards must not be able to delete");
+}
+
+/// Would catch: a look at sessions that leaves out those of others, as it does to a login that may not see them, where somebody's lock is looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn runbooks_find_the_sessions_of_others() {
+    let url = database().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let login = unique("somebody");
+    connection.execute(format!("CREATE ROLE {login} LOGIN").as_str()).await.unwrap();
+    let options = PgConnectOptions::from_str(&url).unwrap().username(&login);
+    let mut other = options.connect().await.unwrap();
+    let asleep = tokio::spawn(async move { other.execute("SELECT pg_sleep(600)").await.is_err() });
+    let pages = pages();
+    let looks: Vec<(&String, String)> = pages
+        .iter()
+        .flat_map(|(page, text)| blocks(text, "sql").into_iter().map(move |block| (page, block)))
+        .filter(|(_, block)| block.contains("pg_stat_activity"))
+        .collect();
+    assert!(looks.len() >= 3, "{looks:?}");
+    for (page, block) in looks {
+        let mut found = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !found.iter().any(|row: &String| row.contains(&login) || row.contains("PgSleep")) {
+            assert!(Instant::now() < deadline, "{page} does not find the session of {login}: {found:?}");
+            let rows = connection.fetch_all(format!("SELECT to_jsonb(found)::text FROM ({block}) found").as_str()).await.unwrap();
+            found = rows.iter().map(|row| row.get::<String, _>(0)).collect();
+        }
+        let text = &pages[page];
+        assert!(text.contains("pg_read_all_stats"), "{page} does not say which login sees the sessions of others");
+    }
+    asleep.abort();
+    let ended = format!("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '{login}'");
+    connection.execute(ended.as_str()).await.unwrap();
+    connection.execute(format!("DROP ROLE {login}").as_str()).await.unwrap();
 }
 
 /// A replay of each pipeline, with its partitions and records; their names.

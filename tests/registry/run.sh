@@ -29,7 +29,7 @@ if [ ! -e "$venv/.whole" ]; then
 fi
 
 work=$(mktemp -d /tmp/millrace-registry.XXXXXX)
-registry= worker=
+registry='' worker=''
 end() {
   for process in "$worker" "$registry"; do
     if [ -n "$process" ]; then kill "$process" 2>/dev/null || :; wait "$process" 2>/dev/null || :; fi

@@ -56,7 +56,7 @@ impl Commands {
             line: self.line(&["dead-letters", "show", id, "--payload"], pipeline, ""),
         }];
         match handling {
-            "open" => commands.push(redrive("redrive", "Writes its event to the input topic again.", "")),
+            "open" => commands.push(redrive("redrive", "Writes its event to the input topic again; with the owner's login and Write on that topic.", "")),
             "redriving" => commands.push(redrive(
                 "redrive",
                 "Its redrive was cut off, or is under way: the event may stand in the input topic already. This writes it again.",
@@ -66,7 +66,7 @@ impl Commands {
         }
         commands.push(Command {
             name: "discard",
-            about: "Puts it aside.",
+            about: "Puts it aside; with the owner's login.",
             line: self.line(&["dead-letters", "discard", id], pipeline, " --note 'WHY'"),
         });
         commands
@@ -84,7 +84,7 @@ impl Commands {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Command {
             name: "redrive",
-            about: "Writes the events of those that are open to the input topic again.",
+            about: "Writes the events of those that are open to the input topic again; with the owner's login and Write on that topic.",
             line: self.line(&words, pipeline, ""),
         }
     }

@@ -121,11 +121,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   mountPath: /etc/millrace/secrets/kafka-client
   readOnly: true
 {{- end }}
-{{- if .Values.models.volume }}
-- name: models
-  mountPath: {{ .Values.models.mountPath }}
-  readOnly: true
-{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -151,10 +146,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     secretName: {{ $secret.name }}
     defaultMode: 0440
 {{- end }}
-{{- end }}
-{{- with $values.models.volume }}
-- name: models
-{{ toYaml . | indent 2 }}
 {{- end }}
 {{- with $values.extraVolumes }}
 {{ toYaml . }}
@@ -222,5 +213,21 @@ affinity:
     secretName: {{ .name }}
     defaultMode: 0440
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* For who loads models. The migration does not: a claim that one node alone may mount would hold up the upgrade. */}}
+{{- define "millrace.modelsMount" -}}
+{{- if .Values.models.volume }}
+- name: models
+  mountPath: {{ .Values.models.mountPath }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "millrace.modelsVolume" -}}
+{{- with .Values.models.volume }}
+- name: models
+{{ toYaml . | indent 2 }}
 {{- end }}
 {{- end }}
