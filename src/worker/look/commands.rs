@@ -56,7 +56,11 @@ impl Commands {
             line: self.line(&["dead-letters", "show", id, "--payload"], pipeline, ""),
         }];
         match handling {
-            "open" => commands.push(redrive("redrive", "Writes its event to the input topic again; with the owner's login and Write on that topic.", "")),
+            "open" => commands.push(redrive(
+                "redrive",
+                "Writes its event to the input topic again; with the owner's login and Write on that topic.",
+                "",
+            )),
             "redriving" => commands.push(redrive(
                 "redrive",
                 "Its redrive was cut off, or is under way: the event may stand in the input topic already. This writes it again.",
