@@ -1,6 +1,7 @@
 //! Events into the topic, and how far the pipeline is.
 
 use crate::Anyhow;
+use crate::latency::now_ms;
 use crate::stage::{PARTITIONS, Stage};
 use anyhow::ensure;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -51,6 +52,11 @@ impl Load {
 
     /// Hands the next events over, waiting for room.
     pub fn send(&mut self, count: u64) -> Anyhow<()> {
+        let last = FIRST_MS + (self.sent + count) as i64 * self.spread.step_ms;
+        ensure!(
+            last <= now_ms() as i64,
+            "event times are ahead of the clock, so that events become dead letters: give it a smaller --step-ms"
+        );
         for n in self.sent..self.sent + count {
             // A spread that looks random and is the same in every run.
             let draw = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
