@@ -11,7 +11,8 @@
 
 use super::TRANSACTION_TIMEOUT;
 use super::reader::{Fate, Reader};
-use super::round::{self, Client, Place, Written};
+use super::round::{self, Client, Place};
+use super::written::{Traces, Written};
 use crate::event::TopicPartition;
 use crate::publisher::{CommittedOffsets, Publication, PublishError};
 use crate::record::Record;
@@ -48,8 +49,8 @@ pub enum End {
 pub struct Ends(BTreeMap<(String, i32), i64>);
 
 impl Ends {
-    pub fn note(&mut self, written: Vec<Written>) {
-        self.0.extend(written.into_iter().map(|written| ((written.topic, written.partition), written.last)));
+    pub fn note(&mut self, written: &[Written]) {
+        self.0.extend(written.iter().map(|written| ((written.topic.clone(), written.partition), written.last)));
     }
 }
 
@@ -58,16 +59,16 @@ impl Unended {
     pub fn of(
         lease: &Arc<Lease>,
         round: Vec<Publication>,
-        written: Vec<Written>,
+        traces: Traces,
         result: &Result<(), PublishError>,
     ) -> Option<Self> {
         let is_aborted = match result {
             Err(PublishError::Aborted { .. }) => true,
-            Err(PublishError::Impossible { .. }) if !written.is_empty() => true,
+            Err(PublishError::Impossible { .. }) if !traces.is_nothing() => true,
             Err(PublishError::Indefinite(_)) => false,
             _ => return None,
         };
-        Some(Self { lease: lease.clone(), round, written, is_aborted })
+        Some(Self { lease: lease.clone(), round, written: traces.written, is_aborted })
     }
 
     /// How it ended.
