@@ -300,16 +300,9 @@ impl Inner {
                 return Err(unended::not_begun(PublishError::Indefinite(why)));
             }
             End::Committed => {}
-            End::Aborted => match open.committed_and_open(ends, &self.reader).map_err(unended::not_begun)? {
-                Some((topic, partition, offset)) => tracing::error!(
-                    topic,
-                    partition,
-                    offset,
-                    "Kafka has not ended a committed transaction up to this offset, and one after it was aborted: what that one wrote to this \
-                     partition will be read too, twice in all (KAFKA-20734)."
-                ),
-                None => self.attempt(producer, |producer| open.close(producer, &self.reader)).map_err(unended::not_begun)?,
-            },
+            End::Aborted => {
+                self.attempt(producer, |producer| open.close(producer, &self.reader, ends)).map_err(unended::not_begun)?;
+            }
         }
         *unended = None;
         Ok(())
