@@ -12,14 +12,15 @@
 #
 # No Create, Alter or Delete: topics are made by topics.sh. `millrace verify`, `explain` and `adopt` need no more than this. Who runs `millrace
 # dead-letters redrive` also writes to the inputs: give that to an operator's user. `millrace replay` needs Read on the inputs, Read on the groups that begin with
-# PIPELINE.replay-, Write and Describe on the transactional ids that begin so, and with --publish-to Write and Describe on the side topic.
+# PIPELINE.replay-, Write and Describe on the transactional ids that begin so, and with --publish-to Read, Write and
+# Describe on the side topic.
 # Once a pipeline; what is there already stays.
 #
 #   KAFKA_HOME            where Kafka's bin/ is; default: its tools are on the PATH
 #   KAFKA_CLIENT_CONFIG   a properties file with the login of an administrator
 set -euo pipefail
 if (($# != 6)); then
-  sed -n '2,20s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,21s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 brokers=$1 principal=$2 pipeline=$3 inputs=$4 output=$5 dead_letters=$6

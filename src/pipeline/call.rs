@@ -10,6 +10,7 @@ use crate::record::{self, Record};
 use crate::store::{PartitionKey, Store, StoreError};
 use crate::telemetry::traced;
 use futures_util::FutureExt;
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -37,8 +38,10 @@ pub struct Ended {
 /// Why a slice came back without endings.
 #[derive(Debug)]
 pub enum SliceError {
-    /// The claim is gone, or the version was given up: nobody needs the endings.
+    /// The claim is gone: nobody needs the endings.
     Superseded,
+    /// Calls of a version were given up, which is wanted no more. What other versions have scored stands.
+    GivenUp { version: Arc<str>, ended: Vec<Ended>, left: BTreeSet<(TopicPartition, u64)> },
     /// Stop the pipeline; `by` is the version whose call said so.
     Fatal { detail: String, by: Option<Arc<str>> },
 }
@@ -66,22 +69,33 @@ impl Caller {
         if let Some(suspect) = suspect {
             self.name_suspect(&suspect).await?;
         }
-        let mut ended = Vec::with_capacity(items.len());
+        let (mut ended, mut left, mut given_up) = (Vec::with_capacity(items.len()), BTreeSet::new(), None);
         for (version, items) in by_version(items) {
             let (incarnations, inputs): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.incarnation, item.input)).unzip();
-            let outcomes = self.outcomes(&version, &inputs).await?;
-            ended.extend(inputs.iter().zip(incarnations).zip(outcomes).map(|((input, incarnation), outcome)| {
-                let position = &input.event.raw.position;
-                Ended {
-                    partition: TopicPartition { topic: position.topic.clone(), partition: position.partition },
-                    incarnation,
-                    offset: position.offset,
-                    version: version.clone(),
-                    ending: self.ending(&version, input, outcome),
+            let outcomes = match self.outcomes(&version, &inputs).await {
+                Ok(outcomes) => outcomes,
+                // A call that fails for now is made again until its version is given up.
+                Err(CallError::Transient(_)) => {
+                    left.extend(inputs.iter().map(partition_of).zip(incarnations));
+                    given_up = Some(version.name.clone());
+                    continue;
                 }
+                Err(CallError::Fatal(detail) | CallError::Poison(detail) | CallError::TooMuch(detail)) => {
+                    return Err(SliceError::Fatal { detail, by: Some(version.name.clone()) });
+                }
+            };
+            ended.extend(inputs.iter().zip(incarnations).zip(outcomes).map(|((input, incarnation), outcome)| Ended {
+                partition: partition_of(input),
+                incarnation,
+                offset: input.event.raw.position.offset,
+                version: version.clone(),
+                ending: self.ending(&version, input, outcome),
             }));
         }
-        Ok(ended)
+        match given_up {
+            Some(version) => Err(SliceError::GivenUp { version, ended, left }),
+            None => Ok(ended),
+        }
     }
 
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
@@ -101,19 +115,13 @@ impl Caller {
     }
 
     /// One outcome an input.
-    async fn outcomes(&self, version: &Version, inputs: &[Input]) -> Result<Vec<Outcome>, SliceError> {
+    async fn outcomes(&self, version: &Version, inputs: &[Input]) -> Result<Vec<Outcome>, CallError> {
         let most = version.function.spec().limits.slice.max(1);
         let mut all = Vec::with_capacity(inputs.len());
         // Slices are cut to what the pipeline's own settings take; another version may take less.
         for part in inputs.chunks(most) {
             let outcomes = halve::each(part.len(), |stretch| self.call(version, &part[stretch]), Outcome::Reject).await;
-            all.extend(outcomes.map_err(|error| {
-                // A call that fails for now is made again until its version is given up.
-                let (CallError::Fatal(detail) | CallError::Poison(detail) | CallError::TooMuch(detail)) = error else {
-                    return SliceError::Superseded;
-                };
-                SliceError::Fatal { detail, by: Some(version.name.clone()) }
-            })?);
+            all.extend(outcomes?);
         }
         Ok(all)
     }
@@ -226,6 +234,11 @@ impl Caller {
     }
 }
 
+fn partition_of(input: &Input) -> TopicPartition {
+    let position = &input.event.raw.position;
+    TopicPartition { topic: position.topic.clone(), partition: position.partition }
+}
+
 /// Parts of one version each, so that what one fails at spoils nothing of another. Mostly there is one.
 fn by_version(items: Vec<Item>) -> Vec<(Arc<Version>, Vec<Item>)> {
     let mut parts: Vec<(Arc<Version>, Vec<Item>)> = Vec::with_capacity(1);
@@ -249,246 +262,4 @@ fn kind(error: &CallError) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{OnLostCommits, Start};
-    use crate::event::{Event, Position};
-    use crate::function::{Function, Limits, Prediction, Spec};
-    use crate::record::{Kind, Mode, Provenance};
-    use crate::store::{Advance, Head, Heads, PartitionRow, Pause, StateRow};
-    use futures_util::future::BoxFuture;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    /// No call without a suspect asks the store anything.
-    struct NoStore;
-
-    impl Store for NoStore {
-        fn current_run<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<i32>, StoreError>> {
-            panic!("not asked")
-        }
-        fn open<'a>(
-            &'a self,
-            _: &'a str,
-            _: i32,
-            _: Mode,
-            _: &'a [(TopicPartition, i64)],
-        ) -> BoxFuture<'a, Result<(), StoreError>> {
-            panic!("not asked")
-        }
-        fn partitions<'a>(
-            &'a self,
-            _: &'a str,
-            _: i32,
-            _: &'a str,
-        ) -> BoxFuture<'a, Result<Vec<(i32, PartitionRow)>, StoreError>> {
-            panic!("not asked")
-        }
-        fn claim<'a>(
-            &'a self,
-            _: &'a PartitionKey,
-            _: Uuid,
-            _: &'a str,
-        ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
-            panic!("not asked")
-        }
-        fn read<'a>(&'a self, _: &'a PartitionKey, _: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
-            panic!("not asked")
-        }
-        fn suspect<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64, _: i32) -> BoxFuture<'a, Result<bool, StoreError>> {
-            panic!("not asked")
-        }
-        fn decide<'a>(&'a self, _: &'a Provenance, _: &'a [Advance]) -> BoxFuture<'a, Result<Vec<TopicPartition>, StoreError>> {
-            panic!("not asked")
-        }
-        fn published<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-            panic!("not asked")
-        }
-        fn records<'a>(
-            &'a self,
-            _: &'a PartitionKey,
-            _: i64,
-            _: i64,
-            _: Option<(i64, i16)>,
-            _: i64,
-        ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
-            panic!("not asked")
-        }
-
-        fn heads<'a>(&'a self, _: &'a str, _: i32, _: &'a [String], _: &'a [Head]) -> BoxFuture<'a, Result<Heads, StoreError>> {
-            panic!("not asked")
-        }
-
-        fn pauses<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Pause>, StoreError>> {
-            panic!("not asked")
-        }
-
-        fn states<'a>(
-            &'a self,
-            _: &'a PartitionKey,
-            _: &'a [Box<str>],
-        ) -> BoxFuture<'a, Result<Vec<(Box<str>, StateRow)>, StoreError>> {
-            panic!("not asked")
-        }
-    }
-
-    /// Panics on the text `boom`, fails the whole call on `poison`, scores `nan` with no number, and is away for the first call.
-    struct Moody {
-        spec: Spec,
-        calls: AtomicUsize,
-    }
-
-    impl Function for Moody {
-        fn spec(&self) -> &Spec {
-            &self.spec
-        }
-
-        fn call<'a>(&'a self, slice: &'a [Input]) -> BoxFuture<'a, Result<Vec<Outcome>, CallError>> {
-            Box::pin(async move {
-                if self.calls.fetch_add(1, Ordering::Relaxed) == 0 {
-                    return Err(CallError::Transient("not yet".into()));
-                }
-                let texts = || slice.iter().map(|input| input.event.text.as_deref().unwrap_or_default());
-                assert!(texts().all(|text| text != "boom"), "boom");
-                if texts().any(|text| text == "poison") {
-                    return Err(CallError::Poison("cannot".into()));
-                }
-                let score = |text| if text == "nan" { f64::NAN } else { 0.5 };
-                Ok(texts()
-                    .map(|text| {
-                        if text == "quiet" {
-                            return Outcome::Skip("said_so");
-                        }
-                        Outcome::Emit(vec![Prediction {
-                            key: None,
-                            fields: serde_json::Map::new(),
-                            label: None,
-                            score: Some(score(text)),
-                            model: None,
-                        }])
-                    })
-                    .collect())
-            })
-        }
-    }
-
-    fn caller() -> Caller {
-        let settings = Settings {
-            provenance: Provenance {
-                pipeline: "p".into(),
-                run: 1,
-                function: "moody".into(),
-                model: "".into(),
-                config: "c".into(),
-                fold: None,
-                keeps_latest: false,
-            },
-            mode: Mode::Both,
-            output_topic: "out".into(),
-            dead_letter_topic: "dead".into(),
-            start: Start::Earliest,
-            on_lost_commits: OnLostCommits::Halt,
-            owner: "test".into(),
-            window: 100,
-            decide_events: 100,
-            record_bytes: 100_000,
-            max_dead_share: 1.0,
-            align: None,
-            drain: Duration::from_secs(1),
-            store_patience: Duration::from_secs(1),
-            ends_halted_after: Some(Duration::ZERO),
-            backoff: Duration::from_millis(1),
-        };
-        Caller { settings: Arc::new(settings), store: Arc::new(NoStore), observer: Arc::new(()) }
-    }
-
-    fn moody() -> Arc<Version> {
-        let limits = Limits { slice: 100, calls_in_flight: 1, timeout: Duration::from_secs(10) };
-        let spec = Spec { name: "moody", version: 1, model: String::new(), limits };
-        Arc::new(Version::base(Arc::new(Moody { spec, calls: AtomicUsize::new(0) })))
-    }
-
-    fn item(version: &Arc<Version>, offset: i64, text: &str) -> Item {
-        let position = Position { topic: "in".into(), partition: 0, offset };
-        let raw = RawEvent { position, timestamp_ms: 1, key: None, payload: Some(text.as_bytes().into()), headers: Vec::new() };
-        let event =
-            Event { body: None, raw, id: offset.to_string().into(), key: None, event_time_ms: 1, text: Some(text.into()) };
-        Item { incarnation: 1, version: version.clone(), input: Input::plain(event) }
-    }
-
-    #[tokio::test]
-    async fn exactly_the_poisonous_events_become_dead_letters() {
-        let texts: Vec<String> = (0..40)
-            .map(|n| match n {
-                3 | 17 => "boom".into(),
-                30 => "poison".into(),
-                31 => "nan".into(),
-                _ => format!("text {n}"),
-            })
-            .collect();
-        let version = moody();
-        let items = texts.iter().enumerate().map(|(offset, text)| item(&version, offset as i64, text)).collect();
-        let ended = caller().run(items, None).await.expect("the slice comes to its end");
-        assert_eq!(ended.iter().map(|event| event.offset).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
-        for event in &ended {
-            match &event.ending {
-                Ending::Dead(letter) => {
-                    assert!([3, 17, 30, 31].contains(&event.offset), "offset {} is innocent", event.offset);
-                    let code = if event.offset == 31 { "\"code\":\"non_finite\"" } else { "\"code\":\"poison\"" };
-                    assert!(letter.value.contains(code), "{}", letter.value);
-                    let original = record::decode_dead_letter(&letter.value).expect("a dead letter reads back");
-                    assert_eq!(original.payload.as_deref(), Some(texts[event.offset as usize].as_bytes()));
-                }
-                Ending::Emitted(records) => assert!(records.len() == 1 && records[0].kind == Kind::Prediction),
-                Ending::Skipped => panic!("nothing is skipped here"),
-            }
-        }
-        assert_eq!(ended.iter().filter(|event| matches!(event.ending, Ending::Dead(_))).count(), 4);
-    }
-
-    #[derive(Default)]
-    struct Skips(std::sync::Mutex<Vec<&'static str>>);
-
-    impl Observer for Skips {
-        fn skipped(&self, reason: &'static str) {
-            self.0.lock().unwrap().push(reason);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_skipped_event_is_told_with_its_reason() {
-        let skips = Arc::new(Skips::default());
-        let caller = Caller { observer: skips.clone(), ..caller() };
-        let version = moody();
-        let ended = caller
-            .run(vec![item(&version, 0, "one"), item(&version, 1, "quiet")], None)
-            .await
-            .expect("the slice comes to its end");
-        assert!(matches!(ended[0].ending, Ending::Emitted(_)) && matches!(ended[1].ending, Ending::Skipped));
-        assert_eq!(*skips.0.lock().unwrap(), ["said_so"]);
-    }
-
-    /// Would catch: a part of one version that the failure of another spoils, records that do not name the version that made them.
-    #[tokio::test(start_paused = true)]
-    async fn versions_of_one_slice_fail_apart_and_name_themselves() {
-        let (base, limits) = (moody(), Limits { slice: 2, calls_in_flight: 1, timeout: Duration::from_secs(10) });
-        let spec = Spec { name: "moody", version: 1, model: "m@2".into(), limits };
-        let function = Arc::new(Moody { spec, calls: AtomicUsize::new(0) });
-        let named = |text: &str| Some(Arc::<str>::from(text));
-        let other = Arc::new(Version { name: "v2".into(), model: named("m@2"), config: named("d"), ..Version::base(function) });
-        let texts = ["a", "poison", "b", "c", "d", "nan"];
-        let of = |n: usize| if n % 2 == 1 { &other } else { &base };
-        let items = texts.iter().enumerate().map(|(n, text)| item(of(n), n as i64, text)).collect();
-        let mut ended = caller().run(items, None).await.expect("the slice comes to its end");
-        ended.sort_by_key(|event| event.offset);
-        for (n, event) in ended.iter().enumerate() {
-            let (record, dead) = match &event.ending {
-                Ending::Dead(letter) => (&**letter, true),
-                Ending::Emitted(records) => (&records[0], false),
-                Ending::Skipped => panic!("nothing is skipped here"),
-            };
-            assert_eq!((&record.model, &record.config, dead), (&of(n).model, &of(n).config, n == 1 || n == 5), "{n}");
-            assert!(Arc::ptr_eq(&event.version, of(n)));
-        }
-    }
-}
+mod tests;

@@ -466,6 +466,13 @@ fn a_partition_whose_next_event_waits_is_waited_for() {
     assert_eq!(tell(stay::decided_beside_one_that_waits(), None), [0, 5]);
 }
 
+/// Would catch: a worker that outstays its drain for the sake of a late copy, until it is killed and has not left the group.
+#[test]
+fn a_silent_postgres_keeps_no_worker_that_leaves() {
+    let (ended, took) = tell(stay::drained_beside_a_silent_postgres(), None);
+    assert!(ended == Ended::Drained && took < Duration::from_secs(12), "{ended:?} after {took:?}");
+}
+
 /// Would catch: a partition that waits for its version and reads on, neighbours that it stops.
 #[test]
 fn a_partition_without_its_version_holds_little_and_stops_no_neighbour() {

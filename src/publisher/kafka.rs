@@ -8,6 +8,7 @@ mod failed;
 mod reader;
 mod round;
 mod unended;
+mod written;
 
 use super::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
 use crate::event::TopicPartition;
@@ -24,6 +25,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use unended::{End, Ends, Unended};
+use written::Traces;
 
 /// What readers of the output can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,21 +205,21 @@ impl Inner {
         let member = member(lease)?;
         let mut slot = lock(&self.slot);
         self.close_unended(&mut slot)?;
-        let mut written = Vec::new();
+        let mut traces = Traces::default();
         let result = self.attempt(&mut slot.producer, |producer| match self.settings.guarantee {
             Guarantee::ExactlyOnce => {
                 let result = round::in_transaction(producer, lease, &round);
-                written = producer.context().written();
+                traces = lock(&producer.context().traces).clone();
                 result
             }
             Guarantee::AtLeastOnce => round::plainly(producer, member, &round),
         });
         let result = result.map_err(|error| self.with_missing_topics(error, &round));
         if self.settings.guarantee == Guarantee::ExactlyOnce {
-            slot.unended = Unended::of(lease, round, written.clone(), &result);
             if result.is_ok() {
-                slot.ends.note(written);
+                slot.ends.note(&traces.written);
             }
+            slot.unended = Unended::of(lease, round, traces, &result);
         }
         result
     }
@@ -298,16 +300,9 @@ impl Inner {
                 return Err(unended::not_begun(PublishError::Indefinite(why)));
             }
             End::Committed => {}
-            End::Aborted => match open.committed_and_open(ends, &self.reader).map_err(unended::not_begun)? {
-                Some((topic, partition, offset)) => tracing::error!(
-                    topic,
-                    partition,
-                    offset,
-                    "Kafka has not ended a committed transaction up to this offset, and one after it was aborted: what that one wrote to this \
-                     partition will be read too, twice in all (KAFKA-20734)."
-                ),
-                None => self.attempt(producer, |producer| open.close(producer, &self.reader)).map_err(unended::not_begun)?,
-            },
+            End::Aborted => {
+                self.attempt(producer, |producer| open.close(producer, &self.reader, ends)).map_err(unended::not_begun)?;
+            }
         }
         *unended = None;
         Ok(())

@@ -42,17 +42,7 @@ pub fn readied(inner: SourceHandle, needs: Arc<dyn Needs>) -> SourceHandle {
     let shared = Arc::<Mutex<Shared>>::default();
     let SourceHandle { events: from, commands: to, lease, polled_at_ms } = inner;
     tokio::spawn(obey(commands_out, to.clone(), shared.clone()));
-    let forward = Forward {
-        to: events_in,
-        commands: to,
-        shared,
-        needs,
-        started: BTreeSet::new(),
-        held: BTreeMap::new(),
-        held_bytes: 0,
-        asking: Asking::default(),
-    };
-    tokio::spawn(forward.run(from));
+    tokio::spawn(Forward::new(events_in, to, shared, needs).run(from));
     SourceHandle { events, commands, lease, polled_at_ms }
 }
 
@@ -108,6 +98,16 @@ struct Forward {
 type Listens = bool;
 
 impl Forward {
+    fn new(
+        to: mpsc::Sender<SourceEvent>,
+        commands: mpsc::UnboundedSender<SourceCommand>,
+        shared: Arc<Mutex<Shared>>,
+        needs: Arc<dyn Needs>,
+    ) -> Self {
+        let (started, held, asking) = (BTreeSet::new(), BTreeMap::new(), Asking::default());
+        Self { to, commands, shared, needs, started, held, held_bytes: 0, asking }
+    }
+
     /// Until the source or the pipeline is gone.
     async fn run(mut self, mut from: mpsc::Receiver<SourceEvent>) {
         loop {
@@ -128,7 +128,13 @@ impl Forward {
         match event {
             SourceEvent::Records(records) => return self.records(records).await,
             SourceEvent::CaughtUp { partition, offset } if self.held.contains_key(&partition) => {
-                self.held.entry(partition).or_default().push_back(Waiting::CaughtUp(offset));
+                let waiting = self.held.entry(partition).or_default();
+                // Ends may be told without end while it waits: the last one says it all.
+                if let Some(Waiting::CaughtUp(last)) = waiting.back_mut() {
+                    *last = offset;
+                } else {
+                    waiting.push_back(Waiting::CaughtUp(offset));
+                }
                 return true;
             }
             SourceEvent::Started { ref partition, .. } => {

@@ -1,5 +1,7 @@
 //! The source and the publisher against a real Kafka: the protocol's promises, one by one.
 
+mod left_open;
+
 use crate::support::{brokers, create_topic, create_topic_with, produce, read_committed, unique};
 use millrace::event::{RawEvent, TopicPartition};
 use millrace::publisher::kafka::{Guarantee, KafkaPublisher, KafkaPublisherSettings};

@@ -119,20 +119,15 @@ impl Driver {
             }
         }
         match done.result {
-            Ok(endings) => {
-                let (mut charged, wish, mut scored) = (0, self.swaps.wish(), Scored::default());
-                for SliceEnded { partition, incarnation, offset, version, ending } in endings {
-                    if wish.is_some() {
-                        self.watch.count(wish.as_deref(), &version, &ending);
-                        scored.add(&version, &ending);
-                    }
-                    if let Some(running) = current(&mut self.partitions, &partition, incarnation) {
-                        charged += finish(running, offset, ending);
+            Ok(endings) => self.on_endings(endings),
+            Err(SliceError::GivenUp { version, ended, left }) => {
+                self.on_endings(ended);
+                for (partition, incarnation) in left {
+                    if current(&mut self.partitions, &partition, incarnation).is_some() {
+                        tracing::warn!(%partition, version = &*version, "Calls of a version that is wanted no more were given up; the partition is claimed anew.");
+                        self.reclaim(partition, self.settings.backoff);
                     }
                 }
-                self.parts.budget.charge(charged);
-                scored.tell(&*self.parts.observer);
-                self.judge_canary();
             }
             Err(SliceError::Superseded) => {
                 for (partition, incarnation, _) in done.taken {
@@ -143,5 +138,21 @@ impl Driver {
             }
             Err(SliceError::Fatal { detail, by }) => self.fail_by(detail, by),
         }
+    }
+
+    fn on_endings(&mut self, endings: Vec<SliceEnded>) {
+        let (mut charged, wish, mut scored) = (0, self.swaps.wish(), Scored::default());
+        for SliceEnded { partition, incarnation, offset, version, ending } in endings {
+            if wish.is_some() {
+                self.watch.count(wish.as_deref(), &version, &ending);
+                scored.add(&version, &ending);
+            }
+            if let Some(running) = current(&mut self.partitions, &partition, incarnation) {
+                charged += finish(running, offset, ending);
+            }
+        }
+        self.parts.budget.charge(charged);
+        scored.tell(&*self.parts.observer);
+        self.judge_canary();
     }
 }

@@ -5,6 +5,8 @@ use crate::event::TopicPartition;
 use crate::pipeline::partition::{Partition, Phase};
 use crate::pipeline::{Ended, PartitionView};
 use crate::source::SourceCommand;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, OptionFuture};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -102,27 +104,24 @@ impl Driver {
         Some(since.elapsed())
     }
 
-    /// Notes Q, leaves the group, and waits a bounded while for the source to say so.
+    /// Notes Q, leaves the group, and waits a bounded while for the source to say so. Nothing that is said here may keep the worker: what is
+    /// left unsaid is found by the next claim.
     pub(super) async fn leave(mut self, ended: Ended) -> Ended {
         self.slices.abort_all();
         self.folds.abort_all();
-        if matches!(ended, Ended::Drained | Ended::Halted(_)) {
-            let store = &self.parts.store;
-            // All at once: one after the other, a worker with many partitions and a slow Postgres would overstay its drain.
-            let notes = self.partitions.values_mut().filter_map(|state| {
-                let key = state.key.clone();
-                let running = state.running()?;
-                let (claim, published) = (running.claim, running.published);
-                Some(async move {
-                    if let Err(error) = store.published(&key, claim, published, true).await {
-                        tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
-                    }
-                })
-            });
-            futures_util::future::join_all(notes).await;
+        let is_whole = matches!(ended, Ended::Drained | Ended::Halted(_));
+        let notes = is_whole.then(|| self.last_notes());
+        let (hint, publisher) = (self.last_hint(), self.parts.publisher.clone());
+        // Side by side: one after the other, a silent Postgres and a silent Kafka would overstay the drain.
+        let (noted, _hint, tidied) = tokio::join!(
+            tokio::time::timeout(GOODBYE, OptionFuture::from(notes)),
+            tokio::time::timeout(GOODBYE, hint),
+            tokio::time::timeout(GOODBYE, publisher.tidy()),
+        );
+        if noted.is_err() {
+            tracing::warn!("The published offsets were not all noted in time; they are only a late copy.");
         }
-        self.last_hint().await;
-        if tokio::time::timeout(GOODBYE, self.parts.publisher.tidy()).await.is_err() {
+        if tidied.is_err() {
             tracing::warn!("What a transaction may have left open in Kafka was not closed in time.");
         }
         for partition in self.partitions.keys().cloned().collect::<Vec<_>>() {
@@ -134,5 +133,22 @@ impl Driver {
             tracing::warn!("The source did not end in time; the group will notice by itself.");
         }
         ended
+    }
+
+    /// Q of each partition, all at once.
+    fn last_notes(&mut self) -> BoxFuture<'static, ()> {
+        let store = &self.parts.store;
+        let notes = self.partitions.values_mut().filter_map(|state| {
+            let (store, key) = (store.clone(), state.key.clone());
+            let running = state.running()?;
+            let (claim, published) = (running.claim, running.published);
+            Some(async move {
+                if let Err(error) = store.published(&key, claim, published, true).await {
+                    tracing::debug!(partition = %key.partition, %error, "The published offset was not noted; it is only a late copy.");
+                }
+            })
+        });
+        let notes = futures_util::future::join_all(notes.collect::<Vec<_>>());
+        async move { drop(notes.await) }.boxed()
     }
 }

@@ -220,15 +220,13 @@ impl Driver {
     }
 
     /// The last hint, on the way out.
-    pub(super) async fn last_hint(&mut self) {
+    pub(super) fn last_hint(&mut self) -> BoxFuture<'static, ()> {
         if self.settings.mode == Mode::Postgres {
             self.hint_not_before = Instant::now();
             self.hint = None;
             self.start_hint();
-            if let Some(hint) = self.hint.take() {
-                hint.await;
-            }
         }
+        self.hint.take().unwrap_or_else(|| std::future::ready(()).boxed())
     }
 }
 

@@ -114,6 +114,8 @@ struct Told<P> {
     publisher: Arc<P>,
     in_force: Arc<ArcSwap<Lease>>,
     events: mpsc::Sender<SourceEvent>,
+    process: Arc<Process>,
+    stop: CancellationToken,
     worker: JoinHandle<Ended>,
 }
 
@@ -143,19 +145,20 @@ impl<P: Publisher + Default + 'static> Told<P> {
             store: Arc::new(MemoryStore { database: database.clone(), process: process.clone() }),
             publisher: publisher.clone(),
             versions: Arc::new(BaseAlone),
-            function: Arc::new(Moody::new(cluster.clone(), process, Arc::default())),
+            function: Arc::new(Moody::new(cluster.clone(), process.clone(), Arc::default())),
             folding: None,
             decode: Arc::new(decode),
             budget: Budget::new(1 << 20),
             observer: Arc::new(()),
         };
         let settings = Arc::new(Settings { align, ..settings(1, OnLostCommits::Halt) });
-        let worker = tokio::spawn(run(settings, parts, CancellationToken::new(), CancellationToken::new()));
+        let stop = CancellationToken::new();
+        let worker = tokio::spawn(run(settings, parts, stop.clone(), CancellationToken::new()));
         events.send(SourceEvent::Assigned { lease, partitions: partitions.to_vec() }).await.unwrap();
         for _ in partitions {
             while !matches!(obeyed.recv().await, Some(SourceCommand::Start { .. })) {}
         }
-        Self { partition, cluster, database, publisher, in_force, events, worker }
+        Self { partition, cluster, database, publisher, in_force, events, process, stop, worker }
     }
 
     /// The source has obeyed, and reads from the beginning.
@@ -240,4 +243,20 @@ pub async fn decided_beside_one_that_waits() -> [i64; 2] {
     tokio::time::sleep(Duration::from_secs(60)).await;
     told.worker.abort();
     [before, decided()]
+}
+
+/// How a worker ends that has published all, and how long it takes to, when Postgres says nothing any more.
+pub async fn drained_beside_a_silent_postgres() -> (Ended, Duration) {
+    let told = Told::<Holding>::start().await;
+    told.publisher.go.send_replace(true);
+    told.started().await;
+    while told.publisher.output.lock().unwrap().len() < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // No statement comes back from here on.
+    *told.process.frozen.lock().unwrap() = true;
+    let stopped = tokio::time::Instant::now();
+    told.stop.cancel();
+    (told.worker.await.unwrap(), stopped.elapsed())
 }

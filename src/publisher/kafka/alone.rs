@@ -29,7 +29,7 @@ fn suspect<'a>(publication: &'a Publication, topic: &str) -> Option<&'a Record> 
 }
 
 fn ask(producer: &Client, round: &[Publication], (index, publication): (usize, &Publication), record: &Record) -> PublishError {
-    producer.context().clear();
+    producer.context().clear_failed();
     let sent = send(producer, publication, index, record, None, Instant::now() + TRANSACTION_TIMEOUT);
     match sent.and_then(|()| drain(producer)).and_then(|()| check_deliveries(producer, round)) {
         Err(error) => error,
@@ -46,10 +46,14 @@ pub fn certain_in_transaction(producer: &Client, round: &[Publication], error: P
     if !is_unclear {
         return error;
     }
-    match producer.begin_transaction() {
+    // How the question's own transaction is aborted hangs on what it has written itself; what the round wrote before is not forgotten for it.
+    let of_round = std::mem::take(&mut *lock(&producer.context().traces));
+    let error = match producer.begin_transaction() {
         Ok(()) => abort(producer, certain(producer, round, error)),
         Err(begin) => PublishError::Indefinite(format!("{error}; and no other transaction begins: {begin}")),
-    }
+    };
+    lock(&producer.context().traces).add(of_round);
+    error
 }
 
 /// The same without transactions. One that is taken comes a second time with its round, as `at_least_once` may.

@@ -60,7 +60,7 @@ pub fn abort(producer: &Client, cause: PublishError) -> PublishError {
         return cause;
     }
     purge(producer);
-    if lock(&producer.context().written).is_empty() {
+    if lock(&producer.context().traces).written.is_empty() {
         return match cause {
             PublishError::Impossible { .. } => match producer.abort_transaction(CALL_TIMEOUT) {
                 Ok(()) => cause,

@@ -24,6 +24,16 @@ pub enum Fate {
     Open,
 }
 
+/// Whether the transactions of a partition have ended up to an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    Ended,
+    /// Not in time.
+    Open,
+    /// The log does not reach so far: the topic was made again, say.
+    Beyond,
+}
+
 /// A consumer of the group that never subscribes.
 pub struct Reader {
     consumer: BaseConsumer<LastReason>,
@@ -77,6 +87,21 @@ impl Reader {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(true)
+    }
+
+    /// How the transactions of a partition stand up to an offset.
+    pub fn stand(&self, place: (&str, i32, i64), deadline: Instant) -> Result<Stand, PublishError> {
+        if self.is_ended(place, Instant::now())? {
+            return Ok(Stand::Ended);
+        }
+        let (topic, partition, offset) = place;
+        let failed = |error: KafkaError| self.unanswered(&format!("the end of {topic}/{partition} cannot be read"), &error);
+        let all: BaseConsumer = self.config.clone().set("isolation.level", "read_uncommitted").create().map_err(failed)?;
+        let (_, high) = all.fetch_watermarks(topic, partition, CALL_TIMEOUT).map_err(failed)?;
+        if high <= offset {
+            return Ok(Stand::Beyond);
+        }
+        Ok(if self.is_ended(place, deadline)? { Stand::Ended } else { Stand::Open })
     }
 
     /// What became of the record at an offset. Needs the right to read the topic.
@@ -142,16 +167,33 @@ impl Reader {
 
     /// How many partitions a topic has; fatal where there is no such topic.
     pub fn partition_count(&self, topic: &str) -> Result<i32, PublishError> {
+        match self.look_up(topic)? {
+            (0, _) => Err(PublishError::Fatal(format!(
+                "the topic `{topic}` does not exist, or this user may not see it. Create it, or grant Describe."
+            ))),
+            (count, _) => Ok(count),
+        }
+    }
+
+    /// The same; `None` where the broker that was asked knows no such topic. One that has just started may not know it yet.
+    pub fn known_partitions(&self, topic: &str) -> Result<Option<i32>, PublishError> {
+        match self.look_up(topic)? {
+            (0, Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
+            (0, why) => {
+                let why = why.map_or_else(|| "no partitions are told".to_owned(), |code| code.to_string());
+                let detail = format!("the topic `{topic}` cannot be looked up: {why}");
+                Err(PublishError::Aborted { stale_lease: false, detail })
+            }
+            (count, _) => Ok(Some(count)),
+        }
+    }
+
+    fn look_up(&self, topic: &str) -> Result<(i32, Option<RDKafkaErrorCode>), PublishError> {
         let metadata = self
             .consumer
             .fetch_metadata(Some(topic), CALL_TIMEOUT)
             .map_err(|error| self.unanswered(&format!("the topic `{topic}` cannot be looked up"), &error))?;
-        let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
-        if count == 0 {
-            return Err(PublishError::Fatal(format!(
-                "the topic `{topic}` does not exist, or this user may not see it. Create it, or grant Describe."
-            )));
-        }
-        Ok(count as i32)
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map_or((0, None), |found| (found.partitions().len() as i32, found.error().map(RDKafkaErrorCode::from))))
     }
 }

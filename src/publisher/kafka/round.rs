@@ -3,6 +3,7 @@
 use super::alone;
 use super::bounded::bounded;
 use super::failed::{abort, is_stale, send_error, told, transaction_error};
+use super::written::Traces;
 use super::{CALL_TIMEOUT, TRANSACTION_TIMEOUT, lock, member};
 use crate::publisher::{Publication, PublishError, offset_metadata};
 use crate::record::{ID_HEADER, Record, TRACEPARENT_HEADER, record_id};
@@ -10,7 +11,7 @@ use crate::source::Lease;
 use crate::source::kafka::KafkaLease;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -23,20 +24,10 @@ pub const NOT_DELIVERED: &str = "records were not delivered in time";
 /// A producer that counts its delivery reports.
 pub type Client = BaseProducer<Deliveries>;
 
-/// What a round has written into one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    pub topic: String,
-    pub partition: i32,
-    /// Offset of its first record there, and of its last.
-    pub first: i64,
-    pub last: i64,
-}
-
 /// Delivery reports of the running round.
 #[derive(Default)]
 pub struct Deliveries {
-    pub written: Mutex<Vec<Written>>,
+    pub traces: Mutex<Traces>,
     failed: Mutex<Vec<(usize, Box<str>, KafkaError)>>,
     /// Index of the publication that the newest failure is about, and the topic, where it does not tell the cause; see `alone.rs`.
     pub unclear: Mutex<Option<(usize, Box<str>)>>,
@@ -54,8 +45,11 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, publication: usize) {
         match result {
-            Ok(message) => self.note(message),
-            Err((error, message)) => lock(&self.failed).push((publication, message.topic().into(), error.clone())),
+            Ok(message) => lock(&self.traces).wrote(message.topic(), message.partition(), message.offset()),
+            Err((error, message)) => {
+                lock(&self.traces).failed(error.rdkafka_error_code());
+                lock(&self.failed).push((publication, message.topic().into(), error.clone()));
+            }
         }
     }
 }
@@ -63,29 +57,14 @@ impl ProducerContext for Deliveries {
 impl Deliveries {
     /// Forgets the reports of an earlier round.
     pub fn clear(&self) {
-        lock(&self.written).clear();
+        *lock(&self.traces) = Traces::default();
+        self.clear_failed();
+    }
+
+    /// Forgets what failed, and nothing of what was written.
+    pub fn clear_failed(&self) {
         lock(&self.failed).clear();
         *lock(&self.unclear) = None;
-    }
-
-    fn note(&self, message: &BorrowedMessage<'_>) {
-        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
-        let mut written = lock(&self.written);
-        let is_it = |written: &Written| written.partition == partition && written.topic == topic;
-        // Reports come a batch of one partition after another.
-        let known = match written.last().is_some_and(is_it) {
-            true => written.last_mut(),
-            false => written.iter_mut().find(|written| is_it(written)),
-        };
-        match known {
-            Some(known) => (known.first, known.last) = (known.first.min(offset), known.last.max(offset)),
-            None => written.push(Written { topic: topic.to_owned(), partition, first: offset, last: offset }),
-        }
-    }
-
-    /// What was delivered since the round began.
-    pub fn written(&self) -> Vec<Written> {
-        lock(&self.written).clone()
     }
 }
 

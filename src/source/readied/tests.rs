@@ -274,3 +274,28 @@ async fn what_waits_is_told_and_is_no_end() {
     let told = ends.outer.events.recv().await;
     assert!(matches!(&told, Some(SourceEvent::Waits { partition }) if *partition == part(0)), "{told:?}");
 }
+
+/// Would catch: ends that pile up while a partition waits, told again and again where a pipeline reads several topics.
+#[tokio::test(start_paused = true)]
+async fn ends_that_are_told_again_take_no_room() {
+    let (to, mut events) = mpsc::channel(8);
+    let (commands, _obeyed) = mpsc::unbounded_channel();
+    let at_hand = watch::Sender::new(BTreeSet::new());
+    let shelf = Arc::new(Shelf { at_hand, fetching: Arc::default() });
+    let mut forward = Forward::new(to, commands, Arc::default(), shelf.clone());
+    assert!(forward.on(SourceEvent::Started { partition: part(0), offset: 0 }).await);
+    assert!(forward.on(records(&[(0, 1, 7)])).await);
+    for offset in 2..1_000 {
+        assert!(forward.on(SourceEvent::CaughtUp { partition: part(0), offset }).await);
+    }
+    assert_eq!(forward.held[&part(0)].len(), 2, "its event, and its end");
+    shelf.at_hand.send_modify(|all| all.extend([7]));
+    assert!(forward.release().await);
+    let (mut last, mut told) = (None, 0);
+    while let Ok(event) = events.try_recv() {
+        if let SourceEvent::CaughtUp { offset, .. } = event {
+            (last, told) = (Some(offset), told + 1);
+        }
+    }
+    assert_eq!((last, told), (Some(999), 1));
+}
