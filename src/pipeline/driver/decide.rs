@@ -1,13 +1,16 @@
 //! Decide: the finished prefixes of all partitions go to Postgres in one round, and P moves.
 
+mod read_again;
+
 use super::{Driver, current};
 use crate::event::{Position, TopicPartition};
 use crate::flow::Prefix;
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
-use crate::record::{self, Chunk, Kind, Provenance};
-use crate::store::{Advance, Mode, PartitionRow, Store, StoreError};
+use crate::record::{self, Chunk, Kind};
+use crate::store::{Advance, Mode, PartitionRow, StoreError};
 use futures_util::FutureExt;
+use read_again::read_again;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -325,30 +328,6 @@ impl Driver {
         let timestamps: Vec<i64> = prefix.events.iter().map(|event| event.timestamp_ms).collect();
         self.parts.observer.decided(partition, &prefix.records, seconds, &timestamps);
         self.mind_budget();
-    }
-}
-
-/// The rows of what did not move, in one statement: from a database that says nothing each would wait for a time-out of its own, and each would take a
-/// connection. Without an answer the outcome stays open: the same advances are sent again, and the rows decide.
-async fn read_again(
-    store: &dyn Store,
-    provenance: &Provenance,
-    partitions: Vec<TopicPartition>,
-    fresh: bool,
-) -> HashMap<TopicPartition, Option<PartitionRow>> {
-    if partitions.is_empty() {
-        return HashMap::new();
-    }
-    match store.read_all(&provenance.pipeline, provenance.run, &partitions, fresh).await {
-        Ok(found) => {
-            let mut rows: HashMap<_, _> = partitions.into_iter().map(|partition| (partition, None)).collect();
-            rows.extend(found.into_iter().map(|(partition, row)| (partition, Some(row))));
-            rows
-        }
-        Err(error) => {
-            tracing::warn!(%error, "The rows of a decide round cannot be read again for now; the round is sent again.");
-            HashMap::new()
-        }
     }
 }
 

@@ -76,12 +76,12 @@ async fn a_login_that_postgres_refuses_for_a_while_is_waited_for_by_name() {
     stage.reconfigure(&format!("url = \"{}\"", stage.url), "url_file = \"url\"");
     let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
     let (mut first, mut second) = (stage.worker(), stage.worker());
-    let load = Load::start(&stage, 0, 300);
-    stage.decided_at_least(600).await;
     for worker in [&mut first, &mut second] {
         let admin = worker.admin();
         until(worker, "a worker that is ready", async |_| http::get(&admin, "/readyz").await.0 == 200).await;
     }
+    let load = Load::start(&stage, 0, 300);
+    stage.decided_at_least(600).await;
 
     stage.execute(&format!("ALTER ROLE {old} NOLOGIN")).await;
     stage.number(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{old}'")).await;
