@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 mod declared;
+mod exits;
 pub(crate) mod folds;
 mod forget;
 mod functions;
@@ -34,7 +35,7 @@ use crate::flow::Budget;
 use crate::function::Function;
 use crate::inference::{Meter, Options, Registry, Results};
 use crate::lifecycle::{Exit, Stop, Supervisor};
-use crate::pipeline::{self, Ended, Observer};
+use crate::pipeline::{self, Observer};
 use crate::store::postgres::{PostgresSettings, PostgresStore, ShadowStore};
 use crate::telemetry::{Instruments, Limits};
 use anyhow::Context;
@@ -182,7 +183,7 @@ pub async fn run(
             readiness: readiness.clone(),
             ends: ends.clone(),
             also: also.get(&*name).cloned(),
-            hindrance: Mutex::default(),
+            hindrance: Mutex::new(hindrance::Hindrance::new(config.pipeline.len() > 1)),
             tally: tally.clone(),
             owner: one.settings.owner.clone(),
             labels: Arc::new({
@@ -259,12 +260,12 @@ pub async fn run(
     let mut exit = Exit::Done;
     while let Some(ended) = running.join_next().await {
         let (name, ended) = ended.context("a pipeline's task ended badly")?;
-        let of_pipeline = report(&name, ended);
+        let of_pipeline = exits::report(&name, ended);
         if of_pipeline != Exit::Done {
             // One pipeline that ended by itself ends the worker, so that whoever runs it notices.
             stop.drain.cancel();
         }
-        exit = worse(exit, of_pipeline);
+        exit = exits::worse(exit, of_pipeline);
     }
     closing.cancel();
     while watching.join_next().await.is_some() {}
@@ -290,36 +291,4 @@ async fn last_answers(mut server: JoinHandle<()>, abort: &CancellationToken) -> 
     }
     server.abort();
     Ok(())
-}
-
-/// A halt is what must not be overlooked: whoever starts the worker again changes nothing by that.
-fn worse(one: Exit, other: Exit) -> Exit {
-    let rank = |exit: &Exit| match exit {
-        Exit::Done => 0,
-        Exit::NotDrained => 1,
-        Exit::Failed | Exit::Usage => 2,
-        Exit::Halted => 3,
-    };
-    if rank(&other) > rank(&one) { other } else { one }
-}
-
-fn report(name: &str, ended: Ended) -> Exit {
-    match ended {
-        Ended::Drained => {
-            tracing::info!(pipeline = name, "Drained.");
-            Exit::Done
-        }
-        Ended::Abandoned => {
-            tracing::warn!(pipeline = name, "Stopped before it was drained; nothing is lost, the next owner goes on.");
-            Exit::NotDrained
-        }
-        Ended::Halted(reason) => {
-            tracing::error!(pipeline = name, reason, "Halted for safety.");
-            Exit::Halted
-        }
-        Ended::Failed(reason) => {
-            tracing::error!(pipeline = name, reason, "Failed.");
-            Exit::Failed
-        }
-    }
 }

@@ -11,7 +11,7 @@
 --                       page. Grafana sends any SQL of whoever may open a board through it, so let in only who may read events
 --
 -- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), three while somebody looks things up, and one where a
--- pipeline has a shadow; a command such as `replay` or `verify` has some of its own. The limits below are for each login, over all workers: one of
+-- pipeline has a shadow; a command such as `replay` or `verify` has some of its own, and rounds that had no answer take two a pipeline more for a moment. The limits below are for each login, over all workers: one of
 -- four pipelines takes up to 14, so 100 are enough for seven of them. Change the number here too: what is run again sets it.
 DO $$
 DECLARE

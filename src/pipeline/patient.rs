@@ -5,7 +5,7 @@
 
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
-use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};
+use crate::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, Rows, StateRow, Store, StoreError, Swap, Taken};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ impl Store for Patient {
         self.wait(self.inner.claim(key, claim, owner))
     }
 
-    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> Reply<'a, Option<PartitionRow>> {
-        self.wait(self.inner.read(key, fresh))
+    fn read_all<'a>(&'a self, pipeline: &'a str, run: i32, partitions: &'a [TopicPartition], fresh: bool) -> Reply<'a, Rows> {
+        self.wait(self.inner.read_all(pipeline, run, partitions, fresh))
     }
 
     fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64, times: i32) -> Reply<'a, bool> {

@@ -1,6 +1,6 @@
 //! Postgres' part in memory, for simulation: every statement is atomic, may arrive late, and may lose its reply.
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, Rows, StateRow, Store, StoreError, Swap, Taken};
 use crate::event::TopicPartition;
 use crate::record::{Kind, Mode, Provenance, Record};
 use crate::twin::{Chance, Process};
@@ -228,9 +228,19 @@ impl Store for MemoryStore {
         .boxed()
     }
 
-    fn read<'a>(&'a self, key: &'a PartitionKey, _: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
-        let partition = key.partition.clone();
-        self.statement(move |tables| Ok(tables.rows.get(&partition).cloned())).boxed()
+    fn read_all<'a>(
+        &'a self,
+        _: &'a str,
+        _: i32,
+        partitions: &'a [TopicPartition],
+        _: bool,
+    ) -> BoxFuture<'a, Result<Rows, StoreError>> {
+        let partitions = partitions.to_vec();
+        self.statement(move |tables| {
+            let row = |partition: TopicPartition| tables.rows.get(&partition).cloned().map(|row| (partition, row));
+            Ok(partitions.into_iter().filter_map(row).collect())
+        })
+        .boxed()
     }
 
     fn suspect<'a>(

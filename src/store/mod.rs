@@ -94,6 +94,9 @@ pub struct Heads {
     pub held: Vec<TopicPartition>,
 }
 
+/// Partitions and their rows.
+pub type Rows = Vec<(TopicPartition, PartitionRow)>;
+
 /// Keys and their states.
 pub type KeyedStates = Vec<(Box<str>, StateRow)>;
 
@@ -140,8 +143,23 @@ pub trait Store: Send + Sync {
         owner: &'a str,
     ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
 
-    /// Reads the row as it is, on a connection that is known to be new when `fresh`.
-    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
+    /// Reads the rows of these partitions as they are, in one statement, on one connection that is known to be new when `fresh`. A partition
+    /// without a row is not in the answer.
+    fn read_all<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        partitions: &'a [TopicPartition],
+        fresh: bool,
+    ) -> BoxFuture<'a, Result<Rows, StoreError>>;
+
+    /// Reads one of them.
+    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+        Box::pin(async move {
+            let mut rows = self.read_all(&key.pipeline, key.run, std::slice::from_ref(&key.partition), fresh).await?;
+            Ok(rows.pop().map(|(_, row)| row))
+        })
+    }
 
     /// Names the event that is about to be called alone, under the claim, for the `times`-th time. Saying it twice changes
     /// nothing. Returns whether the claim still held.

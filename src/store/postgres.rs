@@ -37,10 +37,10 @@ pub use seal::{Link, Seal};
 pub use shadow::{AddError, ShadowCount, ShadowFlip, ShadowStore, Versus};
 pub use versions::{Standing, Step};
 
-use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError, Swap, Taken};
+use super::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, Rows, StateRow, Store, StoreError, Swap, Taken};
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
-use errors::store_error;
+use errors::{first_error, store_error};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::ConnectOptions;
@@ -99,7 +99,7 @@ impl PostgresStore {
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
             .connect_with(options)
             .await
-            .map_err(|error| store_error(&error))?;
+            .map_err(|error| first_error(&error))?;
         migrate::check(&pool).await?;
         Ok(Self { pool })
     }
@@ -151,19 +151,25 @@ impl Store for PostgresStore {
         rows::claim(&self.pool, key, claim, owner).boxed()
     }
 
-    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+    fn read_all<'a>(
+        &'a self,
+        pipeline: &'a str,
+        run: i32,
+        partitions: &'a [TopicPartition],
+        fresh: bool,
+    ) -> BoxFuture<'a, Result<Rows, StoreError>> {
         async move {
             if !fresh {
                 let mut connection = lease::lease(&self.pool).await.map_err(|error| store_error(&error))?;
-                return rows::read(&mut *connection, key).await;
+                return rows::read(&mut *connection, (pipeline, run), partitions).await;
             }
             // A connection of the pool may be the one whose reply was lost, or lead to a server that is gone.
             let mut connection = self.pool.connect_options().connect().await.map_err(|error| store_error(&error))?;
-            let row = rows::read(&mut connection, key).await;
+            let rows = rows::read(&mut connection, (pipeline, run), partitions).await;
             if let Err(error) = sqlx::Connection::close(connection).await {
                 tracing::debug!(%error, "A connection did not close in good order.");
             }
-            row
+            rows
         }
         .boxed()
     }

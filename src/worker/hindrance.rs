@@ -1,4 +1,7 @@
 //! What keeps a pipeline from being ready: stages that fail again and again, partitions that wait or are halted.
+//!
+//! A halt is in the way of a worker with one pipeline alone. Where there are others it would take their functions out of a load balancer, on every worker
+//! that holds a halted partition and for as long as it is halted: there the gauge, the alert, `/status` and the page tell it.
 
 use crate::pipeline::PartitionView;
 use std::collections::BTreeMap;
@@ -17,6 +20,8 @@ pub struct Hindrance {
     claiming: Since,
     /// Those that stand for want of a version.
     held: Since,
+    /// Whether the worker has other pipelines.
+    has_neighbours: bool,
 }
 
 /// Partitions, and since when it is so.
@@ -29,6 +34,10 @@ fn still(old: &Since, views: &[PartitionView], now: Instant, so: impl Fn(&Partit
 }
 
 impl Hindrance {
+    pub fn new(has_neighbours: bool) -> Self {
+        Self { has_neighbours, ..Self::default() }
+    }
+
     pub fn failed(&mut self, stage: &'static str, now: Instant) {
         self.failing.entry(stage).or_insert((now, now)).1 = now;
     }
@@ -44,7 +53,7 @@ impl Hindrance {
         // Without partitions there is nothing to decide or publish, and nobody to say that it went well.
         self.failing.retain(|_, (_, last)| !views.is_empty() && now.saturating_duration_since(*last) < FORGOTTEN);
         let lasts = |since: &Instant| now.saturating_duration_since(*since) > PATIENCE;
-        let halted = views.iter().filter(|view| view.state == "halted");
+        let halted = views.iter().filter(|view| view.state == "halted" && !self.has_neighbours);
         let halted = halted.map(|view| format!("{}/{} is halted, /status says why", view.topic, view.partition));
         let waiting = self.claiming.iter().filter(|(_, since)| lasts(since));
         let waiting = waiting.map(|((topic, partition), _)| format!("{topic}/{partition} is not claimed yet"));
@@ -85,5 +94,15 @@ mod tests {
         assert!(hindrance.look(&[view("running")], later(13)).is_empty(), "one that has not gone over yet serves");
         hindrance.failed("publish", later(9));
         assert!(hindrance.look(&[], later(20)).is_empty(), "nothing is held, so nothing fails");
+    }
+
+    /// Would catch: a halted pipeline that takes its neighbours' functions out of a load balancer, or that hides what else is in the way.
+    #[test]
+    fn a_halt_is_in_nobodys_way_beside_other_pipelines() {
+        let (mut hindrance, start) = (Hindrance::new(true), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let partitions = [view("halted"), PartitionView::new(&TopicPartition::new("in", 1), "claiming")];
+        assert!(hindrance.look(&partitions, start).is_empty());
+        assert_eq!(hindrance.look(&partitions, later(4)), ["in/1 is not claimed yet"]);
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 mod heads;
 mod indexed;
 mod look;
+mod read_again;
 mod shadow;
 mod states;
 

@@ -3,7 +3,7 @@ use crate::config::{OnLostCommits, Start};
 use crate::event::{Event, Position};
 use crate::function::{Function, Limits, Prediction, Spec};
 use crate::record::{Kind, Mode, Provenance};
-use crate::store::{Advance, Head, Heads, PartitionRow, Pause, StateRow};
+use crate::store::{Advance, Head, Heads, PartitionRow, Pause, Rows, StateRow};
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,7 +24,13 @@ impl Store for NoStore {
     fn claim<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: &'a str) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
         panic!("not asked")
     }
-    fn read<'a>(&'a self, _: &'a PartitionKey, _: bool) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
+    fn read_all<'a>(
+        &'a self,
+        _: &'a str,
+        _: i32,
+        _: &'a [TopicPartition],
+        _: bool,
+    ) -> BoxFuture<'a, Result<Rows, StoreError>> {
         panic!("not asked")
     }
     fn suspect<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64, _: i32) -> BoxFuture<'a, Result<bool, StoreError>> {

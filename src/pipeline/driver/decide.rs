@@ -1,13 +1,16 @@
 //! Decide: the finished prefixes of all partitions go to Postgres in one round, and P moves.
 
+mod read_again;
+
 use super::{Driver, current};
 use crate::event::{Position, TopicPartition};
 use crate::flow::Prefix;
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::record::{self, Chunk, Kind};
-use crate::store::{Advance, Mode, PartitionKey, PartitionRow, StoreError};
-use futures_util::{FutureExt, StreamExt, stream};
+use crate::store::{Advance, Mode, PartitionRow, StoreError};
+use futures_util::FutureExt;
+use read_again::read_again;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +35,6 @@ const ROUND_BYTES: usize = 32 << 20;
 const HALVED_EVENTS: usize = 64;
 /// Rounds of one partition each after Postgres refused the data of a shared one.
 const SOLO_ROUNDS: u32 = 64;
-/// Rows that are read again at the same time after a round without an answer; each takes a connection of its own.
-const READS: usize = 8;
 /// Window of the dead-letter share, in events.
 const SHARE_EVENTS: usize = 1_000;
 
@@ -142,25 +143,15 @@ impl Driver {
                 let started = Instant::now();
                 let result = store.decide(&settings.provenance, &round).await;
                 let fresh = result.is_err();
-                let mut rows = HashMap::new();
-                if !matches!(result, Err(StoreError::Data(_) | StoreError::Fatal(_))) {
-                    let moved = result.as_deref().unwrap_or_default();
-                    let read = |advance: &Advance| {
-                        let (provenance, partition) = (&settings.provenance, advance.partition.clone());
-                        let (pipeline, run) = (provenance.pipeline.clone(), provenance.run);
-                        let store = store.clone();
-                        async move {
-                            let key = PartitionKey { pipeline, run, partition };
-                            // Without an answer here the outcome stays open: the same advance is sent again, and the row decides.
-                            let row = store.read(&key, fresh).await.ok()?;
-                            Some((key.partition, row))
-                        }
-                    };
-                    // Several at the same time: from a database that says nothing each waits for its time-out.
-                    let reads: Vec<_> = round.iter().filter(|advance| !moved.contains(&advance.partition)).map(read).collect();
-                    let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
-                    rows.extend(read.into_iter().flatten());
-                }
+                let rows = match &result {
+                    Err(StoreError::Data(_) | StoreError::Fatal(_)) => HashMap::new(),
+                    answer => {
+                        let moved = answer.as_deref().unwrap_or_default();
+                        let left =
+                            round.into_iter().map(|advance| advance.partition).filter(|partition| !moved.contains(partition));
+                        read_again(&*store, &settings.provenance, left.collect(), fresh).await
+                    }
+                };
                 DecideDone { round: ids, result, rows, seconds: started.elapsed().as_secs_f64() }
             }
             .boxed(),

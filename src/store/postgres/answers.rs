@@ -1,6 +1,6 @@
 //! Predictions as the views for people show them.
 
-use super::errors::store_error;
+use super::errors::first_error;
 use crate::store::StoreError;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
@@ -46,7 +46,7 @@ async fn rows<T>(url: &str, pipeline: &str, select: &'static str) -> Result<Vec<
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let map = |error: sqlx::Error| store_error(&error);
+    let map = |error: sqlx::Error| first_error(&error);
     let mut connection = PgConnection::connect(url).await.map_err(map)?;
     let rows = sqlx::query_as(select).bind(pipeline).fetch_all(&mut connection).await.map_err(map)?;
     connection.close().await.map_err(map)?;

@@ -39,8 +39,28 @@ pub fn store_error(error: &sqlx::Error) -> StoreError {
     error_of(Need::Worker, error)
 }
 
+/// What who connects for the first time met: a login that is refused then does not become right by waiting.
+pub fn first_error(error: &sqlx::Error) -> StoreError {
+    refused_login(error).map_or_else(|| store_error(error), StoreError::Fatal)
+}
+
+/// Class 28: a wrong or expired password, a role that is gone or may not log in, a host that is not let in.
+fn refused_login(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    let is_login = database.code().is_some_and(|code| code.starts_with("28"));
+    is_login.then(|| format!("Postgres refuses the login: {}. Check user and password.", database.message()))
+}
+
 /// Maps by SQLSTATE class. The texts of Postgres about data may quote it, so only their code goes on.
 pub fn error_of(need: Need, error: &sqlx::Error) -> StoreError {
+    match (refused_login(error), need) {
+        // Theirs is a store that has connected before: the rotation of its login may be under way.
+        (Some(refused), Need::Worker | Need::Operator) => {
+            return StoreError::Transient(format!("{refused} A new login in `url_file` is taken within 10 s."));
+        }
+        (Some(refused), _) => return StoreError::Fatal(refused),
+        (None, _) => {}
+    }
     let sqlx::Error::Database(database) = error else {
         return match error {
             sqlx::Error::Configuration(cause) => {
@@ -59,9 +79,7 @@ pub fn error_of(need: Need, error: &sqlx::Error) -> StoreError {
             StoreError::Transient(format!("{} (SQLSTATE {code})", database.message()))
         }
         Some("22") => StoreError::Data(format!("SQLSTATE {code}")),
-        Some("28" | "3D") => {
-            StoreError::Fatal(format!("Postgres refuses the login: {}. Check user, password and database.", database.message()))
-        }
+        Some("3D") => StoreError::Fatal(format!("Postgres has no such database: {}. Check the URL.", database.message())),
         Some("42") if code == "42501" => {
             StoreError::Fatal(format!("Postgres refuses it: {} (SQLSTATE {code}). {}.", database.message(), need.text()))
         }

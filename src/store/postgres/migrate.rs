@@ -3,7 +3,7 @@
 
 mod concurrent;
 
-use super::errors::{Need, error_of, store_error};
+use super::errors::{Need, error_of, first_error};
 use crate::store::StoreError;
 use concurrent::Index;
 use sha2::{Digest, Sha256};
@@ -50,7 +50,7 @@ pub struct Migrated {
 
 /// Applies what is new.
 pub async fn migrate(url: &str) -> Result<Migrated, StoreError> {
-    let mut connection = PgConnection::connect(url).await.map_err(|error| store_error(&error))?;
+    let mut connection = PgConnection::connect(url).await.map_err(|error| first_error(&error))?;
     let applied = apply(&mut connection).await;
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "A connection did not close in good order.");
@@ -128,7 +128,7 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 /// Refuses a schema that this program cannot work with. A newer one is fine until a migration has taken away what this program
 /// uses: so workers that restart in a rolling deploy go on beside those that are newer.
 pub async fn check(pool: &PgPool) -> Result<(), StoreError> {
-    let mut connection = pool.acquire().await.map_err(|error| store_error(&error))?;
+    let mut connection = pool.acquire().await.map_err(|error| first_error(&error))?;
     check_server(&mut connection).await?;
     let found = version(&mut connection).await?;
     let unfit = |what: String| StoreError::Fatal(format!("the schema `millrace` has version {found} and {what}."));
@@ -139,7 +139,7 @@ pub async fn check(pool: &PgPool) -> Result<(), StoreError> {
         let oldest: i32 = sqlx::query_scalar("SELECT coalesce(max(min_compatible), 1) FROM millrace.migration")
             .fetch_one(&mut *connection)
             .await
-            .map_err(|error| store_error(&error))?;
+            .map_err(|error| first_error(&error))?;
         if oldest > SCHEMA_VERSION {
             return Err(unfit(format!(
                 "works with programs from version {oldest} on, this one has {SCHEMA_VERSION}: run a newer millrace"
@@ -159,7 +159,7 @@ async fn check_server(connection: &mut PgConnection) -> Result<(), StoreError> {
         sqlx::query_as("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')")
             .fetch_one(connection)
             .await
-            .map_err(|error| store_error(&error))?;
+            .map_err(|error| first_error(&error))?;
     unfit_server(version, &encoding).map_or(Ok(()), |why| Err(StoreError::Fatal(why)))
 }
 
@@ -183,14 +183,14 @@ async fn version(connection: &mut PgConnection) -> Result<i32, StoreError> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('millrace.migration') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| store_error(&error))?;
+        .map_err(|error| first_error(&error))?;
     if !there {
         return Ok(0);
     }
     sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM millrace.migration")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| store_error(&error))
+        .map_err(|error| first_error(&error))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::keyed::{BindKey, stream};
 use super::lease::lease;
 use crate::event::TopicPartition;
 use crate::record::{Mode, Record};
-use crate::store::{PartitionKey, PartitionRow, StoreError, kind_from_str};
+use crate::store::{PartitionKey, PartitionRow, Rows, StoreError, kind_from_str};
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool, Row};
 use std::sync::Arc;
@@ -113,13 +113,28 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
     row.as_ref().map(partition_row).transpose().map_err(map)
 }
 
-pub async fn read(executor: impl PgExecutor<'_>, key: &PartitionKey) -> Result<Option<PartitionRow>, StoreError> {
-    // The lock waits for a decide that is under way; and a standby, which may show a past, refuses it.
+pub async fn read(
+    executor: impl PgExecutor<'_>,
+    (pipeline, run): (&str, i32),
+    partitions: &[TopicPartition],
+) -> Result<Rows, StoreError> {
+    // The locks wait for a decide that is under way; and a standby, which may show a past, refuses them. In one order for all who read.
     let text = format!(
-        "SELECT {COLUMNS} FROM millrace.stream_partition WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 FOR SHARE"
+        "SELECT topic, {COLUMNS} FROM millrace.stream_partition AS p \
+         JOIN unnest($3::text[], $4::int[]) AS wanted (of_topic, number) ON p.topic = wanted.of_topic AND p.partition = wanted.number \
+         WHERE p.pipeline = $1 AND p.run = $2 ORDER BY p.topic, p.partition FOR SHARE OF p"
     );
-    let row = sqlx::query(&text).bind_key(key).fetch_optional(executor).await.map_err(map)?;
-    row.as_ref().map(partition_row).transpose().map_err(map)
+    let query = sqlx::query(&text)
+        .bind(pipeline)
+        .bind(run)
+        .bind(partitions.iter().map(|partition| &*partition.topic).collect::<Vec<_>>())
+        .bind(partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>());
+    let rows = query.fetch_all(executor).await.map_err(map)?;
+    let row = |row: &PgRow| {
+        let partition = TopicPartition::new(row.try_get::<&str, _>("topic")?, row.try_get("partition")?);
+        Ok((partition, partition_row(row)?))
+    };
+    rows.iter().map(row).collect::<Result<_, sqlx::Error>>().map_err(map)
 }
 
 /// From here on the count tells how often this event was put in work alone: claims in between do not count against it.

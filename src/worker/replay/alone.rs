@@ -2,7 +2,7 @@
 
 use crate::event::TopicPartition;
 use crate::record::{Mode, Provenance, Record};
-use crate::store::{Advance, Head, Heads, KeyedStates, PartitionKey, PartitionRow, Pause, Store, StoreError};
+use crate::store::{Advance, Head, Heads, KeyedStates, PartitionKey, PartitionRow, Pause, Rows, Store, StoreError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ impl Store for Alone {
         self.0.claim(key, claim, owner)
     }
 
-    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> Reply<'a, Option<PartitionRow>> {
-        self.0.read(key, fresh)
+    fn read_all<'a>(&'a self, pipeline: &'a str, run: i32, partitions: &'a [TopicPartition], fresh: bool) -> Reply<'a, Rows> {
+        self.0.read_all(pipeline, run, partitions, fresh)
     }
 
     fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64, times: i32) -> Reply<'a, bool> {

@@ -8,6 +8,7 @@ mod deaths;
 mod failover;
 mod fenced;
 mod full_disk;
+mod halted;
 mod kills;
 mod log_moved;
 mod members;

@@ -14,7 +14,7 @@ use millrace::publisher::{Committed, CommittedOffsets, Publication, PublishError
 use millrace::record::{Mode, Provenance, Record};
 use millrace::source::kafka::{KafkaSourceSettings, spawn};
 use millrace::source::{Lease, LogBounds};
-use millrace::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, StateRow, Store, StoreError};
+use millrace::store::{Advance, Head, Heads, PartitionKey, PartitionRow, Pause, Rows, StateRow, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -118,8 +118,8 @@ impl Store for HeldStore {
         .boxed()
     }
 
-    fn read<'a>(&'a self, key: &'a PartitionKey, fresh: bool) -> Reply<'a, Option<PartitionRow>> {
-        self.0.read(key, fresh)
+    fn read_all<'a>(&'a self, pipeline: &'a str, run: i32, partitions: &'a [TopicPartition], fresh: bool) -> Reply<'a, Rows> {
+        self.0.read_all(pipeline, run, partitions, fresh)
     }
 
     fn suspect<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, offset: i64, times: i32) -> Reply<'a, bool> {

@@ -2,11 +2,11 @@
 
 use crate::support::http;
 use crate::support::load::Load;
+use crate::support::produce;
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::reader::Watcher;
 use crate::support::services::{Kind, Service};
 use crate::support::stage::{Plan, SOON, Stage, Worker};
-use crate::support::{create_topic, produce};
 use rdkafka::producer::{BaseRecord, Producer};
 use sqlx::postgres::PgConnectOptions;
 use std::str::FromStr;
@@ -42,7 +42,7 @@ async fn endures(worker: &mut Worker, admin: &str, bound: usize, what: &str) {
 }
 
 /// Waits until `/readyz` answers so.
-async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> String {
+pub(super) async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> String {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let (status, body) = http::get(admin, "/readyz").await;
@@ -177,7 +177,7 @@ async fn a_worker_that_is_given_nothing_is_ready() {
 }
 
 /// Events that are none, more than a window of `max_dead_share` has.
-fn send_dead(stage: &Stage) {
+pub(super) fn send_dead(stage: &Stage) {
     let producer = stage.producer();
     for n in 0..1_200 {
         let body = format!("{{ {n}");
@@ -228,40 +228,6 @@ async fn a_worker_of_which_all_is_halted_stays_to_be_seen() {
     readyz(&mut worker, &admin, 200).await;
     send_dead(&stage);
     readyz(&mut worker, &admin, 503).await;
-    let (_, metrics) = http::get(&admin, "/metrics").await;
-    assert!(metrics.contains("state=\"halted\"} 1"), "{metrics}");
-    assert!(worker.is_running(), "{}", worker.log());
-    worker.signal("-TERM");
-    assert_eq!(worker.end().code(), Some(3), "{}", worker.log());
-}
-
-/// Would catch: a pipeline all of whose partitions are halted that ends the worker, and with it every other pipeline, on one heir after another.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pipeline_that_is_halted_ends_no_other() {
-    let stage = Stage::of(Plan { partitions: 1, options: "max_dead_share = 0.5", ..Plan::default() }).await;
-    let other = format!("{}-other", stage.name);
-    for topic in [other.clone(), format!("{other}.out"), format!("{other}.dead")] {
-        create_topic(&topic, 1).await;
-    }
-    let one = std::fs::read_to_string(stage.config()).unwrap();
-    let (_, pipeline) = one.split_once("[[pipeline]]").unwrap();
-    std::fs::write(stage.config(), format!("{one}\n[[pipeline]]{}", pipeline.replace(&stage.name, &other))).unwrap();
-    let mut worker = stage.worker();
-    let admin = worker.admin();
-    readyz(&mut worker, &admin, 200).await;
-    send_dead(&stage);
-    let why = readyz(&mut worker, &admin, 503).await;
-    assert!(why.contains("is halted"), "{why}");
-    for n in 0..20 {
-        produce(
-            &other,
-            0,
-            None,
-            format!("{{\"id\":\"t-{n}\",\"amount\":1,\"currency\":\"EUR\",\"account\":\"a\",\"time\":1760000000000}}").as_bytes(),
-        );
-    }
-    let decided = format!("SELECT coalesce(sum(events), 0)::bigint FROM millrace.stream_partition WHERE pipeline = '{other}'");
-    stage.wait_for(&decided, 20).await;
     let (_, metrics) = http::get(&admin, "/metrics").await;
     assert!(metrics.contains("state=\"halted\"} 1"), "{metrics}");
     assert!(worker.is_running(), "{}", worker.log());

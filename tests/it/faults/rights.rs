@@ -60,6 +60,60 @@ async fn a_right_that_postgres_takes_away_ends_the_worker_by_name() {
     stage.execute(&format!("DROP ROLE {user}")).await;
 }
 
+/// A rotation: the old login is refused before the file has the new one, and Postgres has closed what was open.
+///
+/// Would catch: a worker that ends since its login is refused for a while, in a decide or in a claim, though the next one is on its way; one that waits and
+/// does not say for what, or is ready; an event that is lost or doubled meanwhile; a start that waits for a login which nobody will let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_postgres_refuses_for_a_while_is_waited_for_by_name() {
+    let stage = Arc::new(Stage::new("").await);
+    let (old, new, file) = (format!("{}_old", stage.name), format!("{}_new", stage.name), stage.config().with_file_name("url"));
+    for role in [&old, &new] {
+        stage.execute(&format!("CREATE ROLE {role} LOGIN; GRANT millrace_worker TO {role}")).await;
+    }
+    let url_of = |role: &str| stage.url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    std::fs::write(&file, url_of(&old)).unwrap();
+    stage.reconfigure(&format!("url = \"{}\"", stage.url), "url_file = \"url\"");
+    let watcher = Watcher::start(&stage.brokers, &[stage.output(), stage.dead_letters()]);
+    let (mut first, mut second) = (stage.worker(), stage.worker());
+    for worker in [&mut first, &mut second] {
+        let admin = worker.admin();
+        until(worker, "a worker that is ready", async |_| http::get(&admin, "/readyz").await.0 == 200).await;
+    }
+    let load = Load::start(&stage, 0, 300);
+    stage.decided_at_least(600).await;
+
+    stage.execute(&format!("ALTER ROLE {old} NOLOGIN")).await;
+    stage.number(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{old}'")).await;
+    let admins = [first.admin(), second.admin()];
+    let refused = async |admin: &str| {
+        let (code, body) = http::get(admin, "/readyz").await;
+        code == 503 && body.contains("Postgres refuses the login")
+    };
+    until(&mut first, "the refused login, in /readyz", async |_| refused(&admins[0]).await).await;
+    until(&mut second, "the refused login, in /readyz", async |worker| {
+        refused(&admins[1]).await && worker.log().contains("Postgres refuses the login")
+    })
+    .await;
+    // What one held goes to the other, which cannot claim it.
+    first.kill();
+    until(&mut second, "a claim that waits", async |_| http::get(&admins[1], "/readyz").await.1.contains("is not claimed yet"))
+        .await;
+    let mut late = stage.worker();
+    assert_eq!(late.end().code(), Some(1), "{}", late.log());
+    assert!(late.log().contains("Postgres refuses the login"), "{}", late.log());
+    assert!(second.is_running(), "{}", second.log());
+    watcher.check();
+
+    std::fs::write(&file, url_of(&new)).unwrap();
+    second.signal("-HUP");
+    until(&mut second, "a worker that is ready", async |_| http::get(&admins[1], "/readyz").await.0 == 200).await;
+    ends_with(&stage, second, load, watcher).await;
+    for role in [old, new] {
+        stage.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    }
+}
+
 /// Would catch: a transaction that was refused and is taken for committed; a refusal of the output that lets the offsets pass; a worker that waits and does not
 /// name the right, or is ready; what was decided and not published, and is lost or doubled when the right is back.
 #[tokio::test(flavor = "multi_thread")]

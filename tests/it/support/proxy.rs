@@ -96,6 +96,11 @@ impl Proxy {
         self.shared.silent_below.send_replace(self.shared.accepted.load(Ordering::Relaxed));
     }
 
+    /// Connections that clients have opened so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
     /// How many times the statement was broken in this way.
     pub fn cuts(&self, cut: Cut) -> usize {
         self.shared.done.lock().unwrap().iter().filter(|done| **done == cut).count()
