@@ -49,6 +49,8 @@ const GRACE_AT_FULL: Duration = Duration::from_millis(25);
 const GRACE: Duration = Duration::from_secs(1);
 /// Before the next try where the system gives no further connection, as when a process has all the files that it may have.
 const EXHAUSTED: Duration = Duration::from_secs(1);
+/// Requests of one connection at the same time, where HTTP/2 lets there be several.
+const STREAMS: u32 = 16;
 /// Places for probes where all others are in work, and how long each step of one may take there.
 const SPARE: usize = 4;
 const SPARE_TIME: Duration = Duration::from_secs(2);
@@ -168,6 +170,7 @@ impl Connection {
         });
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().max_buf_size(self.limits.head_bytes.max(LEAST_HEAD));
+        builder.http2().max_concurrent_streams(STREAMS);
         builder.http2().max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX));
         let socket = TokioIo::new(Socket::new(socket, Arc::clone(&traffic)));
         let mut served = pin!(builder.serve_connection(socket, service));

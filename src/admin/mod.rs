@@ -4,6 +4,7 @@ mod api;
 mod beside;
 mod body;
 mod connections;
+mod foreign;
 mod forms;
 mod health;
 mod look;

@@ -1,15 +1,17 @@
 //! The routes.
 
 use super::api::{ApiError, Asked, BareError, FunctionApi, FunctionDoc, Shape, sent};
-use super::body::Body;
+use super::body::{Bodies, Body};
 use super::connections::{self, Connections, Routes};
+use super::foreign::{self, Alone};
 use super::{
     AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, beside, forms, look, openapi, operators, page, version,
 };
 use crate::telemetry::Metrics;
 use axum::Json;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -39,9 +41,24 @@ pub struct AdminState {
     pub connections: Connections,
 }
 
+/// What one server has, beside what it is given.
+#[derive(Clone)]
+pub(super) struct Served {
+    pub admin: AdminState,
+    pub bodies: Arc<Bodies>,
+}
+
+impl FromRef<Served> for AdminState {
+    fn from_ref(served: &Served) -> Self {
+        served.admin.clone()
+    }
+}
+
 /// Serves until the token is cancelled, then lets running requests end.
 pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdown: CancellationToken) {
-    let (limit, connections) = (DefaultBodyLimit::max(state.body_bytes), state.connections);
+    let connections = state.connections;
+    let served = Served { admin: state.clone(), bodies: Arc::new(Bodies::new(state.body_bytes)) };
+    let alone = Alone(listener.local_addr().is_ok_and(|address| address.ip().is_loopback()));
     let live = Arc::new(page::Live::new(connections.most, shutdown.clone()));
     let spare = axum::Router::new()
         .route("/livez", get(livez))
@@ -49,6 +66,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .fallback(full)
+        .layer(from_fn_with_state(alone, foreign::refuse))
         .with_state(state.clone());
     let all = axum::Router::new()
         .route("/livez", get(livez))
@@ -77,8 +95,8 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .merge(page::routes(state.clone(), live.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
-        .layer(limit)
-        .with_state(state.clone());
+        .layer(from_fn_with_state(alone, foreign::refuse))
+        .with_state(served);
     let serves = connections::serve(listener, Routes { all, spare }, connections, shutdown);
     tokio::join!(serves, live.follow(state));
 }

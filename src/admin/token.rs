@@ -1,7 +1,7 @@
 //! The token of requests that change something. Its digest is kept, and not the token.
 
 use super::api::ApiError;
-use super::server::AdminState;
+use super::server::Served;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many wrong tokens within so long; then none is looked at for the rest of that time.
+/// So many wrong tokens within so long; for the rest of that time further ones are told to stop. The right one is always taken: it is too long to
+/// be guessed, and whoever sends wrong ones must not keep others out.
 const MOST_WRONG: usize = 10;
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -34,7 +35,7 @@ pub enum Refused {
     /// The request brings none.
     Missing,
     Wrong,
-    /// Too many wrong ones came; again after so long.
+    /// Wrong, as too many before it; again after so long.
     TooMany(Duration),
 }
 
@@ -67,34 +68,39 @@ impl AdminToken {
         let mut state = self.state();
         let wanted = state.digest.ok_or(Refused::NoToken)?;
         let given = given.ok_or(Refused::Missing)?;
+        if same(&digest(given), &wanted) {
+            return Ok(());
+        }
         while state.wrong.front().is_some_and(|at| now.saturating_duration_since(*at) >= WITHIN) {
             state.wrong.pop_front();
         }
         if let Some(oldest) = state.wrong.front().filter(|_| state.wrong.len() >= MOST_WRONG) {
             return Err(Refused::TooMany(WITHIN - now.saturating_duration_since(*oldest)));
         }
-        if same(&digest(given), &wanted) {
-            return Ok(());
-        }
         state.wrong.push_back(now);
         if state.wrong.len() == MOST_WRONG {
-            tracing::warn!(wrong = MOST_WRONG, "Wrong admin tokens came over HTTP; for a minute none is looked at.");
+            tracing::warn!(
+                wrong = MOST_WRONG,
+                "Wrong admin tokens came over HTTP within a minute; somebody guesses, or has an old one."
+            );
         }
         Err(Refused::Wrong)
     }
 }
 
 /// A request that has shown the token. Asked for before the body is read.
+#[derive(Debug, Clone, Copy)]
 pub struct Operator;
 
-impl FromRequestParts<AdminState> for Operator {
+impl FromRequestParts<Served> for Operator {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Response> {
         let told = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = told.and_then(|told| told.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let checked = state.token.check(given.map(|(_, token)| token.trim()), Instant::now());
-        checked.map(|()| Self).map_err(answer)
+        served.admin.token.check(given.map(|(_, token)| token.trim()), Instant::now()).map_err(answer)?;
+        parts.extensions.insert(Self);
+        Ok(Self)
     }
 }
 
@@ -114,7 +120,7 @@ fn answer(refused: Refused) -> Response {
         Refused::TooMany(_) => error(
             429,
             "too_many_attempts",
-            "too many wrong tokens came within a minute; ask again later, or use the command line",
+            "this is not the admin token, and too many wrong ones came within a minute; ask again later",
         ),
     };
     let head = response.headers_mut();
@@ -157,7 +163,7 @@ mod tests {
         assert_eq!(token.check(Some("another-token-of-some-length"), now), Ok(()));
     }
 
-    /// Would catch: guessing without a limit, a lock that never opens, requests without a token that lock others out.
+    /// Would catch: guessing without a limit, one that never passes, guesses that lock out who has the token.
     #[test]
     fn guesses_are_limited_and_the_limit_passes() {
         let (token, start) = (AdminToken::new(Some(TOKEN)), Instant::now());
@@ -168,7 +174,9 @@ mod tests {
         for second in 0..10 {
             assert_eq!(token.check(Some("guess"), later(second)), Err(Refused::Wrong));
         }
-        assert_eq!(token.check(Some(TOKEN), later(20)), Err(Refused::TooMany(Duration::from_secs(40))), "nor is the right one");
-        assert_eq!(token.check(Some(TOKEN), later(60)), Ok(()));
+        assert_eq!(token.check(Some("guess"), later(20)), Err(Refused::TooMany(Duration::from_secs(40))));
+        assert_eq!(token.check(Some(TOKEN), later(20)), Ok(()), "the right one is taken meanwhile");
+        assert_eq!(token.check(Some("guess"), later(21)), Err(Refused::TooMany(Duration::from_secs(39))));
+        assert_eq!(token.check(Some("guess"), later(60)), Err(Refused::Wrong));
     }
 }

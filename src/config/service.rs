@@ -12,7 +12,8 @@ use std::path::PathBuf;
 pub struct Admin {
     /// Address and port. Default `127.0.0.1:9464`: only this machine.
     pub listen: SocketAddr,
-    /// Largest request body, bytes. Default 1 MiB.
+    /// Largest request body, bytes. Default 1 MiB. All that come at the same time have 64 MiB together, or four times this where that is more;
+    /// one without `Content-Length` counts with all of this. Beyond it a request is answered 503.
     pub body_bytes: usize,
     /// How long a request's body may take to come, milliseconds. Default 10,000.
     pub body_timeout_ms: u64,
@@ -34,7 +35,7 @@ pub struct Admin {
     pub halted_stay_ms: u64,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
     pub connections: usize,
-    /// What a request that changes something (pause, resume) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
+    /// What a request that changes something (pause, resume, swap of versions) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
     /// such requests are refused. Better from `token_file` or `MILLRACE_ADMIN__TOKEN`.
     #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
@@ -100,7 +101,7 @@ impl Admin {
         let open = !self.listen.ip().is_loopback() && self.token.is_none() && self.token_file.is_none();
         open.then(|| {
             format!(
-                "[admin] listen = {}: others can reach it, and there is no token, so that nobody can pause or resume over HTTP; set `token_file`, \
+                "[admin] listen = {}: others can reach it, and there is no token, so that nobody can pause, resume or swap over HTTP; set `token_file`, \
                  and let a network policy or a proxy with TLS stand before it",
                 self.listen
             )

@@ -3,6 +3,8 @@
 //! Events are folded in the order of the log, ahead of the calls; what they change is written by the decide whose P has reached
 //! it. After a claim the events of [S, P) are folded once more, and not scored.
 
+mod unreadable;
+
 use crate::event::{Event, RawEvent, Rejection};
 use crate::flow::Ending;
 use crate::function::Input;
@@ -264,12 +266,7 @@ impl Folder {
         let mut states = lock(states);
         for key in keys {
             let row = rows.remove(&key);
-            states.load(&key, row).map_err(|error| {
-                FoldError::Halt(format!(
-                    "{error}: the row of millrace.state for the key {key:?} was changed by hand, or written by another version under \
-                     the same digest. Restore it, or start a new run with `millrace adopt`, which folds the log again."
-                ))
-            })?;
+            states.load(&key, row.clone()).map_err(|error| FoldError::Halt(unreadable::sentence(&error, row.as_ref())))?;
         }
         Ok(())
     }

@@ -38,7 +38,9 @@ async function looking(options, use) {
   await context.route("**/favicon.ico", (route) => route.fulfill({ status: 204 }));
   const page = await context.newPage();
   const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  // A page that says what is wrong comes with a status that the browser complains of.
+  const said = (message) => message.type() === "error" && !/the server responded with a status of 40[04]/.test(message.text());
+  page.on("console", (message) => said(message) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("requestfailed", (request) => request.url().endsWith("/events") || complaints.push(`failed: ${request.url()}`));
   const hosts = new Set();
@@ -128,7 +130,52 @@ const tests = {
   },
 };
 
+/** Every page, and how to get there. */
+const places = {
+  "the page with partitions": async (page, address) => {
+    await page.goto(`${address}/?open=payments-risk`);
+  },
+  "a form for records": (page, address) => page.goto(`${address}/records`),
+  records: async (page, address) => {
+    await page.goto(`${address}/records?id=payments-risk%2F1%2Fevents%2F0%2F4711`);
+    assert.equal(await page.locator("article").count(), 2);
+  },
+  "a look-up that is refused": (page, address) => page.goto(`${address}/records?key=a&limit=0`),
+  "dead letters": async (page, address) => {
+    await page.goto(`${address}/dead-letters`);
+    assert.equal(await page.locator("#letters li").count(), 2);
+  },
+  functions: async (page, address) => {
+    await page.goto(`${address}/functions`);
+    assert.equal(await page.locator("main li").count(), 1);
+  },
+  "a function's form": (page, address) => page.goto(`${address}/functions/chat-sentiment`),
+  "a function's answer": async (page, address) => {
+    await page.goto(`${address}/functions/chat-sentiment`);
+    // As a browser sends it from the worker's own page.
+    await page.getByRole("button", { name: "Call" }).click();
+    await page.getByRole("heading", { name: "Answer" }).waitFor();
+    assert((await page.locator("#answer table").count()) > 0);
+  },
+  "nothing there": (page, address) => page.goto(`${address}/functions/nobody`),
+};
+
+/** A page that belongs to nobody sends a form. */
+async function foreign(address) {
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    await page.goto(`data:text/html,<form method="post" enctype="text/plain" action="${address}/functions/chat-sentiment"><button>Send</button></form>`);
+    const [answer] = await Promise.all([page.waitForResponse("**/functions/chat-sentiment"), page.getByRole("button").click()]);
+    assert.equal(answer.status(), 403);
+  } finally {
+    await context.close();
+  }
+}
+
 await serving(4, 6, async (address) => {
+  await foreign(address);
+  console.log("ok a form of another site is refused");
   for (const [name, test] of Object.entries(tests)) {
     await test(address);
     console.log(`ok ${name}`);
@@ -140,6 +187,14 @@ await serving(4, 6, async (address) => {
         await accessible(page, `the page in ${colorScheme} at ${width}`);
         await fits(page, `the page at ${width}`);
       });
+      for (const [name, go] of Object.entries(places)) {
+        await looking({ colorScheme, viewport: { width, height }, bypassCSP: true }, async (page) => {
+          await go(page, address);
+          await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+          await accessible(page, `${name} in ${colorScheme} at ${width}`);
+          await fits(page, `${name} at ${width}`);
+        });
+      }
       console.log(`ok accessible and fitting, ${colorScheme}, ${width} pixels`);
     }
   }

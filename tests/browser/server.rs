@@ -3,9 +3,9 @@
 
 use futures_util::future::BoxFuture;
 use millrace::admin::{
-    AdminState, AdminToken, Answered, ApiError, Asked, Connections, Events, FunctionApi, FunctionDoc, LettersAsked, LettersFound,
-    Liveness, OperatorApi, PartitionStatus, Readiness, RecordApi, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, SwapWish,
-    Versioned, Wish, serve,
+    AdminState, AdminToken, Answered, AnsweredBy, ApiError, Asked, By, Command, Connections, Events, FunctionApi, FunctionDoc,
+    LetterEvent, LetterFound, LettersAsked, LettersCounted, LettersFound, Liveness, OperatorApi, PartitionStatus, Readiness,
+    RecordApi, RecordFound, RecordsAsked, RecordsFound, Said, Shape, StatusBoard, SwapWish, Versioned, Wish, serve,
 };
 use millrace::telemetry::{Limits, LoadedModel, Metrics, ModelGauges, Tally};
 use serde_json::{Value, json};
@@ -13,19 +13,61 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// No function answers here.
+/// One function answers here, and nobody else does anything.
 struct Nobody;
 
-/// Nothing was recorded here.
+fn command(name: &'static str) -> Command {
+    let line = format!(
+        "millrace {name} --config /etc/millrace/millrace.toml --pipeline payments-risk 'payments-risk/1/events/0/4711/0'"
+    );
+    Command { name, about: "What it does, in a sentence.", line }
+}
+
+/// A record by its id, and dead letters with events; nothing else was recorded here.
 impl RecordApi for Nobody {
     fn pipelines(&self) -> Vec<String> {
-        Vec::new()
+        vec![KINDS[0].0.to_owned(), KINDS[3].0.to_owned()]
     }
-    fn records(&self, _: RecordsAsked) -> BoxFuture<'_, Result<RecordsFound, ApiError>> {
-        Box::pin(async { Ok(RecordsFound { complete: true, ..RecordsFound::default() }) })
+    fn records(&self, asked: RecordsAsked) -> BoxFuture<'_, Result<RecordsFound, ApiError>> {
+        let record = |n: i64| RecordFound {
+            id: format!("payments-risk/1/events/0/{n}/0"),
+            kind: "prediction".to_owned(),
+            pipeline: KINDS[0].0.to_owned(),
+            topic: "events".to_owned(),
+            offset: n,
+            value: json!({ "decision": "review", "features": { "an_amount_of_which_the_name_is_rather_long": 0.5 } }),
+            hidden_fields: 2,
+            commands: vec![command("explain")],
+            ..RecordFound::default()
+        };
+        let records = if matches!(asked.by, By::Id(_)) { [4_711, 4_712].map(record).into() } else { Vec::new() };
+        let notes = vec!["Looked through the newest 20,000 records.".to_owned()];
+        Box::pin(async { Ok(RecordsFound { records, complete: true, notes, payloads_shown: false }) })
     }
     fn dead_letters(&self, _: LettersAsked) -> BoxFuture<'_, Result<LettersFound, ApiError>> {
-        Box::pin(async { Ok(LettersFound { counts_complete: true, ..LettersFound::default() }) })
+        let counted = |reason: &str| LettersCounted {
+            pipeline: KINDS[0].0.to_owned(),
+            reason: reason.to_owned(),
+            open: 3,
+            command: Some(command("redrive")),
+            ..LettersCounted::default()
+        };
+        let letter = |n: i64| LetterFound {
+            id: format!("payments-risk/1/events/0/{n}/0"),
+            reason: "missing_field".to_owned(),
+            field: Some("amount".to_owned()),
+            handling: "open".to_owned(),
+            event: Some(LetterEvent { key: "card 17".into(), payload: "{\"card\": \"card 17\"}".into(), cut: n == 1 }),
+            commands: vec![command("redrive"), command("discard")],
+            ..LetterFound::default()
+        };
+        let found = LettersFound {
+            counts: ["missing_field", "bad_payload"].map(counted).into(),
+            counts_complete: true,
+            letters: [1, 2].map(letter).into(),
+            ..LettersFound::default()
+        };
+        Box::pin(async { Ok(found) })
     }
 }
 
@@ -47,10 +89,14 @@ impl FunctionApi for Nobody {
         json!([])
     }
     fn documented(&self) -> Vec<Arc<FunctionDoc>> {
-        Vec::new()
+        vec![Arc::new(document())]
     }
     fn answer<'a>(&'a self, asked: Asked<'a>, _: Value, _: Shape) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
-        Box::pin(async move { Err(unknown(asked.name)) })
+        let by = AnsweredBy { version: asked.version.unwrap_or("base").to_owned(), config: "c0ffee".to_owned() };
+        let labels = json!([{ "label": "positive", "score": 0.98 }, { "label": "negative", "score": 0.02 }]);
+        let answer =
+            Answered::from(json!({ "outputs": [{ "label": "positive", "labels": labels }], "model": "starter-sentiment" }));
+        Box::pin(async move { Ok(Versioned { by, answer }) })
     }
     fn embeddings<'a>(&'a self, _: Option<&'a str>, _: Value) -> BoxFuture<'a, Result<Versioned<Answered>, ApiError>> {
         Box::pin(async { Err(unknown("embeddings")) })
@@ -66,6 +112,32 @@ impl FunctionApi for Nobody {
     }
     fn stream<'a>(&'a self, asked: Asked<'a>, _: Value, _: Shape) -> BoxFuture<'a, Result<Versioned<Events>, ApiError>> {
         Box::pin(async move { Err(unknown(asked.name)) })
+    }
+}
+
+/// A function with a parameter of every kind.
+fn document() -> FunctionDoc {
+    let text = json!({ "type": "string" });
+    let parameters = json!({ "type": "object", "properties": {
+        "top_k": { "type": ["integer", "null"], "minimum": 1, "default": 3, "description": "Answers at most." },
+        "way": { "enum": ["near", "far"], "default": "near" },
+        "whole": { "type": "boolean", "default": false },
+        "stop": { "type": "array", "items": text },
+        "schema": { "default": null },
+    } });
+    FunctionDoc {
+        pipeline: KINDS[1].0.to_owned(),
+        function: KINDS[1].1.to_owned(),
+        model: KINDS[1].2.to_owned(),
+        version: 1,
+        versions: vec!["base".to_owned(), "v2".to_owned()],
+        most: 8,
+        input: json!({ "type": "object", "required": ["text"], "properties": { "text": text } }),
+        parameters,
+        output: json!({ "type": "object" }),
+        bare: json!({ "type": "array" }),
+        example: json!({ "text": "I love it." }),
+        pieces: false,
     }
 }
 

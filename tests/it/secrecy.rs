@@ -215,3 +215,41 @@ async fn markers_in_payloads_and_secrets_show_nowhere() {
         assert!(sent.iter().any(|(path, ..)| path == signal), "no {signal} came");
     }
 }
+
+/// Remembers what an account has done; its states leave memory when the worker ends.
+const RISK: &str = "event = \"json\"\nfields = { id = \"id\", key = \"account\", time = \"time\" }\nfunction = \"risk\"\n[pipeline.risk]\n\
+                    feature = [{ name = \"n\", entity = \"account\", aggregate = \"count\", window = \"1d\" }]";
+
+/// Would catch: a halt that names the key whose state cannot be read, or does not say how its row is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_halt_over_a_state_tells_its_row_and_not_its_key() {
+    let stage = Stage::of(Plan { partitions: 1, function: RISK, ..Plan::default() }).await;
+    let event = json!({ "id": "e", "account": PAYLOAD, "time": 1_760_000_000_000i64 }).to_string().into_bytes();
+    send(&stage, std::slice::from_ref(&event));
+    let mut worker = stage.worker();
+    stage.decided(1).await;
+    stage.wait_for("SELECT count(*) FROM millrace.state", 1).await;
+    worker.drain();
+    assert_eq!(stage.execute("UPDATE millrace.state SET bytes = decode('ffffff', 'hex')").await, 1);
+    stage.reconfigure("halted_stay_ms = 0", "halted_stay_ms = 3600000");
+    send(&stage, &[event]);
+    let mut worker = stage.worker();
+    let address = worker.admin();
+    let halted = async {
+        loop {
+            let status = get(&address, "/status").await.1;
+            if status.contains("a stored state cannot be read") {
+                return status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let status = timeout(SOON, halted).await.unwrap_or_else(|_| panic!("it does not halt: {}", worker.log()));
+    let spoken = [status, get(&address, "/").await.1, get(&address, "/readyz").await.1, worker.log()];
+    assert!(spoken.iter().all(|said| !said.contains(PAYLOAD)), "{spoken:?}");
+    let of_row = format!(
+        "SELECT count(*) FROM millrace.states WHERE pipeline = '{}' AND partition = 0 AND as_of = 1 AND bytes = 3",
+        stage.name
+    );
+    assert!(spoken[0].contains("`as_of` 1 and 3 `bytes`") && stage.number(&of_row).await == 1, "{}", spoken[0]);
+}

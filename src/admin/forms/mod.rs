@@ -52,11 +52,12 @@ pub async fn answer(
     Path(name): Path<String>,
     path: Uri,
     head: HeaderMap,
-    body: Body,
+    Body(typed): Body,
 ) -> Response {
     let Some(function) = find(&state, &name).await else { return unknown(&name) };
     let controls = Controls::new(&function);
-    let given = body.0.map(|bytes| Given::read(&bytes));
+    // The body keeps its place until the page is made: what was typed in stands in it.
+    let given = typed.as_ref().map(|body| Given::read(&body.bytes)).map_err(Clone::clone);
     let version = version::named(&path);
     let asked = given.as_ref().map_err(Clone::clone).and_then(|given| controls.request(given));
     let answered = match (&asked, &version) {

@@ -59,7 +59,7 @@ impl Frame<'_> {
              <meta name=\"color-scheme\" content=\"light dark\"><title>{title} - Millrace</title><style>{STYLE}</style>{script}</head>\n\
              <body><a class=\"skip\" href=\"#main\">Skip to the content</a>\
              <header><nav aria-label=\"Main\">{places}</nav>\
-             <form class=\"search\" role=\"search\" action=\"/records\" method=\"get\"><label for=\"q\" class=\"unseen\">Key or id of an event</label>\
+             <form class=\"search\" role=\"search\" aria-label=\"Find a record\" action=\"/records\" method=\"get\"><label for=\"q\" class=\"unseen\">Key or id of an event</label>\
              <input id=\"q\" name=\"q\" type=\"search\" placeholder=\"Key or id of an event\" autocomplete=\"off\">\
              <button type=\"submit\">Find</button></form></header>\n<main id=\"main\"{main}>{body}</main></body></html>\n"
         )

@@ -25,7 +25,7 @@ pub fn body(given: &Given, pipelines: &[String], answered: &Result<LettersFound,
 
 fn form(given: &Given, pipelines: &[String], wrong: &str) -> String {
     format!(
-        "<form method=\"get\" action=\"/dead-letters#letters\" accept-charset=\"utf-8\" role=\"search\">{}{}{}{}\
+        "<form method=\"get\" action=\"/dead-letters#letters\" accept-charset=\"utf-8\" role=\"search\" aria-label=\"Dead letters\">{}{}{}{}\
          <p><button type=\"submit\">Show</button></p></form>",
         choice(given, "pipeline", "Pipeline", "Whose events.", pipelines.iter().map(String::as_str)),
         input(given, "reason", "Reason", "A code, such as missing_field.", wrong),
@@ -57,7 +57,7 @@ fn counts(given: &Given, found: &LettersFound) -> String {
     };
     let rows: String = found.counts.iter().map(row).collect();
     let of_reason = |one: &LettersCounted| {
-        let title = format!("<h4>{}, {}</h4>", escaped(&one.pipeline), escaped(&one.reason));
+        let title = format!("<h3>{}, {}</h3>", escaped(&one.pipeline), escaped(&one.reason));
         one.command.as_ref().map(|command| title + &commands(std::slice::from_ref(command)))
     };
     let redrive: String = found.counts.iter().filter_map(of_reason).collect();
@@ -105,7 +105,7 @@ fn letter(letter: &LetterFound) -> String {
     let event = letter.event.as_ref().map_or_else(String::new, |event| {
         let cut = if event.cut { "<p>This is its beginning; its record has the rest.</p>" } else { "" };
         format!(
-            "<h4>Key</h4><pre tabindex=\"0\">{}</pre><h4>Payload</h4><pre tabindex=\"0\">{}</pre>{cut}",
+            "<h3>Key</h3><pre tabindex=\"0\">{}</pre><h3>Payload</h3><pre tabindex=\"0\">{}</pre>{cut}",
             escaped(&plain(&event.key)),
             escaped(&plain(&event.payload))
         )

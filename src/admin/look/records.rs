@@ -33,7 +33,7 @@ pub fn body(given: &Given, pipelines: &[String], answered: Option<&Result<Record
 fn form(given: &Given, pipelines: &[String], wrong: &str) -> String {
     let names = pipelines.iter().map(String::as_str);
     format!(
-        "<form method=\"get\" action=\"/records#found\" accept-charset=\"utf-8\" role=\"search\">\
+        "<form method=\"get\" action=\"/records#found\" accept-charset=\"utf-8\" role=\"search\" aria-label=\"Records\">\
          <fieldset><legend>Fill in one</legend>{}{}{}</fieldset>{}{}<p><button type=\"submit\">Look up</button></p></form>",
         input(given, "id", "Record id", "pipeline/run/topic/partition/offset, with or without /n. Found at once.", wrong),
         input(

@@ -110,6 +110,21 @@ async fn pages_show_text_and_no_markup_of_others() {
     assert!(letters.contains(&format!("pipeline=one&amp;reason={odd}#letters")), "{letters}");
 }
 
+/// Would catch: two searches that a screen reader cannot tell apart, a heading that leaves out a level.
+#[tokio::test]
+async fn searches_have_names_and_headings_go_down_by_one() {
+    let (_, address, _stop) = started(1_000).await;
+    for path in ["/records?id=a&pipeline=shown", "/dead-letters?pipeline=shown"] {
+        let page = ask(address, "GET", path, HOST, "").await;
+        let mut names: Vec<&str> =
+            page.split("role=\"search\" aria-label=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        names.dedup();
+        assert!(names.len() == 2 && page.matches("role=\"search\"").count() == 2, "{path}: {names:?}");
+        let levels: Vec<u32> = page.split("<h").filter_map(|rest| rest.chars().next()?.to_digit(10)).collect();
+        assert!(levels.len() > 3 && levels.windows(2).all(|two| two[1] <= two[0] + 1), "{path}: {levels:?}");
+    }
+}
+
 /// Would catch: the search box of every page's header, of which no look-up knows the parameter.
 #[tokio::test]
 async fn what_the_header_asks_for_is_looked_up() {

@@ -17,7 +17,8 @@ const ERRORS: [(&str, &str, &str); 10] = [
     (
         "503",
         "Loading",
-        "The function's model, or the version, is being loaded, or cannot be; the message says why. Ask again after `Retry-After` seconds.",
+        "The function's model, or the version, is being loaded, or cannot be, or bodies of other requests take all memory that there is for them; the \
+         message says which. Ask again after `Retry-After` seconds.",
     ),
     ("504", "Late", "No answer in time; the message tells the limit. The call is given up."),
 ];

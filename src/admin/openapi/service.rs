@@ -124,7 +124,7 @@ fn operated(id: &str, summary: &str, schema: &Value, example: &Value, answer: &V
         "408": { "$ref": "#/components/responses/Slow" },
         "409": error("There is nothing to lift or to go back from; the message says what is in force."),
         "413": { "$ref": "#/components/responses/TooLarge" },
-        "429": error("Too many wrong tokens came within a minute."),
+        "429": error("The token is wrong, and too many wrong ones came within a minute."),
         "503": error("The database does not answer; nothing was changed, or it is not known."),
     });
     let body = json_body(schema, Some(example.clone()));

@@ -43,7 +43,7 @@ struct Page {
 }
 
 /// The page's routes. Somebody has to run [`Live::follow`] beside them.
-pub fn routes(state: AdminState, live: Arc<Live>) -> Router<AdminState> {
+pub fn routes<S: Clone + Send + Sync + 'static>(state: AdminState, live: Arc<Live>) -> Router<S> {
     Router::new()
         .route("/", get(overview))
         .route("/events", get(events))

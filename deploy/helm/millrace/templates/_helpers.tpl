@@ -187,7 +187,7 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* The token that pausing and resuming ask for: the workers' alone, not that of the jobs. A folder, so that a changed Secret arrives. */}}
+{{/* The token that pausing, resuming and swapping versions ask for: the workers' alone, not that of the jobs. A folder, so that a changed Secret arrives. */}}
 {{- define "millrace.tokenEnv" -}}
 {{- with .Values.admin.tokenSecret }}
 {{- if .name }}

@@ -155,3 +155,29 @@ async fn who_has_been_served_is_kept_for_longer() {
         stop.cancel();
     }
 }
+
+/// Would catch: one connection of HTTP/2 that has as many requests in work as it likes.
+#[tokio::test]
+async fn a_connection_has_so_many_requests_at_the_same_time() {
+    let all = Router::new().route("/", axum::routing::post(async |_: Bytes| "done"));
+    let (address, stop) = serving(all, limits(10, 3_600_000)).await;
+    let mut socket = connected(address).await;
+    socket.write_all(WINDOW).await.unwrap();
+    let last = 2 * STREAMS + 1;
+    for stream in (1..=last).step_by(2) {
+        // A POST to `/` whose body does not come.
+        let head = [&b"\0\0\x06\x01\x04"[..], &stream.to_be_bytes(), b"\x83\x84\x86\x01\x01x"].concat();
+        socket.write_all(&head).await.unwrap();
+    }
+    // The first that is one too many is refused, and no other is.
+    let refused = [&b"\0\0\x04\x03\0"[..], &last.to_be_bytes(), b"\0\0\0\x07"].concat();
+    let (mut came, mut some) = (Vec::new(), [0; 1_000]);
+    let has = |came: &[u8], part: &[u8]| came.windows(part.len()).any(|window| window == part);
+    while !has(&came, &refused) {
+        let read = tokio::time::timeout(SOON, socket.read(&mut some)).await.expect("none is refused").unwrap();
+        assert!(read > 0, "{came:?}");
+        came.extend_from_slice(&some[..read]);
+    }
+    assert_eq!(came.windows(5).filter(|window| *window == b"\0\0\x04\x03\0").count(), 1, "{came:?}");
+    stop.cancel();
+}
