@@ -3,8 +3,6 @@
 //! Events are folded in the order of the log, ahead of the calls; what they change is written by the decide whose P has reached
 //! it. After a claim the events of [S, P) are folded once more, and not scored.
 
-mod unreadable;
-
 use crate::event::{Event, RawEvent, Rejection};
 use crate::flow::Ending;
 use crate::function::Input;
@@ -266,7 +264,15 @@ impl Folder {
         let mut states = lock(states);
         for key in keys {
             let row = rows.remove(&key);
-            states.load(&key, row.clone()).map_err(|error| FoldError::Halt(unreadable::sentence(&error, row.as_ref())))?;
+            let (as_of, bytes) = row.as_ref().map_or((0, 0), |row| (row.as_of, row.bytes.len()));
+            // The key is payload, and this goes to logs and pages.
+            states.load(&key, row).map_err(|error| {
+                FoldError::Halt(format!(
+                    "{error}: the row of millrace.state for the key of an event was changed by hand, or written by another version under \
+                     the same digest. The key is left out here; in view millrace.states the row has `as_of` {as_of} and {bytes} `bytes`. \
+                     Restore it, or start a new run with `millrace adopt`, which folds the log again."
+                ))
+            })?;
         }
         Ok(())
     }

@@ -233,7 +233,7 @@ async fn the_halt_over_a_state_tells_its_row_and_not_its_key() {
     assert_eq!(stage.execute("UPDATE millrace.state SET bytes = decode('ffffff', 'hex')").await, 1);
     stage.reconfigure("halted_stay_ms = 0", "halted_stay_ms = 3600000");
     send(&stage, &[event]);
-    let mut worker = stage.worker();
+    let worker = stage.worker();
     let address = worker.admin();
     let halted = async {
         loop {
