@@ -120,6 +120,7 @@ pub async fn run(
         operators: operators.clone(),
         token: token.clone(),
         records: records.clone(),
+        hosts: config.admin.hosts.iter().cloned().collect(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
         connections: admin::Connections {

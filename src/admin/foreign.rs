@@ -2,8 +2,8 @@
 //!
 //! Such a page can send what needs no permission, a POST of plain text for one: that is refused where the browser says that it comes from
 //! another site. And it can make its own name lead to the reader's machine, after which the browser takes this worker for the page's own
-//! and lets it read everything: a worker that listens on its own machine alone answers to no name that others can have. Behind any other
-//! listener names are free, since load balancers, services and probes have theirs.
+//! and lets it read everything: a worker that listens on its own machine alone answers to no name that others can have, but for those that
+//! the config gives it. Behind any other listener names are free until the config has some, since load balancers, services and probes have theirs.
 
 use super::api::ApiError;
 use axum::extract::{Request, State};
@@ -12,16 +12,34 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-/// Whether the listener can be reached from this machine alone.
-#[derive(Debug, Clone, Copy)]
-pub struct Alone(pub bool);
+/// Which names a request may be for.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// Whether the listener can be reached from this machine alone.
+    pub alone: bool,
+    /// `hosts` of `[admin]`.
+    pub given: Arc<[String]>,
+}
 
-pub async fn refuse(State(alone): State<Alone>, request: Request, next: Next) -> Response {
+impl Names {
+    fn has(&self, asked: &str) -> bool {
+        let Ok(authority) = asked.parse::<Authority>() else { return false };
+        let host = authority.host().trim_end_matches('.');
+        is_of_here(host) || self.given.iter().any(|given| given.eq_ignore_ascii_case(host))
+    }
+
+    fn are_free(&self) -> bool {
+        !self.alone && self.given.is_empty()
+    }
+}
+
+pub async fn refuse(State(names): State<Names>, request: Request, next: Next) -> Response {
     let asked = asked(request.uri(), request.headers());
-    let message = if alone.0 && asked.as_deref().is_some_and(|host| !is_of_here(host)) {
-        "this worker listens on its own machine alone and answers to no name that may be another's: ask it by its address or as localhost, and let \
-         a proxy before it do so"
+    let message = if !names.are_free() && asked.as_deref().is_some_and(|host| !names.has(host)) {
+        "this worker answers to no name that may be another's: ask it by its address or as localhost, or write the name of the proxy before it into \
+         `hosts` under [admin]"
     } else if !is_safe(request.method()) && is_foreign(request.headers(), asked.as_deref()) {
         "a page of another site has sent this, and the browser says so; send it from elsewhere, or let a proxy that answers for several sites take \
          away `Origin` and `Sec-Fetch-Site`"
@@ -38,9 +56,8 @@ fn asked(path: &Uri, head: &HeaderMap) -> Option<String> {
 }
 
 /// An address, a name of this network, or none that has a dot: nobody else can have those.
-fn is_of_here(asked: &str) -> bool {
-    let Ok(authority) = asked.parse::<Authority>() else { return false };
-    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+fn is_of_here(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     address.is_ok() || !host.contains('.') || [".localhost", ".local", ".internal"].iter().any(|end| host.ends_with(end))
 }
@@ -64,7 +81,7 @@ fn is_foreign(head: &HeaderMap, asked: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alone, refuse};
+    use super::{Names, refuse};
     use crate::admin::server::tests::{ask, started};
     use axum::Router;
     use axum::body::Body;
@@ -112,13 +129,22 @@ mod tests {
         stop.cancel();
     }
 
-    /// Would catch: a listener that others reach, and that refuses the names of its services.
+    /// Would catch: a listener that others reach, and that refuses the names of its services; a name that the config gives and that is refused, or does
+    /// not keep others out.
     #[tokio::test]
-    async fn names_are_free_where_others_reach_the_listener() {
-        for (alone, status) in [(true, 403), (false, 200)] {
-            let guard = axum::middleware::from_fn_with_state(Alone(alone), refuse);
+    async fn names_are_free_where_others_reach_the_listener_and_the_config_has_none() {
+        for (alone, given, status) in [
+            (true, None, 403),
+            (false, None, 200),
+            (true, Some("Scores.example"), 200),
+            (false, Some("scores.example"), 200),
+            (true, Some("example"), 403),
+            (false, Some("other.example"), 403),
+        ] {
+            let names = Names { alone, given: given.map(str::to_owned).into_iter().collect() };
+            let guard = axum::middleware::from_fn_with_state(names, refuse);
             let router = TowerToHyperService::new(Router::new().route("/", get("all")).layer(guard));
-            let request = Request::builder().uri("/").header("host", "scores.example").body(Body::empty()).unwrap();
+            let request = Request::builder().uri("/").header("host", "scores.example:443").body(Body::empty()).unwrap();
             assert_eq!(router.call(request).await.unwrap().status(), status);
         }
     }

@@ -3,7 +3,7 @@
 use super::api::{ApiError, Asked, BareError, FunctionApi, FunctionDoc, Shape, sent};
 use super::body::{Bodies, Body};
 use super::connections::{self, Connections, Routes};
-use super::foreign::{self, Alone};
+use super::foreign::{self, Names};
 use super::{
     AdminToken, Liveness, OperatorApi, Readiness, RecordApi, StatusBoard, beside, forms, look, openapi, operators, page, version,
 };
@@ -39,6 +39,8 @@ pub struct AdminState {
     /// How long one may take to come.
     pub body_timeout: Duration,
     pub connections: Connections,
+    /// Names by which it may be asked, beside addresses and names of this network.
+    pub hosts: Arc<[String]>,
 }
 
 /// What one server has, beside what it is given.
@@ -58,7 +60,8 @@ impl FromRef<Served> for AdminState {
 pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdown: CancellationToken) {
     let connections = state.connections;
     let served = Served { admin: state.clone(), bodies: Arc::new(Bodies::new(state.body_bytes)) };
-    let alone = Alone(listener.local_addr().is_ok_and(|address| address.ip().is_loopback()));
+    let alone = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let names = Names { alone, given: state.hosts.clone() };
     let live = Arc::new(page::Live::new(connections.most, shutdown.clone()));
     let spare = axum::Router::new()
         .route("/livez", get(livez))
@@ -66,7 +69,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .fallback(full)
-        .layer(from_fn_with_state(alone, foreign::refuse))
+        .layer(from_fn_with_state(names.clone(), foreign::refuse))
         .with_state(state.clone());
     let all = axum::Router::new()
         .route("/livez", get(livez))
@@ -95,7 +98,7 @@ pub async fn serve(listener: tokio::net::TcpListener, state: AdminState, shutdow
         .merge(page::routes(state.clone(), live.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
-        .layer(from_fn_with_state(alone, foreign::refuse))
+        .layer(from_fn_with_state(names, foreign::refuse))
         .with_state(served);
     let serves = connections::serve(listener, Routes { all, spare }, connections, shutdown);
     tokio::join!(serves, live.follow(state));

@@ -12,6 +12,10 @@ use std::path::PathBuf;
 pub struct Admin {
     /// Address and port. Default `127.0.0.1:9464`: only this machine.
     pub listen: SocketAddr,
+    /// Names by which it may be asked, such as that of a proxy which passes its own on. Addresses, names without a dot and those of this network
+    /// (`.local`, `.internal`, `.localhost`) always may. Default none: then a listener that others can reach takes any name, and one on this machine
+    /// alone takes no further one, so that no page of another site can read it under a name of its own.
+    pub hosts: Vec<String>,
     /// Largest request body, bytes. Default 1 MiB. All that come at the same time have 64 MiB together, or four times this where that is more;
     /// one without `Content-Length` counts with all of this. Beyond it a request is answered 503.
     pub body_bytes: usize,
@@ -50,6 +54,7 @@ impl Default for Admin {
         let listen = SocketAddr::from(([127, 0, 0, 1], 9464));
         Self {
             listen,
+            hosts: Vec::new(),
             body_bytes: 1 << 20,
             body_timeout_ms: 10_000,
             call_timeout_ms: 60_000,

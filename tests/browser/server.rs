@@ -249,6 +249,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         records: Arc::new(Nobody),
         operators: Arc::new(Nobody),
         token: Arc::new(AdminToken::default()),
+        hosts: Arc::default(),
         body_bytes: 100_000,
         body_timeout: second,
         connections: Connections {

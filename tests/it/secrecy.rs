@@ -44,7 +44,7 @@ fn events() -> Vec<Vec<u8>> {
         with("currency", &quoted),
         with("id", "null"),
         format!("{{\"id\": \"t\", \"account\": \"{PAYLOAD}\" \"{PAYLOAD}\"").into_bytes(),
-        format!("{PAYLOAD}").into_bytes(),
+        PAYLOAD.as_bytes().to_vec(),
         [PAYLOAD.as_bytes(), b"\xff\xfe", PAYLOAD.as_bytes()].concat(),
         format!("{{\"{PAYLOAD}\": 1, \"{PAYLOAD}\": 2, \"amount\": tru}}").into_bytes(),
         Vec::new(),

@@ -127,6 +127,7 @@ pub async fn started_as(change: impl FnOnce(&mut AdminState)) -> (AdminState, st
         operators: Arc::new(Told),
         token: Arc::default(),
         records: Arc::new(look::tests::Twin),
+        hosts: Arc::default(),
         body_bytes: 100,
         body_timeout: Duration::from_millis(500),
         connections: Connections { most: 100, head_timeout, keep_alive, write_timeout, head_bytes: 65_536 },

@@ -24,13 +24,7 @@ impl Store for NoStore {
     fn claim<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: &'a str) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
         panic!("not asked")
     }
-    fn read_all<'a>(
-        &'a self,
-        _: &'a str,
-        _: i32,
-        _: &'a [TopicPartition],
-        _: bool,
-    ) -> BoxFuture<'a, Result<Rows, StoreError>> {
+    fn read_all<'a>(&'a self, _: &'a str, _: i32, _: &'a [TopicPartition], _: bool) -> BoxFuture<'a, Result<Rows, StoreError>> {
         panic!("not asked")
     }
     fn suspect<'a>(&'a self, _: &'a PartitionKey, _: Uuid, _: i64, _: i32) -> BoxFuture<'a, Result<bool, StoreError>> {

@@ -27,6 +27,7 @@ pub async fn started(functions: &Arc<Functions>) -> (SocketAddr, CancellationTok
         metrics: Arc::new(Metrics::new().unwrap()),
         functions: functions.clone(),
         records: Arc::new(crate::worker::look::Records::new(&Config::default(), "postgres://nobody@127.0.0.1:1/none").unwrap()),
+        hosts: Arc::default(),
         body_bytes: 1_000,
         body_timeout: Duration::from_secs(10),
         connections: admin::Connections {
