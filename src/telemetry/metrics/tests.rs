@@ -129,6 +129,7 @@ fn all_metrics_come_under_the_listed_names() {
     metrics.score("p", 0.7);
     metrics.skew("p", 1.0);
     metrics.budget_used(1);
+    metrics.budget_limit(1);
     metrics.follow_models(Arc::new(|| ModelGauges {
         loaded: [("m".to_owned(), LoadedModel::default())].into(),
         ..Default::default()

@@ -55,8 +55,8 @@ async fn a_decide_without_a_reply_takes_one_connection_more() {
     }
     let sent = load.stop().await;
     stage.decided(sent).await;
-    // The pool of one pipeline has four; for each cut one takes the place of what was lost, one reads the rows, and on a busy machine one may come too
-    // late for who waited for it. With one for each row there were 53.
+    // The pool of one pipeline has four; for each cut one takes the place of what was lost, one reads the rows, and one is to spare. With one for each
+    // row there were 53.
     let (opened, most) = (proxy.accepted(), 4 + 3 * CUTS);
     assert!(opened <= most, "{opened} connections, {most} at most");
     stage.assert_rows_are_records(sent).await;
