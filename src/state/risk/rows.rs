@@ -86,6 +86,7 @@ impl Rows {
     /// Puts a row, of so many words, to its place by time.
     pub(super) fn insert(&mut self, time_ms: i64, width: usize, row: impl Iterator<Item = u64>) {
         self.width = width;
+        self.make_room();
         let place = self.start + self.after(time_ms) * width;
         if place == self.words.len() {
             self.words.extend(row);
@@ -116,11 +117,67 @@ impl Rows {
         self.close_up();
     }
 
-    /// Moves the rows to the front once half of the room is lost, so that each word is moved about once.
+    /// Room for one more row: that of forgotten ones where they are a quarter, so that each word is moved three times at most, else half as much again.
+    ///
+    /// A key whose rows come and go then keeps to twice as much as it needs: states stay for as long as their keys are used.
+    fn make_room(&mut self) {
+        if self.words.len() + self.width <= self.words.capacity() {
+            return;
+        }
+        if self.start > 0 && self.start * 4 >= self.words.len() {
+            return self.to_the_front();
+        }
+        let more = (self.len() / 2).max(1) * self.width;
+        self.words.reserve_exact(more);
+    }
+
+    /// Moves the rows to the front once half of the room is lost, and gives back what a busier time has left.
     fn close_up(&mut self) {
         if self.start * 2 > self.words.len() {
-            self.words.drain(..self.start);
-            self.start = 0;
+            self.to_the_front();
         }
+        let needed = self.words.len() + self.width;
+        if self.words.capacity() > 4 * needed {
+            self.words.shrink_to(needed + needed / 2);
+        }
+    }
+
+    fn to_the_front(&mut self) {
+        self.words.drain(..self.start);
+        self.start = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rows;
+
+    const WIDTH: usize = 5;
+
+    fn insert(rows: &mut Rows, n: i64) {
+        rows.insert(n, WIDTH, [n as u64, n as u64, 1, 2, 3].into_iter());
+    }
+
+    /// Would catch: room that is asked for again though what was forgotten would give it, so that a state grows for as long as its key is used; a key
+    /// that keeps the room of its busiest day for ever.
+    #[test]
+    fn a_key_has_no_more_room_than_its_rows_need() {
+        let (mut rows, mut most) = (Rows::default(), 0);
+        for n in 0..100_000 {
+            insert(&mut rows, n);
+            // As an account in a window of 30 days: about as many rows, sometimes some more.
+            rows.forget_until(n - 29 - (n / 97) % 7);
+            most = most.max(rows.len() + 1);
+            let room = rows.capacity() / WIDTH;
+            assert!(room <= 2 * most.max(4), "room for {room} rows after {n}, {most} at most were there");
+        }
+        for n in 100_000..110_000 {
+            insert(&mut rows, n);
+        }
+        rows.forget_until(109_970);
+        assert_eq!((rows.len(), rows.time_ms(0)), (29, 109_971));
+        assert!(rows.capacity() <= 4 * 29 * WIDTH, "room for {} rows, of which 29 are there", rows.capacity() / WIDTH);
+        rows.forget_until(110_000);
+        assert!(rows.is_empty() && rows.capacity() <= 4 * WIDTH, "{}", rows.capacity());
     }
 }
