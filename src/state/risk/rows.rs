@@ -125,7 +125,7 @@ impl Rows {
             return;
         }
         if self.start > 0 && self.start * 4 >= self.words.len() {
-            return self.to_the_front();
+            return self.move_to_front();
         }
         let more = (self.len() / 2).max(1) * self.width;
         self.words.reserve_exact(more);
@@ -134,7 +134,7 @@ impl Rows {
     /// Moves the rows to the front once half of the room is lost, and gives back what a busier time has left.
     fn close_up(&mut self) {
         if self.start * 2 > self.words.len() {
-            self.to_the_front();
+            self.move_to_front();
         }
         let needed = self.words.len() + self.width;
         if self.words.capacity() > 4 * needed {
@@ -142,7 +142,7 @@ impl Rows {
         }
     }
 
-    fn to_the_front(&mut self) {
+    fn move_to_front(&mut self) {
         self.words.drain(..self.start);
         self.start = 0;
     }
