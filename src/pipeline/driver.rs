@@ -84,9 +84,9 @@ struct Driver {
     /// Offsets of mode `postgres` on their way to the group.
     hint: Option<BoxFuture<'static, ()>>,
     hint_not_before: Instant,
-    /// The last suspect that this process named in a partition, and its count: found again by a claim of its own it has killed
-    /// nobody.
-    named: BTreeMap<TopicPartition, (i64, i32)>,
+    /// The suspects that this process named in a partition, from P on, each with its count: found again by a claim of its own it has
+    /// killed nobody. All of them: that the last one was written is not sure, and then the row has the one before.
+    named: BTreeMap<TopicPartition, BTreeMap<i64, i32>>,
     /// Partitions whose claim found a contradiction, which a second claim must confirm.
     doubted: BTreeSet<TopicPartition>,
     refused: BTreeMap<TopicPartition, Refused>,

@@ -2,7 +2,7 @@
 //! freeze and come back, partitions move, the database goes back, offsets are lost. Every safety of the protocol is taken out
 //! once, and must be missed.
 //!
-//! `MILLRACE_SEEDS` says how many seeds each test runs.
+//! `MILLRACE_SEEDS` says how many seeds each test runs, `MILLRACE_FIRST_SEED` with which it begins.
 
 mod aligned;
 mod check;
@@ -10,6 +10,7 @@ mod fold;
 mod function;
 mod paused;
 mod stay;
+mod suspects;
 mod swapped;
 mod world;
 
@@ -337,20 +338,29 @@ async fn between_lives(world: &mut World, trouble: Trouble) -> Result<bool, Stri
     Ok(true)
 }
 
-fn seeds(default: u64) -> u64 {
-    std::env::var("MILLRACE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// The seeds that are asked for, or `default` of them.
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    let asked = |name| match std::env::var(name) {
+        Ok(text) => Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text} is not a number"))),
+        Err(_) => None,
+    };
+    let first = asked("MILLRACE_FIRST_SEED").unwrap_or(0);
+    first..first + asked("MILLRACE_SEEDS").unwrap_or(default)
 }
 
 /// Runs the seeds, and makes sure that the trouble came about in at least a quarter of them.
 fn all_seeds(trouble: Trouble, default: u64) {
-    let (seeds, mut effective) = (seeds(default), 0);
-    for seed in 0..seeds {
+    let (seeds, mut effective, mut broken) = (seeds(default), 0, Vec::new());
+    let worlds = seeds.end - seeds.start;
+    for seed in seeds {
         match simulate(trouble, seed) {
             Ok(came_about) => effective += u64::from(came_about),
-            Err(broken) => panic!("{trouble:?}, seed {seed}: {broken}"),
+            Err(why) => broken.push(format!("{trouble:?}, seed {seed}: {why}")),
         }
     }
-    assert!(effective * 4 >= seeds, "{trouble:?} came about in {effective} of {seeds} worlds");
+    assert!(broken.is_empty(), "{} of {worlds} worlds broke:\n{}", broken.len(), broken.join("\n"));
+    // A few say nothing of how often.
+    assert!(worlds < 20 || effective * 4 >= worlds, "{trouble:?} came about in {effective} of {worlds} worlds");
 }
 
 #[test]
@@ -464,6 +474,13 @@ fn a_claim_waits_for_the_round_that_still_carries_its_partition() {
 #[test]
 fn a_partition_whose_next_event_waits_is_waited_for() {
     assert_eq!(tell(stay::decided_beside_one_that_waits(), None), [0, 5]);
+}
+
+/// Would catch: a process that remembers the last name alone, and takes its own for one that another died with: an event that has killed one
+/// process would be condemned for two.
+#[test]
+fn a_name_that_was_lost_lays_no_death_on_the_one_before() {
+    assert_eq!(tell(suspects::label_beside_a_lost_name(), None), "refused_by_store");
 }
 
 /// Would catch: a worker that outstays its drain for the sake of a late copy, until it is killed and has not left the group.

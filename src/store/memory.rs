@@ -113,12 +113,15 @@ impl Tables {
             if row.claim != advance.claim || row.next_offset != advance.from {
                 continue;
             }
+            if advance.from == advance.to && row.fold_from == row.next_offset {
+                continue;
+            }
             // As the table's CHECK says.
             if row.published_offset.max(advance.published_offset) > advance.to {
                 return Err(StoreError::Fatal("Q would stand above P".into()));
             }
             row.next_offset = advance.to;
-            row.fold_from = advance.fold_from;
+            row.fold_from = row.fold_from.max(advance.fold_from);
             row.fold = fold.map(str::to_owned);
             row.published_offset = row.published_offset.max(advance.published_offset);
             row.events += advance.events;

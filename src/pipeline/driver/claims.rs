@@ -25,9 +25,12 @@ impl Driver {
                 if let Some(refused) = self.refused.get(&partition) {
                     running.share = refused.share;
                 }
-                if running.suspected.is_some() && running.suspected == self.named.get(&partition).copied() {
+                let named = self.named.get(&partition);
+                if let Some((offset, times)) = running.suspected
+                    && named.is_some_and(|named| named.get(&offset) == Some(&times))
+                {
                     running.condemned = None;
-                    running.suspected = running.suspected.map(|(offset, times)| (offset, times - 1));
+                    running.suspected = Some((offset, times - 1));
                 }
                 tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
                 self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());

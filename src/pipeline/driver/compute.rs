@@ -69,7 +69,9 @@ impl Driver {
                         let before =
                             running.suspected.filter(|(suspected, _)| *suspected == offset).map_or(0, |(_, times)| times);
                         running.named = Some(offset);
-                        self.named.insert(partition.clone(), (offset, before + 1));
+                        let named = self.named.entry(partition.clone()).or_default();
+                        named.insert(offset, before + 1);
+                        named.retain(|offset, _| *offset >= running.decided);
                         Suspect { key, claim: running.claim, offset, times: before + 1 }
                     });
                 }

@@ -199,7 +199,7 @@ impl Driver {
             }
             match done.rows.get(&partition) {
                 None => self.wait_to_decide(),
-                Some(Some(row)) if row.claim == claim && row.next_offset == to && (from < to || without(Safety::StandsStill)) => {
+                Some(Some(row)) if row.claim == claim && row.next_offset == to && is_carried_out(row, from) => {
                     self.decided(&partition, incarnation, done.seconds)
                 }
                 Some(Some(row)) if row.claim == claim && row.next_offset == from => self.halve(&partition, incarnation),
@@ -329,6 +329,12 @@ impl Driver {
         self.parts.observer.decided(partition, &prefix.records, seconds, &timestamps);
         self.mind_budget();
     }
+}
+
+/// Whether a decide that reached P of the row was carried out. The row of one that stood still looks the same before and after it, until S
+/// has reached P: then there is nothing left to write.
+fn is_carried_out(row: &PartitionRow, from: i64) -> bool {
+    from < row.next_offset || row.fold_from == row.next_offset || without(Safety::StandsStill)
 }
 
 /// Ended and dead of the running window, with a prefix that is about to be decided.

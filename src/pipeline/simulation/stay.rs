@@ -3,7 +3,7 @@
 use super::function::{Moody, decode};
 use super::world::settings;
 use crate::config::OnLostCommits;
-use crate::event::TopicPartition;
+use crate::event::{RawEvent, TopicPartition};
 use crate::flow::Budget;
 use crate::pipeline::{Align, BaseAlone, Ended, Parts, Settings, run};
 use crate::publisher::{Committed, CommittedOffsets, Publication, PublishError, Publisher};
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Refuses every round as stale, and writes down the leases that were tried.
 #[derive(Default)]
-struct Refusing(Mutex<Vec<u64>>);
+pub(super) struct Refusing(Mutex<Vec<u64>>);
 
 impl Publisher for Refusing {
     fn publish<'a>(&'a self, lease: Arc<Lease>, _: Vec<Publication>) -> BoxFuture<'a, Result<(), PublishError>> {
@@ -107,21 +107,21 @@ impl Publisher for Holding {
 }
 
 /// A worker whose source is told by hand.
-struct Told<P> {
-    partition: TopicPartition,
-    cluster: Arc<Cluster>,
-    database: Arc<Database>,
+pub(super) struct Told<P> {
+    pub partition: TopicPartition,
+    pub cluster: Arc<Cluster>,
+    pub database: Arc<Database>,
     publisher: Arc<P>,
     in_force: Arc<ArcSwap<Lease>>,
     events: mpsc::Sender<SourceEvent>,
     process: Arc<Process>,
     stop: CancellationToken,
-    worker: JoinHandle<Ended>,
+    pub worker: JoinHandle<Ended>,
 }
 
 impl<P: Publisher + Default + 'static> Told<P> {
     /// Five events wait; the partition is claimed and its start was asked for.
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_of(&[TopicPartition::new("in", 0)], None).await
     }
 
@@ -163,8 +163,24 @@ impl<P: Publisher + Default + 'static> Told<P> {
 
     /// The source has obeyed, and reads from the beginning.
     async fn started(&self) {
+        self.reads(self.cluster.events(&self.partition)).await;
+    }
+
+    /// The source has obeyed, and reads these from the beginning.
+    pub async fn reads(&self, events: Vec<RawEvent>) {
         self.events.send(SourceEvent::Started { partition: self.partition.clone(), offset: 0 }).await.unwrap();
-        self.events.send(SourceEvent::Records(self.cluster.events(&self.partition))).await.unwrap();
+        self.events.send(SourceEvent::Records(events)).await.unwrap();
+    }
+
+    /// The partition goes, and comes back under the lease of this number.
+    pub async fn goes_and_comes_back(&self, number: u64) {
+        let (done, _) = oneshot::channel();
+        let gone = Arc::new(Lease { number: number - 1, partitions: BTreeMap::new(), metadata: None });
+        let (partitions, again) = (vec![self.partition.clone()], lease(&self.partition, number));
+        self.in_force.store(again.clone());
+        let revoked = SourceEvent::Revoked { lease: gone, partitions: partitions.clone(), lost: false, done };
+        self.events.send(revoked).await.unwrap();
+        self.events.send(SourceEvent::Assigned { lease: again, partitions }).await.unwrap();
     }
 }
 
@@ -208,13 +224,7 @@ pub async fn published_around_a_move() -> Vec<i64> {
     while *told.publisher.begun.lock().unwrap() == 0 || decided() < 5 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (done, _) = oneshot::channel();
-    let gone = Arc::new(Lease { number: 2, partitions: BTreeMap::new(), metadata: None });
-    let (partitions, again) = (vec![told.partition.clone()], lease(&told.partition, 3));
-    told.in_force.store(again.clone());
-    let revoked = SourceEvent::Revoked { lease: gone, partitions: partitions.clone(), lost: false, done };
-    told.events.send(revoked).await.unwrap();
-    told.events.send(SourceEvent::Assigned { lease: again, partitions }).await.unwrap();
+    told.goes_and_comes_back(3).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     told.publisher.go.send_replace(true);
     tokio::time::sleep(Duration::from_secs(30)).await;

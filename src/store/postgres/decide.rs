@@ -10,12 +10,13 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgPool, Postgres, Row};
 
-/// Compare-and-set on the claim and on P; it returns what moved.
+/// Compare-and-set on the claim and on P; it returns what moved. One that stands still (from = to) writes states, and has nothing to do once
+/// S has reached P: an earlier one, given up and carried out late, must not take S back.
 macro_rules! compare_and_set {
     () => {
         r#"
 UPDATE millrace.stream_partition AS p
-SET next_offset = a.to_offset, fold_from = a.fold_from, fold = $15,
+SET next_offset = a.to_offset, fold_from = greatest(p.fold_from, a.fold_from), fold = $15,
     published_offset = greatest(p.published_offset, least(a.published, a.to_offset)),
     event_time = greatest(p.event_time, to_timestamp(a.event_ms / 1000.0)),
     events = p.events + a.events, records = p.records + a.records, skipped = p.skipped + a.skipped, dead = p.dead + a.dead,
@@ -25,7 +26,7 @@ FROM unnest($3::text[], $4::int[], $5::uuid[], $6::bigint[], $7::bigint[], $8::b
             $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
      AS a (topic, partition, claim, from_offset, to_offset, published, event_ms, events, records, skipped, dead, fold_from)
 WHERE p.pipeline = $1 AND p.run = $2 AND p.topic = a.topic AND p.partition = a.partition
-  AND p.claim = a.claim AND p.next_offset = a.from_offset
+  AND p.claim = a.claim AND p.next_offset = a.from_offset AND (a.from_offset < a.to_offset OR p.fold_from < p.next_offset)
 "#
     };
 }

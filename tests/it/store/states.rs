@@ -86,3 +86,27 @@ async fn states_and_newest_records_go_with_a_small_round() {
 async fn states_and_newest_records_go_with_a_large_round() {
     with_the_round(LARGE).await;
 }
+
+/// Would catch: one that was given up and is carried out after the rest was written. S would stay below P in an idle partition, and states
+/// that were erased meanwhile would be there again.
+#[tokio::test]
+async fn a_late_decide_that_stands_still_takes_nothing_back() {
+    let url = database().await;
+    let (store, claim, _) = opened(&url).await;
+    let moves = Advance { fold_from: 10, ..advance(0, claim, 10..13) };
+    let still = |fold_from: i64, key: &str| Advance {
+        states: vec![(key.into(), state(13, key.as_bytes()))],
+        fold_from,
+        records: Arc::default(),
+        events: 0,
+        ..advance(0, claim, 13..13)
+    };
+    assert_eq!(store.decide(&folding(), &[moves]).await.unwrap(), [input(0)]);
+    assert_eq!(store.decide(&folding(), &[still(11, "a")]).await.unwrap(), [input(0)]);
+    assert_eq!(store.decide(&folding(), &[still(13, "b")]).await.unwrap(), [input(0)]);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::query("DELETE FROM millrace.state").execute(&mut connection).await.unwrap();
+    assert_eq!(store.decide(&folding(), &[still(11, "a")]).await.unwrap(), [], "nothing is left to write");
+    assert_eq!(row(&store, 0).await.fold_from, 13);
+    assert_eq!(states(&store, 0).await, []);
+}

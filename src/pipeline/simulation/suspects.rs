@@ -1,0 +1,48 @@
+//! Who is suspected of a death, told step by step.
+
+use super::function::KINDS;
+use super::stay::{Refusing, Told};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Longer than any statement takes.
+const LONG: Duration = Duration::from_secs(30);
+
+/// The label of the first event's dead letter. One process has died with it in work alone; this one lives. Postgres refuses its record, so
+/// that it is read again. The name of the event after it is lost on the way to Postgres, and with it the decide; then the partition goes
+/// and comes back, and the row has the first one's name still.
+pub async fn label_beside_a_lost_name() -> String {
+    assert!(KINDS.iter().any(|(kind, ..)| *kind == "refused"));
+    let told = Told::<Refusing>::start().await;
+    let mut events = told.cluster.events(&told.partition);
+    events[0].payload = Some(b"refused".as_slice().into());
+    let row = || told.database.tables().rows[&told.partition].clone();
+    tokio::time::sleep(LONG).await;
+    {
+        let mut tables = told.database.tables();
+        let row = tables.rows.get_mut(&told.partition).unwrap();
+        (row.suspect_offset, row.idle_claims, row.owner, row.claim) = (Some(0), 1, "the dead".into(), Uuid::nil());
+    }
+    told.goes_and_comes_back(3).await;
+    tokio::time::sleep(LONG).await;
+    let before = row().epoch;
+    told.reads(events.clone()).await;
+    while row().epoch == before {
+        tokio::time::sleep(LONG).await;
+    }
+    assert_eq!((row().suspect_offset, row().idle_claims), (Some(0), 2), "it was in work alone once more");
+    *told.database.away.lock().unwrap() = true;
+    told.reads(events.clone()).await;
+    tokio::time::sleep(LONG).await;
+    told.goes_and_comes_back(5).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((row().suspect_offset, row().next_offset), (Some(0), 0), "neither a name nor a decide came through");
+    *told.database.away.lock().unwrap() = false;
+    while row().next_offset < 5 {
+        tokio::time::sleep(LONG).await;
+        told.reads(events.clone()).await;
+    }
+    told.worker.abort();
+    let letter = told.database.tables().records_of(&told.partition, 0, 1).remove(0);
+    letter.label.unwrap().into()
+}
