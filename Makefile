@@ -1,4 +1,4 @@
-.PHONY: help build demo test test-tls test-clients test-pages test-exports test-registry test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
+.PHONY: help build demo test test-tls test-clients test-pages pictures test-exports test-registry test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -23,9 +23,13 @@ test-clients: ## the clients of OpenAI and Hugging Face, a validator of OpenAPI 
 	cargo test --locked --test it --no-run
 	deploy/local/with.sh tests/clients/run.sh $${CARGO_TARGET_DIR:-target}/debug/millrace
 
-test-pages: ## the live page in a real Chromium, with a check of accessibility (Node.js 20, npm, Chromium); PICTURES=docs/images takes its pictures anew
+test-pages: ## the live page in a real Chromium, with a check of accessibility (Node.js 20, npm, Chromium)
 	cargo build --locked --example page_server
-	tests/browser/run.sh $${CARGO_TARGET_DIR:-target}/debug/examples/page_server $(PICTURES)
+	tests/browser/run.sh check.mjs "$$(realpath $${CARGO_TARGET_DIR:-target}/debug/examples/page_server)"
+
+pictures: ## the pictures of docs/images anew, of a real worker under load (as test-pages; five minutes)
+	cargo build --release --locked
+	deploy/local/with.sh tests/browser/pictures.sh $${CARGO_TARGET_DIR:-target}/release/millrace docs/images
 
 test-registry: ## a schema registry and serialisers of others: Apicurio Registry, confluent-kafka (Java 17, Maven, Python 3.11, pip)
 	deploy/local/setup.sh >/dev/null

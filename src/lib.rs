@@ -19,6 +19,8 @@
 //! - [`admin`], [`telemetry`]: HTTP; logs, metrics, traces.
 //! - [`worker`], [`lifecycle`], [`cli`]: composition, signals, commands.
 
+#[cfg(test)]
+mod absent;
 pub mod admin;
 pub mod cli;
 pub mod config;

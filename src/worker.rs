@@ -1,5 +1,6 @@
 //! Composition root: builds the rooms from the config, owns the tasks, says how it all ended.
 
+mod all_halted;
 pub(crate) mod build;
 mod declared;
 mod exits;
@@ -249,6 +250,12 @@ pub async fn run(
     let (files, shadows) = (config.secret_files.clone(), shadow_store);
     let secrets = secrets::Secrets { files, store: store.clone(), records, shadows, settings, token };
     watching.spawn(secrets.follow(hangup, closing.clone()));
+    if config.pipeline.len() > 1 {
+        let names = config.pipeline.iter().map(|pipeline| pipeline.name.clone()).collect();
+        let stay = Duration::from_millis(config.admin.halted_stay_ms);
+        let told = (board.clone(), readiness.clone());
+        watching.spawn(all_halted::follow(told, names, stay, stop.drain.clone(), closing.clone()));
+    }
     watching.spawn({
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());
         async move {

@@ -1,8 +1,8 @@
 //! The body of a request: not larger than it may be, and not slower; and all that are there at the same time have a bound together.
 //!
-//! A body has a place before its first byte is read, as large as its head says, or as a body may be where it says nothing. Where there is
-//! none it is refused, so that no number of connections and requests takes more memory than [`Bodies`] has places. The place is given back
-//! when the body has become a request, of which as many are in work as may be, or when its client goes away.
+//! A body has a place for what has come of it, which grows before the memory does. Where there is none it is refused, so that no number of
+//! connections and requests takes more memory than [`Bodies`] has places; one that is announced and does not come takes none. The place is given
+//! back when the body has become a request, of which as many are in work as may be, or when its client goes away.
 
 use super::api::ApiError;
 use super::server::Served;
@@ -38,15 +38,33 @@ impl Bodies {
         let bytes = ALL_BYTES.max(body_bytes.saturating_mul(LEAST_WHOLE));
         Self { bytes, free: Arc::new(Semaphore::new(units(bytes))) }
     }
-
-    fn place(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(units(bytes)).ok()?;
-        Arc::clone(&self.free).try_acquire_many_owned(units).ok()
-    }
 }
 
 fn units(bytes: usize) -> usize {
-    bytes.div_ceil(UNIT).max(1)
+    bytes.div_ceil(UNIT)
+}
+
+/// The place of one body.
+struct Place<'a> {
+    bodies: &'a Bodies,
+    held: Option<OwnedSemaphorePermit>,
+    /// Who has shown the token is not kept out by who has not.
+    is_operator: bool,
+}
+
+impl Place<'_> {
+    /// Whether the body may have so many bytes in all.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(units(bytes).saturating_sub(held)).ok();
+        let more = more.and_then(|more| Arc::clone(&self.bodies.free).try_acquire_many_owned(more).ok());
+        let Some(more) = more else { return self.is_operator };
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        true
+    }
 }
 
 /// A body, or why it was not read.
@@ -63,7 +81,6 @@ impl FromRequest<Served> for Body {
 
     async fn from_request(request: Request, served: &Served) -> Result<Self, Infallible> {
         let (head, body) = request.into_parts();
-        // Who has shown the token is not kept out by who has not.
         let is_operator = head.extensions.get::<Operator>().is_some();
         Ok(Self(read(&head.headers, is_operator, body, served).await))
     }
@@ -73,14 +90,12 @@ async fn read(head: &HeaderMap, is_operator: bool, body: Stream, served: &Served
     let (most, within) = (served.admin.body_bytes, served.admin.body_timeout);
     let told = head.get(header::CONTENT_LENGTH).and_then(|told| told.to_str().ok()?.parse::<usize>().ok());
     let mut body = body.into_data_stream();
-    let place = served.bodies.place(told.unwrap_or(most).min(most));
+    let mut place = Place { bodies: &served.bodies, held: None, is_operator };
     let refused = if told.is_some_and(|told| told > most) {
         too_large(most)
-    } else if place.is_none() && !is_operator {
-        full(&served.bodies)
     } else {
-        match timeout(within, gather(&mut body, told, most)).await {
-            Ok(Ok(bytes)) => return Ok(Whole { bytes, _place: place }),
+        match timeout(within, gather(&mut body, told.unwrap_or(most), most, &mut place)).await {
+            Ok(Ok(bytes)) => return Ok(Whole { bytes, _place: place.held }),
             Ok(Err(refused)) => refused,
             Err(_) => return Err(late(within)),
         }
@@ -93,9 +108,9 @@ async fn read(head: &HeaderMap, is_operator: bool, body: Stream, served: &Served
     Err(refused)
 }
 
-/// The pieces in one allocation, which is no larger than a body may be, however small they are.
-async fn gather(body: &mut BodyDataStream, told: Option<usize>, most: usize) -> Result<Vec<u8>, ApiError> {
-    let mut bytes = Vec::with_capacity(told.unwrap_or(0));
+/// The pieces in one allocation, which is no larger than the body says, or than a body may be, however small they are.
+async fn gather(body: &mut BodyDataStream, told: usize, most: usize, place: &mut Place<'_>) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::new();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|cause| refused(400, "invalid_request", format!("the body did not come whole: {cause}")))?;
         let needed = bytes.len() + piece.len();
@@ -103,7 +118,10 @@ async fn gather(body: &mut BodyDataStream, told: Option<usize>, most: usize) -> 
             return Err(too_large(most));
         }
         if needed > bytes.capacity() {
-            let room = needed.max(bytes.capacity() * 2).min(most);
+            let room = needed.max((bytes.capacity() * 2).min(told));
+            if !place.grow(room) {
+                return Err(full(place.bodies));
+            }
             bytes.reserve_exact(room - bytes.len());
         }
         bytes.extend_from_slice(&piece);
@@ -129,8 +147,7 @@ fn too_large(most: usize) -> ApiError {
 
 fn full(bodies: &Bodies) -> ApiError {
     let message = format!(
-        "bodies of other requests take the {} bytes that there are for all together; ask again in a moment, with `Content-Length` if \
-         this one has none",
+        "bodies of other requests take the {} bytes that there are for all together; ask again in a moment",
         bodies.bytes
     );
     refused(503, "overloaded", message)

@@ -14,10 +14,11 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Names by which it may be asked, such as that of a proxy which passes its own on. Addresses, names without a dot and those of this network
     /// (`.local`, `.internal`, `.localhost`) always may. Default none: then a listener that others can reach takes any name, and one on this machine
-    /// alone takes no further one, so that no page of another site can read it under a name of its own.
+    /// alone takes no further one, so that no page of another site can read it under a name of its own. With any, other names that have a dot are
+    /// refused on every listener, those of a cluster's services (`NAME.NAMESPACE.svc`) too: list them.
     pub hosts: Vec<String>,
-    /// Largest request body, bytes. Default 1 MiB. All that come at the same time have 64 MiB together, or four times this where that is more;
-    /// one without `Content-Length` counts with all of this. Beyond it a request is answered 503.
+    /// Largest request body, bytes. Default 1 MiB. All that come at the same time have 64 MiB together, or four times this where that is more.
+    /// Beyond it a request is answered 503.
     pub body_bytes: usize,
     /// How long a request's body may take to come, milliseconds. Default 10,000.
     pub body_timeout_ms: u64,
@@ -34,7 +35,7 @@ pub struct Admin {
     pub write_timeout_ms: u64,
     /// Largest head of a request, bytes, 8,192 to 1 MiB. Default 64 KiB.
     pub head_bytes: usize,
-    /// How long a worker stays once all partitions of its only pipeline are halted, so that `/metrics` and `/status` can be read before it ends
+    /// How long a worker stays once all partitions of its only pipeline, or of each of its pipelines, are halted, so that `/metrics` and `/status` can be read before it ends
     /// with exit code 3, milliseconds. Default 60,000, above a scrape interval; 0 ends it at once. A signal to stop does too.
     pub halted_stay_ms: u64,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
@@ -95,6 +96,10 @@ impl Admin {
         {
             findings.push(format!("[admin] {name} = {count}: write {least} to {most}"));
         }
+        let is_name = |host: &&String| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        findings.extend(self.hosts.iter().filter(|host| !is_name(host)).map(|host| {
+            format!("[admin] hosts: `{host}` is no name of a host: write it alone, as in \"scores.example.com\", without scheme, port or `*`")
+        }));
         if let Some(wrong) = self.token.as_ref().and_then(unfit_token) {
             findings.push(format!("[admin] the token {wrong}"));
         }

@@ -12,7 +12,7 @@ use crate::telemetry::traced;
 use futures_util::FutureExt;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 /// An event in a slice, with the incarnation of the partition that it came from.
@@ -54,6 +54,8 @@ pub struct Suspect {
     pub offset: i64,
     /// How often it is put in work alone, this time counted.
     pub times: i32,
+    /// Gone when the stay is over: a name that comes after an orderly handover would be taken for a death.
+    pub stay: Weak<()>,
 }
 
 /// What a call needs besides its inputs.
@@ -101,9 +103,12 @@ impl Caller {
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
         let mut wait = self.settings.backoff;
         loop {
+            if suspect.stay.strong_count() == 0 {
+                return Err(SliceError::Superseded);
+            }
             match self.store.suspect(&suspect.key, suspect.claim, suspect.offset, suspect.times).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => return Err(SliceError::Superseded),
+                Ok(true) if suspect.stay.strong_count() > 0 => return Ok(()),
+                Ok(_) => return Err(SliceError::Superseded),
                 Err(StoreError::Transient(_)) => {
                     self.observer.retried("suspect");
                     tokio::time::sleep(wait).await;

@@ -105,6 +105,8 @@ pub struct Running {
     pub rewrites: bool,
     /// Whether the source has said that what comes now belongs to this stay.
     pub started: bool,
+    /// Lasts as long as the stay: who holds a `Weak` of it sees that it is over.
+    pub stay: Arc<()>,
     /// P as the group was last told, in mode `postgres`.
     pub hinted: i64,
     pub end: Option<i64>,
@@ -166,6 +168,7 @@ impl Running {
             parked: false,
             rewrites: false,
             started: false,
+            stay: Arc::default(),
             hinted: claimed.published.offset.min(row.next_offset),
             end: None,
             share: (0, 0),

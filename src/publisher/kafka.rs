@@ -295,7 +295,7 @@ impl Inner {
         let Some(open) = unended else { return Ok(()) };
         // Once there is a new producer the old transaction has its end.
         self.attempt(producer, |_| Ok(())).map_err(unended::not_begun)?;
-        match open.end(&self.reader) {
+        match open.end(&self.reader, ends) {
             End::Unknown(why) => {
                 return Err(unended::not_begun(PublishError::Indefinite(why)));
             }

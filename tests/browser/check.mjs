@@ -1,15 +1,12 @@
-// node check.mjs SERVER [SCREENSHOTS]: the live page in a real browser. SERVER is the example `page_server`; with SCREENSHOTS, a folder,
-// pictures for the documentation are written there, which takes a minute more.
+// node check.mjs SERVER: the live page in a real browser. SERVER is the example `page_server`.
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
-import { mkdirSync, statSync } from "node:fs";
-import { join } from "node:path";
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-const [program, pictures] = process.argv.slice(2);
-assert(program, "usage: node check.mjs SERVER [SCREENSHOTS]");
+const [program] = process.argv.slice(2);
+assert(program, "usage: node check.mjs SERVER");
 
 const browser = await chromium.launch({
   executablePath: process.env.MILLRACE_CHROMIUM ?? "/usr/bin/chromium",
@@ -98,7 +95,7 @@ const tests = {
   async "it can be read without scripts"(address) {
     await looking({ javaScriptEnabled: false }, async (page) => {
       await page.goto(address);
-      assert.equal(await page.getByText("payments-risk: events/5 is halted, /status says why").count(), 1);
+      assert.equal(await page.getByText("payments-risk: publish fails and is tried again").count(), 1);
       assert((await page.getByText("payments-risk").count()) > 0);
       // This way of turning scripts off leaves what stands in noscript unseen.
       assert((await page.content()).includes("show it as it is now"));
@@ -225,26 +222,5 @@ await serving(20, 64, async (address) => {
   });
   console.log("ok one is unfolded without scripts");
 });
-
-if (pictures) {
-  // Names as they are in production: the fourth of the server's pipelines is there to try the page.
-  await serving(3, 6, async (address) => {
-    mkdirSync(pictures, { recursive: true });
-    await new Promise((later) => setTimeout(later, 60000));
-    const take = async (name, options, fullPage) => {
-      await looking(options, async (page) => {
-        await page.goto(address);
-        await page.waitForTimeout(1500);
-        const path = join(pictures, name);
-        await page.screenshot({ path, fullPage });
-        assert(statSync(path).size < 150000, `${name} is small`);
-      });
-    };
-    await take("page-light.png", { colorScheme: "light", viewport: { width: 1180, height: 860 } }, false);
-    await take("page-dark.png", { colorScheme: "dark", viewport: { width: 1180, height: 860 } }, false);
-    await take("page-phone.png", { colorScheme: "light", viewport: { width: 390, height: 844 } }, false);
-    console.log("ok pictures");
-  });
-}
 
 await browser.close();

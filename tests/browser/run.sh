@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# run.sh SERVER [SCREENSHOTS]: the live page in a real Chromium. SERVER is the example `page_server`. Needs Node.js 20, a registry that npm
+# run.sh SCRIPT ARGUMENTS...: runs a script of this folder in a real Chromium, `check.mjs` or `pictures.mjs`. Needs Node.js 20, a registry that npm
 # reaches, and Chromium (MILLRACE_CHROMIUM, or /usr/bin/chromium). The packages stay in the target folder.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-program=$(realpath "${1:?usage: run.sh SERVER [SCREENSHOTS]}")
+script=${1:?usage: run.sh SCRIPT ARGUMENTS...}
+shift
 browser=${MILLRACE_CHROMIUM:-/usr/bin/chromium}
 [ -x "$browser" ] || { echo "there is no $browser: install Debian's chromium, or set MILLRACE_CHROMIUM" >&2; exit 1; }
 
@@ -19,5 +20,5 @@ if [ ! -e "$packages/.whole" ]; then
   touch "$packages/.whole"
 fi
 # Modules are looked for beside the file that names them.
-cp "$here/check.mjs" "$packages/check.mjs"
-MILLRACE_CHROMIUM=$browser node "$packages/check.mjs" "$program" ${2:+"$(realpath -m "$2")"}
+cp "$here/$script" "$packages/$script"
+MILLRACE_CHROMIUM=$browser node "$packages/$script" "$@"

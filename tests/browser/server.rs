@@ -184,7 +184,9 @@ fn work(tally: &Tally, kind: usize, chance: &mut Chance, seconds: f64) {
     tally.published(events as u64);
     if chance.next() > 0.9 {
         tally.dead("bad_payload");
-        tally.fell_back("new_user");
+        if KINDS[kind].1 == "recommend" {
+            tally.fell_back("new_user");
+        }
         tally.skipped("agent");
     }
 }
@@ -235,7 +237,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         metrics.tally(&name(n)).limit(limits);
     }
     let readiness = Arc::new(Readiness::new([]));
-    readiness.block("payments-risk", "events/5 is halted, /status says why");
+    readiness.block("payments-risk", "publish fails and is tried again");
     if pipelines > KINDS.len() {
         readiness.block("Postgres for payments-risk", "does not answer");
     }

@@ -1,5 +1,6 @@
 //! The encoder against candle's BertModel, against the sentence-transformers results, and on bad models and bad texts.
 
+use crate::support::absent::absent;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
@@ -36,7 +37,7 @@ fn minilm() -> Option<&'static Path> {
     };
     let folder = FOLDER.get_or_init(find).as_deref();
     if folder.is_none() {
-        eprintln!("SKIPPED: all-MiniLM-L6-v2 is not here; set MILLRACE_MINILM_DIR to its folder");
+        absent("all-MiniLM-L6-v2 is not here; set MILLRACE_MINILM_DIR to its folder");
     }
     folder
 }
@@ -122,7 +123,7 @@ fn embeddings_are_those_of_sentence_transformers() {
 #[test]
 fn sts_benchmark_gives_the_published_correlation() {
     let (Some(folder), Some(file)) = (minilm(), shared("data/nlp/stsbenchmark/sts-test.csv")) else {
-        eprintln!("SKIPPED: ../shared/data/nlp/stsbenchmark/sts-test.csv is not here");
+        absent("../shared/data/nlp/stsbenchmark/sts-test.csv is not here");
         return;
     };
     let rows = std::fs::read_to_string(file).unwrap();

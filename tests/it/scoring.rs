@@ -1,5 +1,6 @@
 //! The models of `../shared/data/risk` score as the libraries that trained them.
 
+use crate::support::absent::absent;
 use flate2::read::GzDecoder;
 use millrace::scoring::Model;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ pub fn risk(folder: &str) -> Option<PathBuf> {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/risk"), PathBuf::from);
     let path = root.join(folder);
     if !path.exists() {
-        eprintln!("SKIPPED: {folder} is not here; set MILLRACE_RISK_DIR to the folder that holds it");
+        absent(format!("{folder} is not here; set MILLRACE_RISK_DIR to the folder that holds it"));
         return None;
     }
     Some(path)

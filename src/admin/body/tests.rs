@@ -27,6 +27,18 @@ async fn standing(address: SocketAddr, count: usize, length: &str) -> Vec<TcpStr
     all
 }
 
+/// Requests of whose bodies all has come but the last byte.
+async fn filling(address: SocketAddr, count: usize, length: &str) -> Vec<TcpStream> {
+    let mut all = standing(address, count, length).await;
+    for socket in &mut all {
+        if length == UNTOLD {
+            socket.write_all(format!("{BODY:x}\r\n").as_bytes()).await.unwrap();
+        }
+        socket.write_all(&vec![b' '; BODY - 1]).await.unwrap();
+    }
+    all
+}
+
 /// Asks until the status is this one.
 async fn until(address: SocketAddr, path: &str, status: u16) -> String {
     let asking = async {
@@ -41,6 +53,20 @@ async fn until(address: SocketAddr, path: &str, status: u16) -> String {
     timeout(SOON, asking).await.unwrap_or_else(|_| panic!("{path} never answers {status}"))
 }
 
+/// Would catch: bodies that are announced and do not come, and keep all others out.
+#[tokio::test]
+async fn what_has_not_come_takes_no_place() {
+    let (_, address, stop) =
+        started_as(|state| (state.body_bytes, state.body_timeout) = (BODY, Duration::from_secs(3_600))).await;
+    let mut others = Vec::new();
+    for length in [WHOLE, UNTOLD] {
+        others.extend(standing(address, 5 * STANDING, length).await);
+    }
+    assert!(ask(address, "POST", "/v1/functions/echo", "host: x\r\n", "[1]").await.ends_with("[1]"));
+    drop(others);
+    stop.cancel();
+}
+
 /// Would catch: bodies that together take as much as connections allow, one without a length that counts as nothing, a place that stays taken
 /// when its client has gone away, an operator who is kept out, a refusal in another door's shape.
 #[tokio::test]
@@ -50,7 +76,7 @@ async fn bodies_together_have_a_bound_and_places_come_back() {
         started_as(|state| (state.body_bytes, state.body_timeout) = (BODY, Duration::from_secs(3_600))).await;
     assert!(state.token.replace(TOKEN));
     for length in [WHOLE, UNTOLD] {
-        let mut others = standing(address, STANDING, length).await;
+        let mut others = filling(address, STANDING, length).await;
         let refused = until(address, "/v1/functions/echo", 503).await;
         assert!(refused.contains("retry-after: 1\r\n") && refused.contains("\"type\":\"overloaded\""), "{refused}");
         assert!(refused.contains("bodies of other requests"), "{refused}");
@@ -63,7 +89,7 @@ async fn bodies_together_have_a_bound_and_places_come_back() {
         drop(others.pop());
         assert!(until(address, "/v1/functions/echo", 200).await.ends_with("[1]"));
         // The others still stand: one more is one too many.
-        others.extend(standing(address, 1, length).await);
+        others.extend(filling(address, 1, length).await);
         until(address, "/v1/functions/echo", 503).await;
         drop(others);
         until(address, "/v1/functions/echo", 200).await;
@@ -75,7 +101,7 @@ async fn bodies_together_have_a_bound_and_places_come_back() {
 #[tokio::test]
 async fn a_body_that_is_over_gives_its_place_back() {
     let (_, address, stop) = started_as(|state| state.body_bytes = BODY).await;
-    for mut socket in standing(address, STANDING, WHOLE).await {
+    for mut socket in filling(address, STANDING, WHOLE).await {
         let mut answer = String::new();
         timeout(SOON, socket.read_to_string(&mut answer)).await.expect("it is still waited for").unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

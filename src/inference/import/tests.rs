@@ -246,8 +246,8 @@ pub(crate) fn smollm2() -> Option<PathBuf> {
     let named = std::env::var_os("MILLRACE_SMOLLM2_GGUF").map(PathBuf::from);
     let path = named.or_else(found);
     if path.is_none() {
-        println!(
-            "left out: no SmolLM2; set MILLRACE_SMOLLM2_GGUF, or run ../shared/models/get-smollm2.sh ../shared/models/smollm2"
+        crate::absent::absent(
+            "SmolLM2 is not here; set MILLRACE_SMOLLM2_GGUF, or run ../shared/models/get-smollm2.sh ../shared/models/smollm2",
         );
     }
     path

@@ -6,6 +6,7 @@ use crate::function::Input;
 use crate::pipeline::call::{Ended as SliceEnded, Item, SliceError, Suspect};
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
+use std::sync::Arc;
 
 impl Driver {
     /// Cuts slices across partitions while the function has room: the oldest head goes first.
@@ -72,7 +73,7 @@ impl Driver {
                         let named = self.named.entry(partition.clone()).or_default();
                         named.insert(offset, before + 1);
                         named.retain(|offset, _| *offset >= running.decided);
-                        Suspect { key, claim: running.claim, offset, times: before + 1 }
+                        Suspect { key, claim: running.claim, offset, times: before + 1, stay: Arc::downgrade(&running.stay) }
                     });
                 }
                 taken.push((partition, incarnation, count));

@@ -13,6 +13,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// How long a partition that has an answer may take to give it.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// What became of a record of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -115,6 +118,8 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;
         consumer.assign(&list).map_err(failed)?;
+        // It has an end, so an answer is there: whoever was asked before may have taken all the time.
+        let deadline = deadline.max(Instant::now() + ANSWER);
         while Instant::now() < deadline {
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) if message.offset() == offset => return Ok(Fate::Committed),

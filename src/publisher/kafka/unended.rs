@@ -93,12 +93,20 @@ impl Unended {
     }
 
     /// How it ended. Once it is known to have been aborted nobody is asked again.
-    pub fn end(&mut self, reader: &Reader) -> End {
+    pub fn end(&mut self, reader: &Reader, ends: &mut Ends) -> End {
         let deadline = Instant::now() + OTHERS;
         let fate = |written: &Written| reader.fate((&written.topic, written.partition, written.first), deadline);
         let end = self.end_by(fate, |partitions| reader.committed(partitions));
-        self.is_aborted = end == End::Aborted;
+        self.learn(&end, ends);
         end
+    }
+
+    /// What was committed after all is open, perhaps, where its marker was passed over: a later round that is closed must leave it alone.
+    fn learn(&mut self, end: &End, ends: &mut Ends) {
+        self.is_aborted = *end == End::Aborted;
+        if *end == End::Committed {
+            ends.note(&self.written);
+        }
     }
 
     fn end_by(

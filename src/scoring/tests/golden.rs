@@ -12,7 +12,7 @@ fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("MILLRACE_RISK_DIR").map_or_else(beside, PathBuf::from).join("handbook");
     let there = folder.join("golden").is_dir();
     if !there {
-        eprintln!("skipped: {} is not there", folder.display());
+        crate::absent::absent(format!("{} is not there", folder.display()));
     }
     there.then_some(folder)
 }

@@ -117,18 +117,19 @@ impl Rows {
         self.close_up();
     }
 
-    /// Room for one more row: that of forgotten ones where they are a quarter, so that each word is moved three times at most, else half as much again.
-    ///
-    /// A key whose rows come and go then keeps to twice as much as it needs: states stay for as long as their keys are used.
+    /// Room for one more row. When none is left it is made anew for the rows that are there and a quarter more, whether that is more than before or
+    /// less: so it follows what a key has now, and not the most that it ever had, and no row is moved more than four times.
     fn make_room(&mut self) {
         if self.words.len() + self.width <= self.words.capacity() {
             return;
         }
-        if self.start > 0 && self.start * 4 >= self.words.len() {
-            return self.move_to_front();
+        self.move_to_front();
+        let rows = self.len();
+        let wanted = (rows + (rows / 4).max(1)) * self.width;
+        match wanted.checked_sub(self.words.capacity()) {
+            Some(_) => self.words.reserve_exact(wanted - self.words.len()),
+            None => self.words.shrink_to(wanted),
         }
-        let more = (self.len() / 2).max(1) * self.width;
-        self.words.reserve_exact(more);
     }
 
     /// Moves the rows to the front once half of the room is lost, and gives back what a busier time has left.
@@ -137,8 +138,8 @@ impl Rows {
             self.move_to_front();
         }
         let needed = self.words.len() + self.width;
-        if self.words.capacity() > 4 * needed {
-            self.words.shrink_to(needed + needed / 2);
+        if self.words.capacity() > 2 * needed {
+            self.words.shrink_to(needed + needed / 4);
         }
     }
 
@@ -169,15 +170,15 @@ mod tests {
             rows.forget_until(n - 29 - (n / 97) % 7);
             most = most.max(rows.len() + 1);
             let room = rows.capacity() / WIDTH;
-            assert!(room <= 2 * most.max(4), "room for {room} rows after {n}, {most} at most were there");
+            assert!(room <= most + most / 4 + 1, "room for {room} rows after {n}, {most} at most were there");
         }
         for n in 100_000..110_000 {
             insert(&mut rows, n);
         }
         rows.forget_until(109_970);
         assert_eq!((rows.len(), rows.time_ms(0)), (29, 109_971));
-        assert!(rows.capacity() <= 4 * 29 * WIDTH, "room for {} rows, of which 29 are there", rows.capacity() / WIDTH);
+        assert!(rows.capacity() <= 2 * 30 * WIDTH, "room for {} rows, of which 29 are there", rows.capacity() / WIDTH);
         rows.forget_until(110_000);
-        assert!(rows.is_empty() && rows.capacity() <= 4 * WIDTH, "{}", rows.capacity());
+        assert!(rows.is_empty() && rows.capacity() <= 2 * WIDTH, "{}", rows.capacity());
     }
 }

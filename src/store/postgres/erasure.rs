@@ -93,9 +93,10 @@ impl PostgresStore {
         }
         let mut transaction = self.pool.begin().await.map_err(map)?;
         let text = format!(
-            "WITH meant AS MATERIALIZED (SELECT p.stream, p.topic, p.partition, p.fold_from, p.next_offset FROM millrace.stream_partition p \
-                 WHERE p.pipeline IN {NAMES} AND EXISTS (SELECT FROM millrace.state s WHERE s.stream = p.stream AND s.key = ANY ($2)) FOR UPDATE) \
-             SELECT topic || '/' || partition FROM meant WHERE fold_from < next_offset ORDER BY 1 LIMIT 1"
+            "WITH meant AS MATERIALIZED (SELECT p.pipeline, p.topic, p.partition, p.fold_from, p.next_offset FROM millrace.stream_partition p \
+                 WHERE p.pipeline IN {NAMES} AND (p.run = (SELECT max(run) FROM millrace.stream_partition WHERE pipeline = p.pipeline) \
+                     OR EXISTS (SELECT FROM millrace.state s WHERE s.stream = p.stream AND s.key = ANY ($2))) FOR UPDATE) \
+             SELECT topic || '/' || partition || ' of ' || pipeline FROM meant WHERE fold_from < next_offset ORDER BY 1 LIMIT 1"
         );
         let behind: Option<String> = sqlx::query_scalar(&text)
             .bind(&erase.pipeline)
@@ -105,8 +106,8 @@ impl PostgresStore {
             .map_err(map)?;
         if let Some(at) = behind {
             return Err(StoreError::Fatal(format!(
-                "states of {at} are not written to the end: events that were decided would be folded into the erased one again. Let a worker drain \
-                 (SIGTERM) first, then run this again"
+                "states of {at} are not written to the end: events that were decided would be folded into the erased one again, or make it anew. Let a \
+                 worker drain (SIGTERM) first, or end or remove a replay, then run this again"
             )));
         }
         let text = format!(

@@ -56,7 +56,10 @@ pub fn error_of(need: Need, error: &sqlx::Error) -> StoreError {
     match (refused_login(error), need) {
         // Theirs is a store that has connected before: the rotation of its login may be under way.
         (Some(refused), Need::Worker | Need::Operator) => {
-            return StoreError::Transient(format!("{refused} A new login in `url_file` is taken within 10 s."));
+            return StoreError::Transient(format!(
+                "{refused} A new login in `url_file` is taken within 10 s; where the login comes from elsewhere, or from a file that is copied at the \
+                 start, the worker must be started again."
+            ));
         }
         (Some(refused), _) => return StoreError::Fatal(refused),
         (None, _) => {}

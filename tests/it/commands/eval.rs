@@ -1,5 +1,6 @@
 //! `millrace eval recommend` as it is called.
 
+use crate::support::absent::absent;
 use std::path::Path;
 use std::process::Command;
 
@@ -55,7 +56,7 @@ fn session_neighbours_are_as_good_as_published() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/recsys/serenade-toy");
     let (train, test) = (folder.join("train.txt.gz"), folder.join("valid.txt"));
     if !train.exists() || !test.exists() {
-        println!("skipped: {} is not here", train.display());
+        absent(format!("{} is not here", train.display()));
         return;
     }
     let (train, test) = (train.to_string_lossy().into_owned(), test.to_string_lossy().into_owned());

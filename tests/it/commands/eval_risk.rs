@@ -1,5 +1,6 @@
 //! `millrace eval risk` as it is called.
 
+use crate::support::absent::absent;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -165,7 +166,7 @@ fn credit_scores_of_the_uci_table_are_those_of_its_models() {
         .map_or_else(|| root.join("../shared/data/risk"), PathBuf::from)
         .join("uci_credit_default");
     if !data.exists() {
-        println!("skipped: {} is not here", data.display());
+        absent(format!("{} is not here", data.display()));
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -72,6 +72,20 @@ async fn a_pipeline_that_is_halted_ends_no_other() {
     assert_eq!(worker.end().code(), Some(3), "{}", worker.log());
 }
 
+/// Would catch: a worker that stays, ready, when nothing of it is left that works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_two_pipelines_ends_once_both_are_halted() {
+    let two = Two::new().await;
+    let mut worker = two.stage.worker();
+    two.halt_one(&mut worker).await;
+    for _ in 0..200 {
+        produce(&two.other, 0, None, b"cut off");
+    }
+    let (status, log) = (worker.end(), worker.log());
+    assert!(log.contains("All partitions of all pipelines are halted"), "{log}");
+    assert_eq!(status.code(), Some(3), "{log}");
+}
+
 /// What ends the worker is the failure, which another start may mend; the halt was there before and ended nothing.
 ///
 /// Would catch: an exit code of the halted pipeline that only drains, by which no service manager starts the worker again: so one halted pipeline

@@ -2,8 +2,8 @@
 
 use crate::support::reader::Watcher;
 use crate::support::services::{Kind, Service};
-use crate::support::stage::{Plan, Stage};
-use std::time::Duration;
+use crate::support::stage::{Plan, SOON, Stage};
+use std::time::{Duration, Instant};
 
 /// Kafka stands still with a publish round on its way; meanwhile somebody takes the claims of all partitions by hand, and the
 /// worker, whose lease still holds them, claims them again.
@@ -22,9 +22,16 @@ async fn a_partition_that_is_taken_again_waits_for_the_running_publish_round() {
         sent += 30_000;
         // In the middle of the work: a round is on its way, and what was read before suffices for more decides.
         stage.decided_at_least(events + 2_000).await;
+        let told = || worker.log().matches("Another worker has claimed the partition.").count();
+        let before = told();
         kafka.tell(&["freeze"]);
         stage.execute("UPDATE millrace.stream_partition SET claim = gen_random_uuid(), epoch = epoch + 1").await;
-        // The worker sees it, and waits a while before it claims again. Then it asks Kafka, which does not answer.
+        let deadline = Instant::now() + SOON;
+        while told() == before {
+            assert!(Instant::now() < deadline, "the worker does not see it; log:\n{}", worker.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // It waits 1.6 s before it claims again. Then it asks Kafka, which does not answer.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
         kafka.tell(&["thaw"]);
         events = stage.events().await;

@@ -87,8 +87,8 @@ async fn states_and_newest_records_go_with_a_large_round() {
     with_the_round(LARGE).await;
 }
 
-/// Would catch: one that was given up and is carried out after the rest was written. S would stay below P in an idle partition, and states
-/// that were erased meanwhile would be there again.
+/// Would catch: one that was given up and is carried out after the rest was written: S would stay below P in an idle partition, and what somebody
+/// deleted under the same claim would be there again.
 #[tokio::test]
 async fn a_late_decide_that_stands_still_takes_nothing_back() {
     let url = database().await;

@@ -1,5 +1,7 @@
 //! What the tests share: addresses of the services, a fresh database, topics, and plain Kafka clients.
 
+#[path = "../../../src/absent.rs"]
+pub mod absent;
 pub mod clock;
 pub mod collector;
 pub mod command;

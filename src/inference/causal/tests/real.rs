@@ -14,7 +14,7 @@ use std::path::PathBuf;
 fn model(file: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/models").join(file);
     if !path.exists() {
-        eprintln!("SKIPPED: {} is not here", path.display());
+        crate::absent::absent(format!("{} is not here", path.display()));
         return None;
     }
     Some(path)

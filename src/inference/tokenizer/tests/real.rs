@@ -1,6 +1,7 @@
 //! Tokenisers of trained models that lie beside the repository: the older form makes of texts what `tokenizer.json` makes of them.
 
 use super::older_forms::texts;
+use crate::absent::absent;
 use crate::inference::tokenizer::sentence_piece::pieces_of;
 use crate::inference::tokenizer::{Cut, TextTokenizer};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// A folder, or a word that it is not there.
 fn there(folder: PathBuf) -> Option<PathBuf> {
     if !folder.exists() {
-        eprintln!("SKIPPED: {} is not here", folder.display());
+        absent(format!("{} is not here", folder.display()));
         return None;
     }
     Some(folder)

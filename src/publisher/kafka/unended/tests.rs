@@ -74,6 +74,20 @@ fn records_tell_how_a_round_ended_and_then_k_does() {
     assert_eq!(offsets_alone.end_by(|_| panic!("nothing is known"), |_| Err(away())), End::Aborted);
 }
 
+/// Would catch: a round that was committed after all, and which the close of a later one takes away where its marker was passed over.
+#[test]
+fn what_turns_out_to_be_committed_is_left_alone_later() {
+    let mut ends = Ends::default();
+    let mut round =
+        unended(vec![publication(0, 10, 2)], vec![written(0), written(1)], PublishError::Indefinite("?".into())).unwrap();
+    let open_in =
+        |ends: &mut Ends| ends.open_in("out", 2, |(_, partition, _)| Ok(if partition == 1 { Stand::Open } else { Stand::Ended }));
+    round.learn(&End::Unknown("away".into()), &mut ends);
+    assert_eq!(open_in(&mut ends).unwrap(), BTreeMap::new());
+    round.learn(&End::Committed, &mut ends);
+    assert_eq!(open_in(&mut ends).unwrap(), BTreeMap::from([(1, 7)]), "what stands in 1 is open, and readers are to have it");
+}
+
 /// Would catch: a round that is forgotten since its generation was refused, or since one of its records can never go: others of it may be open; a
 /// question for what is known.
 #[test]
