@@ -40,7 +40,7 @@ pub struct Pipeline {
     /// For `event = "json"`: where the parts of an event stand, as dotted paths.
     #[serde(default)]
     pub fields: Fields,
-    /// The task function, by its name, or `own:NAME` for one that the program brings along. README lists the functions.
+    /// The task function, by its name, or `own:NAME` for one that the program brings along. `docs/functions.md` lists them.
     pub function: String,
     /// A name of `[models.NAME]`; functions without a model leave it out.
     #[serde(default)]

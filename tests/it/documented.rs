@@ -70,15 +70,34 @@ fn what_is_not_run_says_why() {
     assert_eq!(left.len(), NOT_RUN, "not run:\n{}", left.join("\n"));
 }
 
-/// Would catch: a link to a page that was moved.
+/// Would catch: a link to a page that was moved, or to a section of another name.
 #[test]
 fn links_lead_somewhere() {
     for page in pages() {
         let folder = root().join(&page.name).parent().unwrap().to_owned();
         let targets = page.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
-        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
-            let file = folder.join(target.split('#').next().unwrap());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, section) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { root().join(&page.name) } else { folder.join(path) };
             assert!(file.exists(), "{}: {target} leads nowhere", page.name);
+            if !section.is_empty() && file.extension().is_some_and(|end| end == "md") {
+                let text = std::fs::read_to_string(&file).unwrap();
+                assert!(has_section(&text, section), "{}: {target} leads to no section", page.name);
+            }
         }
     }
+}
+
+/// Whether a heading has that name, as it is made of headings: small letters and digits, hyphens for spaces.
+fn has_section(text: &str, section: &str) -> bool {
+    let is_kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let name = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        kept.chars().filter(is_kept).collect::<String>().replace(' ', "-")
+    };
+    let mut in_code = false;
+    text.lines().any(|line| {
+        in_code ^= line.starts_with("```");
+        !in_code && line.starts_with('#') && name(line) == section
+    })
 }

@@ -1,5 +1,5 @@
 //! Every function on every family that has a head for it: tiny networks whose logits are held to transformers elsewhere, here with a
-//! tokenizer of letters, so that the whole function runs. README's table says no more and no less.
+//! tokenizer of letters, so that the whole function runs. The table of `docs/models.md` says no more and no less.
 
 use crate::corpus::fuzz::targets::saved_in_parts;
 use millrace::function::generate::Generate;
@@ -137,10 +137,10 @@ async fn ask(function: &dyn Function, input: &Value) -> Value {
     offline::call(function, &mut *offline::Offline::sitting(&offline::Plain), 0, inputs).await.unwrap().remove(0)
 }
 
-/// The table of README whose first column has that name: functions by family.
+/// The table of `docs/models.md` whose first column has that name: functions by family.
 fn told(first: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, table) = readme.split_once(&format!("| {first} | ")).expect("README has a table of families and functions");
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md")).unwrap();
+    let (_, table) = page.split_once(&format!("| {first} | ")).expect("the page has a table of families and functions");
     let mut lines = table.lines();
     let columns: Vec<String> =
         lines.next().unwrap().trim_end_matches(" |").split(" | ").map(|column| column.trim_matches('`').to_owned()).collect();
@@ -154,7 +154,7 @@ fn told(first: &str) -> BTreeMap<String, BTreeSet<String>> {
     lines.skip(1).take_while(|line| line.starts_with('|')).flat_map(row).collect()
 }
 
-/// Would catch: a family whose head is read and whose function does not run; a cell of README's table that nothing stands behind.
+/// Would catch: a family whose head is read and whose function does not run; a cell of the page's table that nothing stands behind.
 #[tokio::test]
 async fn every_function_runs_on_every_family_that_has_its_head() {
     let mut ran: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -186,7 +186,7 @@ async fn every_function_runs_on_every_family_that_has_its_head() {
     }
     let of_encoders: BTreeMap<String, BTreeSet<String>> =
         told("family").into_iter().filter(|(family, _)| ran.contains_key(family)).collect();
-    assert_eq!(of_encoders, ran, "README's table of families and functions");
+    assert_eq!(of_encoders, ran, "the table of families and functions in docs/models.md");
 }
 
 /// Letters and marks as bytes are tokens, behind three that networks keep for themselves.
@@ -246,7 +246,7 @@ fn of_translators() -> [Writing; 2] {
     ]
 }
 
-/// Would catch: a family that generates and whose texts nobody can classify or sum up; a cell of README's second table that nothing stands behind.
+/// Would catch: a family that generates and whose texts nobody can classify or sum up; a cell of the page's second table that nothing stands behind.
 #[tokio::test]
 async fn every_function_that_writes_runs_on_its_families() {
     let mut ran: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -286,5 +286,5 @@ async fn every_function_that_writes_runs_on_its_families() {
         let error = text_function(name, Arc::new(model), options.as_object().unwrap()).err().unwrap();
         assert!(error.contains("family"), "{error}");
     }
-    assert_eq!(told("family that writes"), ran, "README's table of families that write");
+    assert_eq!(told("family that writes"), ran, "the table of families that write in docs/models.md");
 }
