@@ -81,6 +81,22 @@ dockerfile() {
   grep -q "^ARG RUST_IMAGE=rust:$wanted-slim-bookworm$" Dockerfile || { echo "RUST_IMAGE is not $wanted of rust-toolchain.toml"; return 1; }
 }
 
+# Each way to build that is shipped tells the program its commit, by which two builds of one version differ in `millrace_build_info`.
+revision() {
+  local told
+  told=$(make -s -C .. revision)
+  if git -C .. rev-parse HEAD >/dev/null 2>&1; then
+    case $told in "$(git -C .. rev-parse --short=12 HEAD)"*) ;; *) echo "make revision says $told"; return 1 ;; esac
+  fi
+  make -pn -C .. build 2>/dev/null | grep -qxF "build: MILLRACE_REVISION := $told" || { echo "make build sets no revision"; return 1; }
+  # shellcheck disable=SC2016 # Compose expands it, not this shell.
+  grep -qF 'REVISION: "${MILLRACE_REVISION:-unknown}"' compose.yaml || { echo "compose.yaml builds without a revision"; return 1; }
+  if grep -n 'docker build -f' README.md Dockerfile | grep -v -- '--build-arg REVISION='; then echo "an image is built without a revision"; return 1; fi
+  # A source without git builds all the same.
+  cp ../Makefile "$work/Makefile"
+  [ "$(GIT_CEILING_DIRECTORIES=$(dirname "$work") make -s -C "$work" revision)" = unknown ] || { echo "outside git the revision is not unknown"; return 1; }
+}
+
 # Every folder that the build needs is let in, and the sources alone make a package that cargo takes.
 docker_context() {
   local context=$work/context
@@ -191,6 +207,7 @@ units() {
 python_tools
 check "shell scripts: shellcheck" shellcheck -x -P SCRIPTDIR -e SC1091 kafka/*.sh compose/*.sh local/*.sh prometheus/*.sh lint.sh ../.ci/run ../tests/*/*.sh
 check "Dockerfile: hadolint, and the toolchain's version" dockerfile
+check "builds: make, image and compose tell the program its commit" revision
 check "Dockerfile: .dockerignore lets in what the build needs" docker_context
 check "YAML: yamllint" yamllint -c lint/yamllint.yaml compose.yaml prometheus otel helm/millrace/Chart.yaml helm/millrace/values.yaml helm/millrace/ci
 check "compose.yaml: the Compose specification's schema" check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
