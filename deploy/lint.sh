@@ -235,6 +235,7 @@ if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: the config's security is not overridden" chart_security "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests
+  check "chart: each pod has its network policy when it starts" python3 lint/policies.py "$work"/*-values.yaml
   check "chart: Pod Security restricted, no token, no secret in the environment" python3 lint/restricted.py "$work"/*-values.yaml
 else
   skip "chart" "needs Go, and a run without --quick"
