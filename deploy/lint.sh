@@ -152,6 +152,13 @@ chart_security() {
   "${template[@]}" --set kafka.security=sasl_ssl,kafka.saslMechanism=PLAIN,kafka.saslSecret.name=s | grep -A 1 MILLRACE_KAFKA__SECURITY | grep -q 'value: sasl_ssl$'
 }
 
+# A registry that the config names is let out, and no other is.
+chart_registry() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --show-only templates/networkpolicy.yaml)
+  if "${template[@]}" | grep -E 'port: (8081|8085)'; then return 1; fi
+  "${template[@]}" --set-file config=lint/registry.toml --set 'networkPolicy.egress.registry.ports={8081,8085}' | grep -c -E 'port: (8081|8085)' | grep -qx 2
+}
+
 # Values that must be refused, with what the refusal names.
 chart_refuses() {
   local values=helm/millrace/ci/minimal-values.yaml set names out
@@ -171,6 +178,11 @@ chart_refuses() {
 --set kafka.security=sasl_ssl|saslSecret
 --set kafka.security=plaintext --set config=security="sasl_ssl"|config says sasl_ssl
 --set kafka.brokers=a:9092\,b:9093|networkPolicy.egress.kafka.ports
+--set telemetry.otlpEndpoint=https://collector.example/v1|networkPolicy.egress.otlp.ports
+--set schemaRegistry.url=https://registry|networkPolicy.egress.registry.ports
+--set schemaRegistry.url=registry:8081|url
+--set schemaRegistry.url=http://registry:8081 --set schemaRegistry.secret.name=s|in the clear
+--set-file config=lint/registry.toml|registry-2:8085
 --set admin.tokenSecret.nam=x|'nam'
 --set image.digest=latest|digest
 --set admin.port=80|port
@@ -233,6 +245,7 @@ if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
+  check "chart: the schema registry of the config is let out" chart_registry "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests
   check "chart: each pod has its network policy when it starts" python3 lint/policies.py "$work"/*-values.yaml
