@@ -68,4 +68,12 @@ BEGIN
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO millrace_owner, millrace_worker, millrace_reader', current_database());
     EXECUTE format('GRANT CREATE ON DATABASE %I TO millrace_owner', current_database());
+
+    -- Before version 15 every login may make tables and functions in `public`. Nothing of Millrace stands there: all is in the schema `millrace`.
+    IF to_regnamespace('public') IS NOT NULL THEN
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+        IF has_schema_privilege('public', 'public', 'CREATE') THEN
+            RAISE WARNING 'every login may still create in the schema public: run this once as a superuser, or as the owner of that schema';
+        END IF;
+    END IF;
 END $$;
