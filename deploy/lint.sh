@@ -184,6 +184,9 @@ chart_refuses() {
 --set schemaRegistry.url=http://registry:8081 --set schemaRegistry.secret.name=s|in the clear
 --set-file config=lint/registry.toml|registry-2:8085
 --set admin.tokenSecret.nam=x|'nam'
+--set schedules.retention[0].pipeline=a,schedules.retention[0].schedule=@daily|olderThan
+--set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=daily|schedule
+--set schedules.seal[0].pipeline=a_b,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a.b,schedules.seal[1].schedule=@daily|one CronJob
 --set image.digest=latest|digest
 --set admin.port=80|port
 --set terminationGracePeriodSeconds=10|terminationGracePeriodSeconds
@@ -205,14 +208,18 @@ manifests() {
 # The unit's program is somewhere else here.
 units() {
   local unit
-  for unit in systemd/*.service; do sed 's#/usr/local/bin/millrace#/bin/true#' "$unit" >"$work/$(basename "$unit")"; done
+  for unit in systemd/*.service systemd/*.timer; do sed 's#/usr/local/bin/millrace#/bin/true#' "$unit" >"$work/$(basename "$unit")"; done
   local said
-  said=$(systemd-analyze verify "$work"/*.service 2>&1)
+  said=$(systemd-analyze verify "$work"/*.service "$work"/*.timer 2>&1)
   # It warns with an exit code of 0.
   if [ -n "$said" ]; then
     echo "$said"
     return 1
   fi
+  for unit in "$work"/*.timer; do
+    [ -e "${unit%.timer}.service" ] || { echo "$(basename "$unit") starts nothing"; return 1; }
+    systemd-analyze calendar "$(sed -n 's/^OnCalendar=//p' "$unit")" >/dev/null || return
+  done
   for unit in "$work"/*.service; do systemd-analyze security --offline=true --threshold=15 "$unit" | tail -n 1 || return; done
 }
 
