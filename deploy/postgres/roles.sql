@@ -10,6 +10,13 @@
 --   millrace_dashboard  reads views, records and what is kept of keys: everything that events hold, which `show_payloads = false` hides on a worker's
 --                       page. Grafana sends any SQL of whoever may open a board through it, so let in only who may read events
 --
+-- Operators: give each a login of his own. The journal `millrace.operation` has in `by` the name that somebody gave, and in `login` the one that Postgres
+-- knows; of all who use `millrace_app` that is the same. A member of millrace_worker pauses, swaps, replays; one of millrace_owner also redrives, discards, erases:
+--
+--   CREATE ROLE ann LOGIN CONNECTION LIMIT 10; GRANT millrace_worker TO ann;
+--
+-- What comes over HTTP has the login of the worker: there the one token is all that is known.
+--
 -- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), three while somebody looks things up, and one where a
 -- pipeline has a shadow; a command such as `replay` or `verify` has some of its own, and rounds that had no answer take two a pipeline more for a moment. The limits below are for each login, over all workers: one of
 -- four pipelines takes up to 14, so 100 are enough for seven of them. Change the number here too: what is run again sets it.
