@@ -19,7 +19,7 @@
 --
 -- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), three while somebody looks things up, and one where a
 -- pipeline has a shadow; a command such as `replay` or `verify` has some of its own, and rounds that had no answer take two a pipeline more for a moment. The limits below are for each login, over all workers: one of
--- four pipelines takes up to 14, so 100 are enough for seven of them. Change the number here too: what is run again sets it.
+-- four pipelines takes up to 14, so 100 are enough for seven of them. A command of the migrator's, such as `retention`, takes up to two, so eight may run at the same time. Change the number here too: what is run again sets it.
 DO $$
 DECLARE
     name text;
@@ -36,7 +36,7 @@ BEGIN
     END LOOP;
 
     FOREACH setting SLICE 1 IN ARRAY ARRAY[
-        ['millrace_migrator', 'millrace_owner', '4'],
+        ['millrace_migrator', 'millrace_owner', '16'],
         ['millrace_app', 'millrace_worker', '100'],
         ['millrace_dashboard', 'millrace_reader', '20']
     ] LOOP
