@@ -1,7 +1,15 @@
-.PHONY: help build demo test test-tls test-clients test-pages pictures test-exports test-registry test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
+.PHONY: help revision build demo test test-tls test-clients test-pages pictures test-exports test-registry test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+# The commit that is built, with `-dirty` where tracked files differ from it: `millrace_build_info` tells it, by which builds of one version are told apart.
+REVISION := $(shell git describe --always --exclude='*' --abbrev=12 --dirty 2>/dev/null || echo unknown)
+MILLRACE_REVISION ?= $(REVISION)
+build demo: export MILLRACE_REVISION := $(MILLRACE_REVISION)
+
+revision: ## the commit that a build is told: for docker build --build-arg REVISION="$(make -s revision)"
+	@echo $(MILLRACE_REVISION)
 
 build: ## target/release/millrace
 	cargo build --release --locked

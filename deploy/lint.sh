@@ -81,6 +81,22 @@ dockerfile() {
   grep -q "^ARG RUST_IMAGE=rust:$wanted-slim-bookworm$" Dockerfile || { echo "RUST_IMAGE is not $wanted of rust-toolchain.toml"; return 1; }
 }
 
+# Each way to build that is shipped tells the program its commit, by which two builds of one version differ in `millrace_build_info`.
+revision() {
+  local told
+  told=$(make -s -C .. revision)
+  if git -C .. rev-parse HEAD >/dev/null 2>&1; then
+    case $told in "$(git -C .. rev-parse --short=12 HEAD)"*) ;; *) echo "make revision says $told"; return 1 ;; esac
+  fi
+  make -pn -C .. build 2>/dev/null | grep -qxF "build: MILLRACE_REVISION := $told" || { echo "make build sets no revision"; return 1; }
+  # shellcheck disable=SC2016 # Compose expands it, not this shell.
+  grep -qF 'REVISION: "${MILLRACE_REVISION:-unknown}"' compose.yaml || { echo "compose.yaml builds without a revision"; return 1; }
+  if grep -n 'docker build -f' README.md Dockerfile | grep -v -- '--build-arg REVISION='; then echo "an image is built without a revision"; return 1; fi
+  # A source without git builds all the same.
+  cp ../Makefile "$work/Makefile"
+  [ "$(GIT_CEILING_DIRECTORIES=$(dirname "$work") make -s -C "$work" revision)" = unknown ] || { echo "outside git the revision is not unknown"; return 1; }
+}
+
 # Every folder that the build needs is let in, and the sources alone make a package that cargo takes.
 docker_context() {
   local context=$work/context
@@ -136,6 +152,13 @@ chart_security() {
   "${template[@]}" --set kafka.security=sasl_ssl,kafka.saslMechanism=PLAIN,kafka.saslSecret.name=s | grep -A 1 MILLRACE_KAFKA__SECURITY | grep -q 'value: sasl_ssl$'
 }
 
+# A registry that the config names is let out, and no other is.
+chart_registry() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --show-only templates/networkpolicy.yaml)
+  if "${template[@]}" | grep -E 'port: (8081|8085)'; then return 1; fi
+  "${template[@]}" --set-file config=lint/registry.toml --set 'networkPolicy.egress.registry.ports={8081,8085}' | grep -c -E 'port: (8081|8085)' | grep -qx 2
+}
+
 # Values that must be refused, with what the refusal names.
 chart_refuses() {
   local values=helm/millrace/ci/minimal-values.yaml set names out
@@ -155,7 +178,15 @@ chart_refuses() {
 --set kafka.security=sasl_ssl|saslSecret
 --set kafka.security=plaintext --set config=security="sasl_ssl"|config says sasl_ssl
 --set kafka.brokers=a:9092\,b:9093|networkPolicy.egress.kafka.ports
+--set telemetry.otlpEndpoint=https://collector.example/v1|networkPolicy.egress.otlp.ports
+--set schemaRegistry.url=https://registry|networkPolicy.egress.registry.ports
+--set schemaRegistry.url=registry:8081|url
+--set schemaRegistry.url=http://registry:8081 --set schemaRegistry.secret.name=s|in the clear
+--set-file config=lint/registry.toml|registry-2:8085
 --set admin.tokenSecret.nam=x|'nam'
+--set schedules.retention[0].pipeline=a,schedules.retention[0].schedule=@daily|olderThan
+--set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=daily|schedule
+--set schedules.seal[0].pipeline=a_b,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a.b,schedules.seal[1].schedule=@daily|one CronJob
 --set image.digest=latest|digest
 --set admin.port=80|port
 --set terminationGracePeriodSeconds=10|terminationGracePeriodSeconds
@@ -177,20 +208,25 @@ manifests() {
 # The unit's program is somewhere else here.
 units() {
   local unit
-  for unit in systemd/*.service; do sed 's#/usr/local/bin/millrace#/bin/true#' "$unit" >"$work/$(basename "$unit")"; done
+  for unit in systemd/*.service systemd/*.timer; do sed 's#/usr/local/bin/millrace#/bin/true#' "$unit" >"$work/$(basename "$unit")"; done
   local said
-  said=$(systemd-analyze verify "$work"/*.service 2>&1)
+  said=$(systemd-analyze verify "$work"/*.service "$work"/*.timer 2>&1)
   # It warns with an exit code of 0.
   if [ -n "$said" ]; then
     echo "$said"
     return 1
   fi
+  for unit in "$work"/*.timer; do
+    [ -e "${unit%.timer}.service" ] || { echo "$(basename "$unit") starts nothing"; return 1; }
+    systemd-analyze calendar "$(sed -n 's/^OnCalendar=//p' "$unit")" >/dev/null || return
+  done
   for unit in "$work"/*.service; do systemd-analyze security --offline=true --threshold=15 "$unit" | tail -n 1 || return; done
 }
 
 python_tools
 check "shell scripts: shellcheck" shellcheck -x -P SCRIPTDIR -e SC1091 kafka/*.sh compose/*.sh local/*.sh prometheus/*.sh lint.sh ../.ci/run ../tests/*/*.sh
 check "Dockerfile: hadolint, and the toolchain's version" dockerfile
+check "builds: make, image and compose tell the program its commit" revision
 check "Dockerfile: .dockerignore lets in what the build needs" docker_context
 check "YAML: yamllint" yamllint -c lint/yamllint.yaml compose.yaml prometheus otel helm/millrace/Chart.yaml helm/millrace/values.yaml helm/millrace/ci
 check "compose.yaml: the Compose specification's schema" check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
@@ -216,8 +252,10 @@ if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
+  check "chart: the schema registry of the config is let out" chart_registry "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests
+  check "chart: each pod has its network policy when it starts" python3 lint/policies.py "$work"/*-values.yaml
   check "chart: Pod Security restricted, no token, no secret in the environment" python3 lint/restricted.py "$work"/*-values.yaml
 else
   skip "chart" "needs Go, and a run without --quick"

@@ -7,23 +7,39 @@
 #                         DescribeConfigs, by which `check --connect` compares sizes
 #   transactional ids     Write, Describe on all that begin with PIPELINE-
 #
+# acls.sh --replay BROKERS PRINCIPAL PIPELINE INPUT[,INPUT...] [SIDE_TOPIC]: gives the user of who runs `millrace replay` what that takes, which a
+# worker's user does not have:
+#
+#   the inputs            Read, Describe
+#   the group PIPELINE    Describe: how far the live pipeline is
+#   groups                Read on all that begin with PIPELINE.replay-
+#   transactional ids     Write, Describe on all that begin with PIPELINE.replay-
+#   the side topic        Read, Write, Describe: that of `--publish-to`
+#
 # So the user of `risk` may also write under the ids of a pipeline `risk-cards`, and end its producers' transactions. Where pipelines have users of
 # their own, let no pipeline's name be the beginning of another's: `risk-transfers` and `risk-cards`.
 #
-# No Create, Alter or Delete: topics are made by topics.sh. `millrace verify`, `explain` and `adopt` need no more than this. Who runs `millrace
-# dead-letters redrive` also writes to the inputs: give that to an operator's user. `millrace replay` needs Read on the inputs, Read on the groups that begin with
-# PIPELINE.replay-, Write and Describe on the transactional ids that begin so, and with --publish-to Read, Write and
-# Describe on the side topic.
+# No Create, Alter or Delete: topics are made by topics.sh. `millrace verify`, `explain` and `adopt` need no more than a worker's rights. Who runs `millrace
+# dead-letters redrive` also writes to the inputs: give that to an operator's user.
 # Once a pipeline; what is there already stays.
 #
 #   KAFKA_HOME            where Kafka's bin/ is; default: its tools are on the PATH
 #   KAFKA_CLIENT_CONFIG   a properties file with the login of an administrator
 set -euo pipefail
-if (($# != 6)); then
-  sed -n '2,21s/^# \{0,1\}//p' "$0" >&2
+usage() {
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2
   exit 2
+}
+kind=worker
+if [ "${1:-}" = --replay ]; then
+  kind=replay
+  shift
 fi
-brokers=$1 principal=$2 pipeline=$3 inputs=$4 output=$5 dead_letters=$6
+case $kind:$# in
+  worker:6 | replay:4 | replay:5) ;;
+  *) usage ;;
+esac
+brokers=$1 principal=$2 pipeline=$3 inputs=$4
 tool=${KAFKA_HOME:+$KAFKA_HOME/bin/}kafka-acls.sh
 login=()
 if [ -n "${KAFKA_CLIENT_CONFIG:-}" ]; then login=(--command-config "$KAFKA_CLIENT_CONFIG"); fi
@@ -34,6 +50,14 @@ IFS=, read -r -a topics <<<"$inputs"
 reads=()
 for topic in "${topics[@]}"; do reads+=(--topic "$topic"); done
 allow --operation Read --operation Describe "${reads[@]}"
+if [ $kind = replay ]; then
+  allow --operation Describe --group "$pipeline"
+  allow --operation Read --resource-pattern-type prefixed --group "$pipeline.replay-"
+  allow --operation Write --operation Describe --resource-pattern-type prefixed --transactional-id "$pipeline.replay-"
+  if (($# == 5)); then allow --operation Read --operation Write --operation Describe --topic "$5"; fi
+  exit
+fi
+output=$5 dead_letters=$6
 allow --operation Read --group "$pipeline"
 allow --operation Read --operation Write --operation Describe --operation DescribeConfigs --topic "$output" --topic "$dead_letters"
 allow --operation Write --operation Describe --resource-pattern-type prefixed --transactional-id "$pipeline-"

@@ -10,8 +10,10 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 def pods(document):
     if document["kind"] == "Pod":
         yield document["spec"]
-    elif "template" in document.get("spec", {}):
-        yield document["spec"]["template"]["spec"]
+        return
+    spec = document.get("spec", {}).get("jobTemplate", document).get("spec", {})
+    if "template" in spec:
+        yield spec["template"]["spec"]
 
 
 def faults(pod):
@@ -50,6 +52,19 @@ def of_migration(document, pod):
         yield "the migration mounts the models"
 
 
+OWNER = {"migrate", "seal", "retention"}
+
+
+def of_owner(document, pod):
+    """Only what takes the owner's login has it, where it is another Secret than the workers'."""
+    component = document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+    secrets = {volume.get("secret", {}).get("secretName") for volume in pod.get("volumes", [])}
+    if "millrace-migrator" in secrets and component not in OWNER:
+        yield "it has the owner's login"
+    if "millrace-postgres" in secrets and component in OWNER and component != "migrate":
+        yield "it has the workers' login, with which it is refused"
+
+
 def main():
     found = seen = 0
     for path in sys.argv[1:]:
@@ -58,7 +73,7 @@ def main():
         for document in documents:
             for pod in pods(document):
                 seen += 1
-                for fault in [*faults(pod), *of_migration(document, pod)]:
+                for fault in [*faults(pod), *of_migration(document, pod), *of_owner(document, pod)]:
                     found += 1
                     print(f"{path}: {document['kind']} {document['metadata']['name']}: {fault}", file=sys.stderr)
     print(f"{seen} pods, {found} faults")

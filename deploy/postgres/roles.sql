@@ -10,9 +10,16 @@
 --   millrace_dashboard  reads views, records and what is kept of keys: everything that events hold, which `show_payloads = false` hides on a worker's
 --                       page. Grafana sends any SQL of whoever may open a board through it, so let in only who may read events
 --
+-- Operators: give each a login of his own. The journal `millrace.operation` has in `by` the name that somebody gave, and in `login` the one that Postgres
+-- knows; of all who use `millrace_app` that is the same. A member of millrace_worker pauses, swaps, replays; one of millrace_owner also redrives, discards, erases:
+--
+--   CREATE ROLE ann LOGIN CONNECTION LIMIT 10; GRANT millrace_worker TO ann;
+--
+-- What comes over HTTP has the login of the worker: there the one token is all that is known.
+--
 -- Connections: a worker holds two a pipeline and two more (`max_connections` under [postgres]), three while somebody looks things up, and one where a
 -- pipeline has a shadow; a command such as `replay` or `verify` has some of its own, and rounds that had no answer take two a pipeline more for a moment. The limits below are for each login, over all workers: one of
--- four pipelines takes up to 14, so 100 are enough for seven of them. Change the number here too: what is run again sets it.
+-- four pipelines takes up to 14, so 100 are enough for seven of them. A command of the migrator's, such as `retention`, takes up to two, so eight may run at the same time. Change the number here too: what is run again sets it.
 DO $$
 DECLARE
     name text;
@@ -29,7 +36,7 @@ BEGIN
     END LOOP;
 
     FOREACH setting SLICE 1 IN ARRAY ARRAY[
-        ['millrace_migrator', 'millrace_owner', '4'],
+        ['millrace_migrator', 'millrace_owner', '16'],
         ['millrace_app', 'millrace_worker', '100'],
         ['millrace_dashboard', 'millrace_reader', '20']
     ] LOOP
@@ -68,4 +75,12 @@ BEGIN
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO millrace_owner, millrace_worker, millrace_reader', current_database());
     EXECUTE format('GRANT CREATE ON DATABASE %I TO millrace_owner', current_database());
+
+    -- Before version 15 every login may make tables and functions in `public`. Nothing of Millrace stands there: all is in the schema `millrace`.
+    IF to_regnamespace('public') IS NOT NULL THEN
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+        IF has_schema_privilege('public', 'public', 'CREATE') THEN
+            RAISE WARNING 'every login may still create in the schema public: run this once as a superuser, or as the owner of that schema';
+        END IF;
+    END IF;
 END $$;

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// Checks a config file: unknown keys, unsafe settings, names that lead nowhere. With --connect also brokers, topics, database, models.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace check --config deploy/millrace.toml\n  millrace check --config deploy/millrace.toml --connect --json\n\nExit codes: 0 good, 1 brokers or database do not answer, 2 something is wrong."
+    after_help = "Examples:\n  millrace check --config deploy/millrace.toml\n  millrace check --config deploy/millrace.toml --connect --json\n  millrace check --config deploy/millrace.toml --connect --no-models\n\nExit codes: 0 good, 1 brokers or database do not answer, 2 something is wrong."
 )]
 pub struct Args {
     /// The config file.
@@ -32,6 +32,9 @@ pub struct Args {
     /// Also ask brokers and database, and load each model and call its function. Writes nothing, joins no group.
     #[arg(long)]
     pub connect: bool,
+    /// With --connect: load no models and call nothing. For a machine or a pod that has a worker with the same models in its memory.
+    #[arg(long, requires = "connect")]
+    pub no_models: bool,
     /// One JSON document instead of text.
     #[arg(long)]
     pub json: bool,
@@ -105,7 +108,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>, own: &Own) -> anyho
 /// What `millrace run` would find, for `run --dry-run`: all that `check --connect` looks at, where each partition would go on, and what would
 /// become of the last events of its log.
 pub async fn dry_run(config: PathBuf, json: bool, env: &BTreeMap<String, String>, own: &Own) -> anyhow::Result<Exit> {
-    look(Args { config, connect: true, json }, true, env, own).await
+    look(Args { config, connect: true, no_models: false, json }, true, env, own).await
 }
 
 /// Prints the findings, one a line.
@@ -126,8 +129,9 @@ async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>, own: &Own
                 if let Some(text) = warning_of(&config, pipeline, None).filter(|_| !args.connect) {
                     findings.add(Level::Warning, &about, text);
                 }
-                // With --connect the model is loaded, and fetched where that is allowed.
-                let named = pipeline.model.as_deref().filter(|name| !args.connect && !config.models.contains_key(*name));
+                // What is loaded is looked for then, and fetched where that is allowed.
+                let loads = args.connect && !args.no_models;
+                let named = pipeline.model.as_deref().filter(|name| !loads && !config.models.contains_key(*name));
                 let places = Places::of_process().from(&config.base);
                 if let Some(missing) = named.and_then(|name| places.find(name).err()) {
                     let level = if config.hub.allow_download { Level::Warning } else { Level::Wrong };
@@ -138,7 +142,9 @@ async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>, own: &Own
                 kafka::check(&config, &mut findings).await;
                 postgres::check(&config, &mut findings).await;
                 schemas::check(&config, &mut findings).await;
-                functions::check(&config, own, tails, &mut findings).await;
+                if !args.no_models {
+                    functions::check(&config, own, tails, &mut findings).await;
+                }
             }
         }
         Err(ConfigError::Invalid(wrong)) => wrong.into_iter().for_each(|text| findings.add(Level::Wrong, "config", text)),

@@ -78,3 +78,26 @@ async fn a_wrong_digest_is_found() {
     stage.reconfigure("[[pipeline]]", &format!("digest = \"{}\"\n[[pipeline]]", "0".repeat(64)));
     assert_wrong(&stage, "has sha256");
 }
+
+/// Would catch: a look at a machine in trouble that loads all models once more; one that leaves out brokers or database with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_without_models_loads_none() {
+    let stage = Stage::small().await;
+    let broken = stage.config().with_file_name("broken");
+    std::fs::create_dir(&broken).unwrap();
+    stage.reconfigure("event = \"transaction\"", "event = \"chat_message\"\nmodel = \"broken\"");
+    stage.reconfigure("function = \"copy\"", "function = \"sentiment\"");
+    stage.reconfigure("fields = [\"amount\"], score = \"amount / 100\"", "max_text_tokens = 100");
+    stage.reconfigure("[[pipeline]]", &format!("[models.broken]\npath = {:?}\n[[pipeline]]", broken.display().to_string()));
+    assert_eq!(check(&stage).code, Some(2), "a model that cannot be loaded is good");
+    let look = || stage.millrace(&["check", "--connect", "--no-models", "--json"]);
+    let ended = look();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for text in ["answers, 1 brokers", "has 2 partitions", "takes messages of", "is at version"] {
+        assert!(ended.out.contains(text), "{text}: {ended:?}");
+    }
+    stage.reconfigure(&format!("{}.out", stage.name), "not-there");
+    assert!(look().out.contains("`not-there` does not exist"));
+    let alone = stage.millrace(&["check", "--no-models"]);
+    assert!(alone.code == Some(2) && alone.err.contains("--connect"), "{alone:?}");
+}

@@ -89,6 +89,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: /etc/millrace/secrets/kafka-client/{{ .keyKey }}
 {{- end }}
 {{- end }}
+{{- with $values.schemaRegistry.url }}
+- name: MILLRACE_SCHEMA_REGISTRY__URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.schemaRegistry.secret }}
+{{- if .name }}
+- name: MILLRACE_SCHEMA_REGISTRY__USERNAME
+  valueFrom:
+    secretKeyRef: {name: {{ .name }}, key: {{ .usernameKey }}}
+- name: MILLRACE_SCHEMA_REGISTRY__PASSWORD_FILE
+  value: /etc/millrace/secrets/schema-registry/{{ .passwordKey }}
+{{- end }}
+{{- end }}
+{{- with $values.schemaRegistry.caSecret }}
+{{- if .name }}
+- name: MILLRACE_SCHEMA_REGISTRY__CA_FILE
+  value: /etc/millrace/secrets/schema-registry-ca/{{ .key }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* URLs of the schema registry, separated by commas: the value's, else what the config says. */}}
+{{- define "millrace.registry" -}}
+{{- $section := regexFind "(?m)^[ \\t]*\\[schema_registry\\][^\\[]*" .Values.config -}}
+{{- .Values.schemaRegistry.url | default (regexFind "(?m)^[ \\t]*url[ \\t]*=[ \\t]*[\"'][^\"']+" $section | regexFind "http.*$") -}}
 {{- end }}
 
 {{- define "millrace.mounts" -}}
@@ -121,6 +146,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   mountPath: /etc/millrace/secrets/kafka-client
   readOnly: true
 {{- end }}
+{{- if .Values.schemaRegistry.secret.name }}
+- name: schema-registry
+  mountPath: /etc/millrace/secrets/schema-registry
+  readOnly: true
+{{- end }}
+{{- if .Values.schemaRegistry.caSecret.name }}
+- name: schema-registry-ca
+  mountPath: /etc/millrace/secrets/schema-registry-ca
+  readOnly: true
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -139,7 +174,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     secretName: {{ .urlSecret.name }}
     defaultMode: 0440
     items: [{key: {{ .urlSecret.key }}, path: {{ .urlSecret.key }}}]
-{{- range $volume, $secret := dict "postgres-ca" $values.postgres.caSecret "kafka-sasl" $values.kafka.saslSecret "kafka-ca" $values.kafka.caSecret "kafka-client" $values.kafka.clientSecret }}
+{{- range $volume, $secret := dict "postgres-ca" $values.postgres.caSecret "kafka-sasl" $values.kafka.saslSecret "kafka-ca" $values.kafka.caSecret "kafka-client" $values.kafka.clientSecret "schema-registry" $values.schemaRegistry.secret "schema-registry-ca" $values.schemaRegistry.caSecret }}
 {{- if $secret.name }}
 - name: {{ $volume }}
   secret:
