@@ -20,6 +20,7 @@ mod models;
 mod opened;
 mod parity;
 mod pause;
+mod point;
 mod program;
 mod replay;
 mod retention;

@@ -4,7 +4,7 @@
 
 use super::Settings;
 use super::safety::{Safety, without};
-use super::verdict::{Found, Verdict};
+use super::verdict::{Found, Verdict, folds_from};
 use crate::event::TopicPartition;
 use crate::flow::Budget;
 use crate::publisher::{Committed, PublishError, Publisher};
@@ -132,6 +132,7 @@ pub async fn claim(
         None => (0, 0),
     };
     let p = row.next_offset;
+    let row = if told.fold.is_some() { folded_from(row, partition, bounds) } else { row };
     // After the claim: a predecessor can take nothing over any more.
     let taken = store.all_taken(&key).await?;
     let none = |row, published, taken| Ok(Claimed { claim, row, published, unpublished: Vec::new(), taken, turn: None });
@@ -156,6 +157,16 @@ pub async fn claim(
     }
     told.counted(partition, &row, published, unpublished.len() as i64).map_err(ClaimError::Halt)?;
     Ok(Claimed { claim, row, published, unpublished, taken, turn })
+}
+
+/// S, brought up to the log's start where that is right.
+fn folded_from(row: PartitionRow, partition: &TopicPartition, bounds: LogBounds) -> PartitionRow {
+    let from = folds_from(&row, bounds);
+    if from > row.fold_from {
+        let asked = row.fold_from;
+        tracing::warn!(%partition, asked, from, "A new run is folded from the log's start: retention has taken what stood before it since the run was made.");
+    }
+    PartitionRow { fold_from: from, ..row }
 }
 
 /// Stores where a new pipeline, or a new partition of an old one, begins: as a number.

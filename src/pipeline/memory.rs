@@ -61,10 +61,9 @@ pub struct Memory {
     pub in_fold: usize,
     /// Offset after the last event that was taken.
     pub next: i64,
-    /// P as the claim found it.
+    /// S and P as the claim found them.
+    folded_from: i64,
     scored_from: i64,
-    /// Offset after the last event that was folded, or S.
-    pub folded_to: i64,
     /// What the budget holds for events of [S, P), which have no place in the ledger.
     pub replayed_bytes: usize,
     /// When an event was folded last.
@@ -85,7 +84,7 @@ impl Memory {
             waiting: VecDeque::new(),
             in_fold: 0,
             next: fold_from,
-            folded_to: fold_from,
+            folded_from: fold_from,
             scored_from,
             replayed_bytes: 0,
             used: Instant::now(),
@@ -122,24 +121,37 @@ impl Memory {
     pub fn due(&self, to: i64) -> (Vec<(Box<str>, StoredRow)>, i64) {
         let mut states = lock(&self.states);
         let rows = states.rows_up_to(to);
-        (rows, self.fold_from(states.fold_from_after(to)))
+        (rows, self.fold_from(&**states, to))
     }
 
     /// A decide that reached `to` is written; returns S as it stands there.
     pub fn confirmed(&self, to: i64) -> i64 {
         let mut states = lock(&self.states);
         states.confirmed(to);
-        self.fold_from(states.fold_from_after(to))
+        self.fold_from(&**states, to)
     }
 
-    /// Whether all of [S, P) is folded again. P stands behind an event, so there is one to tell.
+    /// The source has given all that the log has. Where P stands behind a marker no event tells that [S, P) has come.
+    pub fn at_end(&mut self) {
+        if self.next > self.folded_from {
+            self.next = self.next.max(self.scored_from);
+        }
+    }
+
+    /// Whether [S, P) is being folded and so much of it waits to be written that a decide is worth it: a new run may have all of the log there.
+    pub fn is_worth_writing(&self) -> bool {
+        !self.has_replayed() && lock(&self.states).waiting() >= FLUSH_KEYS
+    }
+
+    /// Whether all of [S, P) is folded again. Mostly P stands behind an event, so that there is one to tell.
     pub fn has_replayed(&self) -> bool {
         self.next >= self.scored_from && self.replayed_bytes == 0
     }
 
     /// Until all is folded again the states do not know of what is still to come.
-    fn fold_from(&self, of_states: i64) -> i64 {
-        if self.has_replayed() { of_states } else { of_states.min(self.folded_to) }
+    fn fold_from(&self, states: &dyn States, to: i64) -> i64 {
+        let of_states = states.fold_from_after(to);
+        if self.has_replayed() { of_states } else { of_states.min(states.boundary().max(self.folded_from)) }
     }
 
     /// Takes the bytes of what has changed, for a decide that stands still. Only while nothing is in work and no decide is open.

@@ -54,6 +54,8 @@ pub struct Running {
     pub decided: i64,
     /// S as Postgres confirmed it; P without a fold.
     pub fold_from: i64,
+    /// What the decide that is under way makes of it.
+    pub brings_fold_from: i64,
     /// K as Kafka confirmed it.
     pub published: i64,
     /// Rows below K.
@@ -140,6 +142,7 @@ impl Running {
             epoch: row.epoch,
             decided: row.next_offset,
             fold_from: row.fold_from,
+            brings_fold_from: row.fold_from,
             published: claimed.published.offset,
             published_records,
             noted: row.published_offset,
@@ -215,6 +218,16 @@ impl Running {
         remembers.map_or(self.decided, |memory| memory.next)
     }
 
+    /// The source has come to the log's end, which is `offset`.
+    pub fn caught_up(&mut self, offset: i64) {
+        if let Some(memory) = &mut self.memory {
+            memory.at_end();
+        }
+        if !self.is_rewriting() {
+            self.end = Some(offset);
+        }
+    }
+
     /// Events that are held and not decided, or not folded.
     pub fn held(&self) -> usize {
         self.ledger.len() + self.memory.as_ref().map_or(0, Memory::replaying)
@@ -229,6 +242,11 @@ impl Running {
     pub fn wants_flush(&self) -> bool {
         let quiet = self.ledger.is_empty() && self.deciding.is_none() && !self.has_work();
         quiet && self.fold_from < self.decided && self.memory.as_ref().is_some_and(Memory::has_replayed)
+    }
+
+    /// Whether states of [S, P) are to be written while it is folded.
+    pub fn writes_past(&self) -> bool {
+        self.deciding.is_none() && self.memory.as_ref().is_some_and(Memory::is_worth_writing)
     }
 
     /// Makes a decide that stands still and brings what has changed.

@@ -8,6 +8,7 @@ mod aligned;
 mod check;
 mod fold;
 mod function;
+mod new_run;
 mod paused;
 mod stay;
 mod suspects;
@@ -34,6 +35,8 @@ enum Trouble {
     Folds,
     /// As `Moves`, with a fold.
     FoldsMove,
+    /// A new run with a fold, which folds a long past first.
+    NewRun,
     /// A backlog that is aligned by event time, under deaths, freezes and moves.
     Aligned,
     /// As `Ordinary`, with a fold or in mode `postgres` in some worlds, and an operator who pauses and resumes.
@@ -77,6 +80,14 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
                 world.cluster.chance.slow_down();
                 world.database.chance.slow_down();
                 ordinary(&mut world).await.map(|()| true)
+            }
+            Trouble::NewRun => {
+                world.folds = true;
+                if seed % 3 == 2 {
+                    world.cluster.chance.slow_down();
+                    world.database.chance.slow_down();
+                }
+                new_run::remembers_the_log(&mut world).await
             }
             Trouble::Paused => {
                 world.pauses = true;
@@ -377,6 +388,12 @@ fn rows_alone_are_neither_lost_nor_doubled() {
 fn scores_and_states_are_those_of_an_uninterrupted_run() {
     all_seeds(Trouble::Folds, 200);
     all_seeds(Trouble::FoldsMove, 100);
+}
+
+/// Would catch: a past that is scored or half forgotten, states that wait for the end of it, a late decide that takes a state back.
+#[test]
+fn a_new_run_has_the_states_of_an_uninterrupted_one() {
+    all_seeds(Trouble::NewRun, 100);
 }
 
 #[test]

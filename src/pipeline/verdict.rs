@@ -156,7 +156,8 @@ impl Told<'_> {
                 self.mode.as_str()
             ));
         }
-        if row.events > 0 && row.fold.as_deref() != self.fold {
+        // States may be written before the first event is decided.
+        if (row.events > 0 || row.fold.is_some()) && row.fold.as_deref() != self.fold {
             return Err(format!(
                 "{who}: what was decided so far was folded by {}, and the pipeline is now configured with {}: an old state is never \
                  continued by another fold. Restore the settings of the fold, or stop the workers and start a new run with `millrace adopt`, \
@@ -185,6 +186,13 @@ impl Told<'_> {
     }
 }
 
+/// Where a partition is folded from: S. Of a new run of which nothing is folded yet, the log's start where retention has passed S: there is no state
+/// that would miss what is gone.
+pub fn folds_from(row: &PartitionRow, bounds: LogBounds) -> i64 {
+    let is_new = row.events == 0 && row.fold.is_none();
+    if is_new { row.fold_from.max(bounds.low.min(row.next_offset)) } else { row.fold_from }
+}
+
 fn within_the_log(who: &str, folds: bool, found: &Found<'_>) -> Result<(), String> {
     let (p, LogBounds { low, high }) = (found.row.next_offset, found.bounds);
     if p > high {
@@ -201,7 +209,7 @@ fn within_the_log(who: &str, folds: bool, found: &Found<'_>) -> Result<(), Strin
             low - p
         ));
     }
-    if folds && found.row.fold_from < low {
+    if folds && folds_from(found.row, found.bounds) < low {
         return Err(format!(
             "{who}: states need the events from offset {} on, but the log starts at {low}: they were removed by retention before the states \
              were written. To go on without them stop the workers and start a new run with `millrace adopt`; keep events longer than a \

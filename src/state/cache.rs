@@ -274,6 +274,14 @@ impl<F: Fold> States for Cache<F> {
         });
     }
 
+    fn boundary(&self) -> i64 {
+        self.boundary
+    }
+
+    fn waiting(&self) -> usize {
+        self.taken.len()
+    }
+
     fn flush(&mut self, most: usize) {
         if self.fold.links() {
             return self.take_all();

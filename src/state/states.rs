@@ -9,6 +9,7 @@
 //! 3. A decide that reaches P takes [`rows_up_to`](States::rows_up_to) P and writes
 //!    [`fold_from_after`](States::fold_from_after) P beside it, both in the one statement; [`confirmed`](States::confirmed) P once
 //!    Postgres has said so, and only then. Rows are handed out again until they are confirmed.
+//!    While [`fold_from`, P) is replayed a decide that stands still at P does the same, so that a long past needs no memory for all its keys.
 //! 4. To hand a partition over with nothing left to fold: [`flush`](States::flush), then decide, until nothing is left. On revoke: drop the cache.
 
 use super::{At, Features, Keys, StoredError};
@@ -59,6 +60,10 @@ pub trait States: Send {
     fn fold_from_after(&self, to: i64) -> i64;
     /// The decide that reached `to` is written.
     fn confirmed(&mut self, to: i64);
+    /// Offset after the last event that was advanced or replayed; 0 before the first.
+    fn boundary(&self) -> i64;
+    /// Rows that wait to be written.
+    fn waiting(&self) -> usize;
     /// Takes the bytes of what has changed since it was last taken: of up to `most` keys, those first that have been dirty for longest;
     /// of all where the fold [links](super::Fold::links), whose keys are written together.
     fn flush(&mut self, most: usize);

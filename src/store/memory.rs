@@ -140,7 +140,10 @@ impl Tables {
                 }
             }
             for (key, state) in &advance.states {
-                self.states.insert((advance.partition.clone(), key.clone()), state.clone());
+                let kept = self.states.entry((advance.partition.clone(), key.clone())).or_insert_with(|| state.clone());
+                if kept.as_of <= state.as_of {
+                    *kept = state.clone();
+                }
             }
             moved.push(advance.partition.clone());
         }

@@ -1,6 +1,7 @@
 //! Postgres as the place where outcomes are decided. All of sqlx lives in this folder.
 
 pub mod answers;
+mod begin;
 mod dead_letters;
 mod decide;
 mod erasure;
@@ -23,6 +24,7 @@ mod seal;
 mod shadow;
 mod versions;
 
+pub use begin::Begin;
 pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use erasure::{Erase, Erased};
 pub use grants::Grant;
@@ -30,7 +32,7 @@ pub use look::{Found, Letter, LetterCount, LetterFilter, Look, Looked, Place, Re
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate};
 pub use operations::NewRun;
 pub use pauses::{NAME_CHARS, Operator, REASON_CHARS, Scope};
-pub use replays::{Begin, Replay, ReplayLock, ScoredBy};
+pub use replays::{Replay, ReplayLock, ScoredBy};
 pub use retention::{Retain, Retained};
 pub use review::{Counted, Endings, Removed, Row, Run, endings};
 pub use seal::{Link, Seal};

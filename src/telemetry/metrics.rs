@@ -28,7 +28,7 @@ const EVENTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
 
 /// What may have to be tried again, and why a partition may be halted: counters of these are there from the start, at 0, for an increase from
 /// nothing to the first is none to Prometheus.
-const STAGES: [&str; 5] = ["claim", "suspect", "call", "decide", "publish"];
+const STAGES: [&str; 8] = ["claim", "suspect", "call", "decide", "publish", "version", "take", "roll_back"];
 const HALTS: [&str; 1] = ["safety"];
 
 /// The instruments; share it in an `Arc`.

@@ -1,9 +1,11 @@
 //! Scores with a memory on real neighbours: whoever dies and whatever moves, each is that of an uninterrupted run.
 
+use crate::support::command::Ended;
 use crate::support::stage::{Plan, SOON, Stage};
 use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Little memory and seldom written: keys leave it and come back, and much is folded again after a claim.
 const RISK: &str = r#"
@@ -53,6 +55,28 @@ fn expected(n: i64) -> [f64; 3] {
     let day: Vec<i64> = before.iter().filter(in_window).copied().collect();
     let last = before.iter().rev().nth(1).map_or(-1.0, |back| *back as f64);
     [day.len() as f64, day.iter().sum::<i64>() as f64, last]
+}
+
+/// Starts a new run, once a worker that halted is no member any more; returns what it did.
+async fn adopt(stage: &Stage, more: &[&str]) -> Value {
+    let args: Vec<&str> = ["adopt", "--json", "--yes"].iter().chain(more).copied().collect();
+    let deadline = Instant::now() + SOON;
+    loop {
+        let ended: Ended = stage.millrace(&args);
+        if !ended.err.contains("members") || Instant::now() > deadline {
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            return ended.json()["plan"].clone();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What `explain` says of an event's record, and from which offset on it folded.
+fn explained(stage: &Stage, n: i64) -> (Value, Value) {
+    let ended = stage.millrace(&["explain", "--json", "--event", &format!("e-{n}")]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let told = ended.json();
+    (told["verdict"].clone(), told["history"]["from"].clone())
 }
 
 async fn scored(stage: &Stage) -> BTreeMap<i64, Vec<[f64; 3]>> {
@@ -112,4 +136,70 @@ async fn another_fold_never_continues_an_old_state() {
     assert_eq!(worker.end().code(), Some(3), "{}", stage.log());
     assert!(stage.log().contains("an old state is never continued by another fold"), "{}", stage.log());
     assert_eq!(stage.events().await, 40);
+    // What the halt says: a new run folds the log again, and goes on where the old one stood.
+    adopt(&stage, &[]).await;
+    stage.run_until(45).await;
+    let scored = scored(&stage).await;
+    assert!((0..45).all(|n| scored[&n] == [expected(n)]), "each once, as by one run: {scored:?}");
+}
+
+/// Would catch: a new run whose accounts have no history, or one that scores what was scored; a partition beside the one that is named that
+/// loses its states; states that nobody writes when nothing new comes; an explanation that does not know where the run began to fold.
+#[tokio::test]
+async fn a_new_run_remembers_what_the_log_has() {
+    let stage = Stage::of(Plan { function: RISK, ..Plan::default() }).await;
+    send(&stage, 0..200);
+    stage.run_until(200).await;
+    let plan = adopt(&stage, &[]).await;
+    let of =
+        |name: &str| plan["partitions"].as_array().unwrap().iter().map(|one| one[name].as_i64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((of("fold_from"), of("start").iter().sum::<i64>(), &plan["offsets_folded"]), (vec![0; 4], 200, &200.into()));
+    let mut worker = stage.worker();
+    // Nothing new comes, and all states are written.
+    stage.wait_for("SELECT count(*) FROM millrace.stream_partition WHERE run = 2 AND fold_from = next_offset", 4).await;
+    assert_eq!(stage.events().await, 200, "what was scored is folded, and not scored again");
+    worker.drain();
+    send(&stage, 200..300);
+    stage.run_until(300).await;
+    assert_eq!(explained(&stage, 250), ("same".into(), 0.into()));
+
+    // One partition from its beginning, the others from where they stand: all know what the log has.
+    let account = |n: i64| n % ACCOUNTS % 4;
+    let again = (0..300).filter(|n| account(*n) == 0).count() as i64;
+    adopt(&stage, &["--from", "earliest", "--partition", "0"]).await;
+    send(&stage, 300..350);
+    stage.run_until(350 + again).await;
+    stage.published().await;
+    let scored = scored(&stage).await;
+    for n in (0..350).filter(|n| !is_bad(*n)) {
+        let times = if account(n) == 0 && n < 300 { 2 } else { 1 };
+        assert_eq!(scored[&n], vec![expected(n); times], "event {n}");
+    }
+    assert_eq!(stage.millrace(&["verify", "--json"]).code, Some(0));
+}
+
+/// Would catch: states that begin empty where nobody asked for it, and a history that is there where somebody did; either told otherwise.
+#[tokio::test]
+async fn states_begin_empty_where_somebody_says_so() {
+    let stage = Stage::of(Plan { function: RISK, ..Plan::default() }).await;
+    send(&stage, 0..200);
+    stage.run_until(200).await;
+    let refused = stage.millrace(&["adopt", "--fold-from", "7"]);
+    assert!(refused.code == Some(2) && refused.err.contains("--partition"), "{refused:?}");
+    let shown = stage.millrace(&["adopt"]);
+    assert!(
+        shown.code == Some(0) && shown.out.contains("; before it folds [0, ") && shown.out.contains("at most 200 events"),
+        "{shown:?}"
+    );
+    let plan = adopt(&stage, &["--fold-from", "start"]).await;
+    assert!(plan["notes"].to_string().contains("those of run 1 began at 0: what lies between is in no state"), "{plan}");
+    send(&stage, 200..200 + ACCOUNTS);
+    stage.run_until(200 + ACCOUNTS).await;
+    let (scored, first) = (scored(&stage).await, |n: i64| [1.0, n as f64, -1.0]);
+    assert!((200..200 + ACCOUNTS).all(|n| scored[&n] == [first(n)] && first(n) != expected(n)), "{scored:?}");
+    let (verdict, from) = explained(&stage, 210);
+    assert!(verdict == "same" && from.as_i64() > Some(0), "{verdict}, {from}");
+    let plain = Stage::new("").await;
+    let refused = plain.millrace(&["adopt", "--fold-from", "start"]);
+    assert!(refused.code == Some(2) && refused.err.contains("`copy` remembers nothing"), "{refused:?}");
 }

@@ -131,7 +131,7 @@ def wrong():
         ),
         graph(
             "Retries by stage",
-            "decide, suspect: Postgres. publish: Kafka. claim: either. call: the function. Some after a rebalance are normal, a steady rate is not.",
+            "decide, suspect, take, roll_back: Postgres. publish: Kafka. claim: either. call: the function. version: a version that does not load. Some after a rebalance are normal, a steady rate is not.",
             prom("sum by (stage) (rate(millrace_retries_total{%s}[$__rate_interval]))" % HELD, "{{stage}}"),
             "ops",
             stack=True,

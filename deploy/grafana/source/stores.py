@@ -42,9 +42,9 @@ def postgres():
             runbook="decide-slow",
         ),
         graph(
-            "Decides that are tried again",
-            "Rounds without a clear answer. The row is read then, and tells what happened.",
-            retries("decide|suspect"),
+            "Writes that are tried again",
+            "Decides, names of suspects, notes of swaps and of canaries that are taken back, without a clear answer. The row tells then what happened.",
+            retries("decide|suspect|take|roll_back"),
             "ops",
             runbook="postgres-failing",
         ),

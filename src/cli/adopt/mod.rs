@@ -1,6 +1,7 @@
 //! `millrace adopt`: the way out of a halt, by an operator who has looked.
 
 mod auto;
+mod fold;
 mod plan;
 mod published;
 
@@ -9,8 +10,10 @@ use super::kafka::Kafka;
 use crate::config::{Config, Pipeline};
 use crate::lifecycle::Exit;
 use crate::publisher::Committed;
+use crate::worker::folds;
 use anyhow::{Context, bail};
-use plan::Plan;
+use fold::FoldFrom;
+use plan::{Asked, Plan};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -20,9 +23,12 @@ const STATEMENT_TIMEOUT_MS: u64 = 600_000;
 ///
 /// A new run begins at an offset of each partition that you choose; its records have ids of their own. The rows of earlier runs stay.
 /// No worker may be in the pipeline's group meanwhile.
+///
+/// A run has states of its own. Of a function that remembers all partitions are folded again, from the log's start up to where they begin, before
+/// anything is scored: what the log does not have any more, no account knows any more. --fold-from says otherwise.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment                                  # shows a new run\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --from earliest --partition 3 --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published auto --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published 1200 --partition 3 --yes\n\nExit codes: 0 done, or shown; 1 failed or refused; 2 wrong usage or config."
+    after_help = "Examples:\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment                                  # shows a new run\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --from earliest --partition 3 --yes\n  millrace adopt --config deploy/millrace.toml --pipeline fraud --fold-from 2026-01-01T00:00:00Z                        # states from then on\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published auto --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published 1200 --partition 3 --yes\n\nExit codes: 0 done, or shown; 1 failed or refused; 2 wrong usage or config."
 )]
 pub struct Args {
     /// The config file.
@@ -35,7 +41,12 @@ pub struct Args {
     /// begins at the log's start.
     #[arg(long, value_enum, default_value_t = From::Committed, conflicts_with = "published")]
     from: From,
-    /// Takes --from for this partition alone; the others begin at `committed`. With --published: this partition alone.
+    /// Where a function that remembers begins to fold: `earliest`, an offset of one partition, a time such as 2026-01-31T12:00:00Z by the log's
+    /// timestamps, or `start`: states begin empty where the run begins. Default: the log's start.
+    #[arg(long, value_name = "earliest|start|OFFSET|TIME", conflicts_with = "published")]
+    fold_from: Option<FoldFrom>,
+    /// Takes --from and --fold-from for this partition alone; the others begin at `committed`, and are folded from the log's start. With
+    /// --published: this partition alone.
     #[arg(long)]
     partition: Option<i32>,
     /// The topic of --partition, for a pipeline with several.
@@ -89,6 +100,10 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if matches!(args.published, Some(Published::Offset(_))) && chosen.is_none() {
         return Err(Usage("an offset is one partition's: name it with --partition, or write --published auto".into()).into());
     }
+    let folds = folds::folding(&config, pipeline).is_some();
+    if args.fold_from.is_some() && !folds {
+        return Err(Usage(format!("`{}` remembers nothing, so --fold-from says nothing", pipeline.function)).into());
+    }
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
     let kafka = common::kafka(&config, pipeline)?;
     nobody(&kafka, pipeline)?;
@@ -103,14 +118,15 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         }
         _ => {}
     }
-    let plan = Plan::make(pipeline, &store, &kafka, args.from, chosen.as_ref(), args.run).await?;
+    let asked = Asked { from: args.from, fold_from: args.fold_from, chosen, run: args.run, folds };
+    let plan = Plan::make(pipeline, &store, &kafka, &asked).await?;
     if args.yes {
-        let starts = plan.starts();
-        let pending = store.new_run(&pipeline.name, plan.run, pipeline.mode, &starts).await.context("nothing was changed")?;
+        let begins = plan.begins();
+        let pending = store.new_run(&pipeline.name, plan.run, pipeline.mode, &begins).await.context("nothing was changed")?;
         if plan.sets_offsets() {
-            let offsets: Vec<_> = starts
+            let offsets: Vec<_> = begins
                 .iter()
-                .map(|(partition, start)| (partition.clone(), Committed { offset: *start, records_total: Some(0) }))
+                .map(|begin| (begin.partition.clone(), Committed { offset: begin.from, records_total: Some(0) }))
                 .collect();
             // The brokers refuse it when a worker is there.
             kafka.commit(&offsets)?;

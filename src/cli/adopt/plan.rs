@@ -1,18 +1,54 @@
 //! Where each partition of a new run begins, and why.
 
 use super::From;
+use super::fold::{self, FoldFrom};
 use crate::cli::common::Usage;
 use crate::cli::kafka::Kafka;
+use crate::cli::point::Point;
 use crate::config::Pipeline;
 use crate::event::TopicPartition;
 use crate::publisher::Committed;
 use crate::record::Mode;
 use crate::source::LogBounds;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{self, PostgresStore};
 use crate::store::{PartitionKey, PartitionRow, Store};
 use anyhow::bail;
 use serde::Serialize;
 use std::fmt;
+
+/// What was asked for.
+pub struct Asked {
+    pub from: From,
+    pub fold_from: Option<FoldFrom>,
+    /// The partition that these are said of; of all without one.
+    pub chosen: Option<TopicPartition>,
+    pub run: Option<i32>,
+    /// Whether the function remembers.
+    pub folds: bool,
+}
+
+impl Asked {
+    fn of(&self, partition: &TopicPartition) -> (From, Option<FoldFrom>) {
+        match self.chosen.as_ref().is_none_or(|chosen| chosen == partition) {
+            true => (self.from, self.fold_from),
+            false => (From::Committed, None),
+        }
+    }
+
+    /// What can be told once the partitions are known.
+    fn check(&self, partitions: &[TopicPartition]) -> Result<(), Usage> {
+        if let Some(chosen) = self.chosen.as_ref().filter(|chosen| !partitions.contains(chosen)) {
+            return Err(Usage(format!("there is no partition {chosen}")));
+        }
+        let several = self.chosen.is_none() && partitions.len() > 1;
+        if several && matches!(self.fold_from, Some(FoldFrom::Log(Point::Offset(_)))) {
+            let what =
+                "an offset is one partition's, and there are several: name it with --partition, or write --fold-from with a time";
+            return Err(Usage(what.into()));
+        }
+        Ok(())
+    }
+}
 
 #[derive(Debug, Serialize)]
 pub struct Plan {
@@ -20,6 +56,9 @@ pub struct Plan {
     pub run: i32,
     mode: Mode,
     partitions: Vec<Begin>,
+    /// Offsets that are folded and not scored; none for a function that remembers nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offsets_folded: Option<i64>,
     notes: Vec<String>,
 }
 
@@ -28,25 +67,19 @@ struct Begin {
     topic: String,
     partition: i32,
     start: i64,
+    /// Where it is folded from; none for a function that remembers nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fold_from: Option<i64>,
     why: String,
 }
 
 impl Plan {
-    pub async fn make(
-        pipeline: &Pipeline,
-        store: &PostgresStore,
-        kafka: &Kafka,
-        from: From,
-        chosen: Option<&TopicPartition>,
-        run: Option<i32>,
-    ) -> anyhow::Result<Self> {
+    pub async fn make(pipeline: &Pipeline, store: &PostgresStore, kafka: &Kafka, asked: &Asked) -> anyhow::Result<Self> {
         let partitions = kafka.partitions(&pipeline.topic)?;
-        if let Some(chosen) = chosen.filter(|chosen| !partitions.contains(chosen)) {
-            return Err(Usage(format!("there is no partition {chosen}")).into());
-        }
+        asked.check(&partitions)?;
         let newest = store.current_run(&pipeline.name).await?;
         let next = newest.unwrap_or(0) + 1;
-        if let Some(run) = run.filter(|run| *run < next) {
+        if let Some(run) = asked.run.filter(|run| *run < next) {
             return Err(Usage(format!("run {run} is not new, the newest in the database is {}", next - 1)).into());
         }
         let mut rows = Vec::new();
@@ -60,15 +93,16 @@ impl Plan {
         let group = kafka.committed(&partitions)?;
         let mut plan = Self {
             pipeline: pipeline.name.clone(),
-            run: run.unwrap_or(next),
+            run: asked.run.unwrap_or(next),
             mode: pipeline.mode,
             partitions: Vec::new(),
+            offsets_folded: asked.folds.then_some(0),
             notes: Vec::new(),
         };
         for (partition, k) in group {
             let row = rows.iter().find(|(of, _)| *of == partition).map(|(_, row)| row);
             let log = kafka.bounds_with_open(&partition)?;
-            let from = if chosen.is_none_or(|chosen| *chosen == partition) { from } else { From::Committed };
+            let (from, fold_from) = asked.of(&partition);
             let (start, why) = match from {
                 From::Earliest => (log.low, "the log's start".to_owned()),
                 From::Latest => (kafka.bounds(&partition)?.high, "the log's end".to_owned()),
@@ -85,8 +119,24 @@ impl Plan {
             if let (Some(newest), Some(row)) = (newest, row) {
                 plan.left_behind(store, newest, &partition, row, k, start).await?;
             }
-            plan.partitions.push(Begin { topic: partition.topic.to_string(), partition: partition.partition, start, why });
-            if newest.is_none() && run.is_none() && k.is_some_and(|k| k.records_total.is_some()) {
+            let fold_from = match asked.folds {
+                true => Some(fold::first(fold_from, log, start, &partition, |ms| kafka.offset_at(&partition, ms))?),
+                false => None,
+            };
+            if let Some(fold_from) = fold_from {
+                plan.offsets_folded = plan.offsets_folded.map(|so_far| so_far + start - fold_from);
+                let earlier = store.runs(&pipeline.name, &partition).await?.into_iter().find(|run| Some(run.run) == newest);
+                let began = earlier.and_then(|run| run.fold.and(run.fold_start).map(|began| (run.run, began)));
+                fold::unknown(&partition, began, log, fold_from).into_iter().for_each(|text| plan.note(text));
+            }
+            plan.partitions.push(Begin {
+                topic: partition.topic.to_string(),
+                partition: partition.partition,
+                start,
+                fold_from,
+                why,
+            });
+            if newest.is_none() && asked.run.is_none() && k.is_some_and(|k| k.records_total.is_some()) {
                 plan.note(
                     "the group's offsets were written by Millrace, and this database has no rows of the pipeline. If there was another database, \
                      name a --run above its newest, so that no id is given twice."
@@ -131,8 +181,14 @@ impl Plan {
         }
     }
 
-    pub fn starts(&self) -> Vec<(TopicPartition, i64)> {
-        self.partitions.iter().map(|begin| (TopicPartition::new(begin.topic.as_str(), begin.partition), begin.start)).collect()
+    /// Rows to open.
+    pub fn begins(&self) -> Vec<postgres::Begin> {
+        let begin = |begin: &Begin| postgres::Begin {
+            partition: TopicPartition::new(begin.topic.as_str(), begin.partition),
+            fold_from: begin.fold_from.unwrap_or(begin.start),
+            from: begin.start,
+        };
+        self.partitions.iter().map(begin).collect()
     }
 
     /// In mode `postgres` the group's offsets say nothing.
@@ -169,7 +225,21 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pipeline {}: new run {} in mode {}", self.pipeline, self.run, self.mode.as_str())?;
         for begin in &self.partitions {
-            writeln!(f, "  {}/{} begins at {} ({})", begin.topic, begin.partition, begin.start, begin.why)?;
+            let Begin { topic, partition, start, fold_from, why } = begin;
+            write!(f, "  {topic}/{partition} begins at {start} ({why})")?;
+            match fold_from {
+                Some(from) if from < start => {
+                    writeln!(f, "; before it folds [{from}, {start}), at most {} events", start - from)?
+                }
+                Some(_) => writeln!(f, "; its states begin empty")?,
+                None => writeln!(f)?,
+            }
+        }
+        if let Some(events) = self.offsets_folded.filter(|events| *events > 0) {
+            writeln!(
+                f,
+                "  states are folded again from the log before anything is scored: at most {events} events are read for them"
+            )?;
         }
         if self.sets_offsets() {
             writeln!(f, "  the offsets of group {} are set to the same", self.pipeline)?;

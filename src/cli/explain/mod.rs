@@ -153,7 +153,7 @@ async fn explain(
 ) -> anyhow::Result<()> {
     report.event_id = Some(event.id.to_string());
     report.event_time_ms = Some(event.event_time_ms);
-    let folded = tokio::task::block_in_place(|| past::fold(past, kafka, &event, scored.start_offset, decoder))?;
+    let folded = tokio::task::block_in_place(|| past::fold(past, kafka, &event, scored.fold_start, decoder))?;
     report.history = Some(folded.history);
     match folded.features {
         Err(rejection) => report.rejected = Some(rejection),

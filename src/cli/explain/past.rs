@@ -19,7 +19,7 @@ pub struct History {
     /// Events before it that were read, and those of them that say something of its keys.
     pub events: u64,
     pub folded: u64,
-    /// The log does not reach back to where the run began: what stood in [from, to) is not known any more. Where it began is not known
+    /// The log does not reach back to where the run began to fold: what stood in [from, to) is not known any more. Where that was is not known
     /// of a run that an early version opened.
     pub gone: Option<(Option<i64>, i64)>,
 }
@@ -30,7 +30,7 @@ pub struct Folded {
     pub features: Result<Features, Rejection>,
 }
 
-/// Folds what a run that began at `start` had folded when it came to the event, and then the event.
+/// Folds what a run that began to fold at `start` had folded when it came to the event, and then the event.
 pub fn fold(mut past: Past, kafka: &Kafka, event: &Event, start: Option<i64>, decoder: &Decoding) -> anyhow::Result<Folded> {
     let position = &event.raw.position;
     let partition = TopicPartition::new(position.topic.clone(), position.partition);

@@ -3,14 +3,15 @@
 mod diff;
 mod estimate;
 mod kept;
+mod lag;
 mod plan;
-mod point;
 mod report;
 mod show;
 mod sketch;
 mod versions;
 
 use super::common::{self, Usage};
+use super::point::Point;
 use super::rig::Rig;
 use crate::config::{Config, Pipeline};
 use crate::inference::{Options, Registry};
@@ -20,8 +21,8 @@ use crate::telemetry::Telemetry;
 use crate::worker::{Own, folds, replay as work};
 use anyhow::{Context, bail};
 use kept::Kept;
+use lag::YieldLag;
 use plan::{Asked, Plan, Told};
-use point::{Point, YieldLag};
 use report::Report;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
@@ -266,7 +267,7 @@ async fn make(
         let mut notes = Vec::new();
         for stretch in plan.work() {
             let runs = store.runs(&pipeline.name, &stretch.of()).await?;
-            let began = runs.first().and_then(|live| live.start_offset);
+            let began = runs.first().and_then(|live| live.fold_start);
             if let Some(began) = began.filter(|began| *began != stretch.fold_from) {
                 notes.push(format!(
                     "{}: the live run began to fold at offset {began}, this begins at {}: what lies between them makes a difference",

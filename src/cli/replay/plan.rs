@@ -1,11 +1,10 @@
 //! What is replayed: asked for in words, and settled in offsets, which stay when the replay is cut off and goes on.
 
-use super::point::Point;
 use crate::cli::common::Usage;
 use crate::cli::kafka::Kafka;
+use crate::cli::point::Point;
 use crate::config::Pipeline;
 use crate::event::TopicPartition;
-use crate::source::LogBounds;
 use crate::store::postgres::Begin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,7 +82,7 @@ impl Plan {
         let mut plan = Self { asked: asked.clone(), told, stretches: Vec::new(), notes: Vec::new() };
         for partition in &partitions {
             let bounds = kafka.bounds(partition)?;
-            let at = |point: Point| at(point, bounds, partition, || kafka.offset_at(partition, time_of(point)));
+            let at = |point: Point| point.within(bounds, partition, |ms| kafka.offset_at(partition, ms));
             let (from, until) = match chosen(partition) {
                 true => (at(asked.from)?, asked.until.map(at).transpose()?.unwrap_or(bounds.high)),
                 // It has a row, as a fold wants all partitions to have, and nothing to do.
@@ -138,33 +137,6 @@ impl Plan {
     }
 }
 
-/// The offset of a point within the log. `of_time` asks the broker.
-fn at(
-    point: Point,
-    bounds: LogBounds,
-    partition: &TopicPartition,
-    of_time: impl Fn() -> anyhow::Result<i64>,
-) -> anyhow::Result<i64> {
-    match point {
-        Point::Earliest => Ok(bounds.low),
-        Point::Offset(offset) if offset > bounds.high => {
-            Err(Usage(format!("offset {offset} is beyond the end of {partition}, which is {}", bounds.high)).into())
-        }
-        Point::Offset(offset) if offset < bounds.low => {
-            Err(Usage(format!("offset {offset} of {partition} was removed: the log begins at {}", bounds.low)).into())
-        }
-        Point::Offset(offset) => Ok(offset),
-        Point::Time(_) => Ok(of_time()?.clamp(bounds.low, bounds.high)),
-    }
-}
-
-fn time_of(point: Point) -> i64 {
-    match point {
-        Point::Time(ms) => ms,
-        Point::Earliest | Point::Offset(_) => 0,
-    }
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Told { function, model, config, fold, version } = &self.told;
@@ -187,22 +159,5 @@ impl fmt::Display for Plan {
             None => writeln!(f, "  predictions and dead letters go to rows alone")?,
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Would catch: a point outside of the log that is taken, so that a replay never ends or skips what was removed.
-    #[test]
-    fn a_point_lies_within_the_log() {
-        let bounds = LogBounds { low: 10, high: 100 };
-        let of =
-            |point: Point, found: i64| at(point, bounds, &TopicPartition::new("t", 3), || Ok(found)).map_err(|e| e.to_string());
-        assert_eq!((of(Point::Earliest, 0), of(Point::Offset(10), 0), of(Point::Offset(100), 0)), (Ok(10), Ok(10), Ok(100)));
-        assert_eq!((of(Point::Time(1), 4), of(Point::Time(1), 50), of(Point::Time(1), 200)), (Ok(10), Ok(50), Ok(100)));
-        assert!(of(Point::Offset(101), 0).is_err_and(|text| text.contains("beyond the end of t/3, which is 100")));
-        assert!(of(Point::Offset(9), 0).is_err_and(|text| text.contains("the log begins at 10")));
     }
 }

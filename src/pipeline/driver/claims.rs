@@ -32,7 +32,7 @@ impl Driver {
                     running.condemned = None;
                     running.suspected = Some((offset, times - 1));
                 }
-                tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, unpublished = running.queue.len(), "Claimed a partition.");
+                tracing::info!(%partition, epoch = running.epoch, next_offset = running.decided, fold_from = running.fold_from, unpublished = running.queue.len(), "Claimed a partition.");
                 self.parts.budget.charge(running.queue.iter().map(|decided| decided.bytes).sum());
                 drop(turn);
                 let waits = self.pauses.hold(&partition);

@@ -107,6 +107,7 @@ impl Driver {
             bytes_in_round += prefix.bytes;
             ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
             let (states, fold_from) = running.memory.as_ref().map_or((Vec::new(), prefix.to), |memory| memory.due(prefix.to));
+            running.brings_fold_from = fold_from;
             bytes_in_round += states.iter().map(|(_, state)| state.bytes.len()).sum::<usize>();
             records_in_round += states.len();
             round.push(Advance {
@@ -308,7 +309,9 @@ impl Driver {
         let Some(prefix) = running.deciding.take() else { return };
         let events = prefix.events.len();
         running.share = share_with(running.share, &prefix);
-        running.fold_from = running.memory.as_ref().map_or(prefix.to, |memory| memory.confirmed(prefix.to));
+        let fold_from = running.memory.as_ref().map_or(prefix.to, |memory| memory.confirmed(prefix.to));
+        // What was folded since the round was made is in no row of it.
+        running.fold_from = fold_from.min(running.brings_fold_from);
         running.decided = prefix.to;
         if self.refused.get(partition).is_some_and(|refused| refused.offset < prefix.to) {
             self.refused.remove(partition);

@@ -2,6 +2,7 @@
 
 use super::{Driver, current, finish};
 use crate::event::{Event, TopicPartition};
+use crate::flow::Prefix;
 use crate::function::Input;
 use crate::pipeline::memory::{AfterFold, FoldError, Folder, Then, Waiting};
 use crate::pipeline::partition::{Phase, Running};
@@ -20,8 +21,6 @@ pub(super) struct FoldDone {
     partition: TopicPartition,
     incarnation: u64,
     events: usize,
-    /// Offset after the last of them.
-    to: i64,
     result: Result<Vec<AfterFold>, FoldError>,
 }
 
@@ -61,20 +60,18 @@ impl Driver {
             let (events, states) = memory.take(SLICE);
             let folder = Folder { store: self.parts.store.clone(), key: key.clone(), backoff: self.settings.backoff, bytes };
             let (partition, count) = (partition.clone(), events.len());
-            let to = events.last().map_or(memory.folded_to, |last| last.event.raw.position.offset + 1);
             self.folds.spawn(async move {
                 let result = folder.fold(states, events).await;
-                FoldDone { partition, incarnation, events: count, to, result }
+                FoldDone { partition, incarnation, events: count, result }
             });
         }
     }
 
     pub(super) fn on_fold(&mut self, done: FoldDone) {
-        let FoldDone { partition, incarnation, events, to, result } = done;
+        let FoldDone { partition, incarnation, events, result } = done;
         let Some(running) = current(&mut self.partitions, &partition, incarnation) else { return };
         let Some(memory) = &mut running.memory else { return };
         memory.in_fold -= events;
-        memory.folded_to = to;
         memory.used = Instant::now();
         let (mut charged, mut freed) = (0, 0);
         match result {
@@ -105,12 +102,15 @@ impl Driver {
         self.mind_budget();
     }
 
-    /// A decide that stands still, for states that nobody writes while a partition is idle.
+    /// A decide that stands still, for states that nobody writes while a partition is idle, or while it folds a long past.
     pub(super) fn flush_idle(&mut self) {
         let (draining, now) = (self.draining.is_some(), Instant::now());
         for state in self.partitions.values_mut() {
             let idle = if draining || state.pause.is_some() { Duration::ZERO } else { IDLE };
             let Some(running) = state.running() else { continue };
+            if running.writes_past() {
+                running.deciding = Some(Prefix::still(running.decided));
+            }
             if running.wants_flush() && running.memory.as_ref().is_some_and(|memory| now - memory.used >= idle) {
                 running.flush();
             }

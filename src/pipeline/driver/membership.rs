@@ -31,9 +31,9 @@ impl Driver {
             }
             SourceEvent::Revoked { partitions, done, .. } => self.on_revoked(partitions, done),
             SourceEvent::CaughtUp { partition, offset } => {
-                let tells = |running: &&mut Running| running.started && !running.is_rewriting();
-                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running).filter(tells) {
-                    running.end = Some(offset);
+                let is_ours = |running: &&mut Running| running.started;
+                if let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running).filter(is_ours) {
+                    running.caught_up(offset);
                 }
             }
             SourceEvent::Waits { partition } => {

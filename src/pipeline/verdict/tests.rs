@@ -50,6 +50,8 @@ fn what_contradicts_stands_and_says_why() {
         (TOLD, folded.clone(), k(50), (1, 1), "never continued by another fold"),
         (folds, folded.clone(), k(50), (2, 1), "has 2 partitions and had 1"),
         (folds, PartitionRow { fold_from: 9, ..folded.clone() }, k(50), (1, 1), "need the events from offset 9 on"),
+        // States are written before the first event is decided.
+        (folds, PartitionRow { fold: Some("g".into()), ..row(50, 50) }, k(50), (1, 1), "never continued by another fold"),
     ] {
         let told = of(told, &row, group, partitions);
         assert!(told.as_ref().is_err_and(|text| text.contains(why)), "{why}: {told:?}");
@@ -61,6 +63,22 @@ fn what_contradicts_stands_and_says_why() {
     assert_eq!(of(alone, &PartitionRow { mode: Mode::Postgres, ..row(40, 50) }, None, (1, 1)).map_err(drop), Ok(Verdict::Alone));
     let again = Told { on_lost_commits: OnLostCommits::Reprocess, ..TOLD };
     assert_eq!(of(again, &row(40, 50), k(51), (1, 1)).map_err(drop), Ok(Verdict::Again(k(51).unwrap())));
+}
+
+/// Would catch: a new run that halts for what retention took before its first state, states that go on without what they need.
+#[test]
+fn a_new_run_folds_from_where_the_log_begins() {
+    let folds = Told { fold: Some("f"), ..TOLD };
+    let new = PartitionRow { fold_from: 3, ..row(50, 50) };
+    assert_eq!(of(folds, &new, k(50), (1, 1)).map_err(drop), Ok(Verdict::Publish(k(50).unwrap())));
+    let begun = PartitionRow { fold: Some("f".into()), ..new.clone() };
+    assert_eq!((folds_from(&new, LOG), folds_from(&begun, LOG)), (10, 3));
+    assert_eq!(folds_from(&PartitionRow { fold_from: 20, ..new.clone() }, LOG), 20);
+    assert!(of(folds, &begun, k(50), (1, 1)).is_err_and(|text| text.contains("need the events from offset 3 on")));
+    assert!(
+        of(folds, &PartitionRow { fold_from: 3, ..row(9, 9) }, k(9), (1, 1))
+            .is_err_and(|text| text.contains("the log starts at 10"))
+    );
 }
 
 /// Would catch: rows of [K, P) that are missing or too many and are published all the same.

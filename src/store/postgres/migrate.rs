@@ -28,10 +28,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (14, "replays", include_str!("../../../migrations/0014_replays.sql")),
     (15, "swaps", include_str!("../../../migrations/0015_swaps.sql")),
     (16, "shadow", include_str!("../../../migrations/0016_shadow.sql")),
+    (17, "fold start", include_str!("../../../migrations/0017_fold_start.sql")),
 ];
 
 /// The version this program writes.
-pub const SCHEMA_VERSION: i32 = 16;
+pub const SCHEMA_VERSION: i32 = 17;
 
 /// Migrations that drop or change what older programs use, and the oldest version of a program that can go on.
 const CONTRACTING: &[(i32, i32)] = &[(5, 5)];

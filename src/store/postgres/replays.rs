@@ -1,21 +1,13 @@
 //! Replays: what was asked for, their rows, who scored what, and their end. It takes a worker's rights; to remove one, the owner's.
 
 use super::PostgresStore;
+use super::begin::{self, Begin};
 use super::errors::{Need, error_of, store_error};
 use super::keyed::{BindKey, stream};
-use crate::event::TopicPartition;
 use crate::record::Mode;
 use crate::store::{PartitionKey, StoreError};
 use sqlx::postgres::PgRow;
 use sqlx::{ConnectOptions, PgConnection, Row};
-
-/// Where a replay begins in a partition: it is folded from `fold_from` on, and scored from `from` on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begin {
-    pub partition: TopicPartition,
-    pub fold_from: i64,
-    pub from: i64,
-}
 
 /// A row of `millrace.replay`.
 #[derive(Debug, Clone)]
@@ -117,20 +109,7 @@ impl PostgresStore {
             .execute(&mut *transaction)
             .await
             .map_err(map)?;
-        sqlx::query(
-            "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
-             SELECT $1, 1, s.topic, s.partition, s.start, s.start, s.fold_from, s.start, $2 \
-             FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[]) AS s (topic, partition, start, fold_from)",
-        )
-        .bind(&name)
-        .bind(mode.as_str())
-        .bind(begins.iter().map(|begin| &*begin.partition.topic).collect::<Vec<_>>())
-        .bind(begins.iter().map(|begin| begin.partition.partition).collect::<Vec<_>>())
-        .bind(begins.iter().map(|begin| begin.from).collect::<Vec<_>>())
-        .bind(begins.iter().map(|begin| begin.fold_from).collect::<Vec<_>>())
-        .execute(&mut *transaction)
-        .await
-        .map_err(map)?;
+        begin::open(&mut transaction, &name, 1, mode, begins).await.map_err(map)?;
         transaction.commit().await.map_err(map)?;
         Ok(next)
     }

@@ -53,6 +53,8 @@ pub struct Run {
     pub run: i32,
     /// Where it began; not known of partitions that an early version opened.
     pub start_offset: Option<i64>,
+    /// Where it began to fold; not known likewise.
+    pub fold_start: Option<i64>,
     /// P.
     pub next_offset: i64,
     /// Digest of the fold that decided last; `None` without one.
@@ -109,7 +111,7 @@ impl PostgresStore {
     /// The runs of a pipeline on a partition, the newest first.
     pub async fn runs(&self, pipeline: &str, partition: &TopicPartition) -> Result<Vec<Run>, StoreError> {
         let rows = sqlx::query(
-            "SELECT run, start_offset, next_offset, fold FROM millrace.stream_partition \
+            "SELECT run, start_offset, coalesce(fold_start, start_offset), next_offset, fold FROM millrace.stream_partition \
              WHERE pipeline = $1 AND topic = $2 AND partition = $3 ORDER BY run DESC",
         )
         .bind(pipeline)
@@ -119,7 +121,13 @@ impl PostgresStore {
         .await
         .map_err(map)?;
         let run = |row: &PgRow| {
-            Ok(Run { run: row.try_get(0)?, start_offset: row.try_get(1)?, next_offset: row.try_get(2)?, fold: row.try_get(3)? })
+            Ok(Run {
+                run: row.try_get(0)?,
+                start_offset: row.try_get(1)?,
+                fold_start: row.try_get(2)?,
+                next_offset: row.try_get(3)?,
+                fold: row.try_get(4)?,
+            })
         };
         rows.iter().map(run).collect::<Result<_, _>>().map_err(map)
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::telemetry::{RungTally, ShadowState, ShadowTally, tally::Limits};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -85,7 +87,7 @@ fn failures_are_counted_from_nothing() {
     metrics.tally("p");
     let line = |stage, count| format!("millrace_retries_total{{pipeline=\"p\",stage=\"{stage}\"}} {count}\n");
     let text = metrics.render().unwrap();
-    for stage in ["claim", "suspect", "call", "decide", "publish"] {
+    for stage in STAGES {
         assert!(text.contains(&line(stage, 0)), "{text}");
     }
     assert!(text.contains("millrace_halts_total{pipeline=\"p\",reason=\"safety\"} 0\n"), "{text}");
@@ -95,6 +97,27 @@ fn failures_are_counted_from_nothing() {
     let text = metrics.render().unwrap();
     assert!(text.contains(&line("decide", 1)) && text.contains(&line("publish", 0)), "{text}");
     assert!(text.contains("millrace_halts_total{pipeline=\"p\",reason=\"safety\"} 1\n"), "{text}");
+}
+
+/// Would catch: a stage that the driver counts and that is not there from the start, or one that nobody counts.
+#[test]
+fn every_stage_that_is_counted_is_listed() {
+    fn read(folder: &Path, counted: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, counted);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            counted.extend(
+                text.split("retried(\"").skip(1).filter_map(|after| after.split_once('"')).map(|(stage, _)| stage.to_owned()),
+            );
+        }
+    }
+    let mut counted = BTreeSet::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pipeline"), &mut counted);
+    assert_eq!(counted, STAGES.map(str::to_owned).into());
 }
 
 /// Would catch: a name that is in no list or twice, a series that never comes, a suffix twice; work that is not divided among calls.

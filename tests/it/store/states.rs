@@ -110,3 +110,23 @@ async fn a_late_decide_that_stands_still_takes_nothing_back() {
     assert_eq!(row(&store, 0).await.fold_from, 13);
     assert_eq!(states(&store, 0).await, []);
 }
+
+/// Would catch: a state that goes back behind what a later decide has written, while a long past is folded: what lies between would be in no state.
+#[tokio::test]
+async fn a_late_decide_takes_no_state_back() {
+    let url = database().await;
+    let (store, claim, _) = opened(&url).await;
+    let moves = Advance { fold_from: 10, ..advance(0, claim, 10..13) };
+    let still = |fold_from: i64, bytes: &[u8]| Advance {
+        states: vec![("a".into(), state(fold_from, bytes))],
+        fold_from,
+        records: Arc::default(),
+        events: 0,
+        ..advance(0, claim, 13..13)
+    };
+    assert_eq!(store.decide(&folding(), &[moves]).await.unwrap(), [input(0)]);
+    assert_eq!(store.decide(&folding(), &[still(12, b"newer")]).await.unwrap(), [input(0)]);
+    assert_eq!(store.decide(&folding(), &[still(11, b"older")]).await.unwrap(), [input(0)]);
+    assert_eq!(row(&store, 0).await.fold_from, 12);
+    assert_eq!(states(&store, 0).await, [("a".into(), state(12, b"newer"))]);
+}

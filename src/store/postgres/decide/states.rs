@@ -8,12 +8,14 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgPool, Postgres, Row};
 
+// A row never goes back: a decide that was given up and is carried out late may bring one that a later decide has brought further on.
 macro_rules! upsert {
     ($from:expr) => {
         concat!(
             "INSERT INTO millrace.state (stream, key, as_of, newest, bytes) SELECT s.stream, s.key, s.as_of, s.newest, s.bytes FROM ",
             $from,
-            " ON CONFLICT (stream, key) DO UPDATE SET as_of = excluded.as_of, newest = excluded.newest, bytes = excluded.bytes"
+            " ON CONFLICT (stream, key) DO UPDATE SET as_of = excluded.as_of, newest = excluded.newest, bytes = excluded.bytes \
+             WHERE state.as_of <= excluded.as_of"
         )
     };
 }

@@ -1,5 +1,8 @@
-//! Where a replay begins and ends, as it is written on the command line.
+//! A place in the log, as it is written on the command line.
 
+use super::common::Usage;
+use crate::event::TopicPartition;
+use crate::source::LogBounds;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +15,28 @@ pub enum Point {
     Offset(i64),
     /// Milliseconds; by the log's own timestamps.
     Time(i64),
+}
+
+impl Point {
+    /// Where it lies within the log of a partition. `of_time` asks the broker for the offset of a time, in milliseconds.
+    pub fn within(
+        self,
+        bounds: LogBounds,
+        partition: &TopicPartition,
+        of_time: impl Fn(i64) -> anyhow::Result<i64>,
+    ) -> anyhow::Result<i64> {
+        match self {
+            Point::Earliest => Ok(bounds.low),
+            Point::Offset(offset) if offset > bounds.high => {
+                Err(Usage(format!("offset {offset} is beyond the end of {partition}, which is {}", bounds.high)).into())
+            }
+            Point::Offset(offset) if offset < bounds.low => {
+                Err(Usage(format!("offset {offset} of {partition} was removed: the log begins at {}", bounds.low)).into())
+            }
+            Point::Offset(offset) => Ok(offset),
+            Point::Time(ms) => Ok(of_time(ms)?.clamp(bounds.low, bounds.high)),
+        }
+    }
 }
 
 impl FromStr for Point {
@@ -58,23 +83,6 @@ impl fmt::Display for Point {
     }
 }
 
-/// `--yield-lag`: events, or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct YieldLag(pub Option<i64>);
-
-impl FromStr for YieldLag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<i64>() {
-            _ if text == "off" => Ok(Self(None)),
-            Ok(events) if events > 0 => Ok(Self(Some(events))),
-            Ok(0) => Err("0 would wait for ever: a marker of a transaction counts as an event that is not decided; write 1 or more, or `off`".to_owned()),
-            _ => Err("write a number of events, 1 or more, or `off`".to_owned()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,9 +104,18 @@ mod tests {
         for wrong in ["-1", "latest", "noon", "1.5", ""] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
-        let lag = |text: &str| text.parse::<YieldLag>().map(|lag| lag.0);
-        assert_eq!((lag("off"), lag("1"), lag("500")), (Ok(None), Ok(Some(1)), Ok(Some(500))));
-        assert!(lag("0").is_err_and(|text| text.contains("`off`")));
-        assert!(lag("-1").is_err() && lag("no").is_err());
+    }
+
+    /// Would catch: a point outside of the log that is taken, so that a replay never ends or skips what was removed.
+    #[test]
+    fn a_point_lies_within_the_log() {
+        let bounds = LogBounds { low: 10, high: 100 };
+        let of = |point: Point, found: i64| {
+            point.within(bounds, &TopicPartition::new("t", 3), |_| Ok(found)).map_err(|error| error.to_string())
+        };
+        assert_eq!((of(Point::Earliest, 0), of(Point::Offset(10), 0), of(Point::Offset(100), 0)), (Ok(10), Ok(10), Ok(100)));
+        assert_eq!((of(Point::Time(1), 4), of(Point::Time(1), 50), of(Point::Time(1), 200)), (Ok(10), Ok(50), Ok(100)));
+        assert!(of(Point::Offset(101), 0).is_err_and(|text| text.contains("beyond the end of t/3, which is 100")));
+        assert!(of(Point::Offset(9), 0).is_err_and(|text| text.contains("the log begins at 10")));
     }
 }
