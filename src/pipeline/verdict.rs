@@ -110,7 +110,7 @@ impl Told<'_> {
         }
         Err(format!(
             "{}: [{}, {}) should hold {should} records and Postgres has {rows}: rows were deleted or added by hand. Restore them from \
-             a backup; nothing newer of this partition is published before.",
+             a backup; nothing newer of this partition is published before. Where an `adopt` was cut off, run it again.",
             self.who(partition),
             k.offset,
             row.next_offset
