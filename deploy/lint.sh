@@ -88,7 +88,8 @@ revision() {
   if git -C .. rev-parse HEAD >/dev/null 2>&1; then
     case $told in "$(git -C .. rev-parse --short=12 HEAD)"*) ;; *) echo "make revision says $told"; return 1 ;; esac
   fi
-  make -pn -C .. build 2>/dev/null | grep -qxF "build: MILLRACE_REVISION := $told" || { echo "make build sets no revision"; return 1; }
+  make -pn -C .. build >"$work/make" 2>/dev/null
+  grep -qxF "build: MILLRACE_REVISION := $told" "$work/make" || { echo "make build sets no revision"; return 1; }
   # shellcheck disable=SC2016 # Compose expands it, not this shell.
   grep -qF 'REVISION: "${MILLRACE_REVISION:-unknown}"' compose.yaml || { echo "compose.yaml builds without a revision"; return 1; }
   if grep -n 'docker build -f' README.md Dockerfile | grep -v -- '--build-arg REVISION='; then echo "an image is built without a revision"; return 1; fi
