@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
+    "absent",
     "event",
     "record",
     "config",
@@ -34,14 +35,15 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "record" => &["event"],
         "config" => &["event", "record"],
         "flow" => &["event", "record"],
-        "twin" => &[],
+        // For tests alone.
+        "absent" | "twin" => &[],
         "state" => &["event", "record", "config"],
-        "scoring" => &["config"],
+        "scoring" => &["config", "absent"],
         "schema" => &["config", "event"],
         "source" => &["event", "twin"],
         "store" => &["event", "record", "config", "state", "twin"],
         "publisher" => &["event", "record", "source", "twin"],
-        "inference" => &["config"],
+        "inference" => &["config", "absent"],
         "hub" => &[],
         "function" => &["event", "record", "inference", "config", "state", "scoring", "hub"],
         "train" => &["inference"],
