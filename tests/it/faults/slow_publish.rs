@@ -5,8 +5,8 @@ use crate::support::services::{Kind, Service};
 use crate::support::stage::{Plan, SOON, Stage};
 use std::time::{Duration, Instant};
 
-/// Kafka stands still with a publish round on its way; meanwhile somebody takes the claims of all partitions by hand, and the
-/// worker, whose lease still holds them, claims them again.
+/// Somebody takes the claims of all partitions by hand, and Kafka stands still with a publish round on its way, before the worker, whose
+/// lease still holds them, claims them again.
 ///
 /// Would catch: a claim that reads K while this worker's own round may still move it. [K, P) is then brought back and published
 /// a second time.
@@ -20,17 +20,20 @@ async fn a_partition_that_is_taken_again_waits_for_the_running_publish_round() {
     for _ in 0..2 {
         stage.send(sent, sent + 30_000);
         sent += 30_000;
-        // In the middle of the work: a round is on its way, and what was read before suffices for more decides.
+        // In the middle of the work: rounds are on their way, and the next decide sees that the claims are gone.
         stage.decided_at_least(events + 2_000).await;
         let told = || worker.log().matches("Another worker has claimed the partition.").count();
         let before = told();
-        kafka.tell(&["freeze"]);
         stage.execute("UPDATE millrace.stream_partition SET claim = gen_random_uuid(), epoch = epoch + 1").await;
         let deadline = Instant::now() + SOON;
         while told() == before {
             assert!(Instant::now() < deadline, "the worker does not see it; log:\n{}", worker.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // All may be decided already.
+            stage.send(sent, sent + 100);
+            sent += 100;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        kafka.tell(&["freeze"]);
         // It waits 1.6 s before it claims again. Then it asks Kafka, which does not answer.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
         kafka.tell(&["thaw"]);
