@@ -48,7 +48,7 @@ events() {
 
 # One producer a topic: the console producer writes to one. What it says goes to stderr: stdout is another producer's input.
 send() {
-  "${KAFKA_HOME:+$KAFKA_HOME/bin/}kafka-console-producer.sh" --bootstrap-server "$1" --topic "$2" --reader-property parse.key=true >&2
+  "${KAFKA_HOME:+$KAFKA_HOME/bin/}kafka-console-producer.sh" --bootstrap-server "$1" --topic "$2" --timeout 5 --reader-property parse.key=true >&2
 }
 
 case $action in

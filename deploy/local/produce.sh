@@ -7,5 +7,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${1:?name a topic: produce.sh TOPIC}"
 jars=$("$here/setup.sh")
 java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$here/log4j2.xml" -Xmx128m -cp "$jars/*" org.apache.kafka.tools.ConsoleProducer \
-  --bootstrap-server "$MILLRACE_KAFKA__BROKERS" --topic "$1" \
+  --bootstrap-server "$MILLRACE_KAFKA__BROKERS" --topic "$1" --timeout 5 \
   --reader-property parse.key=true --reader-property ignore.error=true --reader-property key.separator=$'\t'

@@ -45,7 +45,10 @@ await take("page-dark.png", { ...wide, colorScheme: "dark" }, overview);
 await take("page-phone.png", { ...phone, colorScheme: "light" }, overview);
 await take("page-pipeline.png", { ...wide, colorScheme: "light" }, one, true);
 await take("page-dead-letters.png", { ...wide, colorScheme: "light" }, (page) => page.goto(`${address}/dead-letters`));
-await take("page-record.png", { ...wide, colorScheme: "light" }, (page) => page.goto(`${address}/records?q=card-17`));
+await take("page-record.png", { ...wide, colorScheme: "light" }, async (page) => {
+  await page.goto(`${address}/records?q=card-17`);
+  await page.locator("article").first().evaluate((record) => record.scrollIntoView());
+});
 await take("page-function.png", { ...wide, colorScheme: "light" }, async (page) => {
   await page.goto(`${address}/functions/sentiment`);
   await page.getByRole("button", { name: "Call" }).click();
