@@ -36,6 +36,26 @@ pub struct Tables {
     pub doubled: Option<String>,
 }
 
+/// A row that nobody has claimed: P and Q are `start`, S is `fold_from`.
+pub fn opened(start: i64, fold_from: i64, mode: Mode) -> PartitionRow {
+    PartitionRow {
+        claim: Uuid::nil(),
+        epoch: 0,
+        owner: String::new(),
+        next_offset: start,
+        published_offset: start,
+        fold_from,
+        events: 0,
+        records: 0,
+        skipped: 0,
+        dead: 0,
+        idle_claims: 0,
+        suspect_offset: None,
+        mode,
+        fold: None,
+    }
+}
+
 /// As in Postgres.
 const CAUGHT_UP_FOR: Duration = Duration::from_secs(5);
 
@@ -172,22 +192,7 @@ impl Store for MemoryStore {
         let starts = starts.to_vec();
         self.statement(move |tables| {
             for (partition, start) in starts {
-                tables.rows.entry(partition).or_insert(PartitionRow {
-                    claim: Uuid::nil(),
-                    epoch: 0,
-                    owner: String::new(),
-                    next_offset: start,
-                    published_offset: start,
-                    fold_from: start,
-                    events: 0,
-                    records: 0,
-                    skipped: 0,
-                    dead: 0,
-                    idle_claims: 0,
-                    suspect_offset: None,
-                    mode,
-                    fold: None,
-                });
+                tables.rows.entry(partition).or_insert_with(|| opened(start, start, mode));
             }
             Ok(())
         })

@@ -251,22 +251,7 @@ impl fmt::Display for Plan {
 /// A row that nobody has claimed.
 #[cfg(test)]
 pub fn row(q: i64, p: i64, mode: Mode) -> PartitionRow {
-    PartitionRow {
-        claim: uuid::Uuid::nil(),
-        epoch: 1,
-        owner: String::new(),
-        next_offset: p,
-        published_offset: q,
-        fold_from: p,
-        events: 0,
-        records: 0,
-        skipped: 0,
-        dead: 0,
-        idle_claims: 0,
-        suspect_offset: None,
-        mode,
-        fold: None,
-    }
+    PartitionRow { epoch: 1, published_offset: q, ..crate::store::memory::opened(p, p, mode) }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use crate::pipeline::Ended;
 use crate::publisher::offset_metadata;
 use crate::source::memory::StoredOffset;
 use crate::store::PartitionRow;
+use crate::store::memory::opened;
 use std::collections::BTreeMap;
-use uuid::Uuid;
 
 /// States and scores are those of one run over all of the log, and nothing below the start is scored. Says whether states were written while
 /// the past was still folded.
@@ -18,7 +18,8 @@ pub async fn remembers_the_log(world: &mut World) -> Result<bool, String> {
         let start = world.cluster.bounds(partition).high - world.chance.below(6) as i64;
         let start = start.max(0);
         starts.insert(partition.clone(), start);
-        world.database.tables().rows.insert(partition.clone(), begins(world, start));
+        // As `millrace adopt` opens it.
+        world.database.tables().rows.insert(partition.clone(), opened(start, 0, world.mode));
         world.cluster.state().offsets.insert(partition.clone(), StoredOffset { offset: start, metadata: offset_metadata(0) });
     }
     world.start_worker();
@@ -48,24 +49,4 @@ pub async fn remembers_the_log(world: &mut World) -> Result<bool, String> {
     }
     fold::online_equals_batch(world)?;
     Ok(wrote)
-}
-
-/// As `millrace adopt` opens it.
-fn begins(world: &World, start: i64) -> PartitionRow {
-    PartitionRow {
-        claim: Uuid::nil(),
-        epoch: 0,
-        owner: String::new(),
-        next_offset: start,
-        published_offset: start,
-        fold_from: 0,
-        events: 0,
-        records: 0,
-        skipped: 0,
-        dead: 0,
-        idle_claims: 0,
-        suspect_offset: None,
-        mode: world.mode,
-        fold: None,
-    }
 }

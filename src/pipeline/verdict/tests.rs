@@ -1,28 +1,14 @@
 //! Each verdict, by what was found.
 
 use super::*;
+use crate::store::memory::opened;
 
 const LOG: LogBounds = LogBounds { low: 10, high: 100 };
 const TOLD: Told<'_> =
     Told { pipeline: "p", run: 1, mode: Mode::Both, fold: None, start: Start::Earliest, on_lost_commits: OnLostCommits::Halt };
 
 fn row(q: i64, p: i64) -> PartitionRow {
-    PartitionRow {
-        claim: uuid::Uuid::nil(),
-        epoch: 1,
-        owner: String::new(),
-        next_offset: p,
-        published_offset: q,
-        fold_from: p,
-        events: 0,
-        records: 0,
-        skipped: 0,
-        dead: 0,
-        idle_claims: 0,
-        suspect_offset: None,
-        mode: Mode::Both,
-        fold: None,
-    }
+    PartitionRow { epoch: 1, published_offset: q, ..opened(p, p, Mode::Both) }
 }
 
 fn k(offset: i64) -> Option<Committed> {
