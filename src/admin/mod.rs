@@ -55,6 +55,8 @@ pub struct PartitionStatus {
     pub owner: String,
     /// Not read for now: what was read of it fills its window, the memory budget is full, or an operator has paused it.
     pub waits: bool,
+    /// Memory of the states of keys that are at hand; `None` in a pipeline that remembers nothing.
+    pub state_bytes: Option<usize>,
     pub epoch: Option<i64>,
     /// Why it stopped and what to do.
     pub halted: Option<String>,

@@ -37,6 +37,7 @@ pub fn status_of(
         end_offset,
         lag_undecided,
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
+        state_bytes: view.state_bytes,
         epoch: running.then_some(view.epoch),
         halted: view.reason,
         version: view.version.map(in_force),
@@ -80,6 +81,7 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
             undecided: status.lag_undecided,
             unpublished: status.lag_unpublished,
             behind_seconds: status.lag_seconds,
+            state_bytes: status.state_bytes.map(|bytes| bytes as i64),
         })
     };
     board.snapshot().into_iter().map(|(pipeline, all)| (pipeline, all.into_iter().filter_map(of).collect())).collect()

@@ -94,4 +94,12 @@ def balance():
             w=12,
             runbook="partitions-missing",
         ),
+        graph(
+            "States in memory",
+            "States of keys, of pipelines that remember, by worker. What is beyond state_bytes is let go and read again when it is needed; the worker's resident memory is about twice that.",
+            prom(f"sum by (pipeline, instance) (millrace_state_bytes{{{HELD}}})", "{{pipeline}} {{instance}}"),
+            "bytes",
+            w=12,
+            runbook="workers-absent",
+        ),
     ]

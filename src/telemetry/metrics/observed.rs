@@ -34,6 +34,8 @@ pub struct PartitionGauges {
     pub unpublished: Option<i64>,
     /// Age of the oldest event that is not decided; 0 where there is none.
     pub behind_seconds: Option<f64>,
+    /// Memory of the states that are at hand; `None` in a pipeline that remembers nothing.
+    pub state_bytes: Option<i64>,
 }
 
 /// Reads what is held, by pipeline.
@@ -63,10 +65,11 @@ pub struct LoadedModel {
 }
 
 impl Metrics {
-    /// Lag and number of the partitions: read when somebody looks, so that one that has moved away is not told of any more.
+    /// Lag, states and number of the partitions: read when somebody looks, so that one that has moved away is not told of any more.
     pub fn follow_partitions(&self, held: Arc<Held>) {
-        self.lag(Metric::LagUndecided, &held, |partition| partition.undecided);
-        self.lag(Metric::LagUnpublished, &held, |partition| partition.unpublished);
+        self.of_partitions(Metric::LagUndecided, &held, |partition| partition.undecided);
+        self.of_partitions(Metric::LagUnpublished, &held, |partition| partition.unpublished);
+        self.of_partitions(Metric::StateBytes, &held, |partition| partition.state_bytes);
         self.lag_seconds(held.clone());
         self.lag_work(held.clone());
         let all = held.clone();
@@ -114,13 +117,13 @@ impl Metrics {
         self.meter.i64_observable_gauge(Metric::SwapWaiting.name()).with_callback(observe).build();
     }
 
-    fn lag(&self, metric: Metric, held: &Arc<Held>, of: fn(&PartitionGauges) -> Option<i64>) {
+    fn of_partitions(&self, metric: Metric, held: &Arc<Held>, of: fn(&PartitionGauges) -> Option<i64>) {
         let held = held.clone();
         let observe = move |observer: &dyn AsyncInstrument<i64>| {
             for (pipeline, partitions) in held() {
-                for (partition, lag) in partitions.iter().filter_map(|partition| Some((partition, of(partition)?))) {
+                for (partition, now) in partitions.iter().filter_map(|partition| Some((partition, of(partition)?))) {
                     let number = KeyValue::new("partition", i64::from(partition.partition));
-                    observer.observe(lag, &[label("pipeline", &pipeline), label("topic", &partition.topic), number]);
+                    observer.observe(now, &[label("pipeline", &pipeline), label("topic", &partition.topic), number]);
                 }
             }
         };

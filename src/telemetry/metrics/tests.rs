@@ -23,6 +23,7 @@ fn only_what_is_held_now_is_told() {
             undecided: Some(7),
             unpublished: None,
             behind_seconds: Some(3.5),
+            state_bytes: (partition == 0).then_some(4_096),
         };
         let first = (!held.load(std::sync::atomic::Ordering::Relaxed)).then(|| one(0, "running"));
         [("p".to_owned(), first.into_iter().chain([one(1, "halted")]).collect())].into()
@@ -33,6 +34,8 @@ fn only_what_is_held_now_is_told() {
     assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"halted\"} 1"), "{text}");
     assert!(text.contains("millrace_paused_partitions{pipeline=\"p\"} 1"), "{text}");
     assert!(text.contains("millrace_lag_seconds{partition=\"1\",pipeline=\"p\",topic=\"in\"} 3.5"), "{text}");
+    let states = "millrace_state_bytes{partition=\"0\",pipeline=\"p\",topic=\"in\"} 4096";
+    assert!(text.contains(states) && text.matches("\nmillrace_state_bytes{").count() == 1, "{text}");
     moved.store(true, std::sync::atomic::Ordering::Relaxed);
     let text = metrics.render().unwrap();
     assert!(!text.contains(&of(0)) && text.contains(&of(1)), "{text}");
@@ -168,6 +171,7 @@ fn all_metrics_come_under_the_listed_names() {
             undecided: Some(8),
             unpublished: Some(0),
             behind_seconds: Some(0.0),
+            state_bytes: Some(0),
         };
         [("p".to_owned(), vec![one])].into()
     }));

@@ -14,7 +14,7 @@ const FOREIGN: &[&str] = &["up", "probe_success"];
 const SCRAPED: [&str; 2] = ["instance", "job"];
 
 /// What a worker of this stage tells at least: the work of each function, dead letters, and every gauge.
-const TOLD: [&str; 15] = [
+const TOLD: [&str; 16] = [
     "millrace_events_consumed_total",
     "millrace_predictions_total",
     "millrace_dead_letters_total",
@@ -26,6 +26,7 @@ const TOLD: [&str; 15] = [
     "millrace_lag_undecided_events",
     "millrace_lag_unpublished_events",
     "millrace_partitions",
+    "millrace_state_bytes",
     "millrace_budget_used_bytes",
     "millrace_budget_limit_bytes",
     "millrace_model_loaded_bytes",
@@ -175,6 +176,7 @@ fn instruments() -> String {
             undecided: None,
             unpublished: None,
             behind_seconds: None,
+            state_bytes: Some(1),
         };
         [("p".to_owned(), vec![swapped])].into()
     }));
