@@ -87,6 +87,8 @@ pub trait Observer: Send + Sync {
     fn emitted(&self, _predictions: &[Prediction]) {}
     /// A version has scored events of a pipeline that was swapped: how many were emitted, skipped and dead.
     fn scored(&self, _version: &str, _endings: [u64; 3]) {}
+    /// A canary broke its limits here, and its step is taken back.
+    fn took_back(&self) {}
     /// A function had nothing to say about an event.
     fn skipped(&self, _reason: &'static str) {}
     /// A round is committed in Postgres: its records, how long the statement took, and the log's timestamp of each event.

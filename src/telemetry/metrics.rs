@@ -40,6 +40,7 @@ pub struct Metrics {
     predictions: Counter<u64>,
     skipped: Counter<u64>,
     swapped: Counter<u64>,
+    taken_back: Counter<u64>,
     dead: Counter<u64>,
     decide: Histogram<f64>,
     publish: Histogram<f64>,
@@ -97,6 +98,7 @@ impl Metrics {
             predictions: counter(&meter, Metric::Predictions),
             skipped: counter(&meter, Metric::Skipped),
             swapped: counter(&meter, Metric::SwapEvents),
+            taken_back: counter(&meter, Metric::CanariesTakenBack),
             dead: counter(&meter, Metric::DeadLetters),
             decide: histogram(&meter, Metric::DecideDuration, SECONDS),
             publish: histogram(&meter, Metric::PublishDuration, SECONDS),
@@ -136,6 +138,7 @@ impl Metrics {
     pub fn tally(&self, pipeline: &str) -> Arc<Tally> {
         STAGES.iter().for_each(|stage| self.retries.add(0, &[label("pipeline", pipeline), label("stage", stage)]));
         HALTS.iter().for_each(|reason| self.halts.add(0, &[label("pipeline", pipeline), label("reason", reason)]));
+        self.taken_back.add(0, &[label("pipeline", pipeline)]);
         self.tallies.of(pipeline)
     }
 
@@ -161,6 +164,11 @@ impl Metrics {
     /// Events that a version of a pipeline that was swapped has scored; `ending` is `emitted`, `skipped` or `dead`.
     pub fn swapped(&self, pipeline: &str, version: &str, ending: &str, events: u64) {
         self.swapped.add(events, &[label("pipeline", pipeline), label("version", version), label("ending", ending)]);
+    }
+
+    /// A canary whose step this worker has taken back by itself.
+    pub fn took_back(&self, pipeline: &str) {
+        self.taken_back.add(1, &[label("pipeline", pipeline)]);
     }
 
     pub fn skipped(&self, pipeline: &str, reason: &str, events: u64) {

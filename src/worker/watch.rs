@@ -93,6 +93,10 @@ impl Observer for Watch {
         }
     }
 
+    fn took_back(&self) {
+        self.telemetry.metrics.took_back(&self.pipeline);
+    }
+
     fn skipped(&self, reason: &'static str) {
         self.telemetry.metrics.skipped(&self.pipeline, reason, 1);
         self.tally.skipped(reason);

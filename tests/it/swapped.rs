@@ -352,7 +352,7 @@ async fn a_version_that_fails_its_cases_does_not_serve() {
     worker.drain();
 }
 
-/// Would catch: a canary that makes dead letters and goes on, a rollback without a reason in the journal, one that takes back what is wanted since.
+/// Would catch: a canary that makes dead letters and goes on, a rollback without a reason in the journal, one that no metric or both workers count, one that takes back what is wanted since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_does_worse_is_taken_back_by_itself() {
     let versions = r#"
@@ -378,6 +378,14 @@ async fn a_canary_that_does_worse_is_taken_back_by_itself() {
     assert!(journal.contains("are dead letters"), "{journal}");
     let listed = stage.millrace(&["swap", "--list", "--json"]).json();
     assert_eq!((&listed["version"], &listed["canary"]), (&"base".into(), &Value::Null), "{listed}");
+    let mut counted = 0;
+    for worker in &workers {
+        let (_, metrics) = get(&worker.admin(), "/metrics").await;
+        let series =
+            |line: &str| line.strip_prefix("millrace_canaries_taken_back_total{")?.split_once("} ")?.1.parse::<u64>().ok();
+        counted += metrics.lines().find_map(series).expect("no such metric");
+    }
+    assert_eq!(counted, 1, "one step was taken back, by one of the two");
     workers.iter_mut().for_each(Worker::drain);
 }
 

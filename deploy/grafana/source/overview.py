@@ -237,6 +237,13 @@ def workers():
             runbook="swap-waits",
         ),
         graph(
+            "Canaries taken back",
+            "By themselves, within an hour: a version did worse than the one beside it. millrace.operation says why.",
+            prom("sum by (pipeline) (increase(millrace_canaries_taken_back_total{%s}[1h]))" % HELD, "{{pipeline}}"),
+            w=8,
+            runbook="canary-taken-back",
+        ),
+        graph(
             "Dead letters by version",
             "A second, of pipelines that were swapped; beside all events of the version.",
             prom(

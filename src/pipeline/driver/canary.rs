@@ -194,8 +194,11 @@ impl Driver {
     pub(super) fn on_back(&mut self, result: Result<bool, StoreError>) {
         self.watch.not_before = Some(Instant::now() + AGAIN);
         match result {
-            // Another worker may have been first.
-            Ok(_) => {
+            // Another worker may have been first, and has counted it.
+            Ok(taken_back) => {
+                if taken_back {
+                    self.parts.observer.took_back();
+                }
                 let going = self.watch.going;
                 self.watch.owed.take_if(|(number, _)| *number == going);
                 self.ask_for_swaps_now();

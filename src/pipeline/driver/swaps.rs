@@ -5,16 +5,23 @@
 //! to work before that stands in Postgres. Whoever owns the partition next reads it with its claim. So the version of an event depends on its
 //! offset, its key and what is recorded alone, and no event that is decided was scored by another.
 
-use super::{Driver, current};
+mod load;
+mod take;
+
+pub(super) use load::LoadDone;
+pub(super) use take::TakeDone;
+
+use super::Driver;
 use crate::config::BASE;
 use crate::event::TopicPartition;
 use crate::pipeline::partition::versions::Ready;
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::version::Version;
-use crate::store::{Store, StoreError, Swap, Taken};
+use crate::store::{StoreError, Swap};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use load::Absent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,31 +29,6 @@ use tokio::time::Instant;
 
 /// How often the wish is asked for.
 const OFTEN: Duration = Duration::from_secs(1);
-/// A version that could not be built is tried again after this, then after twice as long each time.
-const AGAIN: Duration = Duration::from_secs(10);
-/// The longest such wait.
-const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
-
-/// A version that is needed and not there.
-#[derive(Default)]
-struct Absent {
-    loading: bool,
-    /// Why it could not be used when it was tried last.
-    failed: Option<String>,
-    again: Option<Instant>,
-    wait: Option<Duration>,
-}
-
-/// A version that was built, or why it was not.
-pub(super) type LoadDone = (Arc<str>, Result<Version, String>);
-
-/// What came of recording a wish in a partition.
-pub(super) struct TakeDone {
-    partition: TopicPartition,
-    incarnation: u64,
-    sent: Taken,
-    result: Result<Option<Vec<Taken>>, StoreError>,
-}
 
 /// What is known of the versions.
 pub(super) struct Swaps {
@@ -159,7 +141,7 @@ impl Driver {
                     let wish = Arc::new(wish);
                     self.swaps.wish = Some(wish.clone());
                     // What could not be loaded may have been mended.
-                    self.swaps.absent.values_mut().for_each(|absent| (absent.again, absent.wait) = (None, None));
+                    self.swaps.absent.values_mut().for_each(Absent::forget_waiting);
                     if self.draining.is_some() {
                         self.leave_failing(&wish);
                     }
@@ -238,94 +220,6 @@ impl Driver {
         }
         for (partition, incarnation, sent) in sends {
             self.send_take(partition, incarnation, sent, Duration::ZERO);
-        }
-    }
-
-    fn load(&mut self, needed: &BTreeSet<Arc<str>>) {
-        let (swaps, now) = (&mut self.swaps, Instant::now());
-        // What is in force stays until what is wanted is there, also where no partition needs it.
-        let serves = swaps.serves.clone();
-        swaps.ready.others.retain(|name, _| needed.contains(name) || serves.as_ref() == Some(name));
-        // One that is being built is let go when it is there.
-        swaps.absent.retain(|name, absent| needed.contains(name) || absent.loading);
-        for name in needed.iter().filter(|name| swaps.ready.get(name).is_none()) {
-            let absent = swaps.absent.entry(name.clone()).or_default();
-            if absent.loading || absent.again.is_some_and(|again| now < again) {
-                continue;
-            }
-            absent.loading = true;
-            let (load, of) = (self.parts.versions.load(name.clone()), name.clone());
-            swaps.loads.push(async move { (of, load.await) }.boxed());
-        }
-    }
-
-    pub(super) fn on_load(&mut self, (name, result): LoadDone) {
-        let pipeline = &*self.settings.provenance.pipeline;
-        match result {
-            Ok(version) => {
-                tracing::info!(
-                    pipeline,
-                    version = &*name,
-                    model = version.model.as_deref(),
-                    "A version of the pipeline is loaded."
-                );
-                self.swaps.absent.remove(&name);
-                self.swaps.ready.others.insert(name, Arc::new(version));
-            }
-            Err(why) => {
-                self.parts.observer.retried("version");
-                let absent = self.swaps.absent.entry(name.clone()).or_default();
-                let wait = absent.wait.map_or(AGAIN, |wait| (wait * 2).min(AGAIN_AT_MOST));
-                (absent.loading, absent.again, absent.wait) = (false, Some(Instant::now() + wait), Some(wait));
-                if absent.failed.as_ref() != Some(&why) {
-                    tracing::error!(
-                        pipeline,
-                        version = &*name,
-                        why,
-                        "A version of the pipeline cannot be used; it is tried again after 10 s and then ever less often, each 5 minutes at last, and what served before goes on."
-                    );
-                    absent.failed = Some(why);
-                }
-            }
-        }
-        self.follow_swaps();
-    }
-
-    fn send_take(&mut self, partition: TopicPartition, incarnation: u64, sent: Taken, wait: Duration) {
-        let Some(running) = current(&mut self.partitions, &partition, incarnation) else { return };
-        let claim = running.claim;
-        let Some(key) = self.partitions.get(&partition).map(|state| state.key.clone()) else { return };
-        let store: Arc<dyn Store> = self.parts.store.clone();
-        self.swaps.takes.push(
-            async move {
-                tokio::time::sleep(wait).await;
-                let result = store.take(&key, claim, &sent).await;
-                TakeDone { partition, incarnation, sent, result }
-            }
-            .boxed(),
-        );
-    }
-
-    pub(super) fn on_take(&mut self, done: TakeDone) {
-        let TakeDone { partition, incarnation, sent, result } = done;
-        let Some(running) = current(&mut self.partitions, &partition, incarnation) else { return };
-        match result {
-            Ok(Some(taken)) => {
-                running.taking.confirmed(taken);
-                self.swaps.take_trouble = false;
-                tracing::info!(%partition, from_offset = sent.from_offset, number = sent.number, what = sent.what(), "A partition has gone over to a version.");
-                self.follow_swaps();
-            }
-            Ok(None) => self.superseded(partition),
-            // Whether it was carried out is not known: the same is sent again until it is, or until the claim is gone.
-            Err(StoreError::Transient(detail)) => {
-                if !std::mem::replace(&mut self.swaps.take_trouble, true) {
-                    tracing::warn!(%partition, detail, "From which offset on a partition goes over could not be recorded for now; it is tried again until it is.");
-                }
-                self.parts.observer.retried("take");
-                self.send_take(partition, incarnation, sent, self.settings.backoff * 4);
-            }
-            Err(error) => self.failed = Some(error.to_string()),
         }
     }
 }

@@ -94,12 +94,15 @@ fn failures_are_counted_from_nothing() {
         assert!(text.contains(&line(stage, 0)), "{text}");
     }
     assert!(text.contains("millrace_halts_total{pipeline=\"p\",reason=\"safety\"} 0\n"), "{text}");
+    assert!(text.contains("millrace_canaries_taken_back_total{pipeline=\"p\"} 0\n"), "{text}");
+    metrics.took_back("p");
     metrics.retried("p", "decide");
     metrics.halted("p", "safety");
     metrics.tally("p");
     let text = metrics.render().unwrap();
     assert!(text.contains(&line("decide", 1)) && text.contains(&line("publish", 0)), "{text}");
     assert!(text.contains("millrace_halts_total{pipeline=\"p\",reason=\"safety\"} 1\n"), "{text}");
+    assert!(text.contains("millrace_canaries_taken_back_total{pipeline=\"p\"} 1\n"), "{text}");
 }
 
 /// Would catch: a stage that the driver counts and that is not there from the start, or one that nobody counts.

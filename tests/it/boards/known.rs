@@ -8,7 +8,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Metrics of others.
-const FOREIGN: &[&str] = &["up", "probe_success"];
+const FOREIGN: &[&str] = &[
+    "up",
+    "probe_success",
+    "kube_cronjob_status_last_schedule_time",
+    "kube_cronjob_status_last_successful_time",
+    "kube_cronjob_next_schedule_time",
+    "node_systemd_unit_state",
+    "node_systemd_timer_last_trigger_seconds",
+];
 
 /// What every series has from the scrape.
 const SCRAPED: [&str; 2] = ["instance", "job"];
@@ -148,6 +156,7 @@ fn instruments() -> String {
         .into_iter()
         .for_each(|stage| metrics.retried("p", stage));
     metrics.halted("p", "safety");
+    metrics.took_back("p");
     metrics.skipped("p", "filtered", 1);
     ["emitted", "skipped", "dead"].into_iter().for_each(|ending| metrics.swapped("p", "v2", ending, 1));
     metrics.skew("p", 1.0);
