@@ -100,11 +100,11 @@ impl Known {
             }
             let base = self.base(&used.metric);
             let labels = base.and_then(|base| self.labels.get(base));
-            let known = FOREIGN.contains(&used.metric.as_str()) || labels.is_some();
-            assert!(known, "{place}: there is no metric {}, or nobody tells it", used.metric);
+            let foreign = FOREIGN.contains(&used.metric.as_str());
+            assert!(foreign || labels.is_some(), "{place}: there is no metric {}, or nobody tells it", used.metric);
             let none = BTreeMap::new();
             let labels = labels.unwrap_or(&none);
-            let has = |label: &str| SCRAPED.contains(&label) || labels.contains_key(label);
+            let has = |label: &str| foreign || SCRAPED.contains(&label) || labels.contains_key(label);
             used.grouped.iter().for_each(|label| assert!(has(label), "{place}: {} has no label {label}", used.metric));
             for (label, operator, value) in &used.matched {
                 assert!(has(label), "{place}: {} has no label {label}", used.metric);
