@@ -85,6 +85,10 @@ pub async fn run(
         let board = board.clone();
         move || status::gauges(&board)
     }));
+    telemetry.metrics.follow_readiness(Arc::new({
+        let readiness = readiness.clone();
+        move || readiness.missing().is_empty()
+    }));
     let results = Results::new(config.models.result_cache_mb << 20);
     let memory = models::memory(&config);
     let options = Options { results: results.clone(), memory: memory.clone(), ..Options::default() };
@@ -177,13 +181,13 @@ pub async fn run(
         let name = one.settings.provenance.pipeline.clone();
         let of_name = config.pipeline.iter().find(|pipeline| *pipeline.name == *name);
         let configured = of_name.map_or("", |pipeline| pipeline.function.as_str());
-        let (ends, tally) = (Arc::new(neighbours::Ends::default()), telemetry.metrics.tally(&name));
+        let (logs, tally) = (Arc::new(neighbours::Logs::default()), telemetry.metrics.tally(&name));
         let watch = watch::Watch {
             pipeline: name.to_string(),
             telemetry: telemetry.clone(),
             board: board.clone(),
             readiness: readiness.clone(),
-            ends: ends.clone(),
+            logs: logs.clone(),
             also: also.get(&*name).cloned(),
             hindrance: Mutex::new(hindrance::Hindrance::new(config.pipeline.len() > 1)),
             tally: tally.clone(),
@@ -239,9 +243,10 @@ pub async fn run(
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
         let looked_at = (board.clone(), readiness.clone());
         watching.spawn(watch::first_assignment(name.clone(), latch(&name), lease.clone(), looked_at, closing.clone()));
-        let kafka = (settings.output_topic.to_string(), parts.publisher.clone(), lease, ends);
-        watching.spawn(neighbours::follow_kafka(settings.clone(), kafka, readiness.clone(), closing.clone()));
-        watching.spawn(neighbours::follow_postgres(settings.clone(), parts.store.clone(), readiness.clone(), closing.clone()));
+        let kafka = (settings.output_topic.to_string(), parts.publisher.clone(), lease, logs);
+        let told = neighbours::Told { readiness: readiness.clone(), metrics: telemetry.metrics.clone() };
+        watching.spawn(neighbours::follow_kafka(settings.clone(), kafka, told.clone(), closing.clone()));
+        watching.spawn(neighbours::follow_postgres(settings.clone(), parts.store.clone(), told, closing.clone()));
         running.spawn(async move { (name, pipeline::run(settings, parts, stop.drain, stop.abort).await) });
     }
     for forget in config.pipeline.iter().filter_map(|pipeline| forget::Forget::of(&config, pipeline)) {

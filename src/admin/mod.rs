@@ -41,6 +41,8 @@ pub struct PartitionStatus {
     pub next_offset: Option<i64>,
     /// K: all below is published.
     pub committed_offset: Option<i64>,
+    /// First offset that the log still has: retention drops what is below it.
+    pub start_offset: Option<i64>,
     /// One past the newest record of the log.
     pub end_offset: Option<i64>,
     /// Events between P and the end of the log.

@@ -50,6 +50,7 @@ pub struct Metrics {
     scores: Histogram<f64>,
     retries: Counter<u64>,
     halts: Counter<u64>,
+    neighbour_up: Gauge<u64>,
     budget: Gauge<u64>,
     budget_limit: Gauge<u64>,
     skew: Gauge<f64>,
@@ -108,6 +109,7 @@ impl Metrics {
             scores: histogram(&meter, Metric::Scores, SCORES),
             retries: counter(&meter, Metric::Retries),
             halts: counter(&meter, Metric::Halts),
+            neighbour_up: meter.u64_gauge(Metric::NeighbourUp.name()).build(),
             budget: meter.u64_gauge(Metric::BudgetBytes.name()).build(),
             budget_limit: meter.u64_gauge(Metric::BudgetLimit.name()).build(),
             skew: meter.f64_gauge(Metric::Skew.name()).build(),
@@ -211,6 +213,11 @@ impl Metrics {
 
     pub fn halted(&self, pipeline: &str, reason: &str) {
         self.halts.add(1, &[label("pipeline", pipeline), label("reason", reason)]);
+    }
+
+    /// Whether Kafka or Postgres answers a pipeline; `neighbour` is one of `kafka` and `postgres`.
+    pub fn neighbour_up(&self, pipeline: &str, neighbour: &'static str, up: bool) {
+        self.neighbour_up.record(u64::from(up), &[label("pipeline", pipeline), label("neighbour", neighbour)]);
     }
 
     /// Of a pipeline that is aligned: event time between the partition furthest ahead and the slowest one.

@@ -5,8 +5,9 @@ use crate::admin::Readiness;
 use crate::event::TopicPartition;
 use crate::pipeline::Settings;
 use crate::publisher::Publisher;
-use crate::source::Lease;
+use crate::source::{Lease, LogBounds};
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,98 +16,129 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// Names in texts and in metrics.
+const KAFKA: (&str, &str) = ("Kafka", "kafka");
+const POSTGRES: (&str, &str) = ("Postgres", "postgres");
 const PERIOD: Duration = Duration::from_secs(2);
 /// An answer that takes longer will not come any more, as on a connection that was dropped without a word: then another is asked for.
 const GIVE_UP: Duration = Duration::from_secs(20);
 
-/// The ends of the logs of the partitions that are held, as Kafka last told them.
+/// The bounds of the logs of the partitions that are held, as Kafka last told them.
 #[derive(Debug, Default)]
-pub struct Ends(Mutex<BTreeMap<TopicPartition, i64>>);
+pub struct Logs(Mutex<BTreeMap<TopicPartition, LogBounds>>);
 
-impl Ends {
-    pub fn of(&self, partition: &TopicPartition) -> Option<i64> {
+impl Logs {
+    pub fn of(&self, partition: &TopicPartition) -> Option<LogBounds> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(partition).copied()
     }
 
-    fn replace(&self, ends: BTreeMap<TopicPartition, i64>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ends;
+    fn replace(&self, logs: BTreeMap<TopicPartition, LogBounds>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = logs;
     }
 }
 
-/// Asks Kafka for the topic and for the ends of what is held, halted partitions among them.
+/// Asks Kafka for the topic and for the bounds of what is held, halted partitions among them.
 pub async fn follow_kafka(
     settings: Arc<Settings>,
-    (topic, publisher, lease, ends): (String, Arc<dyn Publisher>, Arc<ArcSwap<Lease>>, Arc<Ends>),
-    readiness: Arc<Readiness>,
+    (topic, publisher, lease, logs): (String, Arc<dyn Publisher>, Arc<ArcSwap<Lease>>, Arc<Logs>),
+    told: Told,
     closing: CancellationToken,
 ) {
     let ask = || {
-        let (topic, publisher, lease, ends) = (topic.clone(), publisher.clone(), lease.load_full(), ends.clone());
+        let (topic, publisher, lease, logs) = (topic.clone(), publisher.clone(), lease.load_full(), logs.clone());
         async move {
             publisher.partition_count(&topic).await.map_err(|error| error.to_string())?;
             publisher.tidy().await;
             let mut found = BTreeMap::new();
             for partition in lease.partitions.keys() {
                 let bounds = publisher.bounds(partition).await.map_err(|error| error.to_string())?;
-                found.insert(partition.clone(), bounds.high);
+                found.insert(partition.clone(), bounds);
             }
-            ends.replace(found);
+            logs.replace(found);
             Ok(())
         }
         .boxed()
     };
-    follow(&format!("Kafka for {}", settings.provenance.pipeline), ask, &readiness, &closing).await;
+    told.of(KAFKA, &settings).follow(ask, &closing).await;
 }
 
 /// Asks Postgres for a pipeline's run.
-pub async fn follow_postgres(
-    settings: Arc<Settings>,
-    store: Arc<dyn Store>,
-    readiness: Arc<Readiness>,
-    closing: CancellationToken,
-) {
+pub async fn follow_postgres(settings: Arc<Settings>, store: Arc<dyn Store>, told: Told, closing: CancellationToken) {
     let ask = || {
         let (settings, store) = (settings.clone(), store.clone());
         async move { store.current_run(&settings.provenance.pipeline).await.map(drop).map_err(|error| error.to_string()) }.boxed()
     };
-    follow(&format!("Postgres for {}", settings.provenance.pipeline), ask, &readiness, &closing).await;
+    told.of(POSTGRES, &settings).follow(ask, &closing).await;
 }
 
-/// Blocks readiness while the answers fail, or do not come, for longer than a worker has patience.
-async fn follow(
-    name: &str,
-    ask: impl Fn() -> BoxFuture<'static, Result<(), String>>,
-    readiness: &Readiness,
-    closing: &CancellationToken,
-) {
-    let mut failing: Option<Instant> = None;
-    let watch = async {
-        loop {
-            let asked = Instant::now();
-            let mut answer = ask();
-            let answer = match tokio::time::timeout(PATIENCE, &mut answer).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    readiness.block(name, "does not answer");
-                    let late = tokio::time::timeout(GIVE_UP, answer).await;
-                    late.unwrap_or_else(|_| Err("does not answer".to_owned()))
-                }
-            };
-            match answer {
-                Ok(()) => {
-                    failing = None;
-                    readiness.clear(name);
-                }
-                Err(detail) => {
-                    if failing.get_or_insert(asked).elapsed() > PATIENCE {
-                        readiness.block(name, &detail);
+/// Who is told whether a neighbour answers.
+#[derive(Clone)]
+pub struct Told {
+    pub readiness: Arc<Readiness>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Kafka or Postgres, as one pipeline meets it.
+struct Neighbour {
+    name: &'static str,
+    /// Its name in metrics.
+    label: &'static str,
+    pipeline: Arc<str>,
+    told: Told,
+}
+
+impl Told {
+    fn of(self, (name, label): (&'static str, &'static str), settings: &Settings) -> Neighbour {
+        Neighbour { name, label, pipeline: settings.provenance.pipeline.clone(), told: self }
+    }
+}
+
+impl Neighbour {
+    fn hindrance(&self) -> String {
+        format!("{} for {}", self.name, self.pipeline)
+    }
+
+    fn is_away(&self, detail: &str) {
+        self.told.readiness.block(&self.hindrance(), detail);
+        self.told.metrics.neighbour_up(&self.pipeline, self.label, false);
+    }
+
+    fn answers(&self) {
+        self.told.readiness.clear(&self.hindrance());
+        self.told.metrics.neighbour_up(&self.pipeline, self.label, true);
+    }
+
+    /// Asks for ever. Blocks readiness while the answers fail, or do not come, for longer than a worker has patience.
+    async fn follow(&self, ask: impl Fn() -> BoxFuture<'static, Result<(), String>>, closing: &CancellationToken) {
+        let mut failing: Option<Instant> = None;
+        let watch = async {
+            loop {
+                let asked = Instant::now();
+                let mut answer = ask();
+                let answer = match tokio::time::timeout(PATIENCE, &mut answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        self.is_away("does not answer");
+                        let late = tokio::time::timeout(GIVE_UP, answer).await;
+                        late.unwrap_or_else(|_| Err("does not answer".to_owned()))
+                    }
+                };
+                match answer {
+                    Ok(()) => {
+                        failing = None;
+                        self.answers();
+                    }
+                    Err(detail) => {
+                        if failing.get_or_insert(asked).elapsed() > PATIENCE {
+                            self.is_away(&detail);
+                        }
                     }
                 }
+                tokio::time::sleep(PERIOD).await;
             }
-            tokio::time::sleep(PERIOD).await;
-        }
-    };
-    tokio::select! { () = closing.cancelled() => {}, () = watch => {} }
+        };
+        tokio::select! { () = closing.cancelled() => {}, () = watch => {} }
+    }
 }
 
 #[cfg(test)]
@@ -114,13 +146,22 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    fn neighbour((name, label): (&'static str, &'static str)) -> Neighbour {
+        let told = Told { readiness: Arc::new(Readiness::new([])), metrics: Arc::new(Metrics::new().unwrap()) };
+        Neighbour { name, label, pipeline: "p".into(), told }
+    }
+
+    fn up(neighbour: &str, value: u8) -> String {
+        format!("millrace_neighbour_up{{neighbour=\"{neighbour}\",pipeline=\"p\"}} {value}\n")
+    }
+
     /// Would catch: a neighbour that never answers and blocks nothing, a block that stays when it is back.
     #[tokio::test(start_paused = true)]
     async fn a_neighbour_that_is_away_blocks_until_it_is_back() {
-        let (readiness, closing, back) =
-            (Arc::new(Readiness::new([])), CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+        let (kafka, closing, back) = (neighbour(KAFKA), CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+        let told = kafka.told.clone();
         let task = tokio::spawn({
-            let (readiness, closing, back) = (readiness.clone(), closing.clone(), back.clone());
+            let (closing, back) = (closing.clone(), back.clone());
             async move {
                 let ask = || {
                     let back = back.clone();
@@ -133,14 +174,16 @@ mod tests {
                     }
                     .boxed()
                 };
-                follow("Kafka", ask, &readiness, &closing).await;
+                kafka.follow(ask, &closing).await;
             }
         });
         tokio::time::sleep(Duration::from_secs(4)).await;
-        assert_eq!(readiness.missing(), ["Kafka: does not answer"]);
+        assert_eq!(told.readiness.missing(), ["Kafka for p: does not answer"]);
+        assert!(told.metrics.render().unwrap().contains(&up("kafka", 0)));
         back.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(20)).await;
-        assert!(readiness.missing().is_empty(), "{:?}", readiness.missing());
+        assert!(told.readiness.missing().is_empty(), "{:?}", told.readiness.missing());
+        assert!(told.metrics.render().unwrap().contains(&up("kafka", 1)));
         closing.cancel();
         task.await.unwrap();
     }
@@ -148,18 +191,19 @@ mod tests {
     /// Would catch: an answer that never comes and is waited for without end, though the next one would come.
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_lost_is_asked_for_again() {
-        let (readiness, closing, asked) = (Readiness::new([]), CancellationToken::new(), AtomicBool::new(false));
+        let (postgres, closing, asked) = (neighbour(POSTGRES), CancellationToken::new(), AtomicBool::new(false));
+        let readiness = &postgres.told.readiness;
         let ask = || match asked.swap(true, Ordering::Relaxed) {
             false => std::future::pending().boxed(),
             true => std::future::ready(Ok(())).boxed(),
         };
         let look = async {
             tokio::time::sleep(Duration::from_secs(4)).await;
-            assert_eq!(readiness.missing(), ["Postgres: does not answer"]);
+            assert_eq!(readiness.missing(), ["Postgres for p: does not answer"]);
             tokio::time::sleep(Duration::from_secs(60)).await;
             assert!(readiness.missing().is_empty(), "{:?}", readiness.missing());
             closing.cancel();
         };
-        tokio::join!(follow("Postgres", ask, &readiness, &closing), look);
+        tokio::join!(postgres.follow(ask, &closing), look);
     }
 }

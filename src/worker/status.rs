@@ -3,14 +3,15 @@
 use crate::admin::{InForce, PartitionStatus, Paused, StatusBoard};
 use crate::inference::{Memory, Registry, Results};
 use crate::pipeline::PartitionView;
+use crate::source::LogBounds;
 use crate::store::Taken;
 use crate::telemetry::{LoadedModel, ModelGauges, PartitionGauges};
 use std::collections::BTreeMap;
 
-/// `end` is the end of the log as Kafka last told it; `before` is what was last said of this partition.
+/// `log` is what the log has, as Kafka last told it; `before` is what was last said of this partition.
 pub fn status_of(
     view: PartitionView,
-    end: Option<i64>,
+    log: Option<LogBounds>,
     before: Option<&PartitionStatus>,
     owner: &str,
     now_ms: i64,
@@ -20,7 +21,7 @@ pub fn status_of(
     let stood = before.filter(|_| view.state == "halted");
     let next = if running { Some(view.next_offset) } else { stood.and_then(|stood| stood.next_offset) };
     let committed = if running { view.published_offset } else { stood.and_then(|stood| stood.committed_offset) };
-    let end_offset = view.end_offset.max(end).max(stood.and_then(|stood| stood.end_offset));
+    let end_offset = view.end_offset.max(log.map(|log| log.high)).max(stood.and_then(|stood| stood.end_offset));
     // Markers of transactions take offsets too: a log that was read to its end holds nothing, whatever the offsets say.
     let caught_up = running && view.undecided == 0 && view.end_offset.is_some() && view.end_offset == end_offset;
     let behind = |next: i64, end: i64| if caught_up { 0 } else { (end - next).max(0) };
@@ -34,6 +35,7 @@ pub fn status_of(
         state: view.state.to_owned(),
         next_offset: next,
         committed_offset: committed,
+        start_offset: log.map(|log| log.low),
         end_offset,
         lag_undecided,
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
@@ -81,6 +83,7 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
             undecided: status.lag_undecided,
             unpublished: status.lag_unpublished,
             behind_seconds: status.lag_seconds,
+            headroom: status.next_offset.zip(status.start_offset).map(|(next, start)| next - start),
             state_bytes: status.state_bytes.map(|bytes| bytes as i64),
         })
     };
@@ -120,10 +123,14 @@ mod tests {
         }
     }
 
+    fn log(end: Option<i64>) -> Option<LogBounds> {
+        end.map(|high| LogBounds { low: 5, high })
+    }
+
     /// Would catch: a lag that freezes when a partition is halted, an unpublished lag that is not P - K, markers counted as events.
     #[test]
     fn a_halted_partition_goes_on_falling_behind() {
-        let of = |view, end, before: Option<&PartitionStatus>| status_of(view, end, before, "w", 10_000);
+        let of = |view, end: Option<i64>, before: Option<&PartitionStatus>| status_of(view, log(end), before, "w", 10_000);
         let running = of(view("running"), Some(100), None);
         assert_eq!((running.lag_undecided, running.lag_unpublished), (Some(30), Some(10)));
         let caught_up = of(view("running"), Some(80), None);
@@ -141,6 +148,7 @@ mod tests {
         let board = StatusBoard::default();
         board.replace("p", [("in/3".to_owned(), halted)].into());
         let gauges = &gauges(&board)["p"][0];
+        assert_eq!(gauges.headroom, Some(65), "P is 70, and the log begins at 5");
         assert_eq!((gauges.topic.as_str(), gauges.partition, gauges.state.as_str()), ("in", 3, "halted"));
     }
 
@@ -148,15 +156,15 @@ mod tests {
     #[test]
     fn the_lag_in_seconds_is_the_age_of_the_oldest_event_that_is_not_decided() {
         let waits = |oldest_ms| PartitionView { undecided: 1, oldest_ms, ..view("running") };
-        let first = status_of(waits(Some(4_000)), Some(100), None, "w", 10_000);
+        let first = status_of(waits(Some(4_000)), log(Some(100)), None, "w", 10_000);
         assert_eq!((first.lag_seconds, first.owner.as_str()), (Some(6.0), "w"));
         for strange in [Some(-1), Some(i64::MAX), None] {
-            let lag = status_of(waits(strange), Some(100), None, "w", 10_000).lag_seconds;
+            let lag = status_of(waits(strange), log(Some(100)), None, "w", 10_000).lag_seconds;
             assert_eq!(lag, Some(0.0), "behind since now, {strange:?}");
         }
         let halted = PartitionView { next_offset: -1, published_offset: None, end_offset: None, ..view("halted") };
-        assert_eq!(status_of(halted, Some(120), Some(&first), "w", 20_000).lag_seconds, Some(16.0));
-        let caught_up = status_of(view("running"), Some(80), Some(&first), "w", 20_000);
+        assert_eq!(status_of(halted, log(Some(120)), Some(&first), "w", 20_000).lag_seconds, Some(16.0));
+        let caught_up = status_of(view("running"), log(Some(80)), Some(&first), "w", 20_000);
         assert_eq!((caught_up.lag_seconds, caught_up.behind_since_ms), (Some(0.0), None));
         let unknown = PartitionView { end_offset: None, ..view("running") };
         assert_eq!(status_of(unknown, None, None, "w", 1).lag_seconds, None);

@@ -2,7 +2,7 @@
 
 use super::declared::{Labels, counted};
 use super::hindrance::Hindrance;
-use super::neighbours::Ends;
+use super::neighbours::Logs;
 use super::status::status_of;
 use crate::admin::{Liveness, Readiness, StatusBoard};
 use crate::event::TopicPartition;
@@ -34,7 +34,7 @@ pub struct Watch {
     pub telemetry: Instruments,
     pub board: Arc<StatusBoard>,
     pub readiness: Arc<Readiness>,
-    pub ends: Arc<Ends>,
+    pub logs: Arc<Logs>,
     /// Sees what this one sees.
     pub also: Option<Arc<dyn Observer>>,
     pub hindrance: Mutex<Hindrance>,
@@ -63,6 +63,9 @@ impl Observer for Watch {
 
     fn calling(&self, spec: &Spec, inputs: &[Input]) -> Option<Span> {
         self.tally.call_begins(Instant::now());
+        if let Some(also) = &self.also {
+            drop(also.calling(spec, inputs));
+        }
         let slice = Slice { pipeline: &self.pipeline, function: spec.name, model: &spec.model, events: inputs.len() };
         self.telemetry.spans.slice(slice, inputs.iter().filter_map(|input| input.event.raw.header_str(TRACEPARENT_HEADER)))
     }
@@ -163,7 +166,7 @@ impl Observer for Watch {
         let statuses = partitions.into_iter().map(|view| {
             let partition = TopicPartition::new(view.topic.as_str(), view.partition);
             let name = format!("{}/{}", view.topic, view.partition);
-            let status = status_of(view, self.ends.of(&partition), before.get(&name), &self.owner, now_ms);
+            let status = status_of(view, self.logs.of(&partition), before.get(&name), &self.owner, now_ms);
             (name, status)
         });
         self.board.replace(&self.pipeline, statuses.collect());

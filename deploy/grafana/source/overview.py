@@ -148,8 +148,8 @@ def wrong():
             "Error budget of the event age",
             "How fast the budget of the objective (99 % of the rounds within 10 s) is spent; 1 spends it in 30 days. Recording rules of deploy/prometheus/rules.yaml.",
             [
-                prom('max by (pipeline) (pipeline:millrace_event_age_late:ratio_rate1h{pipeline=~"$pipeline"}) / 0.01', "{{pipeline}}, 1 h"),
-                prom('max by (pipeline) (pipeline:millrace_event_age_late:ratio_rate6h{pipeline=~"$pipeline"}) / 0.01', "{{pipeline}}, 6 h"),
+                prom('max by (pipeline) (namespace_pipeline:millrace_event_age_late:ratio_rate1h{pipeline=~"$pipeline"}) / 0.01', "{{pipeline}}, 1 h"),
+                prom('max by (pipeline) (namespace_pipeline:millrace_event_age_late:ratio_rate6h{pipeline=~"$pipeline"}) / 0.01', "{{pipeline}}, 6 h"),
             ],
             thresholds=steps((6, YELLOW), (14.4, RED)),
             runbook="event-age",
@@ -187,6 +187,22 @@ def workers():
             prom("sum by (instance) (millrace_partitions{%s})" % HELD, "{{instance}}"),
             stack=True,
             runbook="rebalances",
+        ),
+        graph(
+            "Ready, and neighbours that answer",
+            "1: /readyz is 200; Kafka or Postgres answers the worker. 0: it does not, /readyz says why.",
+            [
+                prom('min by (instance) (millrace_ready{instance=~"$instance"})', "{{instance}}"),
+                prom("min by (neighbour) (millrace_neighbour_up{%s})" % HELD, "{{neighbour}}"),
+            ],
+            ceiling=1,
+            runbook="neighbour-away",
+        ),
+        graph(
+            "Starts",
+            "Within an hour, of each worker: more than the upgrades that you made are deaths.",
+            prom('sum by (instance) (changes(millrace_start_time_seconds{instance=~"$instance"}[1h]))', "{{instance}}"),
+            runbook="worker-down",
         ),
         graph(
             "Memory budget in use",

@@ -95,6 +95,20 @@ def balance():
             runbook="partitions-missing",
         ),
         graph(
+            "Room before retention",
+            "The ten with the least: events that Kafka has yet to drop before it reaches what is not decided. At 0 events are lost, and the partition halts.",
+            prom(f"bottomk(10, min by ({PARTITION}) (millrace_log_headroom_events{{{HELD}}}))", NAME),
+            w=12,
+            runbook="retention-near",
+        ),
+        graph(
+            "Paused and halted",
+            "Partitions that stand because somebody paused them, or for safety.",
+            prom(f"sum by (pipeline, why) (millrace_partition_stopped{{{HELD}}})", "{{pipeline}} {{why}}"),
+            w=12,
+            runbook="partition-halted",
+        ),
+        graph(
             "States in memory",
             "States of keys, of pipelines that remember, by worker. What is beyond state_bytes is let go and read again when it is needed; the worker's resident memory is about twice that.",
             prom(f"sum by (pipeline, instance) (millrace_state_bytes{{{HELD}}})", "{{pipeline}} {{instance}}"),

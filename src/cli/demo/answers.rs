@@ -31,7 +31,10 @@ pub fn lines(stream: &Stream, answer: &Answer, sample: &Sample) -> Vec<String> {
         "recommend" => list(answer, &told, sample),
         _ => {
             let (label, score, at) = (&answer.label, answer.score, &answer.partition);
-            vec![format!("{label:>10} {score:.3}  {}, partition {}, offset {}", at.topic, at.partition, answer.offset)]
+            let place = format!("{label:>10} {score:.3}  {}, partition {}, offset {}", at.topic, at.partition, answer.offset);
+            let text =
+                answer.text.as_deref().map(|text| format!("     {}", text.split_whitespace().collect::<Vec<_>>().join(" ")));
+            std::iter::once(place).chain(text).collect()
         }
     }
 }

@@ -1,13 +1,17 @@
 //! What is seen of a pipeline while it runs.
 
 use crate::event::TopicPartition;
+use crate::function::{Input, Spec};
 use crate::pipeline::{Observer, PartitionView};
 use crate::record::{Kind, Record, decode_dead_letter};
+use crate::telemetry::Span;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Answers that are kept to be shown.
 const LAST: usize = 2;
+/// Texts that are kept until they are answered.
+const TEXTS: usize = 4_096;
 /// The label of most payments, which nobody looks at one by one.
 const UNTOLD: &str = "approve";
 
@@ -26,6 +30,8 @@ pub struct Seen {
     /// Append to committed row, milliseconds.
     latency_ms: Vec<f64>,
     running: usize,
+    /// Texts that are being scored, by partition and offset.
+    texts: BTreeMap<(i32, i64), Box<str>>,
 }
 
 /// A prediction.
@@ -38,6 +44,8 @@ pub struct Answer {
     pub value: Box<str>,
     pub partition: TopicPartition,
     pub offset: i64,
+    /// What was scored, where it is a text.
+    pub text: Option<Box<str>>,
 }
 
 /// Collects what the pipeline tells.
@@ -87,6 +95,17 @@ impl View {
 }
 
 impl Observer for View {
+    fn calling(&self, _: &Spec, inputs: &[Input]) -> Option<Span> {
+        let mut seen = self.seen();
+        for event in inputs.iter().map(|input| &input.event).filter(|_| seen.live) {
+            let at = (event.raw.position.partition, event.raw.position.offset);
+            if let Some(text) = event.text.clone().filter(|_| seen.texts.len() < TEXTS) {
+                seen.texts.insert(at, text);
+            }
+        }
+        None
+    }
+
     fn rejected(&self, code: &'static str) {
         *self.seen().dead.entry(code).or_default() += 1;
     }
@@ -101,6 +120,7 @@ impl Observer for View {
         seen.latency_ms.extend(timestamps_ms.iter().map(|at| (now - at).max(0) as f64));
         for record in records {
             let label = record.label.as_deref().unwrap_or("none");
+            let text = seen.texts.remove(&(partition.partition, record.offset));
             if record.kind == Kind::DeadLetter {
                 let payload = decode_dead_letter(&record.value).ok().and_then(|original| original.payload).unwrap_or_default();
                 *seen.letters.entry((String::from_utf8_lossy(&payload).into_owned(), label.to_owned())).or_default() += 1;
@@ -115,6 +135,7 @@ impl Observer for View {
                     value: record.value.clone(),
                     partition: partition.clone(),
                     offset: record.offset,
+                    text,
                 });
                 if seen.last.len() > LAST {
                     seen.last.pop_front();

@@ -25,7 +25,7 @@ const STATEMENT_TIMEOUT_MS: u64 = 3_600_000;
 /// May run beside workers. It reads the output and dead-letter topics from the beginning to the end.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millrace verify --config deploy/millrace.toml\n  millrace verify --config deploy/millrace.toml --pipeline sentiment --deep --json\n\nExit codes: 0 clean, 1 could not compare, 2 wrong usage or config, 3 not clean."
+    after_help = "Examples:\n  millrace verify --config deploy/millrace.toml\n  millrace verify --config deploy/millrace.toml --pipeline sentiment --deep --json\n\nOf each partition: P, the next offset to decide; Q, below which Postgres has noted that all is published; K, the group's offset; published, the highest input offset of which a topic has a record.\n\nExit codes: 0 clean, 1 could not compare, 2 wrong usage or config, 3 not clean."
 )]
 pub struct Args {
     /// The config file.

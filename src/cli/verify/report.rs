@@ -47,6 +47,8 @@ pub struct Report {
     pub unpublished: i64,
     /// Records of this pipeline that were found in topics and compared with their rows.
     pub compared: u64,
+    /// Those among them that were published while this ran, after the counts were taken.
+    pub later: u64,
     /// Records whose rows retention has removed.
     pub outlived: u64,
     /// Records whose rows were erased on demand.
@@ -112,6 +114,13 @@ impl fmt::Display for Report {
             "  {} events = {} emitted + {} skipped + {} dead; {} rows, {} of them not published yet; {} records compared, {} of others",
             self.events, self.emitted, self.skipped, self.dead, self.rows, self.unpublished, self.compared, self.foreign
         )?;
+        if self.later > 0 {
+            writeln!(
+                f,
+                "  {} of these records were published after the counts before them were taken: workers go on",
+                self.later
+            )?;
+        }
         if self.removed > 0 {
             writeln!(
                 f,

@@ -122,6 +122,8 @@ async fn read(
                 let input = (seen.id.run, seen.id.topic.to_string(), seen.id.partition);
                 // A partition without a row: its rows are orphans, or it was opened a moment ago.
                 let Some(tally) = tallies.get_mut(&input) else { continue };
+                report.later +=
+                    u64::from(published.get(&input).is_some_and(|(one, _)| seen.id.offset >= one.counted.next_offset));
                 match tally.add(seen.out_partition, (seen.id.offset, seen.id.n)) {
                     Order::Ascending => {}
                     Order::NotAfter(_) if repeats => report.repeated += 1,

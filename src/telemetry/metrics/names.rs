@@ -4,6 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     BuildInfo,
+    StartTime,
+    Ready,
+    NeighbourUp,
     EventsConsumed,
     Predictions,
     Skipped,
@@ -24,7 +27,9 @@ pub enum Metric {
     LagUnpublished,
     LagSeconds,
     LagWork,
+    LogHeadroom,
     Partitions,
+    PartitionStopped,
     PausedPartitions,
     SwapPartitions,
     SwapWaiting,
@@ -54,6 +59,9 @@ pub enum Metric {
 impl Metric {
     pub const ALL: &[Metric] = &[
         Metric::BuildInfo,
+        Metric::StartTime,
+        Metric::Ready,
+        Metric::NeighbourUp,
         Metric::EventsConsumed,
         Metric::Predictions,
         Metric::Skipped,
@@ -74,7 +82,9 @@ impl Metric {
         Metric::LagUnpublished,
         Metric::LagSeconds,
         Metric::LagWork,
+        Metric::LogHeadroom,
         Metric::Partitions,
+        Metric::PartitionStopped,
         Metric::PausedPartitions,
         Metric::SwapPartitions,
         Metric::SwapWaiting,
@@ -104,6 +114,9 @@ impl Metric {
     pub fn name(self) -> &'static str {
         match self {
             Metric::BuildInfo => "millrace_build_info",
+            Metric::StartTime => "millrace_start_time_seconds",
+            Metric::Ready => "millrace_ready",
+            Metric::NeighbourUp => "millrace_neighbour_up",
             Metric::EventsConsumed => "millrace_events_consumed_total",
             Metric::Predictions => "millrace_predictions_total",
             Metric::Skipped => "millrace_events_skipped_total",
@@ -124,7 +137,9 @@ impl Metric {
             Metric::LagUnpublished => "millrace_lag_unpublished_events",
             Metric::LagSeconds => "millrace_lag_seconds",
             Metric::LagWork => "millrace_lag_work_seconds",
+            Metric::LogHeadroom => "millrace_log_headroom_events",
             Metric::Partitions => "millrace_partitions",
+            Metric::PartitionStopped => "millrace_partition_stopped",
             Metric::PausedPartitions => "millrace_paused_partitions",
             Metric::SwapPartitions => "millrace_swap_partitions",
             Metric::SwapWaiting => "millrace_swap_waiting_partitions",

@@ -34,6 +34,8 @@ pub struct PartitionGauges {
     pub unpublished: Option<i64>,
     /// Age of the oldest event that is not decided; 0 where there is none.
     pub behind_seconds: Option<f64>,
+    /// P less the first offset that the log still has: what retention has yet to drop before it reaches what is not decided.
+    pub headroom: Option<i64>,
     /// Memory of the states that are at hand; `None` in a pipeline that remembers nothing.
     pub state_bytes: Option<i64>,
 }
@@ -69,6 +71,7 @@ impl Metrics {
     pub fn follow_partitions(&self, held: Arc<Held>) {
         self.of_partitions(Metric::LagUndecided, &held, |partition| partition.undecided);
         self.of_partitions(Metric::LagUnpublished, &held, |partition| partition.unpublished);
+        self.of_partitions(Metric::LogHeadroom, &held, |partition| partition.headroom);
         self.of_partitions(Metric::StateBytes, &held, |partition| partition.state_bytes);
         self.lag_seconds(held.clone());
         self.lag_work(held.clone());
@@ -81,6 +84,7 @@ impl Metrics {
         };
         self.meter.i64_observable_gauge(Metric::PausedPartitions.name()).with_callback(observe).build();
         self.swaps(&held);
+        self.stopped(held.clone());
         let observe = move |observer: &dyn AsyncInstrument<i64>| {
             for (pipeline, partitions) in held() {
                 for state in STATES {
@@ -90,6 +94,25 @@ impl Metrics {
             }
         };
         self.meter.i64_observable_gauge(Metric::Partitions.name()).with_callback(observe).build();
+    }
+
+    /// Which partitions stand because somebody or something stopped them: those that run have no series.
+    fn stopped(&self, held: Arc<Held>) {
+        let observe = move |observer: &dyn AsyncInstrument<i64>| {
+            for (pipeline, partitions) in held() {
+                for partition in &partitions {
+                    let why = match (partition.state.as_str(), partition.paused) {
+                        ("halted", _) => "halted",
+                        (_, true) => "paused",
+                        _ => continue,
+                    };
+                    let number = KeyValue::new("partition", i64::from(partition.partition));
+                    let of = [label("pipeline", &pipeline), label("topic", &partition.topic), number, label("why", why)];
+                    observer.observe(1, &of);
+                }
+            }
+        };
+        self.meter.i64_observable_gauge(Metric::PartitionStopped.name()).with_callback(observe).build();
     }
 
     fn swaps(&self, held: &Arc<Held>) {
@@ -157,6 +180,12 @@ impl Metrics {
         self.meter.f64_observable_gauge(Metric::LagWork.name()).with_callback(observe).build();
     }
 
+    /// Whether the worker is ready, as `/readyz` says it: asked when somebody looks.
+    pub fn follow_readiness(&self, ready: Arc<dyn Fn() -> bool + Send + Sync>) {
+        let observe = move |observer: &dyn AsyncInstrument<u64>| observer.observe(u64::from(ready()), &[]);
+        self.meter.u64_observable_gauge(Metric::Ready.name()).with_callback(observe).build();
+    }
+
     /// Read when somebody looks.
     pub fn follow_models(&self, now: Arc<dyn Fn() -> ModelGauges + Send + Sync>) {
         self.observed_total(Metric::CacheHits, &now, |of| of.cache_hits);
@@ -206,6 +235,9 @@ pub(super) fn of_tallies(meter: &Meter, tallies: &Tallies) {
     let built = [label("version", env!("CARGO_PKG_VERSION")), label("revision", REVISION)];
     let observe = move |observer: &dyn AsyncInstrument<u64>| observer.observe(1, &built);
     meter.u64_observable_gauge(Metric::BuildInfo.name()).with_callback(observe).build();
+    let began = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+    let observe = move |observer: &dyn AsyncInstrument<f64>| observer.observe(began, &[]);
+    meter.f64_observable_gauge(Metric::StartTime.name()).with_callback(observe).build();
     let all = tallies.clone();
     let observe = move |observer: &dyn AsyncInstrument<u64>| {
         for (pipeline, tally) in all.all() {

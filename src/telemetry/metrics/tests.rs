@@ -23,6 +23,7 @@ fn only_what_is_held_now_is_told() {
             undecided: Some(7),
             unpublished: None,
             behind_seconds: Some(3.5),
+            headroom: Some(60),
             state_bytes: (partition == 0).then_some(4_096),
         };
         let first = (!held.load(std::sync::atomic::Ordering::Relaxed)).then(|| one(0, "running"));
@@ -34,6 +35,13 @@ fn only_what_is_held_now_is_told() {
     assert!(text.contains("millrace_partitions{pipeline=\"p\",state=\"halted\"} 1"), "{text}");
     assert!(text.contains("millrace_paused_partitions{pipeline=\"p\"} 1"), "{text}");
     assert!(text.contains("millrace_lag_seconds{partition=\"1\",pipeline=\"p\",topic=\"in\"} 3.5"), "{text}");
+    let headroom = "millrace_log_headroom_events{partition=\"1\",pipeline=\"p\",topic=\"in\"} 60\n";
+    assert!(text.contains(headroom), "{text}");
+    let stopped = "millrace_partition_stopped{partition=\"1\",pipeline=\"p\",topic=\"in\",why=\"halted\"} 1\n";
+    assert!(
+        text.contains(stopped) && text.matches("\nmillrace_partition_stopped{").count() == 1,
+        "what runs is not stopped: {text}"
+    );
     let states = "millrace_state_bytes{partition=\"0\",pipeline=\"p\",topic=\"in\"} 4096";
     assert!(text.contains(states) && text.matches("\nmillrace_state_bytes{").count() == 1, "{text}");
     moved.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -159,6 +167,8 @@ fn all_metrics_come_under_the_listed_names() {
     metrics.skew("p", 1.0);
     metrics.budget_used(1);
     metrics.budget_limit(1);
+    metrics.neighbour_up("p", "kafka", true);
+    metrics.follow_readiness(Arc::new(|| true));
     metrics.follow_models(Arc::new(|| ModelGauges {
         loaded: [("m".to_owned(), LoadedModel::default())].into(),
         ..Default::default()
@@ -168,12 +178,13 @@ fn all_metrics_come_under_the_listed_names() {
             topic: "in".into(),
             partition: 0,
             state: "running".into(),
-            paused: false,
+            paused: true,
             version: Some(("v2".into(), String::new())),
             waits_for: true,
             undecided: Some(8),
             unpublished: Some(0),
             behind_seconds: Some(0.0),
+            headroom: Some(60),
             state_bytes: Some(0),
         };
         [("p".to_owned(), vec![one])].into()
