@@ -97,7 +97,10 @@ impl View {
 impl Observer for View {
     fn calling(&self, _: &Spec, inputs: &[Input]) -> Option<Span> {
         let mut seen = self.seen();
-        for event in inputs.iter().map(|input| &input.event).filter(|_| seen.live) {
+        if !seen.live {
+            return None;
+        }
+        for event in inputs.iter().map(|input| &input.event) {
             let at = (event.raw.position.partition, event.raw.position.offset);
             if let Some(text) = event.text.clone().filter(|_| seen.texts.len() < TEXTS) {
                 seen.texts.insert(at, text);
