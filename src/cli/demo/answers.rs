@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// Films of a list that are shown.
 const FILMS: usize = 3;
+/// Characters of a message that are shown.
+const MESSAGE: usize = 52;
 
 /// How the answers are spread.
 pub fn labels(stream: &Stream, seen: &Seen) -> Vec<String> {
@@ -31,11 +33,18 @@ pub fn lines(stream: &Stream, answer: &Answer, sample: &Sample) -> Vec<String> {
         "recommend" => list(answer, &told, sample),
         _ => {
             let (label, score, at) = (&answer.label, answer.score, &answer.partition);
-            let place = format!("{label:>10} {score:.3}  {}, partition {}, offset {}", at.topic, at.partition, answer.offset);
-            let text =
-                answer.text.as_deref().map(|text| format!("     {}", text.split_whitespace().collect::<Vec<_>>().join(" ")));
-            std::iter::once(place).chain(text).collect()
+            let place = || format!("{}, partition {}, offset {}", at.topic, at.partition, answer.offset);
+            vec![format!("{label:>10} {score:.3}  {}", answer.text.as_deref().map_or_else(place, shortened))]
         }
+    }
+}
+
+/// A message on one line.
+fn shortened(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.chars().count() > MESSAGE {
+        true => words.chars().take(MESSAGE - 1).chain(['…']).collect(),
+        false => words,
     }
 }
 

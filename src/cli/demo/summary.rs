@@ -30,7 +30,7 @@ pub async fn print(url: &str, seed: u64, streams: &[Stream], sample: &Sample) ->
         complete &= seen.published == sent.predictions() + sent.bad();
     }
     println!(
-        "  Latency is that of the show, from append to committed row. Skipped: what is remembered and asks for no answer,\n  as ratings and films, and labels that say which payments were fraud. All counts but the tables below are with the history."
+        "  Latency is that of the show, from append to committed row; the counts are with\n  the history before it. Skipped is what is remembered and asks for no answer:\n  ratings, films, and which payments were fraud."
     );
     for stream in streams {
         match stream.function {
@@ -71,7 +71,7 @@ async fn risk(url: &str, seed: u64, stream: &Stream) -> anyhow::Result<()> {
             of_scenario.1 += u64::from(decision != "approve");
         }
     }
-    println!("\n  {:<24}{:>9}{:>9}  of the show, without the {HISTORY_DAYS} days before it", "risk", "payments", "fraud");
+    println!("\n  {:<24}{:>9}{:>9}  of the show alone", "risk", "payments", "fraud");
     for decision in ["decline", "block_and_review", "review", "approve"] {
         let (payments, frauds) = decisions.get(decision).copied().unwrap_or_default();
         println!("    {decision:<22}{payments:>9}{frauds:>9}");
@@ -108,10 +108,10 @@ async fn recommend(url: &str, stream: &Stream, sample: &Sample) -> anyhow::Resul
     }
     println!("\n  {:<24}{:>9}{:>9}  held the film that was rated next", "recommend, lists of 10", "lists", "hits");
     let all = labels.values().fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
-    println!("    The rows are other users: a first rating is mostly of a film that many rate, later ones are of rarer films.");
     for (label, (lists, hits)) in labels.into_iter().chain([("all", all)]) {
         println!("    {label:<22}{lists:>9}{hits:>9}{:>7.1} %", hits as f64 / lists.max(1) as f64 * 100.0);
     }
+    println!("    The rows are other users: first ratings are of films that many rate.");
     Ok(())
 }
 
