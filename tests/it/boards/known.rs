@@ -86,16 +86,15 @@ impl Known {
     /// Panics where a query asks for what nobody tells.
     pub fn check(&self, place: &str, query: &str) -> Query {
         let mut found = read(query);
-        let levels = found.used.iter().filter_map(|used| Some(used.metric.split_once(':')?.0.to_owned()));
-        found.named.extend(levels.collect::<Vec<_>>());
+        let recorded = found.used.iter().flat_map(|used| levels(&used.metric)).map(str::to_owned);
+        found.named.extend(recorded.collect::<Vec<_>>());
         assert!(!found.used.is_empty(), "{place}: no metric in {query}");
         for used in &found.used {
             if used.metric.contains(':') {
                 assert!(self.recorded.contains(&used.metric), "{place}: no rule records {}", used.metric);
-                let levels: Vec<&str> = used.metric.split(':').next().unwrap().split('_').collect();
-                let wanted = used.grouped.iter().chain(used.matched.iter().map(|(label, ..)| label));
-                let has = |label: &String| assert!(levels.contains(&&**label), "{place}: {} has no label {label}", used.metric);
-                wanted.for_each(has);
+                let mut wanted = used.grouped.iter().chain(used.matched.iter().map(|(label, ..)| label));
+                let lost = wanted.find(|label| !levels(&used.metric).any(|level| level == label.as_str()));
+                assert!(lost.is_none(), "{place}: {} has no label {lost:?}", used.metric);
                 continue;
             }
             let base = self.base(&used.metric);
@@ -147,6 +146,11 @@ fn told(scraped: &str, labels: &mut BTreeMap<String, BTreeMap<String, BTreeSet<S
             rest = more;
         }
     }
+}
+
+/// The labels of a recorded metric: `namespace` and `pipeline` of `namespace_pipeline:…`. Of others none.
+fn levels(metric: &str) -> impl Iterator<Item = &str> {
+    metric.split_once(':').into_iter().flat_map(|(levels, _)| levels.split('_'))
 }
 
 /// The text of all instruments after each has recorded something: failures too, which a worker has none of.
