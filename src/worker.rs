@@ -22,6 +22,7 @@ mod secrets;
 pub(crate) mod shadow;
 mod spare;
 mod status;
+mod stay;
 mod supervised;
 pub(crate) mod swapped;
 mod versions;
@@ -106,6 +107,7 @@ pub async fn run(
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
     tracing::info!(address = %listener.local_addr()?, "The admin server listens.");
+    let stay = stay::Stay::after(stop.drain.clone(), Duration::from_millis(config.admin.drain_stay_ms));
     let (mut running, mut watching) = (JoinSet::new(), JoinSet::new());
     let closing = CancellationToken::new();
     let health = (liveness.clone(), readiness.clone());
@@ -265,15 +267,19 @@ pub async fn run(
             }
         }
     });
-    let mut exit = Exit::Done;
+    let (mut exit, mut by_itself) = (Exit::Done, false);
     while let Some(ended) = running.join_next().await {
         let (name, ended) = ended.context("a pipeline's task ended badly")?;
         let of_pipeline = exits::report(&name, ended);
         if of_pipeline != Exit::Done {
             // One pipeline that ended by itself ends the worker, so that whoever runs it notices.
+            by_itself |= !stop.drain.is_cancelled();
             stop.drain.cancel();
         }
         exit = exits::worse(exit, of_pipeline);
+    }
+    if stop.drain.is_cancelled() && !by_itself {
+        stay.over(&stop.abort).await;
     }
     closing.cancel();
     while watching.join_next().await.is_some() {}
