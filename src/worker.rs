@@ -3,6 +3,7 @@
 mod all_halted;
 pub(crate) mod build;
 mod declared;
+mod doors;
 mod exits;
 pub(crate) mod folds;
 mod forget;
@@ -28,6 +29,7 @@ pub(crate) mod swapped;
 mod versions;
 mod watch;
 
+pub use doors::serve_doors;
 pub use own::{Own, Refused};
 pub use versions::Trial;
 
@@ -126,13 +128,7 @@ pub async fn run(
         hosts: config.admin.hosts.iter().cloned().collect(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
-        connections: admin::Connections {
-            most: config.admin.connections,
-            head_timeout: Duration::from_millis(config.admin.head_timeout_ms),
-            keep_alive: Duration::from_millis(config.admin.keep_alive_ms),
-            write_timeout: Duration::from_millis(config.admin.write_timeout_ms),
-            head_bytes: config.admin.head_bytes,
-        },
+        connections: doors::connections(&config.admin),
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 
