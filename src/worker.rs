@@ -3,6 +3,7 @@
 mod all_halted;
 pub(crate) mod build;
 mod declared;
+mod doors;
 mod exits;
 pub(crate) mod folds;
 mod forget;
@@ -22,11 +23,13 @@ mod secrets;
 pub(crate) mod shadow;
 mod spare;
 mod status;
+mod stay;
 mod supervised;
 pub(crate) mod swapped;
 mod versions;
 mod watch;
 
+pub use doors::serve_doors;
 pub use own::{Own, Refused};
 pub use versions::Trial;
 
@@ -110,6 +113,7 @@ pub async fn run(
         .await
         .with_context(|| format!("cannot listen on {} (`listen` under [admin])", config.admin.listen))?;
     tracing::info!(address = %listener.local_addr()?, "The admin server listens.");
+    let stay = stay::Stay::after(stop.drain.clone(), Duration::from_millis(config.admin.drain_stay_ms));
     let (mut running, mut watching) = (JoinSet::new(), JoinSet::new());
     let closing = CancellationToken::new();
     let health = (liveness.clone(), readiness.clone());
@@ -128,13 +132,7 @@ pub async fn run(
         hosts: config.admin.hosts.iter().cloned().collect(),
         body_bytes: config.admin.body_bytes,
         body_timeout: Duration::from_millis(config.admin.body_timeout_ms),
-        connections: admin::Connections {
-            most: config.admin.connections,
-            head_timeout: Duration::from_millis(config.admin.head_timeout_ms),
-            keep_alive: Duration::from_millis(config.admin.keep_alive_ms),
-            write_timeout: Duration::from_millis(config.admin.write_timeout_ms),
-            head_bytes: config.admin.head_bytes,
-        },
+        connections: doors::connections(&config.admin),
     };
     let server = tokio::spawn(admin::serve(listener, state, closing.clone()));
 
@@ -270,15 +268,19 @@ pub async fn run(
             }
         }
     });
-    let mut exit = Exit::Done;
+    let (mut exit, mut by_itself) = (Exit::Done, false);
     while let Some(ended) = running.join_next().await {
         let (name, ended) = ended.context("a pipeline's task ended badly")?;
         let of_pipeline = exits::report(&name, ended);
         if of_pipeline != Exit::Done {
             // One pipeline that ended by itself ends the worker, so that whoever runs it notices.
+            by_itself |= !stop.drain.is_cancelled();
             stop.drain.cancel();
         }
         exit = exits::worse(exit, of_pipeline);
+    }
+    if stop.drain.is_cancelled() && !by_itself {
+        stay.over(&stop.abort).await;
     }
     closing.cancel();
     while watching.join_next().await.is_some() {}

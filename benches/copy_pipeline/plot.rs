@@ -29,6 +29,15 @@ pub fn svg(minutes: &[f64], panels: &[Panel<'_>]) -> String {
     out + "</svg>\n"
 }
 
+/// The top of an axis, with two digits below 10: where it is near 1, rounding would move the scale by a quarter.
+fn labelled(high: f64) -> String {
+    match high {
+        ..1.0 => format!("{high:.2}"),
+        1.0..10.0 => format!("{high:.1}"),
+        _ => format!("{high:.0}"),
+    }
+}
+
 fn drawn(minutes: &[f64], panel: &Panel<'_>, y: f64) -> String {
     let mut out =
         format!("<g transform=\"translate(0 {y})\">\n<text x=\"{LEFT}\" y=\"16\" font-weight=\"bold\">{}</text>\n", panel.title);
@@ -48,7 +57,7 @@ fn drawn(minutes: &[f64], panel: &Panel<'_>, y: f64) -> String {
         _ = writeln!(out, "<text x=\"{x}\" y=\"16\" text-anchor=\"end\" fill=\"{colour}\">{name}</text>");
     }
     let (edge, under) = (LEFT - 6.0, bottom + 15.0);
-    _ = writeln!(out, "<text x=\"{edge}\" y=\"{}\" text-anchor=\"end\">{high:.0}</text>", TOP + 4.0);
+    _ = writeln!(out, "<text x=\"{edge}\" y=\"{}\" text-anchor=\"end\">{}</text>", TOP + 4.0, labelled(high));
     _ = writeln!(out, "<text x=\"{edge}\" y=\"{bottom}\" text-anchor=\"end\">0</text>");
     _ = writeln!(out, "<text x=\"{right}\" y=\"{under}\" text-anchor=\"end\">{end:.0} minutes</text>");
     out + "</g>\n"

@@ -38,6 +38,10 @@ pub struct Admin {
     /// How long a worker stays once all partitions of its only pipeline, or of each of its pipelines, are halted, so that `/metrics` and `/status` can be read before it ends
     /// with exit code 3, milliseconds. Default 60,000, above a scrape interval; 0 ends it at once. A signal to stop does too.
     pub halted_stay_ms: u64,
+    /// How long a worker at least goes on answering over HTTP after a signal to stop, milliseconds, at most 20,000. `/readyz` is 503 at once; who has not heard of it yet, a load balancer
+    /// or the cluster's own, is still served. It runs beside the drain, and makes none longer that takes as long; a second signal ends it. Default 0: no longer than the
+    /// pipelines need.
+    pub drain_stay_ms: u64,
     /// Open connections at most. Default 512. At full, the one that has been without a request the longest is closed for who comes.
     pub connections: usize,
     /// What a request that changes something (pause, resume, swap of versions) must bring as `Authorization: Bearer TOKEN`: 16 characters at least. Without one
@@ -64,6 +68,7 @@ impl Default for Admin {
             write_timeout_ms: 30_000,
             head_bytes: 64 << 10,
             halted_stay_ms: 60_000,
+            drain_stay_ms: 0,
             connections: 512,
             token: None,
             token_file: None,
@@ -89,6 +94,9 @@ impl Admin {
         let mut findings: Vec<String> = all.into_iter().filter_map(wrong).collect();
         if self.halted_stay_ms > MOST_MS {
             findings.push(format!("[admin] halted_stay_ms = {}: write 0 to {MOST_MS}, milliseconds", self.halted_stay_ms));
+        }
+        if self.drain_stay_ms > MOST_STAY_MS {
+            findings.push(format!("[admin] drain_stay_ms = {}: write 0 to {MOST_STAY_MS}, milliseconds", self.drain_stay_ms));
         }
         let counts = [("head_bytes", self.head_bytes, HEAD_BYTES), ("connections", self.connections, CONNECTIONS)];
         for (name, count, (least, most)) in
@@ -137,6 +145,8 @@ const HEAD_BYTES: (usize, usize) = (8_192, 1 << 20);
 const CONNECTIONS: (usize, usize) = (8, 65_536);
 /// A day.
 const MOST_MS: u64 = 86_400_000;
+/// Below the 25 s that a drain may take, so that who grants those has time for this too; and below the 30 s after which a poll thread that stands still is not alive.
+const MOST_STAY_MS: u64 = 20_000;
 
 /// `[telemetry]`: logs on stderr; metrics and traces over OTLP when an endpoint is set.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -247,6 +257,7 @@ mod tests {
             ("head_timeout_ms = 0", "1 to"),
             ("keep_alive_ms = 0", "1 to"),
             ("write_timeout_ms = 0", "1 to"),
+            ("drain_stay_ms = 20001", "0 to 20000"),
         ] {
             let found = findings(wrong);
             assert!(found.len() == 1 && found[0].contains(&format!("{wrong}: write {said}")), "{found:?}");

@@ -65,6 +65,15 @@ async function fits(page, what) {
   assert(needed <= there, `${what} needs ${needed} of ${there} pixels`);
 }
 
+/** How far to the right the overview's columns reach that tell of trouble, in the window of a phone. */
+async function seenFirst(page) {
+  const there = await page.evaluate(() => document.documentElement.clientWidth);
+  for (const name of ["Pipeline", "State", "Lag", "Dead letters"]) {
+    const { x, width } = await page.locator(".summary th", { hasText: name }).first().boundingBox();
+    assert(x >= 0 && x + width <= there, `${name} ends at ${Math.round(x + width)} of ${there} pixels`);
+  }
+}
+
 const tests = {
   async "figures change by themselves, and what is unfolded stays"(address) {
     await looking({}, async (page) => {
@@ -214,6 +223,8 @@ await serving(20, 64, async (address) => {
     await accessible(page, "20 pipelines of 64 partitions");
     await page.setViewportSize({ width: 375, height: 700 });
     await fits(page, "20 pipelines on a phone");
+    await page.setViewportSize({ width: 360, height: 700 });
+    await seenFirst(page);
   });
   console.log("ok 20 pipelines of 64 partitions");
   await looking({ javaScriptEnabled: false }, async (page) => {

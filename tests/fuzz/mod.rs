@@ -1,8 +1,11 @@
-//! Damaged inputs for everything that reads: folders of models, tokenizers, imports, events, settings, requests. A case ends with an
-//! outcome, good or refused; a panic of this project's code is a finding.
+//! Damaged inputs for everything that reads: folders of models, tokenizers, imports, events, settings, requests, what comes over HTTP, answers of a schema
+//! registry, stored states. A case ends with an outcome, good or refused; a panic of this project's code is a finding.
 //!
 //! `cargo test --bench fuzz -- --minutes 60` looks for cases, `tests/it/corpus.rs` holds those that were kept.
 
+mod doors;
+mod registry;
+mod states;
 pub mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

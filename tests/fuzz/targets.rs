@@ -1,8 +1,11 @@
 //! What is fed with damaged inputs, and the good inputs to begin with.
 
+use super::doors::{self, DOORS, Door};
+use super::registry;
+use super::states::Remembers;
 use base64::Engine;
 use millrace::config::{Config, EventKind, Fields, Format, Limits};
-use millrace::event::{Decoder, Position, RawEvent};
+use millrace::event::{Decoder, Event, Position, RawEvent};
 use millrace::function::{offline, text_function};
 use millrace::inference::checkpoint::ModelConfig;
 use millrace::inference::generate::Schema;
@@ -34,6 +37,13 @@ enum Kind {
     Template,
     Schema,
     Request,
+    Door(Door),
+    /// Answers about a schema, and a value of it.
+    Answers(Format),
+    /// Rows by their keys.
+    States(Remembers),
+    /// What travels with K.
+    OffsetMetadata,
 }
 
 /// One thing that reads files, and good files for it.
@@ -155,6 +165,12 @@ pub fn all() -> Vec<Target> {
     all.push(target("settings".into(), Kind::Settings, settings));
     all.extend(texts(&root));
     all.extend(values(&root.join("schemas")));
+    all.extend(DOORS.map(|(name, door, seeds)| text(name, Kind::Door(door), seeds)));
+    all.extend(answers(&root.join("schemas")));
+    for (name, of) in [("risk", Remembers::Risk), ("recommend", Remembers::Recommend), ("dialogue", Remembers::Dialogue)] {
+        all.push(Target { name: format!("state-{name}"), kind: Kind::States(of), files: of.rows() });
+    }
+    all.push(text("offset-metadata", Kind::OffsetMetadata, &["millrace records=4711"]));
     all
 }
 
@@ -170,6 +186,23 @@ fn values(root: &Path) -> [Target; 2] {
     protobuf.files.insert("main.proto".into(), flat.into_bytes());
     protobuf.files.insert("value".into(), datum(&golden["protobuf"][0]["datum"]));
     [avro, protobuf]
+}
+
+/// What a registry says of schemas, and values as others wrote them with the ids of these.
+fn answers(root: &Path) -> [Target; 2] {
+    let golden: Value = serde_json::from_slice(&std::fs::read(root.join("golden.json")).unwrap()).unwrap();
+    [("avro", Format::Avro), ("protobuf", Format::Protobuf)].map(|(name, format)| {
+        let mut value = base64::engine::general_purpose::STANDARD.decode(golden[name][0]["bytes"].as_str().unwrap()).unwrap();
+        let id = u32::from_be_bytes([value[1], value[2], value[3], value[4]]).to_string();
+        value[1..5].copy_from_slice(&1u32.to_be_bytes());
+        let schema = &golden["schemas"][&id];
+        let subject = schema["references"][0]["subject"].as_str().unwrap_or("money");
+        let reference = &golden["subjects"][subject][0];
+        let files =
+            [("schema", schema.to_string().into_bytes()), ("reference", reference.to_string().into_bytes()), ("value", value)];
+        let files = files.map(|(name, bytes)| (name.to_owned(), bytes)).into();
+        Target { name: format!("registry-{name}"), kind: Kind::Answers(format), files }
+    })
 }
 
 fn texts(root: &Path) -> Vec<Target> {
@@ -248,8 +281,23 @@ impl Target {
             Kind::Scoring => told(
                 millrace::scoring::Model::parse(bytes).map(|model| model.names().len()).map_err(|fault| format!("{fault:?}")),
             ),
+            Kind::Door(door) => doors::ask(door, bytes),
+            Kind::Answers(format) => told(runtime().block_on(registry::read(&self.with(file, bytes), format))),
+            Kind::States(of) => of.fold_on(&self.with(file, bytes)),
+            Kind::OffsetMetadata => match std::str::from_utf8(bytes).map(millrace::publisher::parse_offset_metadata) {
+                Ok(Some(_)) => "a count".into(),
+                Ok(None) => "not ours".into(),
+                Err(_) => "not UTF-8".into(),
+            },
             _ => self.in_folder(file, bytes),
         }
+    }
+
+    /// All files, one of them damaged.
+    fn with(&self, file: &str, bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.files.clone();
+        files.insert(file.to_owned(), bytes.to_vec());
+        files
     }
 
     fn in_folder(&self, file: &str, bytes: &[u8]) -> String {
@@ -408,6 +456,20 @@ fn decode(kind: EventKind, bytes: &[u8]) -> String {
             format!("{}: {}", rejection.code, rejection.detail)
         }
     }
+}
+
+/// A good event at an offset.
+pub fn decoded(kind: EventKind, body: &Value, offset: i64) -> Event {
+    let time = (kind == EventKind::Json).then(|| "time".to_owned());
+    let decoder = Decoder::new(kind, Fields { time, ..Fields::default() }, Limits::default());
+    let raw = RawEvent {
+        position: Position { topic: "fuzz".into(), partition: 0, offset },
+        timestamp_ms: body["time"].as_i64().unwrap(),
+        key: None,
+        payload: Some(body.to_string().into_bytes().into()),
+        headers: Vec::new(),
+    };
+    decoder.decode(raw).map_err(|(_, rejection)| rejection.detail).unwrap()
 }
 
 fn settings(bytes: &[u8]) -> String {

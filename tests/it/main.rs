@@ -10,6 +10,7 @@ mod demo;
 mod deployed;
 mod documented;
 mod doors;
+mod drained;
 mod evaluated;
 mod examples;
 mod explained;

@@ -57,12 +57,14 @@ fn ready(out: &mut Out, view: &View) {
     );
 }
 
+/// A line a pipeline. What tells that something is wrong stands first: a phone shows no more without being moved.
 fn summary(out: &mut Out, view: &View) {
     out.push(
-        "<div class=\"wide\" role=\"region\" aria-label=\"Pipelines\" tabindex=\"0\"><table><caption>Pipelines</caption><thead><tr>\
-         <th scope=\"col\">Pipeline</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Events/s</th>\
-         <th scope=\"col\" class=\"num\">Age p99</th><th scope=\"col\" class=\"num\">Lag</th><th scope=\"col\" class=\"num\">Undecided</th>\
-         <th scope=\"col\" class=\"num\">Busy</th><th scope=\"col\" class=\"num\">Dead letters</th></tr></thead><tbody>",
+        "<div class=\"wide\" role=\"region\" aria-label=\"Pipelines\" tabindex=\"0\"><table class=\"summary\"><caption>Pipelines</caption><thead><tr>\
+         <th scope=\"col\">Pipeline</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Lag</th>\
+         <th scope=\"col\" class=\"num\">Dead letters</th><th scope=\"col\" class=\"num\">Latency p99</th>\
+         <th scope=\"col\" class=\"num\">Events/s</th><th scope=\"col\" class=\"num\">Undecided</th>\
+         <th scope=\"col\" class=\"num\">Busy</th></tr></thead><tbody>",
     );
     for (number, pipeline) in view.pipelines.iter().enumerate() {
         let key = |name: &str| format!("{number}.s.{name}");
@@ -70,12 +72,12 @@ fn summary(out: &mut Out, view: &View) {
         out.push(&format!("<tr><th scope=\"row\" class=\"name\"><a href=\"#{link}\">{name}</a></th>"));
         out.block("td", key("state"), state(pipeline));
         let number = "td class=\"num\"";
-        out.text(number, key("rate"), &words::rate(pipeline.now.decided_per_second));
-        out.text(number, key("p99"), &words::or_dash(pipeline.now.age_p99.map(words::seconds)));
         out.text(number, key("lag"), &words::or_dash(pipeline.lag_seconds().map(words::seconds)));
+        out.text(number, key("dead"), &words::count(pipeline.counts.dead.values().sum()));
+        out.text(number, key("p99"), &words::or_dash(pipeline.now.age_p99.map(words::seconds)));
+        out.text(number, key("rate"), &words::rate(pipeline.now.decided_per_second));
         out.text(number, key("undecided"), &words::or_dash(pipeline.undecided().map(words::signed)));
         out.text(number, key("busy"), &words::percent(pipeline.now.busy));
-        out.text(number, key("dead"), &words::count(pipeline.counts.dead.values().sum()));
         out.push("</tr>");
     }
     out.push("</tbody></table></div>");

@@ -37,7 +37,7 @@ pub fn folded(out: &mut Out, number: usize, pipeline: &PipelineView, whole: bool
          <caption class=\"unseen\">Partitions of {name}</caption><thead><tr><th scope=\"col\">Partition</th><th scope=\"col\">State</th>\
          <th scope=\"col\" class=\"num\">Decided to (P)</th><th scope=\"col\" class=\"num\">Published to (K)</th>\
          <th scope=\"col\" class=\"num\">End</th><th scope=\"col\" class=\"num\">Undecided</th><th scope=\"col\" class=\"num\">Unpublished</th>\
-         <th scope=\"col\" class=\"num\">Age</th><th scope=\"col\" class=\"num\">Claim</th><th scope=\"col\">Why</th></tr></thead>\
+         <th scope=\"col\" class=\"num\">Lag</th><th scope=\"col\" class=\"num\">Claim</th><th scope=\"col\">Why</th></tr></thead>\
          <tbody data-rows=\"{number}\">{}</tbody></table></div></details>",
         if few || whole { rows(pipeline) } else { String::new() }
     ));

@@ -14,7 +14,7 @@ mod log_moved;
 mod members;
 mod moves;
 mod network;
-mod outages;
+pub(crate) mod outages;
 mod refusals;
 mod replies;
 mod rights;

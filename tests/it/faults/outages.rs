@@ -17,10 +17,15 @@ use std::time::{Duration, Instant};
 const MIB: usize = 1 << 20;
 /// The budget of 4 MiB, and what is on its way from the poll thread when it is full.
 const CHARGED: usize = 64 * MIB;
+/// How long a neighbour is away at the least, seconds.
+const OUTAGE_S: u64 = 3;
+/// After so long without a broker the session is lost for certain, and the worker holds no partition any more, seconds.
+const FORGOTTEN_S: u64 = 30;
 
-/// For a while nothing but looking: the worker lives, answers, and does not grow.
-async fn endures(worker: &mut Worker, admin: &str, bound: usize, what: &str) {
-    let until = Instant::now() + Duration::from_secs(3);
+/// For a while nothing but looking: the worker lives, answers, and does not grow. Returns the most that it held, bytes.
+async fn endures(worker: &mut Worker, admin: &str, bound: usize, what: &str) -> usize {
+    let until = Instant::now() + Duration::from_secs(OUTAGE_S);
+    let mut most = 0;
     while Instant::now() < until {
         assert!(worker.is_running(), "the worker ended while {what} was away; log:\n{}", worker.log());
         let (status, body) = http::get(admin, "/livez").await;
@@ -37,12 +42,43 @@ async fn endures(worker: &mut Worker, admin: &str, bound: usize, what: &str) {
             held / MIB,
             charged / MIB
         );
+        most = most.max(held);
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    most
+}
+
+/// All brokers are away for `seconds`. A long outage outlasts the session: then the worker has let all partitions go, and claims them again afterwards.
+async fn without_brokers(kafka: &Service, (stage, worker): (&Stage, &mut Worker), bound: usize, seconds: u64) {
+    const EPOCHS: &str = "SELECT min(epoch) FROM millrace.stream_partition";
+    let (admin, began, claimed) = (worker.admin(), Instant::now(), stage.number(EPOCHS).await);
+    kafka.tell(&["kill"]);
+    let mut most = endures(worker, &admin, bound, "Kafka").await;
+    let why = readyz(worker, &admin, 503).await;
+    assert!(why.contains("Kafka") || why.contains("publish"), "{why}");
+    while began.elapsed() < Duration::from_secs(seconds) {
+        most = most.max(endures(worker, &admin, bound, "Kafka").await);
+        let (status, body) = http::get(&admin, "/readyz").await;
+        assert_eq!(status, 503, "after {:?} without a broker: {body}", began.elapsed());
+        let (_, metrics) = http::get(&admin, "/metrics").await;
+        let held = metrics.matches("millrace_lag_undecided_events{").count();
+        assert!(
+            held == 0 || began.elapsed() < Duration::from_secs(FORGOTTEN_S),
+            "{held} partitions are still held; {}",
+            worker.log()
+        );
+    }
+    kafka.tell(&["start"]);
+    let back = Instant::now();
+    readyz(worker, &admin, 200).await;
+    eprintln!("all brokers away for {seconds} s: at most {} MiB held, ready {:?} after the start", most / MIB, back.elapsed());
+    if seconds > FORGOTTEN_S {
+        stage.wait_for(EPOCHS, claimed + 1).await;
     }
 }
 
 /// Waits until `/readyz` answers so.
-pub(super) async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> String {
+pub(crate) async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> String {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let (status, body) = http::get(admin, "/readyz").await;
@@ -67,7 +103,8 @@ async fn flooded(stage: &Arc<Stage>, load: Load) -> Load {
 /// Would catch: `/readyz` that follows the start alone, or that needs work in hand to see who is away; an error of a connection that ends the worker; a decide that was interrupted and is taken as failed; a pool or
 /// a producer that does not come back by itself; a poll thread that stands still with Postgres; work in hand without a bound. And, since the
 /// partitions lose their leader only once the broker is back: an aborted transaction whose markers the broker has passed over, and which the next commit
-/// commits too.
+/// commits too. With `MILLRACE_OUTAGE_S=120`: a worker that outlives its session without brokers and keeps partitions, calls itself ready, grows, or does not
+/// come back from nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     let (kafka, postgres) = tokio::join!(
@@ -96,12 +133,9 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     let before = stage.events().await;
     stage.decided_at_least(before + 600).await;
 
-    kafka.tell(&["kill"]);
-    endures(&mut worker, &admin, bound, "Kafka").await;
-    let why = readyz(&mut worker, &admin, 503).await;
-    assert!(why.contains("Kafka") || why.contains("publish"), "{why}");
-    kafka.tell(&["start"]);
-    readyz(&mut worker, &admin, 200).await;
+    let seconds =
+        std::env::var("MILLRACE_OUTAGE_S").map_or(OUTAGE_S, |seconds| seconds.parse().expect("MILLRACE_OUTAGE_S is a number"));
+    without_brokers(&kafka, (&stage, &mut worker), bound, seconds).await;
     let before = stage.events().await;
     stage.decided_at_least(before + 600).await;
 
