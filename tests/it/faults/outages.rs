@@ -56,6 +56,7 @@ async fn without_brokers(kafka: &Service, (stage, worker): (&Stage, &mut Worker)
     let mut most = endures(worker, &admin, bound, "Kafka").await;
     let why = readyz(worker, &admin, 503).await;
     assert!(why.contains("Kafka") || why.contains("publish"), "{why}");
+    answers(worker, &admin, "kafka", false).await;
     while began.elapsed() < Duration::from_secs(seconds) {
         most = most.max(endures(worker, &admin, bound, "Kafka").await);
         let (status, body) = http::get(&admin, "/readyz").await;
@@ -71,6 +72,7 @@ async fn without_brokers(kafka: &Service, (stage, worker): (&Stage, &mut Worker)
     kafka.tell(&["start"]);
     let back = Instant::now();
     readyz(worker, &admin, 200).await;
+    answers(worker, &admin, "kafka", true).await;
     eprintln!("all brokers away for {seconds} s: at most {} MiB held, ready {:?} after the start", most / MIB, back.elapsed());
     if seconds > FORGOTTEN_S {
         stage.wait_for(EPOCHS, claimed + 1).await;
@@ -86,6 +88,21 @@ pub(crate) async fn readyz(worker: &mut Worker, admin: &str, wanted: u16) -> Str
             return body;
         }
         assert!(Instant::now() < deadline, "/readyz stays at {status}: {body}; log:\n{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the gauges say that a neighbour answers, or does not: what pages while lag has no series.
+async fn answers(worker: &mut Worker, admin: &str, neighbour: &str, wanted: bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (_, metrics) = http::get(admin, "/metrics").await;
+        let of = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.rsplit_once(' ')?.1.parse::<u8>().ok());
+        let up = of(&format!("millrace_neighbour_up{{neighbour=\"{neighbour}\""));
+        if (up, of("millrace_ready")) == (Some(wanted.into()), Some(wanted.into())) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{neighbour} up: {up:?}; {metrics}; log:\n{}", worker.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -128,6 +145,7 @@ async fn postgres_and_kafka_may_die_and_come_back_under_load() {
     endures(&mut worker, &admin, bound, "Postgres").await;
     let why = readyz(&mut worker, &admin, 503).await;
     assert!(why.contains("Postgres") || why.contains("decide"), "{why}");
+    answers(&mut worker, &admin, "postgres", false).await;
     postgres.tell(&["start"]);
     readyz(&mut worker, &admin, 200).await;
     let before = stage.events().await;
