@@ -22,7 +22,7 @@ pub enum Door {
 }
 
 /// Names, doors, and what they answer well.
-pub const DOORS: [(&str, Door, &[&str]); 9] = [
+pub const DOORS: [(&str, Door, &[&str]); 11] = [
     ("http-chat", Door::Body("/v1/chat/completions"), &CHAT),
     ("http-hf-chat", Door::Body("/hf/chat/v1/chat/completions"), &CHAT),
     (
@@ -70,12 +70,13 @@ pub const DOORS: [(&str, Door, &[&str]); 9] = [
             "event=events/3/9223372036854775807",
         ],
     ),
-    (
-        "query-letters",
-        Door::Query("/dead-letters"),
-        &["pipeline=chat&reason=missing_field&handling=open&since=2026-01-31T01:00:00Z&until=2026-02-01&limit=200"],
-    ),
+    ("query-letters", Door::Query("/v1/dead-letters"), &LETTERS),
+    ("query-page-records", Door::Query("/records"), &["q=events/0/4711&limit=7", "key=card%2017&pipeline=chat&since=2026-01-31"]),
+    ("query-page-letters", Door::Query("/dead-letters"), &LETTERS),
 ];
+
+const LETTERS: [&str; 1] =
+    ["pipeline=chat&reason=missing_field&handling=open&since=2026-01-31T01:00:00Z&until=2026-02-01&limit=200"];
 
 const CHAT: [&str; 3] = [
     r#"{"model":"chat","messages":[{"role":"developer","content":"Be kind."},{"role":"user","content":[{"type":"text","text":"hi"}]}],"max_tokens":3,"n":2,"temperature":0.5,"top_p":0.9,"seed":7,"stop":["x"],"logprobs":true,"top_logprobs":2}"#,

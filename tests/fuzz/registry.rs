@@ -1,8 +1,11 @@
 //! Answers of a schema registry: its client, what reads the texts of schemas out of them, and the values that come under those.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use millrace::config::{Format, Limits, SchemaRegistry};
 use millrace::event::Body;
 use millrace::schema::{Registry, Schemas};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -35,6 +38,19 @@ fn answer(mut socket: TcpStream) {
         body.len()
     );
     socket.write_all(&[head.as_bytes(), &body].concat()).ok();
+}
+
+/// What a registry says of a schema and of what it refers to, and a value as others wrote it, with the id that is asked for.
+pub fn files(root: &Path, format: &str) -> BTreeMap<String, Vec<u8>> {
+    let golden: Value = serde_json::from_slice(&std::fs::read(root.join("golden.json")).unwrap()).unwrap();
+    let mut value = STANDARD.decode(golden[format][0]["bytes"].as_str().unwrap()).unwrap();
+    let id = u32::from_be_bytes([value[1], value[2], value[3], value[4]]).to_string();
+    value[1..5].copy_from_slice(&1u32.to_be_bytes());
+    let schema = &golden["schemas"][&id];
+    let subject = schema["references"][0]["subject"].as_str().unwrap_or("money");
+    let text = |value: &Value| value.to_string().into_bytes();
+    let files = [("schema", text(schema)), ("reference", text(&golden["subjects"][subject][0])), ("value", value)];
+    files.map(|(name, bytes)| (name.to_owned(), bytes)).into()
 }
 
 /// Asks for the schema of a value, and reads the value.

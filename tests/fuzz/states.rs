@@ -79,7 +79,7 @@ impl Remembers {
         for n in 0..EVENTS {
             advanced(&mut *states, &self.event(n), &BTreeMap::new()).unwrap();
         }
-        written(&mut *states, EVENTS).into_iter().map(|(key, row)| (key.into(), row.bytes.to_vec())).collect()
+        written(&mut *states, EVENTS).into_iter().map(|(key, row)| (as_file(&key), row.bytes.to_vec())).collect()
     }
 
     /// Folds on from these rows, and says how far it came.
@@ -102,6 +102,11 @@ impl Remembers {
     }
 }
 
+/// A key as the name of a file: a colon stands in none everywhere.
+fn as_file(key: &str) -> String {
+    key.replace(':', "=")
+}
+
 /// All that is held, as it is written.
 fn written(states: &mut dyn States, to: i64) -> Vec<(Box<str>, StoredRow)> {
     states.flush(usize::MAX);
@@ -118,8 +123,11 @@ fn advanced(states: &mut dyn States, event: &Event, rows: &BTreeMap<String, Vec<
             Step::Missing(keys) => keys,
         };
         for key in keys {
-            let row =
-                rows.get(&*key).map(|bytes| StoredRow { as_of: EVENTS, newest_ms: START_MS, bytes: bytes.as_slice().into() });
+            let row = rows.get(&as_file(&key)).map(|bytes| StoredRow {
+                as_of: EVENTS,
+                newest_ms: START_MS,
+                bytes: bytes.as_slice().into(),
+            });
             states.load(&key, row).map_err(|error| error.to_string())?;
         }
     }

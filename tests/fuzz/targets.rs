@@ -166,7 +166,10 @@ pub fn all() -> Vec<Target> {
     all.extend(texts(&root));
     all.extend(values(&root.join("schemas")));
     all.extend(DOORS.map(|(name, door, seeds)| text(name, Kind::Door(door), seeds)));
-    all.extend(answers(&root.join("schemas")));
+    for (name, format) in [("avro", Format::Avro), ("protobuf", Format::Protobuf)] {
+        let files = registry::files(&root.join("schemas"), name);
+        all.push(Target { name: format!("registry-{name}"), kind: Kind::Answers(format), files });
+    }
     for (name, of) in [("risk", Remembers::Risk), ("recommend", Remembers::Recommend), ("dialogue", Remembers::Dialogue)] {
         all.push(Target { name: format!("state-{name}"), kind: Kind::States(of), files: of.rows() });
     }
@@ -186,23 +189,6 @@ fn values(root: &Path) -> [Target; 2] {
     protobuf.files.insert("main.proto".into(), flat.into_bytes());
     protobuf.files.insert("value".into(), datum(&golden["protobuf"][0]["datum"]));
     [avro, protobuf]
-}
-
-/// What a registry says of schemas, and values as others wrote them with the ids of these.
-fn answers(root: &Path) -> [Target; 2] {
-    let golden: Value = serde_json::from_slice(&std::fs::read(root.join("golden.json")).unwrap()).unwrap();
-    [("avro", Format::Avro), ("protobuf", Format::Protobuf)].map(|(name, format)| {
-        let mut value = base64::engine::general_purpose::STANDARD.decode(golden[name][0]["bytes"].as_str().unwrap()).unwrap();
-        let id = u32::from_be_bytes([value[1], value[2], value[3], value[4]]).to_string();
-        value[1..5].copy_from_slice(&1u32.to_be_bytes());
-        let schema = &golden["schemas"][&id];
-        let subject = schema["references"][0]["subject"].as_str().unwrap_or("money");
-        let reference = &golden["subjects"][subject][0];
-        let files =
-            [("schema", schema.to_string().into_bytes()), ("reference", reference.to_string().into_bytes()), ("value", value)];
-        let files = files.map(|(name, bytes)| (name.to_owned(), bytes)).into();
-        Target { name: format!("registry-{name}"), kind: Kind::Answers(format), files }
-    })
 }
 
 fn texts(root: &Path) -> Vec<Target> {
