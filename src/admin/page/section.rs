@@ -66,7 +66,7 @@ fn tiles(out: &mut Out, number: usize, pipeline: &PipelineView) {
         "Rate",
         format!("{} events/s", words::rate(now.decided_per_second)),
         format!(
-            "read {}/s; {} decided, {} published; at most {}/s in 10 min",
+            "read {}/s; {} events decided, {} records published; at most {}/s in 10 min",
             words::rate(now.consumed_per_second),
             words::count(counts.decided),
             words::count(counts.published),

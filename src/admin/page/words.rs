@@ -25,7 +25,8 @@ pub fn rate(number: f64) -> String {
 
 pub fn seconds(seconds: f64) -> String {
     match seconds {
-        s if s < 0.001 => "0 s".to_owned(),
+        s if s <= 0.0 => "0 s".to_owned(),
+        s if s < 0.001 => "under 1 ms".to_owned(),
         s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),
@@ -37,6 +38,7 @@ pub fn seconds(seconds: f64) -> String {
 
 pub fn percent(share: f64) -> String {
     match share * 100.0 {
+        p if p > 0.0 && p < 0.1 => "under 0.1 %".to_owned(),
         p if p > 0.0 && p < 1.0 => format!("{p:.1} %"),
         p => format!("{p:.0} %"),
     }
