@@ -160,6 +160,16 @@ chart_registry() {
   "${template[@]}" --set-file config=lint/registry.toml --set 'networkPolicy.egress.registry.ports={8081,8085}' | grep -c -E 'port: (8081|8085)' | grep -qx 2
 }
 
+# One command of an operator's: off unless it is asked for, with the login that it names, on a config of its own; models only where they are wanted.
+chart_operator() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set migrate.urlSecret.name=owner-url)
+  template+=(--set models.volume.emptyDir.sizeLimit=1Mi --show-only templates/operator.yaml)
+  if "${template[@]}" 2>/dev/null | grep .; then echo "it is part of the release"; return 1; fi
+  template+=(--set 'operator.enabled=true,operator.args={adopt,--pipeline,a}')
+  "${template[@]}" | python3 lint/one_command.py millrace-postgres --no-models &&
+    "${template[@]}" --set operator.login=owner,operator.models=true | python3 lint/one_command.py owner-url --models
+}
+
 # Values that must be refused, with what the refusal names.
 chart_refuses() {
   local values=helm/millrace/ci/minimal-values.yaml set names out
@@ -189,6 +199,8 @@ chart_refuses() {
 --set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=daily|schedule
 --set schedules.seal[0].pipeline=a_b,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a.b,schedules.seal[1].schedule=@daily|one CronJob
 --set image.digest=latest|digest
+--set operator.enabled=true|operator.args
+--set operator.login=root|login
 --set admin.port=80|port
 --set terminationGracePeriodSeconds=10|terminationGracePeriodSeconds
 --set keda.enabled=true|keda.triggers
@@ -253,6 +265,7 @@ if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
+  check "chart: an operator's job" chart_operator "$helm"
   check "chart: the schema registry of the config is let out" chart_registry "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Pages beside the runbooks that name commands of Kafka's.
-const OTHERS: [&str; 4] = ["delivery", "migrating", "operations", "upgrading"];
+const OTHERS: [&str; 5] = ["delivery", "migrating", "operations", "stopped", "upgrading"];
 
 /// Each command of a page, fenced or in a sentence, that is more than a name.
 fn commands(page: &str) -> Vec<String> {
