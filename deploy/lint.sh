@@ -153,6 +153,16 @@ chart_security() {
   "${template[@]}" --set kafka.security=sasl_ssl,kafka.saslMechanism=PLAIN,kafka.saslSecret.name=s | grep -A 1 MILLRACE_KAFKA__SECURITY | grep -q 'value: sasl_ssl$'
 }
 
+# Brokers that the config names are spoken to: no value of the chart's own wins over them, and who scales by lag asks the same.
+chart_brokers() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/keda-values.yaml) out
+  out=$("${template[@]}" --set-string kafka.brokers= --set-file config=lint/brokers.toml --set 'networkPolicy.egress.kafka.ports={9093}')
+  if grep MILLRACE_KAFKA__BROKERS <<<"$out"; then return 1; fi
+  [ "$(grep -c 'bootstrapServers: "prod-1:9093,prod-2:9093"$' <<<"$out")" = 2 ] || { grep bootstrapServers <<<"$out"; return 1; }
+  out=$("${template[@]}" --set kafka.brokers=kafka:9092 --set config=x)
+  grep -A 1 MILLRACE_KAFKA__BROKERS <<<"$out" | grep -q 'value: "kafka:9092"$'
+}
+
 # A registry that the config names is let out, and no other is.
 chart_registry() {
   local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --show-only templates/networkpolicy.yaml)
@@ -186,6 +196,10 @@ chart_refuses() {
 --set postgres.url=postgres://x|'url'
 --set kafka.password=x|'password'
 --set kafka.brokers=kafka|brokers
+--set kafka.brokers=|one of the two must be given
+--set kafka.brokers= --set existingConfigMap=c --set keda.enabled=true,keda.triggers[0].pipeline=a,keda.triggers[0].topic=t|one of the two must be given
+--set-file config=lint/brokers.toml|config says prod-1:9093,prod-2:9093
+--set kafka.brokers= --set-file config=lint/brokers.toml|networkPolicy.egress.kafka.ports
 --set kafka.security=sasl_ssl|saslSecret
 --set kafka.security=plaintext --set config=security="sasl_ssl"|config says sasl_ssl
 --set kafka.brokers=a:9092\,b:9093|networkPolicy.egress.kafka.ports
@@ -265,6 +279,7 @@ if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
+  check "chart: the config's brokers are not overridden" chart_brokers "$helm"
   check "chart: an operator's job" chart_operator "$helm"
   check "chart: the schema registry of the config is let out" chart_registry "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
