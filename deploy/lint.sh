@@ -146,6 +146,22 @@ for endpoint in yaml.safe_load(sys.stdin)["spec"]["endpoints"]:
     assert {"targetLabel": "job", "replacement": "millrace"} in endpoint["relabelings"], endpoint'
 }
 
+# CronJobs are known to the alerts by how their names begin, under any release; a name is cut without becoming another's.
+chart_cronjobs() {
+  local release set=(--set 'schedules.seal[0].pipeline=A_pipeline.with-a-very-long-name,schedules.seal[0].schedule=@daily')
+  set+=(--set 'schedules.seal[1].pipeline=A_pipeline.with-a-very-long-name-too,schedules.seal[1].schedule=@daily')
+  set+=(--set 'schedules.seal[2].pipeline=a_b,schedules.seal[2].schedule=@daily,schedules.seal[3].pipeline=a.b,schedules.seal[3].schedule=@daily')
+  for release in m payments-scoring payments-scoring-of-a-very-long-name-in-one-namespace payments-scoring-of-a-very-long-name-in-one-namespac2; do
+    "$1" template "$release" helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/full-values.yaml "${set[@]}" --show-only templates/cronjobs.yaml
+  done | sed -n 's/^  name: //p' >"$work/names"
+  [ "$(wc -l <"$work/names")" = 28 ] || { cat "$work/names"; return 1; }
+  if grep -vE '^millrace-(seal|retention|verify)-[a-z0-9-]+$' "$work/names"; then echo "the alerts do not know these"; return 1; fi
+  if grep -E '^.{53}' "$work/names"; then echo "these are too long"; return 1; fi
+  if sort "$work/names" | uniq -d | grep .; then echo "these are two"; return 1; fi
+  "$1" template prod helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/full-values.yaml --show-only templates/cronjobs.yaml |
+    grep -xF '  name: millrace-seal-prod-card-risk'
+}
+
 # What the config says of Kafka's security holds: the environment, which wins over the file, names none unless a value does.
 chart_security() {
   local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set 'config=security="sasl_ssl"')
@@ -211,7 +227,7 @@ chart_refuses() {
 --set admin.tokenSecret.nam=x|'nam'
 --set schedules.retention[0].pipeline=a,schedules.retention[0].schedule=@daily|olderThan
 --set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=daily|schedule
---set schedules.seal[0].pipeline=a_b,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a.b,schedules.seal[1].schedule=@daily|one CronJob
+--set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a,schedules.seal[1].schedule=@daily|one CronJob
 --set image.digest=latest|digest
 --set operator.enabled=true|operator.args
 --set operator.login=root|login
@@ -278,6 +294,7 @@ fi
 if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
+  check "chart: CronJobs have names that the alerts know" chart_cronjobs "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
   check "chart: the config's brokers are not overridden" chart_brokers "$helm"
   check "chart: an operator's job" chart_operator "$helm"
