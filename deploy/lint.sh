@@ -162,6 +162,14 @@ chart_cronjobs() {
     grep -xF '  name: millrace-seal-prod-card-risk'
 }
 
+# The shipped rules become the object whole, each with a page that a phone opens where an address is given.
+chart_rules() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set prometheusRule.enabled=true)
+  template+=(--set-file prometheusRule.rules=prometheus/rules.yaml --show-only templates/prometheusrule.yaml)
+  "${template[@]}" | python3 lint/runbooks.py docs/runbooks/ &&
+    "${template[@]}" --set prometheusRule.runbooks=https://git.example/docs/runbooks | python3 lint/runbooks.py https://git.example/docs/runbooks/
+}
+
 # What the config says of Kafka's security holds: the environment, which wins over the file, names none unless a value does.
 chart_security() {
   local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set 'config=security="sasl_ssl"')
@@ -238,6 +246,9 @@ chart_refuses() {
 --set keda.enabled=true,keda.triggers[0].pipeline=a,keda.triggers[0].topic=t,workload=StatefulSet|Deployment
 --set config=x,existingConfigMap=y|existingConfigMap
 --set prometheusRule.enabled=true|prometheusRule.rules
+--set prometheusRule.enabled=true,prometheusRule.rules=x|no groups
+--set prometheusRule.enabled=true --set-file prometheusRule.rules=prometheus/prometheus.yaml|no groups
+--set prometheusRule.runbooks=git.example|runbooks
 CASES
 }
 
@@ -295,6 +306,7 @@ if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
   check "chart: CronJobs have names that the alerts know" chart_cronjobs "$helm"
+  check "chart: the shipped rules, with the address of the runbooks" chart_rules "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
   check "chart: the config's brokers are not overridden" chart_brokers "$helm"
   check "chart: an operator's job" chart_operator "$helm"
