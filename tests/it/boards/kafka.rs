@@ -33,7 +33,10 @@ fn kafka_commands_of_the_pages_log_in() {
             let consumes = command.starts_with("kafka-console-");
             let login = if consumes { r#" --consumer.config "$CLIENT""# } else { r#" "${KAFKA[@]}""# };
             assert!(command.contains(login), "{page}: `{command}` does not log in: it lacks{login}");
-            assert!(consumes || !command.contains("--bootstrap-server"), "{page}: `{command}` names brokers beside those of KAFKA");
+            assert!(
+                consumes || !command.contains("--bootstrap-server"),
+                "{page}: `{command}` names brokers beside those of KAFKA"
+            );
             found += 1;
         }
     }
@@ -68,7 +71,8 @@ async fn kafka_commands_of_the_runbooks_run_with_the_rights_to_look() {
     stage.run_until(5).await;
     let folder = tempfile::tempdir().unwrap();
     let home = tools(folder.path());
-    let login = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"limited\" password=\"limited-development\";";
+    let login =
+        "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"limited\" password=\"limited-development\";";
     let properties = format!("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config={login}\n");
     std::fs::write(folder.path().join("client.properties"), properties).unwrap();
     let all: BTreeSet<String> = runbooks().iter().flat_map(|(_, text)| commands(text)).collect();
