@@ -146,6 +146,30 @@ for endpoint in yaml.safe_load(sys.stdin)["spec"]["endpoints"]:
     assert {"targetLabel": "job", "replacement": "millrace"} in endpoint["relabelings"], endpoint'
 }
 
+# CronJobs are known to the alerts by how their names begin, under any release; a name is cut without becoming another's.
+chart_cronjobs() {
+  local release set=(--set 'schedules.seal[0].pipeline=A_pipeline.with-a-very-long-name,schedules.seal[0].schedule=@daily')
+  set+=(--set 'schedules.seal[1].pipeline=A_pipeline.with-a-very-long-name-too,schedules.seal[1].schedule=@daily')
+  set+=(--set 'schedules.seal[2].pipeline=a_b,schedules.seal[2].schedule=@daily,schedules.seal[3].pipeline=a.b,schedules.seal[3].schedule=@daily')
+  for release in m payments-scoring payments-scoring-of-a-very-long-name-in-one-namespace payments-scoring-of-a-very-long-name-in-one-namespac2; do
+    "$1" template "$release" helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/full-values.yaml "${set[@]}" --show-only templates/cronjobs.yaml
+  done | sed -n 's/^  name: //p' >"$work/names"
+  [ "$(wc -l <"$work/names")" = 28 ] || { cat "$work/names"; return 1; }
+  if grep -vE '^millrace-(seal|retention|verify)-[a-z0-9-]+$' "$work/names"; then echo "the alerts do not know these"; return 1; fi
+  if grep -E '^.{53}' "$work/names"; then echo "these are too long"; return 1; fi
+  if sort "$work/names" | uniq -d | grep .; then echo "these are two"; return 1; fi
+  "$1" template prod helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/full-values.yaml --show-only templates/cronjobs.yaml |
+    grep -xF '  name: millrace-seal-prod-card-risk'
+}
+
+# The shipped rules become the object whole, each with a page that a phone opens where an address is given.
+chart_rules() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set prometheusRule.enabled=true)
+  template+=(--set-file prometheusRule.rules=prometheus/rules.yaml --show-only templates/prometheusrule.yaml)
+  "${template[@]}" | python3 lint/runbooks.py docs/runbooks/ &&
+    "${template[@]}" --set prometheusRule.runbooks=https://git.example/docs/runbooks | python3 lint/runbooks.py https://git.example/docs/runbooks/
+}
+
 # What the config says of Kafka's security holds: the environment, which wins over the file, names none unless a value does.
 chart_security() {
   local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set 'config=security="sasl_ssl"')
@@ -153,11 +177,31 @@ chart_security() {
   "${template[@]}" --set kafka.security=sasl_ssl,kafka.saslMechanism=PLAIN,kafka.saslSecret.name=s | grep -A 1 MILLRACE_KAFKA__SECURITY | grep -q 'value: sasl_ssl$'
 }
 
+# Brokers that the config names are spoken to: no value of the chart's own wins over them, and who scales by lag asks the same.
+chart_brokers() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/keda-values.yaml) out
+  out=$("${template[@]}" --set-string kafka.brokers= --set-file config=lint/brokers.toml --set 'networkPolicy.egress.kafka.ports={9093}')
+  if grep MILLRACE_KAFKA__BROKERS <<<"$out"; then return 1; fi
+  [ "$(grep -c 'bootstrapServers: "prod-1:9093,prod-2:9093"$' <<<"$out")" = 2 ] || { grep bootstrapServers <<<"$out"; return 1; }
+  out=$("${template[@]}" --set kafka.brokers=kafka:9092 --set config=x)
+  grep -A 1 MILLRACE_KAFKA__BROKERS <<<"$out" | grep -q 'value: "kafka:9092"$'
+}
+
 # A registry that the config names is let out, and no other is.
 chart_registry() {
   local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --show-only templates/networkpolicy.yaml)
   if "${template[@]}" | grep -E 'port: (8081|8085)'; then return 1; fi
   "${template[@]}" --set-file config=lint/registry.toml --set 'networkPolicy.egress.registry.ports={8081,8085}' | grep -c -E 'port: (8081|8085)' | grep -qx 2
+}
+
+# One command of an operator's: off unless it is asked for, with the login that it names, on a config of its own; models only where they are wanted.
+chart_operator() {
+  local template=("$1" template m helm/millrace --kube-version 1.31.0 -f helm/millrace/ci/minimal-values.yaml --set migrate.urlSecret.name=owner-url)
+  template+=(--set models.volume.emptyDir.sizeLimit=1Mi --show-only templates/operator.yaml)
+  if "${template[@]}" 2>/dev/null | grep .; then echo "it is part of the release"; return 1; fi
+  template+=(--set 'operator.enabled=true,operator.args={adopt,--pipeline,a}')
+  "${template[@]}" | python3 lint/one_command.py millrace-postgres --no-models &&
+    "${template[@]}" --set operator.login=owner,operator.models=true | python3 lint/one_command.py owner-url --models
 }
 
 # Values that must be refused, with what the refusal names.
@@ -176,6 +220,10 @@ chart_refuses() {
 --set postgres.url=postgres://x|'url'
 --set kafka.password=x|'password'
 --set kafka.brokers=kafka|brokers
+--set kafka.brokers=|one of the two must be given
+--set kafka.brokers= --set existingConfigMap=c --set keda.enabled=true,keda.triggers[0].pipeline=a,keda.triggers[0].topic=t|one of the two must be given
+--set-file config=lint/brokers.toml|config says prod-1:9093,prod-2:9093
+--set kafka.brokers= --set-file config=lint/brokers.toml|networkPolicy.egress.kafka.ports
 --set kafka.security=sasl_ssl|saslSecret
 --set kafka.security=plaintext --set config=security="sasl_ssl"|config says sasl_ssl
 --set kafka.brokers=a:9092\,b:9093|networkPolicy.egress.kafka.ports
@@ -187,8 +235,10 @@ chart_refuses() {
 --set admin.tokenSecret.nam=x|'nam'
 --set schedules.retention[0].pipeline=a,schedules.retention[0].schedule=@daily|olderThan
 --set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=daily|schedule
---set schedules.seal[0].pipeline=a_b,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a.b,schedules.seal[1].schedule=@daily|one CronJob
+--set schedules.seal[0].pipeline=a,schedules.seal[0].schedule=@daily,schedules.seal[1].pipeline=a,schedules.seal[1].schedule=@daily|one CronJob
 --set image.digest=latest|digest
+--set operator.enabled=true|operator.args
+--set operator.login=root|login
 --set admin.port=80|port
 --set terminationGracePeriodSeconds=10|terminationGracePeriodSeconds
 --set keda.enabled=true|keda.triggers
@@ -196,6 +246,9 @@ chart_refuses() {
 --set keda.enabled=true,keda.triggers[0].pipeline=a,keda.triggers[0].topic=t,workload=StatefulSet|Deployment
 --set config=x,existingConfigMap=y|existingConfigMap
 --set prometheusRule.enabled=true|prometheusRule.rules
+--set prometheusRule.enabled=true,prometheusRule.rules=x|no groups
+--set prometheusRule.enabled=true --set-file prometheusRule.rules=prometheus/prometheus.yaml|no groups
+--set prometheusRule.runbooks=git.example|runbooks
 CASES
 }
 
@@ -252,7 +305,11 @@ fi
 if helm=$(go_tool helm helm.sh/helm/v3/cmd/helm@$helm_version); then
   check "chart: helm lint --strict, and rendered with each of ci/" chart_lint "$helm"
   check "chart: wrong values are refused" chart_refuses "$helm"
+  check "chart: CronJobs have names that the alerts know" chart_cronjobs "$helm"
+  check "chart: the shipped rules, with the address of the runbooks" chart_rules "$helm"
   check "chart: the config's security is not overridden" chart_security "$helm"
+  check "chart: the config's brokers are not overridden" chart_brokers "$helm"
+  check "chart: an operator's job" chart_operator "$helm"
   check "chart: the schema registry of the config is let out" chart_registry "$helm"
   check "chart: the scrape job is millrace under any name" chart_job "$helm"
   check "chart: Kubernetes' schemas of ${kubernetes[*]}, strict" manifests

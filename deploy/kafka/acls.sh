@@ -16,6 +16,18 @@
 #   transactional ids     Write, Describe on all that begin with PIPELINE.replay-
 #   the side topic        Read, Write, Describe: that of `--publish-to`
 #
+# acls.sh --look BROKERS PRINCIPAL PIPELINE TOPIC[,TOPIC...]: gives the user of who is called at night what Kafka's own commands in docs/runbooks take. It
+# changes nothing. The topics are all of the pipeline: inputs, output, dead letters:
+#
+#   the topics            Read, Describe, DescribeConfigs
+#   the group PIPELINE    Describe
+#   groups                Read on all that begin with console-consumer-: those of kafka-console-consumer.sh
+#   transactional ids     Describe on all: one that may not be seen is shown as a transaction that hangs
+#   Kafka's own topics    Read, Describe, DescribeConfigs on __consumer_offsets and __transaction_state: their replicas, and transactions that hang in them
+#   the cluster           Describe, DescribeConfigs
+#
+# Ending a transaction that hangs (kafka-transactions.sh abort) takes ClusterAction: an administrator's.
+#
 # So the user of `risk` may also write under the ids of a pipeline `risk-cards`, and end its producers' transactions. Where pipelines have users of
 # their own, let no pipeline's name be the beginning of another's: `risk-transfers` and `risk-cards`.
 #
@@ -31,15 +43,17 @@ usage() {
   exit 2
 }
 kind=worker
-if [ "${1:-}" = --replay ]; then
-  kind=replay
-  shift
-fi
+case ${1:-} in
+  --replay | --look)
+    kind=${1#--}
+    shift
+    ;;
+esac
 case $kind:$# in
-  worker:6 | replay:4 | replay:5) ;;
+  worker:6 | replay:4 | replay:5 | look:4) ;;
   *) usage ;;
 esac
-brokers=$1 principal=$2 pipeline=$3 inputs=$4
+brokers=$1 principal=$2 pipeline=$3 inputs=$4 # with --look: all topics
 tool=${KAFKA_HOME:+$KAFKA_HOME/bin/}kafka-acls.sh
 login=()
 if [ -n "${KAFKA_CLIENT_CONFIG:-}" ]; then login=(--command-config "$KAFKA_CLIENT_CONFIG"); fi
@@ -49,8 +63,16 @@ allow() {
 IFS=, read -r -a topics <<<"$inputs"
 reads=()
 for topic in "${topics[@]}"; do reads+=(--topic "$topic"); done
+if [ "$kind" = look ]; then
+  allow --operation Read --operation Describe --operation DescribeConfigs "${reads[@]}" --topic __consumer_offsets --topic __transaction_state
+  allow --operation Describe --group "$pipeline"
+  allow --operation Read --resource-pattern-type prefixed --group console-consumer-
+  allow --operation Describe --transactional-id '*'
+  allow --operation Describe --operation DescribeConfigs --cluster
+  exit
+fi
 allow --operation Read --operation Describe "${reads[@]}"
-if [ $kind = replay ]; then
+if [ "$kind" = replay ]; then
   allow --operation Describe --group "$pipeline"
   allow --operation Read --resource-pattern-type prefixed --group "$pipeline.replay-"
   allow --operation Write --operation Describe --resource-pattern-type prefixed --transactional-id "$pipeline.replay-"

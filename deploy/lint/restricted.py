@@ -53,13 +53,15 @@ def of_migration(document, pod):
 
 
 OWNER = {"migrate", "seal", "retention"}
+# One command of an operator's, which names the login that it takes.
+EITHER = {"operator"}
 
 
 def of_owner(document, pod):
     """Only what takes the owner's login has it, where it is another Secret than the workers'."""
     component = document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
     secrets = {volume.get("secret", {}).get("secretName") for volume in pod.get("volumes", [])}
-    if "millrace-migrator" in secrets and component not in OWNER:
+    if "millrace-migrator" in secrets and component not in OWNER | EITHER:
         yield "it has the owner's login"
     if "millrace-postgres" in secrets and component in OWNER and component != "migrate":
         yield "it has the workers' login, with which it is refused"

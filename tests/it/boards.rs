@@ -1,6 +1,7 @@
 //! Dashboards, alerts and runbooks, held against what there is: the metrics that a worker tells, the schema, the commands, the halts.
 
 mod files;
+mod kafka;
 mod known;
 mod night;
 mod promql;

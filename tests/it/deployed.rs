@@ -186,10 +186,18 @@ fn executable(file: &Path, text: &str) {
 pub fn tools(folder: &Path) -> String {
     let local = shipped("local");
     std::fs::create_dir(folder.join("bin")).unwrap();
-    for (name, class) in [("kafka-acls.sh", "AclCommand"), ("kafka-topics.sh", "TopicCommand")] {
+    for (name, class) in [
+        ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
+        ("kafka-configs.sh", "kafka.admin.ConfigCommand"),
+        ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
+        ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+        ("kafka-get-offsets.sh", "org.apache.kafka.tools.GetOffsetShell"),
+        ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+        ("kafka-transactions.sh", "org.apache.kafka.tools.TransactionsCommand"),
+    ] {
         let text = format!(
-            "#!/bin/sh\nexec java -Dlog4j2.configurationFile='{local}/log4j2.xml' -Xmx128m -cp \"$('{local}/setup.sh')/*\" \
-             org.apache.kafka.tools.{class} \"$@\"\n"
+            "#!/bin/sh\nexec java -Dlog4j2.configurationFile='{local}/log4j2.xml' -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp \"$('{local}/setup.sh')/*\" \
+             {class} \"$@\"\n"
         );
         executable(&folder.join("bin").join(name), &text);
     }

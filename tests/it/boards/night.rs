@@ -102,3 +102,18 @@ fn pages_lead_to_pages() {
         }
     }
 }
+
+/// Would catch: a way out that wants the workers stopped and does not say how, nor where its command runs then.
+#[test]
+fn pages_that_stop_the_workers_say_how() {
+    let mut told = 0;
+    for (page, text) in pages() {
+        let lower = text.to_lowercase();
+        if ["stop the workers", "stop all workers"].iter().any(|words| lower.contains(words)) {
+            // Not to stop them is something else.
+            assert!(page == "worker-down", "{page} does not lead to docs/stopped.md");
+        }
+        told += usize::from(lower.contains("/stopped.md)"));
+    }
+    assert!(told >= 10, "{told}");
+}

@@ -13,8 +13,8 @@ pub enum Kind {
     Sql,
     /// Compares it with what the block before has said.
     Text,
-    /// Reads it.
-    Other,
+    /// Reads it; its language, which may be none.
+    Other(String),
 }
 
 #[derive(Debug)]
@@ -93,7 +93,7 @@ fn kind(info: &str) -> Kind {
         },
         ("sql", _) => Kind::Sql,
         ("text", _) => Kind::Text,
-        _ => Kind::Other,
+        (language, _) => Kind::Other(language.to_owned()),
     }
 }
 
@@ -118,7 +118,7 @@ pub fn fits(expected: &str, found: &str) -> bool {
 fn blocks_are_found_and_outputs_compared() {
     let found = blocks("a\n```sh\nx\n```\n```text\ny\n```\n```sh no-run it takes hours\nz\n```\n```toml\n```\n");
     let kinds: Vec<&Kind> = found.iter().map(|block| &block.kind).collect();
-    assert_eq!(kinds, [&Kind::Sh, &Kind::Text, &Kind::NoRun("it takes hours".into()), &Kind::Other]);
+    assert_eq!(kinds, [&Kind::Sh, &Kind::Text, &Kind::NoRun("it takes hours".into()), &Kind::Other("toml".into())]);
     for (expected, text, same) in [
         ("a ... c\n", "a b c", true),
         ("a ... c", "a b d", false),

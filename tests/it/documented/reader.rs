@@ -64,7 +64,7 @@ impl Reader {
                         assert!(fits(&block.text, &said), "{at} expects\n{}\nand found\n{said}\n{}", block.text, self.errors());
                     }
                 }
-                Kind::NoRun(_) | Kind::Other => said = None,
+                Kind::NoRun(_) | Kind::Other(_) => said = None,
             }
         }
     }

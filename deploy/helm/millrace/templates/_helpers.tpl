@@ -56,8 +56,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $values := .context.Values -}}
 - name: MILLRACE_POSTGRES__URL_FILE
   value: /etc/millrace/secrets/postgres/{{ .urlSecret.key }}
+{{- with $values.kafka.brokers }}
 - name: MILLRACE_KAFKA__BROKERS
-  value: {{ $values.kafka.brokers | quote }}
+  value: {{ . | quote }}
+{{- end }}
 {{- with $values.kafka.security }}
 - name: MILLRACE_KAFKA__SECURITY
   value: {{ . }}
@@ -108,6 +110,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: /etc/millrace/secrets/schema-registry-ca/{{ .key }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Brokers as the config names them; empty where it does not, or where the chart does not see it. */}}
+{{- define "millrace.configBrokers" -}}
+{{- regexFind "(?m)^[^#\\n]*\\bbrokers[ \\t]*=[ \\t]*[\"'][^\"'\\n]+" .Values.config | regexFind "[^\"']+$" | replace " " "" -}}
+{{- end }}
+
+{{/* The value's brokers, else those that the config names. */}}
+{{- define "millrace.brokers" -}}
+{{- .Values.kafka.brokers | default (include "millrace.configBrokers" .) -}}
 {{- end }}
 
 {{/* URLs of the schema registry, separated by commas: the value's, else what the config says. */}}
