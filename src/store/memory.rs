@@ -246,6 +246,18 @@ impl Store for MemoryStore {
         .boxed()
     }
 
+    fn folds_from<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, from: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| {
+            let is_new = |row: &&mut PartitionRow| row.claim == claim && row.events == 0 && row.fold.is_none();
+            if let Some(row) = tables.rows.get_mut(&partition).filter(is_new) {
+                row.fold_from = row.fold_from.max(from);
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
     fn read_all<'a>(
         &'a self,
         _: &'a str,

@@ -153,6 +153,10 @@ impl Store for PostgresStore {
         rows::claim(&self.pool, key, claim, owner).boxed()
     }
 
+    fn folds_from<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, from: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        rows::folds_from(&self.pool, key, claim, from).boxed()
+    }
+
     fn read_all<'a>(
         &'a self,
         pipeline: &'a str,

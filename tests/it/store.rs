@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod begins;
 mod heads;
 mod indexed;
 mod look;

@@ -118,7 +118,7 @@ impl Plan {
 
     /// Rows to open: all partitions.
     pub fn begins(&self) -> Vec<Begin> {
-        let begin = |stretch: &Stretch| Begin { partition: stretch.of(), fold_from: stretch.fold_from, from: stretch.from };
+        let begin = |stretch: &Stretch| Begin { partition: stretch.of(), fold_from: stretch.fold_from, from: stretch.from, keeps: None };
         self.stretches.iter().map(begin).collect()
     }
 
