@@ -106,6 +106,14 @@ impl PostgresStore {
         Ok(Self { pool })
     }
 
+    /// Why Postgres refuses this login, if it does. One that has connections still, which work, is not refused.
+    pub async fn refused_login(&self) -> Result<Option<String>, StoreError> {
+        match lease::lease(&self.pool).await {
+            Ok(_) => Ok(None),
+            Err(error) => errors::refused_login(&error).map(Some).ok_or_else(|| store_error(&error)),
+        }
+    }
+
     /// From now on connections are made with this URL, whose user and password may be new. One that leads elsewhere is refused: claims and
     /// what is decided stand in the database that this worker began with.
     pub fn renew(&self, url: &str, settings: &PostgresSettings) -> Result<(), StoreError> {

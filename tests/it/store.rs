@@ -14,6 +14,7 @@ use uuid::Uuid;
 mod begins;
 mod heads;
 mod indexed;
+mod login;
 mod look;
 mod read_again;
 mod shadow;
