@@ -1,4 +1,4 @@
-.PHONY: help revision build demo test test-tls test-clients test-pages pictures test-exports test-registry test-rules lint lint-deploy lint-deploy-quick sbom bench services-up services-down
+.PHONY: help revision build demo test test-tls test-clients test-pages pictures test-exports test-registry test-rules lint deny-tool lint-deploy lint-deploy-quick sbom bench services-up services-down
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -51,13 +51,16 @@ test-exports: ## folders that training writes, loaded by transformers (MILLRACE_
 test-rules: ## the rules of Prometheus by its own promtool (installed, or built by Go from its module)
 	deploy/prometheus/check.sh
 
-lint: ## format, clippy, documentation, shell syntax, dashboards as their source says; licences where cargo-deny is installed
+lint: ## format, clippy, documentation, shell syntax, dashboards as their source says; crates by cargo-deny where it is installed (make deny-tool)
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/browser/*.sh tests/fixtures/*.sh tests/registry/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in deploy/*.sh deploy/compose/*.sh deploy/kafka/*.sh deploy/local/*.sh deploy/prometheus/*.sh tests/clients/*.sh tests/browser/*.sh tests/fixtures/*.sh tests/registry/*.sh .ci/run .ci/deny; do bash -n $$script || exit 1; done
 	python3 deploy/grafana/make.py --check
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences were not checked"; fi
+	.ci/deny
+
+deny-tool: ## cargo-deny for lint, built once a version (some three minutes of a processor)
+	.ci/deny --install
 
 lint-deploy: ## what deploy/ ships: image, compose, chart, units, rules (deploy/README.md; builds Helm through Go, once)
 	deploy/lint.sh

@@ -17,6 +17,7 @@ pub(crate) mod models;
 mod neighbours;
 pub(crate) mod operators;
 mod own;
+mod refused;
 pub(crate) mod replay;
 mod schemas;
 mod secrets;
@@ -253,6 +254,10 @@ pub async fn run(
     let (files, shadows) = (config.secret_files.clone(), shadow_store);
     let secrets = secrets::Secrets { files, store: store.clone(), records, shadows, settings, token };
     watching.spawn(secrets.follow(hangup, closing.clone()));
+    let refused = refused::Cause::default();
+    if !config.secret_files.url_may_change() {
+        watching.spawn(refused::follow(store.clone(), refused.clone(), stop.drain.clone(), closing.clone()));
+    }
     if config.pipeline.len() > 1 {
         let names = config.pipeline.iter().map(|pipeline| pipeline.name.clone()).collect();
         let stay = Duration::from_millis(config.admin.halted_stay_ms);
@@ -278,6 +283,9 @@ pub async fn run(
             stop.drain.cancel();
         }
         exit = exits::worse(exit, of_pipeline);
+    }
+    if refused.get().is_some() {
+        (exit, by_itself) = (exits::worse(exit, Exit::Failed), true);
     }
     if stop.drain.is_cancelled() && !by_itself {
         stay.over(&stop.abort).await;

@@ -27,7 +27,7 @@ impl Names {
     fn has(&self, asked: &str) -> bool {
         let Ok(authority) = asked.parse::<Authority>() else { return false };
         let host = authority.host().trim_end_matches('.');
-        is_of_here(host) || self.given.iter().any(|given| given.eq_ignore_ascii_case(host))
+        is_of_here(host) || self.given.iter().any(|given| given.trim_end_matches('.').eq_ignore_ascii_case(host))
     }
 
     fn are_free(&self) -> bool {
@@ -140,6 +140,8 @@ mod tests {
             (false, Some("scores.example"), 200),
             (true, Some("example"), 403),
             (false, Some("other.example"), 403),
+            // A name that ends in a dot is the same one, written in full.
+            (true, Some("scores.example."), 200),
         ] {
             let names = Names { alone, given: given.map(str::to_owned).into_iter().collect() };
             let guard = axum::middleware::from_fn_with_state(names, refuse);

@@ -54,7 +54,12 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         return Err(Usage("--key is empty; write the key of the records".into()).into());
     }
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
-    let erase = Erase { pipeline: pipeline.name.clone(), key: args.key.clone().into_bytes(), state_keys: args.state_key.clone() };
+    let erase = Erase {
+        pipeline: pipeline.name.clone(),
+        key: args.key.clone().into_bytes(),
+        state_keys: args.state_key.clone(),
+        topics: pipeline.topic.clone(),
+    };
     if !args.yes {
         let found = store.erasable(&erase).await?;
         tell(pipeline, found, &args)?;

@@ -92,6 +92,15 @@ pub struct SecretFiles {
     pub token: Option<(PathBuf, SecretString)>,
     /// Kafka's password.
     pub password: Option<(PathBuf, SecretString)>,
+    /// Whether the URL's file is a copy that systemd makes when it starts a unit: nobody rewrites it.
+    pub url_is_copied: bool,
+}
+
+impl SecretFiles {
+    /// Whether a running worker may come to another login.
+    pub fn url_may_change(&self) -> bool {
+        self.url.is_some() && !self.url_is_copied
+    }
 }
 
 /// Why a config cannot be used. The text says what, where and what to do.
@@ -183,7 +192,10 @@ impl Config {
         if self.postgres.url.is_none() {
             self.postgres.url = match &self.postgres.url_file {
                 Some(file) => {
-                    self.secret_files.url = Some(secret(&base.join(file))?);
+                    let path = base.join(file);
+                    self.secret_files.url_is_copied =
+                        env.get("CREDENTIALS_DIRECTORY").is_some_and(|copies| path.starts_with(copies));
+                    self.secret_files.url = Some(secret(&path)?);
                     self.secret_files.url.clone().map(|(_, url)| url)
                 }
                 None => env.get("DATABASE_URL").map(|url| url.as_str().into()),

@@ -104,7 +104,9 @@ impl Admin {
         {
             findings.push(format!("[admin] {name} = {count}: write {least} to {most}"));
         }
-        let is_name = |host: &&String| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let is_name = |host: &&String| {
+            !host.trim_end_matches('.').is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
         findings.extend(self.hosts.iter().filter(|host| !is_name(host)).map(|host| {
             format!("[admin] hosts: `{host}` is no name of a host: write it alone, as in \"scores.example.com\", without scheme, port or `*`")
         }));

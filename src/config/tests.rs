@@ -187,6 +187,23 @@ fn errors_tell_the_place_and_never_what_stands_there() {
     assert!(said.contains("MILLRACE_POSTGRES__MAX_CONNECTIONS") && said.contains("`postgres.max_connections`"), "{said}");
 }
 
+/// Would catch: a login that a running worker would never see anew, and waits for; one that is being rotated, and that it ends for.
+#[test]
+fn a_url_changes_in_a_file_that_is_no_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, config) = (folder.path().join("credentials/url"), folder.path().join("millrace.toml"));
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "postgres://of-file").unwrap();
+    std::fs::write(&config, format!("[postgres]\nurl_file = \"credentials/url\"\n{SMALL}")).unwrap();
+    let may_change = |pairs: &[(&str, &str)]| Config::load(&config, &env(pairs)).unwrap().secret_files.url_may_change();
+    let copies = file.parent().unwrap().display().to_string();
+    assert!(may_change(&[]) && may_change(&[("CREDENTIALS_DIRECTORY", "/run/credentials/other")]));
+    assert!(!may_change(&[("CREDENTIALS_DIRECTORY", &copies)]), "systemd's copy");
+    assert!(!may_change(&[("MILLRACE_POSTGRES__URL", "postgres://x")]), "the file is not read");
+    std::fs::write(&config, SMALL).unwrap();
+    assert!(!may_change(&[("DATABASE_URL", "postgres://x")]));
+}
+
 /// Would catch: a secret that is kept where it is shown.
 #[test]
 fn secrets_have_their_own_keys() {

@@ -102,13 +102,14 @@ impl Caller {
 
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
         let mut wait = self.settings.backoff;
-        loop {
-            if suspect.stay.strong_count() == 0 {
-                return Err(SliceError::Superseded);
-            }
-            match self.store.suspect(&suspect.key, suspect.claim, suspect.offset, suspect.times).await {
-                Ok(true) if suspect.stay.strong_count() > 0 => return Ok(()),
-                Ok(_) => return Err(SliceError::Superseded),
+        while suspect.stay.strong_count() > 0 {
+            let named = self.store.suspect(&suspect.key, suspect.claim, suspect.offset, suspect.times).await;
+            let is_over = suspect.stay.strong_count() == 0;
+            match named {
+                Ok(false) => return Err(SliceError::Superseded),
+                // It may have landed after the note of the handover, without a reply too.
+                Ok(true) | Err(StoreError::Transient(_)) if is_over => self.take_back(suspect).await,
+                Ok(true) => return Ok(()),
                 Err(StoreError::Transient(_)) => {
                     self.observer.retried("suspect");
                     tokio::time::sleep(wait).await;
@@ -116,6 +117,14 @@ impl Caller {
                 }
                 Err(error) => return Err(SliceError::Fatal { detail: error.to_string(), by: None }),
             }
+        }
+        Err(SliceError::Superseded)
+    }
+
+    /// The note of the handover once more: the event was not put to work.
+    async fn take_back(&self, suspect: &Suspect) {
+        if let Err(error) = self.store.published(&suspect.key, suspect.claim, 0, true).await {
+            tracing::debug!(partition = %suspect.key.partition, %error, "A name could not be taken back; a death may be counted that was none.");
         }
     }
 

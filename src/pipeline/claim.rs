@@ -132,7 +132,7 @@ pub async fn claim(
         None => (0, 0),
     };
     let p = row.next_offset;
-    let row = if told.fold.is_some() { folded_from(row, partition, bounds) } else { row };
+    let row = if told.fold.is_some() { folded_from(row, store, &key, bounds).await? } else { row };
     // After the claim: a predecessor can take nothing over any more.
     let taken = store.all_taken(&key).await?;
     let none = |row, published, taken| Ok(Claimed { claim, row, published, unpublished: Vec::new(), taken, turn: None });
@@ -159,14 +159,20 @@ pub async fn claim(
     Ok(Claimed { claim, row, published, unpublished, taken, turn })
 }
 
-/// S, brought up to the log's start where that is right.
-fn folded_from(row: PartitionRow, partition: &TopicPartition, bounds: LogBounds) -> PartitionRow {
+/// S, brought up to the log's start where that is right, in the row too: what the run has really folded is asked for later.
+async fn folded_from(
+    row: PartitionRow,
+    store: &dyn Store,
+    key: &PartitionKey,
+    bounds: LogBounds,
+) -> Result<PartitionRow, StoreError> {
     let from = folds_from(&row, bounds);
     if from > row.fold_from {
-        let asked = row.fold_from;
+        let (partition, asked) = (&key.partition, row.fold_from);
         tracing::warn!(%partition, asked, from, "A new run is folded from the log's start: retention has taken what stood before it since the run was made.");
+        store.folds_from(key, row.claim, from).await?;
     }
-    PartitionRow { fold_from: from, ..row }
+    Ok(PartitionRow { fold_from: from, ..row })
 }
 
 /// Stores where a new pipeline, or a new partition of an old one, begins: as a number.

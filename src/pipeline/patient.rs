@@ -49,6 +49,10 @@ impl Store for Patient {
         self.wait(self.inner.claim(key, claim, owner))
     }
 
+    fn folds_from<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, from: i64) -> Reply<'a, ()> {
+        self.wait(self.inner.folds_from(key, claim, from))
+    }
+
     fn read_all<'a>(&'a self, pipeline: &'a str, run: i32, partitions: &'a [TopicPartition], fresh: bool) -> Reply<'a, Rows> {
         self.wait(self.inner.read_all(pipeline, run, partitions, fresh))
     }

@@ -500,6 +500,12 @@ fn a_name_that_was_lost_lays_no_death_on_the_one_before() {
     assert_eq!(tell(suspects::label_beside_a_lost_name(), None), "refused_by_store");
 }
 
+/// Would catch: a name that lands after the handover and stays, so that the next owner counts a death that was none.
+#[test]
+fn a_name_that_comes_late_is_taken_back() {
+    assert_eq!(tell(suspects::row_after_a_name_that_came_late(), None), (None, 0));
+}
+
 /// Would catch: a worker that outstays its drain for the sake of a late copy, until it is killed and has not left the group.
 #[test]
 fn a_silent_postgres_keeps_no_worker_that_leaves() {

@@ -66,6 +66,8 @@ pub struct Database {
     pub chance: Chance,
     /// No statement is answered while it is away.
     pub away: Mutex<bool>,
+    /// How long the name of a suspect waits for a connection.
+    pub names_wait: Mutex<Duration>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,7 +76,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Database {
     pub fn new(seed: u64) -> Arc<Self> {
-        Arc::new(Self { tables: Mutex::default(), chance: Chance::new(seed), away: Mutex::new(false) })
+        Arc::new(Self {
+            tables: Mutex::default(),
+            chance: Chance::new(seed),
+            away: Mutex::new(false),
+            names_wait: Mutex::default(),
+        })
     }
 
     pub fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -239,6 +246,18 @@ impl Store for MemoryStore {
         .boxed()
     }
 
+    fn folds_from<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, from: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        let partition = key.partition.clone();
+        self.statement(move |tables| {
+            let is_new = |row: &&mut PartitionRow| row.claim == claim && row.events == 0 && row.fold.is_none();
+            if let Some(row) = tables.rows.get_mut(&partition).filter(is_new) {
+                row.fold_from = row.fold_from.max(from);
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
     fn read_all<'a>(
         &'a self,
         _: &'a str,
@@ -261,15 +280,19 @@ impl Store for MemoryStore {
         offset: i64,
         times: i32,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let partition = key.partition.clone();
-        self.statement(move |tables| {
+        let (partition, wait) = (key.partition.clone(), *lock(&self.database.names_wait));
+        let named = self.statement(move |tables| {
             let row = tables.rows.get_mut(&partition).filter(|row| row.claim == claim);
             Ok(row.is_some_and(|row| {
                 row.idle_claims = times;
                 row.suspect_offset = Some(offset);
                 true
             }))
-        })
+        });
+        async move {
+            tokio::time::sleep(wait).await;
+            named.await
+        }
         .boxed()
     }
 

@@ -143,6 +143,12 @@ pub trait Store: Send + Sync {
         owner: &'a str,
     ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>>;
 
+    /// A partition of which nothing is folded yet begins to fold at `from`, further up than its row says: retention has taken what stood before. A store
+    /// without folds notes nothing.
+    fn folds_from<'a>(&'a self, _: &'a PartitionKey, _claim: Uuid, _from: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Reads the rows of these partitions as they are, in one statement, on one connection that is known to be new when `fresh`. A partition
     /// without a row is not in the answer.
     fn read_all<'a>(

@@ -106,6 +106,14 @@ impl PostgresStore {
         Ok(Self { pool })
     }
 
+    /// Why Postgres refuses this login, if it does. One that has connections still, which work, is not refused.
+    pub async fn refused_login(&self) -> Result<Option<String>, StoreError> {
+        match lease::lease(&self.pool).await {
+            Ok(_) => Ok(None),
+            Err(error) => errors::refused_login(&error).map(Some).ok_or_else(|| store_error(&error)),
+        }
+    }
+
     /// From now on connections are made with this URL, whose user and password may be new. One that leads elsewhere is refused: claims and
     /// what is decided stand in the database that this worker began with.
     pub fn renew(&self, url: &str, settings: &PostgresSettings) -> Result<(), StoreError> {
@@ -151,6 +159,10 @@ impl Store for PostgresStore {
         owner: &'a str,
     ) -> BoxFuture<'a, Result<Option<PartitionRow>, StoreError>> {
         rows::claim(&self.pool, key, claim, owner).boxed()
+    }
+
+    fn folds_from<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, from: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        rows::folds_from(&self.pool, key, claim, from).boxed()
     }
 
     fn read_all<'a>(

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Its name among what is in the way.
-const HINDRANCE: &str = "worker";
+/// Its name among what is in the way: nobody else takes it away, and it takes nobody's.
+const HINDRANCE: &str = "pipelines";
 
 /// Whether every pipeline holds partitions, and all of them are halted. One without any may be given some, and works then.
 fn is_so(board: &StatusBoard, pipelines: &[String]) -> bool {
@@ -32,9 +32,10 @@ pub async fn follow(
     let mut since: Option<Instant> = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(PERIOD) => {}
+            biased;
             () = drain.cancelled() => return,
             () = closing.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
         }
         match (is_so(&board, &pipelines), since) {
             (false, None) => {}
@@ -68,7 +69,8 @@ mod tests {
         board.replace(pipeline, states.iter().enumerate().map(status).collect());
     }
 
-    /// Would catch: a worker that is ready and stays for ever while nothing of it works; one that ends while something does, or may.
+    /// Would catch: a worker that is ready and stays for ever while nothing of it works; one that ends while something does, or may; one that
+    /// drains and is ready, since something works again.
     #[tokio::test(start_paused = true)]
     async fn a_worker_of_which_nothing_works_is_not_ready_and_ends_after_a_while() {
         let (board, readiness) = (Arc::new(StatusBoard::default()), Arc::new(Readiness::new([])));
@@ -85,10 +87,18 @@ mod tests {
         }
         tell(&board, "b", &["halted"]);
         tokio::time::sleep(stay / 2).await;
-        assert_eq!(readiness.missing(), ["worker: all partitions of all pipelines are halted, /status says why"]);
+        assert_eq!(readiness.missing(), ["pipelines: all partitions of all pipelines are halted, /status says why"]);
         tell(&board, "b", &["halted", "running"]);
         tokio::time::sleep(stay).await;
         assert!(readiness.missing().is_empty() && !drain.is_cancelled(), "it works again");
+        // What somebody else has said of the worker stays.
+        tell(&board, "b", &["halted", "halted"]);
+        tokio::time::sleep(stay / 2).await;
+        readiness.block("worker", "it drains and will end");
+        assert_eq!(readiness.missing().len(), 2, "{:?}", readiness.missing());
+        tell(&board, "b", &["halted", "running"]);
+        tokio::time::sleep(stay).await;
+        assert_eq!(readiness.missing(), ["worker: it drains and will end"]);
         tell(&board, "b", &["halted", "halted"]);
         tokio::time::sleep(stay * 2).await;
         assert!(drain.is_cancelled());

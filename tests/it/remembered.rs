@@ -136,15 +136,16 @@ async fn another_fold_never_continues_an_old_state() {
     assert_eq!(worker.end().code(), Some(3), "{}", stage.log());
     assert!(stage.log().contains("an old state is never continued by another fold"), "{}", stage.log());
     assert_eq!(stage.events().await, 40);
-    // What the halt says: a new run folds the log again, and goes on where the old one stood.
-    adopt(&stage, &[]).await;
+    // What the halt says: a new run folds the log again, and goes on where the old one stood; beside the partition that is named, too.
+    let plan = adopt(&stage, &["--partition", "1"]).await;
+    assert!(!plan.to_string().contains("keeps_states_of_run") && plan["offsets_folded"] == 40, "{plan}");
     stage.run_until(45).await;
     let scored = scored(&stage).await;
     assert!((0..45).all(|n| scored[&n] == [expected(n)]), "each once, as by one run: {scored:?}");
 }
 
 /// Would catch: a new run whose accounts have no history, or one that scores what was scored; a partition beside the one that is named that
-/// loses its states; states that nobody writes when nothing new comes; an explanation that does not know where the run began to fold.
+/// loses its states, or waits until all of its log is folded again; states that nobody writes when nothing new comes; an explanation that does not know where the run began to fold.
 #[tokio::test]
 async fn a_new_run_remembers_what_the_log_has() {
     let stage = Stage::of(Plan { function: RISK, ..Plan::default() }).await;
@@ -163,10 +164,22 @@ async fn a_new_run_remembers_what_the_log_has() {
     stage.run_until(300).await;
     assert_eq!(explained(&stage, 250), ("same".into(), 0.into()));
 
-    // One partition from its beginning, the others from where they stand: all know what the log has.
+    // One partition from its beginning, the others from where they stand, with the states that they have: all know what the log has.
     let account = |n: i64| n % ACCOUNTS % 4;
     let again = (0..300).filter(|n| account(*n) == 0).count() as i64;
-    adopt(&stage, &["--from", "earliest", "--partition", "0"]).await;
+    let states = async |run: i32| {
+        let of_run =
+            format!("FROM millrace.state JOIN millrace.stream_partition USING (stream) WHERE partition > 0 AND run = {run}");
+        stage
+            .text(&format!(
+                "SELECT string_agg(concat_ws(' ', partition, key, as_of, newest, bytes), ', ' ORDER BY partition, key) {of_run}"
+            ))
+            .await
+    };
+    let plan = adopt(&stage, &["--from", "earliest", "--partition", "0"]).await;
+    let kept: Vec<_> = plan["partitions"].as_array().unwrap().iter().map(|one| one["keeps_states_of_run"].as_i64()).collect();
+    assert_eq!((kept, &plan["offsets_folded"]), (vec![None, Some(2), Some(2), Some(2)], &0.into()), "{plan}");
+    assert_eq!(states(3).await, states(2).await);
     send(&stage, 300..350);
     stage.run_until(350 + again).await;
     stage.published().await;
@@ -176,6 +189,7 @@ async fn a_new_run_remembers_what_the_log_has() {
         assert_eq!(scored[&n], vec![expected(n); times], "event {n}");
     }
     assert_eq!(stage.millrace(&["verify", "--json"]).code, Some(0));
+    assert_eq!(explained(&stage, 301), ("same".into(), 0.into()));
 }
 
 /// Would catch: states that begin empty where nobody asked for it, and a history that is there where somebody did; either told otherwise.

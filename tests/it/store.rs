@@ -11,8 +11,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod begins;
 mod heads;
 mod indexed;
+mod login;
 mod look;
 mod read_again;
 mod shadow;

@@ -4,6 +4,7 @@ use crate::cli::common::Usage;
 use crate::cli::point::Point;
 use crate::event::TopicPartition;
 use crate::source::LogBounds;
+use crate::store::PartitionRow;
 use std::str::FromStr;
 
 /// `--fold-from`.
@@ -47,6 +48,12 @@ pub fn first(
     }
 }
 
+/// Whether what an earlier run remembers is what the new one needs: folded by the same settings, of all that stands before its start, and what is not
+/// written yet the log has.
+pub fn goes_on(digest: &str, row: &PartitionRow, log: LogBounds, start: i64) -> bool {
+    row.fold.as_deref() == Some(digest) && row.next_offset == start && log.low <= row.fold_from
+}
+
 /// What the states of the new run do not know, set against the earlier one's or what the log has.
 pub fn unknown(partition: &TopicPartition, earlier: Option<(i32, i64)>, log: LogBounds, fold_from: i64) -> Option<String> {
     let left_out = format!("{partition}: states begin at offset {fold_from}");
@@ -79,6 +86,19 @@ mod tests {
         let noon = Some("2026-01-31T12:00:00Z");
         assert_eq!((at(noon, 40, 25), at(noon, 40, 70), at(noon, 40, 3)), (Ok(25), Ok(40), Ok(10)));
         assert!("latest".parse::<FoldFrom>().is_err_and(|text| text.contains("`start`")));
+    }
+
+    /// Would catch: states that are continued by another fold, behind events that they do not have, or where the log has lost some of theirs.
+    #[test]
+    fn states_are_kept_where_they_are_whole_alone() {
+        let row = |fold_from, fold: Option<&str>| {
+            let row = crate::store::memory::opened(40, fold_from, crate::record::Mode::Both);
+            PartitionRow { fold: fold.map(str::to_owned), ..row }
+        };
+        assert!(goes_on("risk", &row(40, Some("risk")), LOG, 40) && goes_on("risk", &row(10, Some("risk")), LOG, 40));
+        assert!(!goes_on("risk", &row(40, Some("risk 2")), LOG, 40) && !goes_on("risk", &row(40, None), LOG, 40));
+        assert!(!goes_on("risk", &row(40, Some("risk")), LOG, 39) && !goes_on("risk", &row(40, Some("risk")), LOG, 41));
+        assert!(!goes_on("risk", &row(9, Some("risk")), LOG, 40));
     }
 
     /// Would catch: accounts that lose their history without a word.

@@ -25,7 +25,8 @@ const STATEMENT_TIMEOUT_MS: u64 = 600_000;
 /// No worker may be in the pipeline's group meanwhile.
 ///
 /// A run has states of its own. Of a function that remembers all partitions are folded again, from the log's start up to where they begin, before
-/// anything is scored: what the log does not have any more, no account knows any more. --fold-from says otherwise.
+/// anything is scored: what the log does not have any more, no account knows any more. --fold-from says otherwise. With --partition the others go on with
+/// the states that they have, where these are of the same settings and of all that was decided.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment                                  # shows a new run\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --from earliest --partition 3 --yes\n  millrace adopt --config deploy/millrace.toml --pipeline fraud --fold-from 2026-01-01T00:00:00Z                        # states from then on\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published auto --yes\n  millrace adopt --config deploy/millrace.toml --pipeline sentiment --published 1200 --partition 3 --yes\n\nExit codes: 0 done, or shown; 1 failed or refused; 2 wrong usage or config."
@@ -45,8 +46,8 @@ pub struct Args {
     /// timestamps, or `start`: states begin empty where the run begins. Default: the log's start.
     #[arg(long, value_name = "earliest|start|OFFSET|TIME", conflicts_with = "published")]
     fold_from: Option<FoldFrom>,
-    /// Takes --from and --fold-from for this partition alone; the others begin at `committed`, and are folded from the log's start. With
-    /// --published: this partition alone.
+    /// Takes --from and --fold-from for this partition alone; the others begin at `committed`, with the states that they have, or folded from the log's start
+    /// where these do not fit. With --published: this partition alone.
     #[arg(long)]
     partition: Option<i32>,
     /// The topic of --partition, for a pipeline with several.
@@ -100,8 +101,8 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
     if matches!(args.published, Some(Published::Offset(_))) && chosen.is_none() {
         return Err(Usage("an offset is one partition's: name it with --partition, or write --published auto".into()).into());
     }
-    let folds = folds::folding(&config, pipeline).is_some();
-    if args.fold_from.is_some() && !folds {
+    let fold = folds::folding(&config, pipeline).map(|folding| folding.digest);
+    if args.fold_from.is_some() && fold.is_none() {
         return Err(Usage(format!("`{}` remembers nothing, so --fold-from says nothing", pipeline.function)).into());
     }
     let store = common::store(&config, STATEMENT_TIMEOUT_MS).await?;
@@ -118,7 +119,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<E
         }
         _ => {}
     }
-    let asked = Asked { from: args.from, fold_from: args.fold_from, chosen, run: args.run, folds };
+    let asked = Asked { from: args.from, fold_from: args.fold_from, chosen, run: args.run, fold };
     let plan = Plan::make(pipeline, &store, &kafka, &asked).await?;
     if args.yes {
         let begins = plan.begins();

@@ -15,6 +15,7 @@ use crate::store::{PartitionKey, PartitionRow, Store};
 use anyhow::bail;
 use serde::Serialize;
 use std::fmt;
+use std::sync::Arc;
 
 /// What was asked for.
 pub struct Asked {
@@ -23,8 +24,8 @@ pub struct Asked {
     /// The partition that these are said of; of all without one.
     pub chosen: Option<TopicPartition>,
     pub run: Option<i32>,
-    /// Whether the function remembers.
-    pub folds: bool,
+    /// The digest of what the function remembers by, if it does.
+    pub fold: Option<Arc<str>>,
 }
 
 impl Asked {
@@ -33,6 +34,13 @@ impl Asked {
             true => (self.from, self.fold_from),
             false => (From::Committed, None),
         }
+    }
+
+    /// Whether a partition beside the one that was named goes on with the states that it has. Of those that were named, and of all where none was, they may be
+    /// what is wrong.
+    fn keeps(&self, partition: &TopicPartition, row: &PartitionRow, log: LogBounds, start: i64) -> bool {
+        let is_beside = self.chosen.as_ref().is_some_and(|chosen| chosen != partition);
+        is_beside && self.fold.as_deref().is_some_and(|digest| fold::goes_on(digest, row, log, start))
     }
 
     /// What can be told once the partitions are known.
@@ -70,6 +78,9 @@ struct Begin {
     /// Where it is folded from; none for a function that remembers nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     fold_from: Option<i64>,
+    /// The run whose states it goes on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeps_states_of_run: Option<i32>,
     why: String,
 }
 
@@ -96,7 +107,7 @@ impl Plan {
             run: asked.run.unwrap_or(next),
             mode: pipeline.mode,
             partitions: Vec::new(),
-            offsets_folded: asked.folds.then_some(0),
+            offsets_folded: asked.fold.as_ref().map(|_| 0),
             notes: Vec::new(),
         };
         for (partition, k) in group {
@@ -119,12 +130,20 @@ impl Plan {
             if let (Some(newest), Some(row)) = (newest, row) {
                 plan.left_behind(store, newest, &partition, row, k, start).await?;
             }
-            let fold_from = match asked.folds {
-                true => Some(fold::first(fold_from, log, start, &partition, |ms| kafka.offset_at(&partition, ms))?),
-                false => None,
+            // With another number of partitions keys have moved.
+            let as_many = |of: &TopicPartition, topic: &str| *of.topic == *topic;
+            let now = partitions.iter().filter(|of| as_many(of, &partition.topic)).count();
+            let then = rows.iter().filter(|(of, _)| as_many(of, &partition.topic)).count();
+            let kept = row.filter(|row| now == then && asked.keeps(&partition, row, log, start));
+            let fold_from = match (&asked.fold, kept) {
+                (Some(_), Some(kept)) => Some(kept.fold_from),
+                (Some(_), None) => Some(fold::first(fold_from, log, start, &partition, |ms| kafka.offset_at(&partition, ms))?),
+                (None, _) => None,
             };
             if let Some(fold_from) = fold_from {
                 plan.offsets_folded = plan.offsets_folded.map(|so_far| so_far + start - fold_from);
+            }
+            if let (Some(fold_from), None) = (fold_from, kept) {
                 let earlier = store.runs(&pipeline.name, &partition).await?.into_iter().find(|run| Some(run.run) == newest);
                 let began = earlier.and_then(|run| run.fold.and(run.fold_start).map(|began| (run.run, began)));
                 fold::unknown(&partition, began, log, fold_from).into_iter().for_each(|text| plan.note(text));
@@ -134,6 +153,7 @@ impl Plan {
                 partition: partition.partition,
                 start,
                 fold_from,
+                keeps_states_of_run: newest.filter(|_| kept.is_some()),
                 why,
             });
             if newest.is_none() && asked.run.is_none() && k.is_some_and(|k| k.records_total.is_some()) {
@@ -187,6 +207,7 @@ impl Plan {
             partition: TopicPartition::new(begin.topic.as_str(), begin.partition),
             fold_from: begin.fold_from.unwrap_or(begin.start),
             from: begin.start,
+            keeps: begin.keeps_states_of_run,
         };
         self.partitions.iter().map(begin).collect()
     }
@@ -225,14 +246,17 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pipeline {}: new run {} in mode {}", self.pipeline, self.run, self.mode.as_str())?;
         for begin in &self.partitions {
-            let Begin { topic, partition, start, fold_from, why } = begin;
+            let Begin { topic, partition, start, fold_from, keeps_states_of_run, why } = begin;
             write!(f, "  {topic}/{partition} begins at {start} ({why})")?;
+            if let Some(run) = keeps_states_of_run {
+                write!(f, "; it goes on with its states of run {run}")?;
+            }
             match fold_from {
                 Some(from) if from < start => {
                     writeln!(f, "; before it folds [{from}, {start}), at most {} events", start - from)?
                 }
-                Some(_) => writeln!(f, "; its states begin empty")?,
-                None => writeln!(f)?,
+                Some(_) if keeps_states_of_run.is_none() => writeln!(f, "; its states begin empty")?,
+                _ => writeln!(f)?,
             }
         }
         if let Some(events) = self.offsets_folded.filter(|events| *events > 0) {

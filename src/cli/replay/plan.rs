@@ -116,9 +116,11 @@ impl Plan {
         self.notes.push(text);
     }
 
-    /// Rows to open: all partitions.
+    /// Rows to open: all partitions. Those without work are folded by nobody, so their states end where they begin.
     pub fn begins(&self) -> Vec<Begin> {
-        let begin = |stretch: &Stretch| Begin { partition: stretch.of(), fold_from: stretch.fold_from, from: stretch.from };
+        let fold_from = |stretch: &Stretch| if stretch.len() > 0 { stretch.fold_from } else { stretch.from };
+        let begin =
+            |stretch: &Stretch| Begin { partition: stretch.of(), fold_from: fold_from(stretch), from: stretch.from, keeps: None };
         self.stretches.iter().map(begin).collect()
     }
 

@@ -66,6 +66,7 @@ impl Driver {
         self.partitions.insert(partition.clone(), Partition { key, incarnation, since, pause, phase: Phase::Claiming });
         let (ended, round) = oneshot::channel::<()>();
         if self.is_publishing(&partition) && !without(Safety::ClaimAfterRound) {
+            tracing::info!(%partition, "A claim waits for the publish round that still carries the partition.");
             self.after_round.push(ended);
         } else {
             drop(ended);

@@ -174,13 +174,23 @@ impl<P: Publisher + Default + 'static> Told<P> {
 
     /// The partition goes, and comes back under the lease of this number.
     pub async fn goes_and_comes_back(&self, number: u64) {
-        let (done, _) = oneshot::channel();
-        let gone = Arc::new(Lease { number: number - 1, partitions: BTreeMap::new(), metadata: None });
-        let (partitions, again) = (vec![self.partition.clone()], lease(&self.partition, number));
+        let again = lease(&self.partition, number);
         self.in_force.store(again.clone());
-        let revoked = SourceEvent::Revoked { lease: gone, partitions: partitions.clone(), lost: false, done };
+        self.revoked(number - 1).await;
+        self.events.send(SourceEvent::Assigned { lease: again, partitions: vec![self.partition.clone()] }).await.unwrap();
+    }
+
+    /// The partition goes; nothing is held under the lease of this number.
+    pub async fn goes(&self, number: u64) {
+        self.in_force.store(Arc::new(Lease { number, partitions: BTreeMap::new(), metadata: None }));
+        self.revoked(number).await;
+    }
+
+    async fn revoked(&self, number: u64) {
+        let (done, _) = oneshot::channel();
+        let lease = Arc::new(Lease { number, partitions: BTreeMap::new(), metadata: None });
+        let revoked = SourceEvent::Revoked { lease, partitions: vec![self.partition.clone()], lost: false, done };
         self.events.send(revoked).await.unwrap();
-        self.events.send(SourceEvent::Assigned { lease: again, partitions }).await.unwrap();
     }
 }
 

@@ -51,3 +51,27 @@ pub async fn label_beside_a_lost_name() -> String {
     let letter = told.database.tables().records_of(&told.partition, 0, 1).remove(0);
     letter.label.unwrap().into()
 }
+
+/// What the row says of deaths, after a partition was handed over in good order while the name of its first event was on its way: it waits for a
+/// connection, and lands when the note of the handover is there.
+pub async fn row_after_a_name_that_came_late() -> (Option<i64>, i32) {
+    let told = Told::<Refusing>::start().await;
+    let row = || told.database.tables().rows[&told.partition].clone();
+    tokio::time::sleep(LONG).await;
+    {
+        let mut tables = told.database.tables();
+        let row = tables.rows.get_mut(&told.partition).unwrap();
+        (row.suspect_offset, row.idle_claims, row.owner, row.claim) = (Some(0), 1, "the dead".into(), Uuid::nil());
+    }
+    told.goes_and_comes_back(3).await;
+    tokio::time::sleep(LONG).await;
+    *told.database.names_wait.lock().unwrap() = LONG * 2;
+    told.reads(told.cluster.events(&told.partition)).await;
+    tokio::time::sleep(LONG).await;
+    told.goes(4).await;
+    tokio::time::sleep(LONG / 2).await;
+    assert_eq!((row().suspect_offset, row().idle_claims), (None, 0), "it was handed over in good order");
+    tokio::time::sleep(LONG * 4).await;
+    told.worker.abort();
+    (row().suspect_offset, row().idle_claims)
+}

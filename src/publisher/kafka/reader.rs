@@ -1,5 +1,7 @@
 //! What is asked of Kafka: offsets of the group, ends of logs, topics.
 
+mod fate;
+
 use super::{CALL_TIMEOUT, KafkaPublisherSettings, TRANSACTION_TIMEOUT, lock};
 use crate::event::TopicPartition;
 use crate::publisher::{Committed, CommittedOffsets, PublishError, parse_offset_metadata};
@@ -8,24 +10,11 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a partition that has an answer may take to give it.
-const ANSWER: Duration = Duration::from_secs(5);
-
-/// What became of a record of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Readers see it.
-    Committed,
-    /// Readers pass over it.
-    Aborted,
-    /// Its partition has not been told.
-    Open,
-}
+pub use fate::Fate;
 
 /// Whether the transactions of a partition have ended up to an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,32 +94,6 @@ impl Reader {
             return Ok(Stand::Beyond);
         }
         Ok(if self.is_ended(place, deadline)? { Stand::Ended } else { Stand::Open })
-    }
-
-    /// What became of the record at an offset. Needs the right to read the topic.
-    pub fn fate(&self, (topic, partition, offset): (&str, i32, i64), deadline: Instant) -> Result<Fate, PublishError> {
-        if !self.is_ended((topic, partition, offset), deadline)? {
-            return Ok(Fate::Open);
-        }
-        let what = format!("{topic}/{partition} cannot be read at {offset}");
-        let failed = |error: KafkaError| self.unanswered(&what, &error);
-        let consumer: BaseConsumer = self.config.clone().set("enable.partition.eof", "true").create().map_err(failed)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;
-        consumer.assign(&list).map_err(failed)?;
-        // It has an end, so an answer is there: whoever was asked before may have taken all the time.
-        let deadline = deadline.max(Instant::now() + ANSWER);
-        while Instant::now() < deadline {
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) if message.offset() == offset => return Ok(Fate::Committed),
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(Fate::Aborted),
-                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                    return Err(failed(error));
-                }
-                Some(Err(_)) | None => {}
-            }
-        }
-        Err(PublishError::Aborted { stale_lease: false, detail: format!("{what}: nothing came in time") })
     }
 
     /// K of each of these, with stable offsets.

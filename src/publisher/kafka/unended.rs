@@ -41,7 +41,8 @@ pub struct Unended {
 /// How a round ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// Or an heir has published the same: nothing may be taken away.
+    /// Or an heir has published the same: nothing may be taken away. Where all of its partitions have gone to one and none was told, the two look alike, and
+    /// neither asking on nor an abort would do: where all is open nobody is ever told, and what was committed would be lost.
     Committed,
     Aborted,
     /// Why nothing says so.
@@ -95,8 +96,7 @@ impl Unended {
     /// How it ended. Once it is known to have been aborted nobody is asked again.
     pub fn end(&mut self, reader: &Reader, ends: &mut Ends) -> End {
         let deadline = Instant::now() + OTHERS;
-        let fate = |written: &Written| reader.fate((&written.topic, written.partition, written.first), deadline);
-        let end = self.end_by(fate, |partitions| reader.committed(partitions));
+        let end = self.end_by(|written| reader.fate(written, deadline), |partitions| reader.committed(partitions));
         self.learn(&end, ends);
         end
     }
@@ -111,22 +111,22 @@ impl Unended {
 
     fn end_by(
         &self,
-        fate: impl Fn(&Written) -> Result<Fate, PublishError>,
+        fate: impl FnOnce(&[Written]) -> Result<Fate, PublishError>,
         committed: impl FnOnce(&[TopicPartition]) -> Result<CommittedOffsets, PublishError>,
     ) -> End {
         if self.is_aborted {
             return End::Aborted;
         }
-        let mut all_open = true;
-        for written in &self.written {
-            match fate(written) {
+        let all_open = match self.written.as_slice() {
+            [] => true,
+            written => match fate(written) {
                 Ok(Fate::Committed) => return End::Committed,
                 Ok(Fate::Aborted) => return End::Aborted,
-                Ok(Fate::Open) => {}
-                // It may not be read, say.
-                Err(_) => all_open = false,
-            }
-        }
+                Ok(Fate::Open) => true,
+                // One may not be read, say.
+                Err(_) => false,
+            },
+        };
         let partitions: Vec<_> = self.round.iter().map(|publication| publication.partition.clone()).collect();
         match committed(&partitions) {
             // K never goes back: one that is below what the round would have made it speaks for all of it.

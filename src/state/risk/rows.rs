@@ -118,7 +118,7 @@ impl Rows {
     }
 
     /// Room for one more row. When none is left it is made anew for the rows that are there and a quarter more, whether that is more than before or
-    /// less: so it follows what a key has now, and not the most that it ever had, and no row is moved more than four times.
+    /// less: so it follows what a key has now, and not the most that it ever had. A row is moved fewer than eight times, and where there are many some four times.
     fn make_room(&mut self) {
         if self.words.len() + self.width <= self.words.capacity() {
             return;

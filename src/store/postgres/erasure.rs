@@ -13,6 +13,8 @@ pub struct Erase {
     pub key: Vec<u8>,
     /// Keys of states, as the view `millrace.states` has them.
     pub state_keys: Vec<String>,
+    /// The topics that the pipeline reads: workers write states of no other.
+    pub topics: Vec<String>,
 }
 
 /// What there is, or what went.
@@ -29,6 +31,11 @@ pub struct Erased {
 
 /// Names under which the pipeline's rows stand: its own, and those of its replays. $1 the pipeline.
 const NAMES: &str = "(SELECT $1::text UNION ALL SELECT name FROM millrace.replay WHERE pipeline = $1)";
+/// Partitions of which the states may still be written: those of the run that is in force, in topics that are read; and those of replays that are under way,
+/// which hold their lock ([`lock_replay`](PostgresStore::lock_replay)). $1 the pipeline, $3 its topics.
+const WRITTEN: &str = "(p.pipeline = $1 AND p.run = (SELECT max(run) FROM millrace.stream_partition WHERE pipeline = $1) AND p.topic = ANY ($3) \
+     OR p.pipeline <> $1 AND EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database() \
+         WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = hashtext('millrace.replay')::oid AND l.objid = hashtext(p.pipeline)::oid))";
 /// Rows that nobody will publish any more: below Q, of a run that is over, or without their partition's row.
 const SETTLED: &str = "(p.stream IS NULL OR r.\"offset\" < p.published_offset \
      OR p.run < (SELECT max(n.run) FROM millrace.stream_partition n WHERE n.pipeline = p.pipeline))";
@@ -94,20 +101,22 @@ impl PostgresStore {
         let mut transaction = self.pool.begin().await.map_err(map)?;
         let text = format!(
             "WITH meant AS MATERIALIZED (SELECT p.pipeline, p.topic, p.partition, p.fold_from, p.next_offset FROM millrace.stream_partition p \
-                 WHERE p.pipeline IN {NAMES} AND (p.run = (SELECT max(run) FROM millrace.stream_partition WHERE pipeline = p.pipeline) \
+                 WHERE p.pipeline IN {NAMES} AND ({WRITTEN} \
                      OR EXISTS (SELECT FROM millrace.state s WHERE s.stream = p.stream AND s.key = ANY ($2))) FOR UPDATE) \
              SELECT topic || '/' || partition || ' of ' || pipeline FROM meant WHERE fold_from < next_offset ORDER BY 1 LIMIT 1"
         );
         let behind: Option<String> = sqlx::query_scalar(&text)
             .bind(&erase.pipeline)
             .bind(&erase.state_keys)
+            .bind(&erase.topics)
             .fetch_optional(&mut *transaction)
             .await
             .map_err(map)?;
         if let Some(at) = behind {
             return Err(StoreError::Fatal(format!(
                 "states of {at} are not written to the end: events that were decided would be folded into the erased one again, or make it anew. Let a \
-                 worker drain (SIGTERM) first, or end or remove a replay, then run this again"
+                 worker fold them to the end (until fold_from is next_offset in millrace.stream_partition) and drain (SIGTERM), or end or remove the replay, then \
+                 run this again"
             )));
         }
         let text = format!(

@@ -45,7 +45,7 @@ pub fn first_error(error: &sqlx::Error) -> StoreError {
 }
 
 /// Class 28: a wrong or expired password, a role that is gone or may not log in, a host that is not let in.
-fn refused_login(error: &sqlx::Error) -> Option<String> {
+pub fn refused_login(error: &sqlx::Error) -> Option<String> {
     let database = error.as_database_error()?;
     let is_login = database.code().is_some_and(|code| code.starts_with("28"));
     is_login.then(|| format!("Postgres refuses the login: {}. Check user and password.", database.message()))
@@ -58,7 +58,7 @@ pub fn error_of(need: Need, error: &sqlx::Error) -> StoreError {
         (Some(refused), Need::Worker | Need::Operator) => {
             return StoreError::Transient(format!(
                 "{refused} A new login in `url_file` is taken within 10 s; where the login comes from elsewhere, or from a file that is copied at the \
-                 start, the worker must be started again."
+                 start, the worker ends after five minutes, to be started again."
             ));
         }
         (Some(refused), _) => return StoreError::Fatal(refused),

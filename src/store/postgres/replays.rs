@@ -1,7 +1,7 @@
 //! Replays: what was asked for, their rows, who scored what, and their end. It takes a worker's rights; to remove one, the owner's.
 
 use super::PostgresStore;
-use super::begin::{self, Begin};
+use super::begin::{self, Begin, IfThere};
 use super::errors::{Need, error_of, store_error};
 use super::keyed::{BindKey, stream};
 use crate::record::Mode;
@@ -109,7 +109,7 @@ impl PostgresStore {
             .execute(&mut *transaction)
             .await
             .map_err(map)?;
-        begin::open(&mut transaction, &name, 1, mode, begins).await.map_err(map)?;
+        begin::open(&mut *transaction, (&name, 1), mode, begins, IfThere::Fails).await.map_err(map)?;
         transaction.commit().await.map_err(map)?;
         Ok(next)
     }

@@ -1,5 +1,6 @@
 //! The small statements: claim, read, open, note, bring back.
 
+use super::begin::{self, Begin, IfThere};
 use super::errors::store_error;
 use super::frozen;
 use super::keyed::{BindKey, stream};
@@ -55,30 +56,24 @@ pub async fn open(
     starts: &[(TopicPartition, i64)],
 ) -> Result<(), StoreError> {
     let mut connection = lease(pool).await.map_err(map)?;
-    sqlx::query(
-        "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, start_offset, mode) \
-         SELECT $1, $2, s.topic, s.partition, s.start, s.start, s.start, s.start, $3 \
-         FROM unnest($4::text[], $5::int[], $6::bigint[]) AS s (topic, partition, start) \
-         ON CONFLICT (pipeline, run, topic, partition) DO NOTHING",
-    )
-    .bind(pipeline)
-    .bind(run)
-    .bind(mode.as_str())
-    .bind(starts.iter().map(|(partition, _)| &*partition.topic).collect::<Vec<_>>())
-    .bind(starts.iter().map(|(partition, _)| partition.partition).collect::<Vec<_>>())
-    .bind(starts.iter().map(|(_, start)| *start).collect::<Vec<_>>())
-    .execute(&mut *connection)
-    .await
-    .map_err(|error| match error.as_database_error() {
-        Some(database) if database.is_unique_violation() => StoreError::Fatal(format!(
-            "a partition's number is taken ({}): the database was loaded without its sequences. As its owner run SELECT \
+    let begin = |(partition, start): &(TopicPartition, i64)| Begin {
+        partition: partition.clone(),
+        fold_from: *start,
+        from: *start,
+        keeps: None,
+    };
+    let begins: Vec<Begin> = starts.iter().map(begin).collect();
+    begin::open(&mut *connection, (pipeline, run), mode, &begins, IfThere::Stays).await.map_err(|error| {
+        match error.as_database_error() {
+            Some(database) if database.is_unique_violation() => StoreError::Fatal(format!(
+                "a partition's number is taken ({}): the database was loaded without its sequences. As its owner run SELECT \
              setval(pg_get_serial_sequence('millrace.stream_partition', 'stream'), greatest((SELECT max(stream) FROM \
              millrace.stream_partition), (SELECT max(stream) FROM millrace.record))), then start again.",
-            database.message()
-        )),
-        _ => map(error),
-    })?;
-    Ok(())
+                database.message()
+            )),
+            _ => map(error),
+        }
+    })
 }
 
 pub async fn partitions(pool: &PgPool, pipeline: &str, run: i32, topic: &str) -> Result<Vec<(i32, PartitionRow)>, StoreError> {
@@ -111,6 +106,22 @@ pub async fn claim(pool: &PgPool, key: &PartitionKey, claim: Uuid, owner: &str) 
     };
     let row = row.map_err(map)?;
     row.as_ref().map(partition_row).transpose().map_err(map)
+}
+
+/// What the run will have folded is what `explain` and the next run compare with.
+pub async fn folds_from(pool: &PgPool, key: &PartitionKey, claim: Uuid, from: i64) -> Result<(), StoreError> {
+    let mut connection = lease(pool).await.map_err(map)?;
+    sqlx::query(
+        "UPDATE millrace.stream_partition SET fold_from = least($6, next_offset), fold_start = least($6, next_offset) \
+         WHERE pipeline = $1 AND run = $2 AND topic = $3 AND partition = $4 AND claim = $5 AND events = 0 AND fold IS NULL AND fold_from < $6",
+    )
+    .bind_key(key)
+    .bind(claim)
+    .bind(from)
+    .execute(&mut *connection)
+    .await
+    .map(drop)
+    .map_err(map)
 }
 
 pub async fn read(

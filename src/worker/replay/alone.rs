@@ -39,6 +39,10 @@ impl Store for Alone {
         self.0.claim(key, claim, owner)
     }
 
+    fn folds_from<'a>(&'a self, key: &'a PartitionKey, claim: Uuid, from: i64) -> Reply<'a, ()> {
+        self.0.folds_from(key, claim, from)
+    }
+
     fn read_all<'a>(&'a self, pipeline: &'a str, run: i32, partitions: &'a [TopicPartition], fresh: bool) -> Reply<'a, Rows> {
         self.0.read_all(pipeline, run, partitions, fresh)
     }

@@ -8,7 +8,9 @@ use millrace::source::{Lease, SourceHandle};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,17 +68,23 @@ impl Scene {
         (0..partitions).map(|number| consumer.fetch_watermarks(&self.names.output, number, WAIT).unwrap().1).collect()
     }
 
-    /// The ends once they have not moved for a second.
-    async fn at_rest(&self, partitions: i32) -> Vec<i64> {
-        let mut ends = self.ends(partitions);
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let again = self.ends(partitions);
-            if again == ends {
-                return ends;
+    /// The events whose records stand in each partition, whatever is open there, once there are so many; one of somebody else has none.
+    fn events(&self, partitions: i32, records: usize) -> Vec<Vec<Option<i64>>> {
+        let mut config = client_of(&crate::support::brokers());
+        config.set("group.id", unique("looks")).set("isolation.level", "read_uncommitted");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        (0..partitions).for_each(|number| list.add_partition_offset(&self.names.output, number, Offset::Beginning).unwrap());
+        consumer.assign(&list).unwrap();
+        let (deadline, mut found) = (Instant::now() + WAIT, vec![Vec::new(); partitions as usize]);
+        while found.iter().map(Vec::len).sum::<usize>() < records {
+            assert!(Instant::now() < deadline, "{found:?}");
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                let event = message.key().map(|key| std::str::from_utf8(key).unwrap().parse().unwrap());
+                found[message.partition() as usize].push(event);
             }
-            ends = again;
         }
+        found
     }
 
     /// The ends once they are these, else as they are after a while: the markers of a transaction come when its end is promised already.
@@ -134,8 +142,12 @@ async fn what_hangs_in_one_partition_keeps_the_others_from_nothing() {
     stranger.flush(WAIT).unwrap();
     scene.publisher.publish(scene.lease.clone(), vec![scene.good(0..20)]).await.unwrap();
     scene.refused(20..40).await;
-    let before = scene.at_rest(2).await;
-    assert!(before.iter().all(|end| *end > 4), "keys go to both: {before:?}");
+    // What stands in each partition, and the ends of both transactions, which come when they are promised already.
+    let there = scene.events(2, 41);
+    let has = |events: &Vec<Option<i64>>, round: std::ops::Range<i64>| events.iter().flatten().any(|event| round.contains(event));
+    assert!(there.iter().all(|events| has(events, 0..20) && has(events, 20..40)), "keys go to both: {there:?}");
+    let before: Vec<i64> = there.iter().map(|events| events.len() as i64 + 2).collect();
+    assert_eq!(scene.ends_at(&before).await, before);
     let started = Instant::now();
     scene.publisher.tidy().await;
     let closed = [before[0], before[1] + 2];

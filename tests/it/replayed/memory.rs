@@ -73,3 +73,49 @@ async fn a_memory_is_folded_from_the_beginning_and_scored_from_where_it_was_aske
     stage.run_until(1_200).await;
     assert_eq!(stage.millrace(&["verify", "--deep"]).code, Some(0));
 }
+
+/// Would catch: a state that cannot be erased for ever, because a replay that is over, or a topic that nobody reads, has states that nobody will
+/// write; one that is erased while a replay is under way that folds its events.
+#[tokio::test(flavor = "multi_thread")]
+async fn states_that_nobody_will_write_keep_no_key_from_being_erased() {
+    let stage = stateful(2).await;
+    let begin = now() - 1_000 * MINUTE;
+    send(&stage, 0, (0..300).map(|n| payment(begin, n)));
+    send(&stage, 1, (0..100).map(|n| payment(begin, n)));
+    stage.run_until(400).await;
+    let from = jiff::Timestamp::from_millisecond(begin + 200 * MINUTE).unwrap().to_string();
+    let done = replay(&stage, &stage.config().display().to_string(), &["--from", &from, "--yes"]);
+    assert_eq!((done.code, &done.json()["replay"]["events"]), (Some(0), &json!(100)), "{done:?}");
+    let behind = "SELECT count(*) FROM millrace.stream_partition WHERE fold_from < next_offset";
+    assert_eq!(stage.number(behind).await, 0, "partition 1 has nothing to do, and nobody folds it");
+
+    // As a replay leaves it that was cut off, and a pipeline that read another topic too.
+    let name = &stage.name;
+    stage
+        .execute(&format!(
+            "UPDATE millrace.stream_partition SET fold_from = 0 WHERE pipeline = '{name}.replay-1' AND partition = 1"
+        ))
+        .await;
+    stage
+        .execute(&format!(
+            "INSERT INTO millrace.stream_partition (pipeline, run, topic, partition, next_offset, published_offset, fold_from, mode) \
+             SELECT pipeline, run, 'read-before', partition, 9, 9, 3, mode FROM millrace.stream_partition WHERE pipeline = '{name}' AND partition = 0"
+        ))
+        .await;
+    assert_eq!(stage.number(behind).await, 2);
+    let erase = || stage.millrace(&["erase", "--json", "--key", "none", "--state-key", "account:a-1", "--yes"]);
+    let states = "SELECT count(*) FROM millrace.states WHERE key = 'account:a-1'";
+    let held = stage.number(states).await;
+
+    let mut under_way = stage.connect().await;
+    let lock = format!("SELECT pg_advisory_lock(hashtext('millrace.replay'), hashtext('{name}.replay-1'))");
+    sqlx::raw_sql(&lock).execute(&mut under_way).await.unwrap();
+    let refused = erase();
+    assert!(refused.code == Some(1) && refused.err.contains("/1 of") && refused.err.contains("remove the replay"), "{refused:?}");
+    assert_eq!(stage.number(states).await, held);
+
+    sqlx::Connection::close(under_way).await.unwrap();
+    let erased = erase();
+    assert_eq!((erased.code, &erased.json()["states"]), (Some(0), &json!(held)), "{erased:?}");
+    assert_eq!((held >= 2, stage.number(states).await), (true, 0), "{held}");
+}
