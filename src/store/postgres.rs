@@ -106,7 +106,7 @@ impl PostgresStore {
         Ok(Self { pool })
     }
 
-    /// Why Postgres refuses this login, if it does. One that has connections still, which work, is not refused.
+    /// Why Postgres refuses this login, if it does. One that has a connection to spare, which works, is not refused.
     pub async fn refused_login(&self) -> Result<Option<String>, StoreError> {
         match lease::lease(&self.pool).await {
             Ok(_) => Ok(None),
