@@ -33,7 +33,7 @@ pub struct Canary {
     /// How far the canary's share of dead letters may be above that of the other events, 0 to 1. Default 0.02.
     #[serde(default = "dead_share_above")]
     pub dead_share_above: f64,
-    /// How far the mean of its scores may be from that of the other events. Default: no limit.
+    /// How far the mean of its scores may be from that of the other events: a share of 1 where scores are probabilities, as they are of `risk` too, whatever points its records have. Default: no limit.
     #[serde(default)]
     pub score_shift: Option<f64>,
 }
@@ -41,6 +41,19 @@ pub struct Canary {
 impl Default for Canary {
     fn default() -> Self {
         Self { min_events: min_events(), dead_share_above: dead_share_above(), score_shift: None }
+    }
+}
+
+/// Functions whose score is a share of 1.
+const SHARES: [&str; 3] = ["answer", "risk", "sentiment"];
+
+impl Canary {
+    /// What is most likely not meant: a shift that the scores of this function cannot reach.
+    pub fn warning(&self, function: &str) -> Option<String> {
+        let shift = self.score_shift.filter(|shift| *shift > 1.0 && SHARES.contains(&function))?;
+        Some(format!(
+            "canary.score_shift = {shift} is never reached: the score of {function} is a share of 1 (of risk the probability, not the points of its records)"
+        ))
     }
 }
 
@@ -115,6 +128,7 @@ pub fn findings(pipeline: &Pipeline, is_name: impl Fn(&str, usize) -> bool) -> V
 
 #[cfg(test)]
 mod tests {
+    use super::Canary;
     use crate::config::Config;
     use std::collections::BTreeMap;
 
@@ -159,5 +173,16 @@ mod tests {
                       [pipeline.version.v2]\nmodel = 'goood'";
         let found = config(nearly).findings();
         assert!(found.iter().any(|what| what.contains("version \"v2\" of") && what.contains("did you mean")), "{found:?}");
+    }
+
+    /// Would catch: a limit in points of 1,000 for scores that are probabilities, with which no canary is ever taken back.
+    #[test]
+    fn a_shift_that_no_score_reaches_is_warned_of() {
+        let shift = |score_shift| Canary { score_shift, ..Canary::default() };
+        assert!(shift(Some(20.0)).warning("risk").is_some_and(|text| text.contains("probability")));
+        assert_eq!(
+            (shift(Some(0.05)).warning("risk"), shift(Some(20.0)).warning("copy"), shift(None).warning("risk")),
+            (None, None, None)
+        );
     }
 }

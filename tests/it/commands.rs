@@ -12,6 +12,7 @@ mod eval;
 mod eval_risk;
 mod fetch;
 mod listed;
+mod migrate;
 mod models;
 mod parity;
 mod retention;

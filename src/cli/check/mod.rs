@@ -129,6 +129,9 @@ async fn look(args: Args, tails: bool, env: &BTreeMap<String, String>, own: &Own
                 if let Some(text) = warning_of(&config, pipeline, None).filter(|_| !args.connect) {
                     findings.add(Level::Warning, &about, text);
                 }
+                if let Some(text) = pipeline.canary.as_ref().and_then(|canary| canary.warning(&pipeline.function)) {
+                    findings.add(Level::Warning, &about, text);
+                }
                 // What is loaded is looked for then, and fetched where that is allowed.
                 let loads = args.connect && !args.no_models;
                 let named = pipeline.model.as_deref().filter(|name| !loads && !config.models.contains_key(*name));

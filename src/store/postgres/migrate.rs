@@ -2,10 +2,12 @@
 //! outside of one (`concurrent`).
 
 mod concurrent;
+mod plan;
 
 use super::errors::{Need, error_of, first_error};
 use crate::store::StoreError;
 use concurrent::Index;
+pub use plan::{Pending, plan};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::time::Duration;
