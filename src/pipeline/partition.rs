@@ -54,8 +54,6 @@ pub struct Running {
     pub decided: i64,
     /// S as Postgres confirmed it; P without a fold.
     pub fold_from: i64,
-    /// What the decide that is under way makes of it.
-    pub brings_fold_from: i64,
     /// K as Kafka confirmed it.
     pub published: i64,
     /// Rows below K.
@@ -142,7 +140,6 @@ impl Running {
             epoch: row.epoch,
             decided: row.next_offset,
             fold_from: row.fold_from,
-            brings_fold_from: row.fold_from,
             published: claimed.published.offset,
             published_records,
             noted: row.published_offset,
@@ -244,9 +241,12 @@ impl Running {
         quiet && self.fold_from < self.decided && self.memory.as_ref().is_some_and(Memory::has_replayed)
     }
 
-    /// Whether states of [S, P) are to be written while it is folded.
-    pub fn writes_past(&self) -> bool {
-        self.deciding.is_none() && self.memory.as_ref().is_some_and(Memory::is_worth_writing)
+    /// Makes a decide that stands still when enough of [S, P) waits to be written. No other is made before: each brings a part.
+    pub fn write_past(&mut self) {
+        let decided = self.decided;
+        if self.deciding.is_none() && self.memory.as_mut().is_some_and(|memory| memory.is_worth_writing(decided)) {
+            self.deciding = Some(Prefix::still(decided));
+        }
     }
 
     /// Makes a decide that stands still and brings what has changed.

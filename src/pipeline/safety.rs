@@ -37,6 +37,10 @@ pub enum Safety {
     EndedFolds,
     /// A decide that stands still and had no answer is made again: the row looks the same before and after it.
     StandsStill,
+    /// A decide that stands still brings a part of what waits.
+    PastInParts,
+    /// While much of [S, P) waits to be written nothing more of it is folded.
+    PastWaits,
     /// What is too far ahead of the slowest partition waits.
     Aligned,
     /// The slowest partition may be another worker's.

@@ -2,7 +2,6 @@
 
 use super::{Driver, current, finish};
 use crate::event::{Event, TopicPartition};
-use crate::flow::Prefix;
 use crate::function::Input;
 use crate::pipeline::memory::{AfterFold, FoldError, Folder, Then, Waiting};
 use crate::pipeline::partition::{Phase, Running};
@@ -10,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Events that are folded together: their keys are read in one query.
-const SLICE: usize = 1_000;
+const SLICE: usize = if cfg!(test) { 8 } else { 1_000 };
 /// Events of a partition that are folded and not called yet, about; the fold waits then.
 const AHEAD: usize = if cfg!(test) { 12 } else { 4_000 };
 /// A partition that has been idle for so long writes what its states have changed, so that nobody has to fold it again.
@@ -54,7 +53,8 @@ impl Driver {
             let Phase::Running(running) = &mut state.phase else { continue };
             let ready = running.buffer.len();
             let Some(memory) = &mut running.memory else { continue };
-            if memory.in_fold > 0 || memory.waiting.is_empty() || ready >= AHEAD {
+            memory.share_bytes = bytes;
+            if memory.in_fold > 0 || memory.waiting.is_empty() || ready >= AHEAD || memory.is_full() {
                 continue;
             }
             let (events, states) = memory.take(SLICE);
@@ -97,6 +97,7 @@ impl Driver {
         if let Some(memory) = &mut running.memory {
             memory.replayed_bytes -= freed;
         }
+        running.write_past();
         self.parts.budget.charge(charged);
         self.parts.budget.free(freed);
         self.mind_budget();
@@ -108,9 +109,7 @@ impl Driver {
         for state in self.partitions.values_mut() {
             let idle = if draining || state.pause.is_some() { Duration::ZERO } else { IDLE };
             let Some(running) = state.running() else { continue };
-            if running.writes_past() {
-                running.deciding = Some(Prefix::still(running.decided));
-            }
+            running.write_past();
             if running.wants_flush() && running.memory.as_ref().is_some_and(|memory| now - memory.used >= idle) {
                 running.flush();
             }

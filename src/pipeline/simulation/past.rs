@@ -1,0 +1,59 @@
+//! New runs that are told by hand: a long past, and what goes on beside it.
+
+use super::fold::{Chain, online_equals_batch};
+use super::new_run::adopt;
+use super::world::World;
+use crate::event::TopicPartition;
+use std::time::Duration;
+
+/// A world whose first partition has so many events, all of them to be folded and none to be scored.
+fn with_past(events: usize, chain: Chain) -> (World, TopicPartition) {
+    let mut world = World::new(1);
+    (world.folds, world.chain) = (true, chain);
+    let first = world.partitions[0].clone();
+    for _ in 0..events {
+        world.cluster.append(&first, "one");
+    }
+    for partition in &world.partitions {
+        adopt(&world, partition, world.cluster.bounds(partition).high);
+    }
+    (world, first)
+}
+
+/// S of a partition.
+fn written(world: &World, partition: &TopicPartition) -> i64 {
+    world.database.tables().rows[partition].fold_from
+}
+
+async fn a_while(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Waits for something, ten minutes at most.
+async fn until(what: &str, so: impl Fn() -> bool) {
+    for _ in 0..30_000 {
+        if so() {
+            return;
+        }
+        a_while(20).await;
+    }
+    panic!("in vain: {what}");
+}
+
+/// The most memory that states take while Postgres is away for ten minutes and a long past is there to be folded; all keys are in memory.
+pub async fn memory_beside_an_outage() -> usize {
+    let (mut world, first) = with_past(3_000, Chain::default());
+    world.start_worker();
+    until("states are written", || written(&world, &first) > 0).await;
+    *world.database.away.lock().unwrap() = true;
+    let mut most = 0;
+    for _ in 0..2_400 {
+        a_while(250).await;
+        most = most.max(world.state_bytes());
+    }
+    *world.database.away.lock().unwrap() = false;
+    world.settle(|_| false).await.unwrap();
+    world.stop().await.unwrap();
+    online_equals_batch(&world).unwrap();
+    most
+}
