@@ -154,6 +154,11 @@ impl Memory {
         lock(&self.states).confirmed(brought.rows);
     }
 
+    /// A decide is written, as the row says, which has S.
+    pub fn written_below(&self, fold_from: i64) {
+        lock(&self.states).written_below(fold_from);
+    }
+
     /// The source has given all that the log has. Where P stands behind a marker no event tells that [S, P) has come.
     pub fn at_end(&mut self) {
         if self.next > self.folded_from {

@@ -35,12 +35,12 @@ pub enum Safety {
     FoldFrom,
     /// An event that has its ending without a call is folded all the same.
     EndedFolds,
-    /// A decide that stands still and had no answer is made again: the row looks the same before and after it.
-    StandsStill,
     /// A decide that stands still brings a part of what waits.
     PastInParts,
     /// While much of [S, P) waits to be written nothing more of it is folded.
     PastWaits,
+    /// Where the row tells that a decide was carried out, S of the row tells which states were written.
+    ToldByRow,
     /// What is too far ahead of the slowest partition waits.
     Aligned,
     /// The slowest partition may be another worker's.

@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use read_again::read_again;
 use std::collections::HashMap;
 use tokio::time::Instant;
-use told::{Sent, is_carried_out};
+use told::{Sent, Told};
 
 /// Most records and states in one round over all partitions, about: the last partition that joins brings what it has.
 const ROUND_RECORDS: usize = 20_000;
@@ -190,17 +190,17 @@ impl Driver {
             }
             // Not returned: the row tells what happened.
             if moved.contains(&partition) || without(Safety::ReadRow) {
-                self.decided(&partition, incarnation, brings, done.seconds);
+                self.decided(&partition, incarnation, Told::ByReply(brings), done.seconds);
                 continue;
             }
             match done.rows.get(&partition) {
                 None => self.wait_to_decide(),
-                Some(Some(row)) if row.claim == claim && row.next_offset == to && is_carried_out(row, from) => {
-                    self.decided(&partition, incarnation, brings, done.seconds)
+                Some(Some(row)) if row.claim == claim && row.next_offset == to => {
+                    self.decided(&partition, incarnation, Told::by_row(row, brings), done.seconds)
                 }
                 Some(Some(row)) if row.claim == claim && row.next_offset == from => self.halve(&partition, incarnation),
                 Some(Some(row)) if row.claim == claim && self.overtaken(&partition, incarnation, row.next_offset) => {
-                    self.decided(&partition, incarnation, brings, done.seconds)
+                    self.decided(&partition, incarnation, Told::by_row(row, brings), done.seconds)
                 }
                 Some(Some(row))
                     if row.claim != claim
@@ -246,16 +246,14 @@ impl Driver {
         running.deciding.is_some()
     }
 
-    fn decided(&mut self, partition: &TopicPartition, incarnation: u64, brings: Brings, seconds: f64) {
+    fn decided(&mut self, partition: &TopicPartition, incarnation: u64, told: Told, seconds: f64) {
         let settings = self.settings.clone();
         let Some(running) = current(&mut self.partitions, partition, incarnation) else { return };
         let Some(prefix) = running.deciding.take() else { return };
         let events = prefix.events.len();
         running.share = share_with(running.share, &prefix);
-        if let Some(memory) = &running.memory {
-            memory.confirmed(brings);
-        }
-        running.fold_from = running.fold_from.max(brings.fold_from);
+        let fold_from = told.written(running.memory.as_ref());
+        running.fold_from = running.fold_from.max(fold_from);
         running.decided = prefix.to;
         running.write_past();
         if self.refused.get(partition).is_some_and(|refused| refused.offset < prefix.to) {

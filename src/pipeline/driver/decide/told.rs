@@ -1,7 +1,7 @@
-//! What was sent of a partition, and whether it was carried out.
+//! What was sent of a partition, and who says that it was carried out.
 
 use crate::event::TopicPartition;
-use crate::pipeline::memory::Brings;
+use crate::pipeline::memory::{Brings, Memory};
 use crate::pipeline::safety::{Safety, without};
 use crate::store::PartitionRow;
 use uuid::Uuid;
@@ -16,8 +16,35 @@ pub struct Sent {
     pub brings: Brings,
 }
 
-/// Whether a decide that reached P of the row was carried out. The row of one that stood still looks the same before and after it, until S
-/// has reached P: then there is nothing left to write.
-pub fn is_carried_out(row: &PartitionRow, from: i64) -> bool {
-    from < row.next_offset || row.fold_from == row.next_offset || without(Safety::StandsStill)
+/// Who says that a decide was carried out.
+#[derive(Clone, Copy)]
+pub enum Told {
+    /// The reply to the statement: what that brought is written.
+    ByReply(Brings),
+    /// The row, with this S. It may speak of an earlier statement of the same stretch, made before more was folded: that brought fewer rows. And
+    /// it looks the same before and after a decide that stands still, but for S: what was not written is brought by the next one.
+    ByRow(i64),
+}
+
+impl Told {
+    pub fn by_row(row: &PartitionRow, brings: Brings) -> Self {
+        if without(Safety::ToldByRow) { Self::ByReply(brings) } else { Self::ByRow(row.fold_from) }
+    }
+
+    /// Lets go of the states that are written, and returns S as Postgres has it at least.
+    pub fn written(self, memory: Option<&Memory>) -> i64 {
+        match (self, memory) {
+            (Self::ByReply(brings), Some(memory)) => {
+                memory.confirmed(brings);
+                brings.fold_from
+            }
+            (Self::ByReply(brings), None) => brings.fold_from,
+            (Self::ByRow(fold_from), memory) => {
+                if let Some(memory) = memory {
+                    memory.written_below(fold_from);
+                }
+                fold_from
+            }
+        }
+    }
 }
