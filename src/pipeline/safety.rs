@@ -31,6 +31,8 @@ pub enum Safety {
     Condemn,
     /// On a partition that is suspected the next event is alone in work, over all partitions.
     AloneInWork,
+    /// Nothing is folded while an event waits to be alone in work, and a partition waits for that only once its event is folded.
+    ProbedWithoutFolds,
     /// After a claim [S, P) is folded again.
     FoldFrom,
     /// An event that has its ending without a call is folded all the same.

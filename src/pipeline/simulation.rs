@@ -402,6 +402,14 @@ fn a_past_that_cannot_be_written_waits() {
     assert!(without > 10_000, "nothing shows that the safety is needed: {without} bytes of states");
 }
 
+/// Would catch: a partition on probation that waits for the end of another's past, and with it all that the worker scores.
+#[test]
+fn an_event_on_probation_does_not_wait_for_the_past_of_others() {
+    let took = tell(past::probed_beside_a_long_past(), None);
+    let without = tell(past::probed_beside_a_long_past(), Some(Safety::ProbedWithoutFolds));
+    assert!(took * 3 < without, "{took:?}, and {without:?} without the safety");
+}
+
 #[test]
 fn a_backlog_goes_out_in_the_order_of_event_time() {
     all_seeds(Trouble::Aligned, 100);

@@ -38,10 +38,10 @@ pub(super) fn take(running: &mut Running, event: Event, then: Then) {
 }
 
 impl Driver {
-    /// Folds what waits. Not while a suspect is in work: a death would be counted against it.
+    /// Folds what waits. Not while a suspect is in work, since a death would be counted against it, nor while one is about to be.
     pub(super) fn start_folds(&mut self) {
         let Some(folding) = self.parts.folding.clone() else { return };
-        if self.draining.is_some() || self.has_named() {
+        if self.draining.is_some() || self.has_named() || self.wants_quiet() {
             return;
         }
         let bytes = folding.bytes / self.partitions.len().max(1);

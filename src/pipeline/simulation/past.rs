@@ -1,10 +1,11 @@
 //! New runs that are told by hand: a long past, and what goes on beside it.
 
 use super::fold::{Chain, online_equals_batch};
-use super::new_run::adopt;
+use super::new_run::{adopt, suspect};
 use super::world::World;
 use crate::event::TopicPartition;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A world whose first partition has so many events, all of them to be folded and none to be scored.
 fn with_past(events: usize, chain: Chain) -> (World, TopicPartition) {
@@ -56,4 +57,21 @@ pub async fn memory_beside_an_outage() -> usize {
     world.stop().await.unwrap();
     online_equals_batch(&world).unwrap();
     most
+}
+
+/// How long the events of a partition on probation take beside the long past of another, which brings states from a slow database all the time.
+pub async fn probed_beside_a_long_past() -> Duration {
+    let chain = Chain { keys: 1_000_000, flush_after: 1_000_000, ..Chain::default() };
+    let (mut world, _) = with_past(2_000, chain);
+    let probed = world.partitions[1].clone();
+    suspect(&world, &probed);
+    for _ in 0..5 {
+        world.cluster.append(&probed, "one");
+    }
+    world.database.chance.slow_down();
+    world.start_worker();
+    let (begun, end) = (Instant::now(), world.cluster.bounds(&probed).high);
+    until("the events on probation have ended", || world.database.tables().rows[&probed].next_offset == end).await;
+    world.kill(0);
+    begun.elapsed()
 }
