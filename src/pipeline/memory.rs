@@ -18,6 +18,8 @@ use tokio::time::Instant;
 /// Rows that a decide which stands still brings, so that events that come meanwhile do not wait for all of them, and that it ends in time. Of
 /// a fold that links the keys of one boundary go together, however many.
 pub(super) const PART: Amount = Amount { rows: if cfg!(test) { 3 } else { 2_000 }, bytes: 8 << 20 };
+/// A partition that is paused reads [S, P) once more where it is as long as so many `flush_after`.
+const SHORT: i64 = 2;
 /// While [S, P) is folded no more than so many parts wait: nothing else bounds them, since none of its events waits for a decide.
 const PARTS: usize = 2;
 
@@ -29,6 +31,8 @@ pub struct Folding {
     pub fresh: Arc<dyn Fn() -> Box<dyn States> + Send + Sync>,
     /// Memory for states, bytes, over all partitions of the worker.
     pub bytes: usize,
+    /// A key is written when it has been dirty for so many offsets: so far S mostly stays behind P.
+    pub flush_after: i64,
 }
 
 type Shared = Arc<Mutex<Box<dyn States>>>;
@@ -81,6 +85,7 @@ pub struct Memory {
     pub next: i64,
     /// This partition's share of the memory for states, bytes.
     pub share_bytes: usize,
+    flush_after: i64,
     /// Whether rows of [S, P) may be left.
     has_past: bool,
     /// S and P as the claim found them.
@@ -107,6 +112,7 @@ impl Memory {
             in_fold: 0,
             next: fold_from,
             share_bytes: folding.bytes,
+            flush_after: folding.flush_after,
             has_past: fold_from < scored_from,
             folded_from: fold_from,
             scored_from,
@@ -197,6 +203,16 @@ impl Memory {
     fn fold_from(&self, states: &dyn States, to: i64, written: usize) -> i64 {
         let of_states = states.fold_from_after(to, written);
         if self.has_replayed() { of_states } else { of_states.min(states.boundary().max(self.folded_from)) }
+    }
+
+    /// Up to where [S, P) is folded, while it is folded and nothing of it is in work.
+    pub fn folded_to(&self) -> Option<i64> {
+        (!self.has_replayed() && self.in_fold == 0).then(|| lock(&self.states).boundary().max(self.folded_from))
+    }
+
+    /// Whether [S, P) is no longer than it is while events are scored, and folding it again a matter of a moment.
+    pub fn is_short(&self, fold_from: i64, decided: i64) -> bool {
+        decided - fold_from <= self.flush_after.saturating_mul(SHORT) || without(Safety::PausedPast)
     }
 
     /// Takes the bytes of what has changed, for a decide that stands still. Only while nothing is in work and no decide is open.

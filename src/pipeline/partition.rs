@@ -249,6 +249,17 @@ impl Running {
         }
     }
 
+    /// Whether events of [S, P) are being folded just now.
+    pub fn folds_past(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0 && !memory.has_replayed())
+    }
+
+    /// Whether it stops in the midst of [S, P), and what is folded of it is not written yet.
+    pub fn wants_past_written(&self) -> bool {
+        let folded_to = self.memory.as_ref().and_then(Memory::folded_to);
+        self.deciding.is_none() && folded_to.is_some_and(|folded_to| self.fold_from < folded_to)
+    }
+
     /// Makes a decide that stands still and brings what has changed.
     pub fn flush(&mut self) {
         if let Some(memory) = &self.memory {
@@ -294,6 +305,7 @@ impl Partition {
                 view.oldest_ms = running.oldest_ms();
                 view.paused = running.paused;
                 view.version = running.taking.in_force(running.decided).cloned();
+                view.fold_from = running.memory.as_ref().map(|_| running.fold_from);
                 view.state_bytes = running.memory.as_ref().map(Memory::cost_bytes);
             }
         }

@@ -63,6 +63,8 @@ pub enum Safety {
     ParkedStartsAnew,
     /// A paused partition reads [S, P) once more where its states are not written.
     ParkedOwesNothing,
+    /// The long past of a new run that is paused waits for the resume.
+    PausedPast,
     /// Before it is known what is paused nothing is started.
     PausesUnknown,
     /// Nothing is put to work by a wish before Postgres has confirmed from which offset on it is in force.

@@ -410,6 +410,15 @@ fn an_event_on_probation_does_not_wait_for_the_past_of_others() {
     assert!(took * 3 < without, "{took:?}, and {without:?} without the safety");
 }
 
+/// Would catch: a pause that folds the past of a new run to its end, one that throws away what was folded, one that holds memory.
+#[test]
+fn a_pause_stops_the_fold_of_a_long_past() {
+    let (s, p, held) = tell(past::paused_in_its_past(), None);
+    assert!(s > 0 && p - s > 1_000 && held == 0, "S {s}, P {p}, {held} bytes are held");
+    let (s, p, _) = tell(past::paused_in_its_past(), Some(Safety::PausedPast));
+    assert_eq!(s, p, "nothing shows that the safety is needed");
+}
+
 #[test]
 fn a_backlog_goes_out_in_the_order_of_event_time() {
     all_seeds(Trouble::Aligned, 100);

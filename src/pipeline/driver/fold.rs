@@ -103,14 +103,19 @@ impl Driver {
         self.mind_budget();
     }
 
-    /// A decide that stands still, for states that nobody writes while a partition is idle, or while it folds a long past.
+    /// A decide that stands still, for states that nobody writes while a partition is idle, while it folds a long past, or when it stops in the
+    /// midst of one.
     pub(super) fn flush_idle(&mut self) {
         let (draining, now) = (self.draining.is_some(), Instant::now());
         for state in self.partitions.values_mut() {
-            let idle = if draining || state.pause.is_some() { Duration::ZERO } else { IDLE };
+            let stops = draining || state.pause.is_some();
+            let idle = if stops { Duration::ZERO } else { IDLE };
             let Some(running) = state.running() else { continue };
             running.write_past();
             if running.wants_flush() && running.memory.as_ref().is_some_and(|memory| now - memory.used >= idle) {
+                running.flush();
+            }
+            if stops && (draining || !running.is_rewriting()) && running.wants_past_written() {
                 running.flush();
             }
         }

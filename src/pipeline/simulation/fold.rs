@@ -87,7 +87,7 @@ impl Fold for Chain {
 pub fn folding(fold: Chain) -> Folding {
     let (one, flush_after) = (Arc::new(fold), fold.flush_after);
     let fresh = Arc::new(move || Box::new(Cache::new(one.clone(), flush_after)) as Box<dyn States>);
-    Folding { digest: fold.digest.into(), fresh, bytes: 500 }
+    Folding { digest: fold.digest.into(), fresh, bytes: 500, flush_after }
 }
 
 /// Every prediction has the features of an uninterrupted run, and the states are those of one: byte for byte.

@@ -2,6 +2,7 @@
 
 use super::fold::{Chain, online_equals_batch};
 use super::new_run::{adopt, suspect};
+use super::paused::pause;
 use super::world::World;
 use crate::event::TopicPartition;
 use std::time::Duration;
@@ -74,4 +75,26 @@ pub async fn probed_beside_a_long_past() -> Duration {
     until("the events on probation have ended", || world.database.tables().rows[&probed].next_offset == end).await;
     world.kill(0);
     begun.elapsed()
+}
+
+/// How far the past is folded when it has been paused for a minute, as S and P say, and what is held then. Hardly anything of it is written
+/// before the pause. Once it is resumed the states are those of one pass.
+pub async fn paused_in_its_past() -> (i64, i64, usize) {
+    let (mut world, first) = with_past(2_000, Chain { flush_after: 500, ..Chain::default() });
+    world.start_worker();
+    until("events are folded", || world.state_bytes() > 600).await;
+    world.database.tables().pauses = vec![pause(None, None)];
+    a_while(60_000).await;
+    let still = (written(&world, &first), world.database.tables().rows[&first].next_offset, world.held_bytes());
+    a_while(60_000).await;
+    assert_eq!(written(&world, &first), still.0, "it stands still");
+    world.kill(0);
+    world.start_worker();
+    a_while(60_000).await;
+    assert_eq!(written(&world, &first), still.0, "its heir stands still too");
+    world.database.tables().pauses.clear();
+    world.settle(|_| false).await.unwrap();
+    world.stop().await.unwrap();
+    online_equals_batch(&world).unwrap();
+    still
 }
