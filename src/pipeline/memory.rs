@@ -68,6 +68,16 @@ impl Brings {
     }
 }
 
+/// What is to be done with an event that has come.
+#[derive(Debug, PartialEq)]
+pub enum Place {
+    Taken(Then),
+    /// It was taken before: a repeated delivery.
+    Repeated,
+    /// The source had told the end of the log before it: [S, P) was believed to hold nothing more.
+    BeyondEnd,
+}
+
 /// An event that waits to be folded.
 #[derive(Debug)]
 pub struct Waiting {
@@ -85,6 +95,8 @@ pub struct Memory {
     pub next: i64,
     /// This partition's share of the memory for states, bytes.
     pub share_bytes: usize,
+    /// Where the log was believed to hold nothing more below P.
+    ended_at: Option<i64>,
     flush_after: i64,
     /// Whether rows of [S, P) may be left.
     has_past: bool,
@@ -112,6 +124,7 @@ impl Memory {
             in_fold: 0,
             next: fold_from,
             share_bytes: folding.bytes,
+            ended_at: None,
             flush_after: folding.flush_after,
             has_past: fold_from < scored_from,
             folded_from: fold_from,
@@ -121,13 +134,14 @@ impl Memory {
         }
     }
 
-    /// What is to be done with the event at `offset`; `None` when it was taken before, a repeated delivery.
-    pub fn place(&mut self, offset: i64) -> Option<Then> {
+    /// What is to be done with the event at `offset`.
+    pub fn place(&mut self, offset: i64) -> Place {
         if offset < self.next {
-            return None;
+            let believed = self.ended_at.is_some_and(|end| (end..self.scored_from).contains(&offset));
+            return if believed && !without(Safety::EndBelieved) { Place::BeyondEnd } else { Place::Repeated };
         }
         self.next = offset + 1;
-        Some(if offset < self.scored_from { Then::Replayed } else { Then::Score })
+        Place::Taken(if offset < self.scored_from { Then::Replayed } else { Then::Score })
     }
 
     /// Events of [S, P) that are not folded yet.
@@ -165,10 +179,13 @@ impl Memory {
         lock(&self.states).written_below(fold_from);
     }
 
-    /// The source has given all that the log has. Where P stands behind a marker no event tells that [S, P) has come.
+    /// The source says that the log has nothing more for now. Where P stands behind a marker no event tells that all of [S, P) has come, so
+    /// this is believed. What the source tells is where the last event ended, so it cannot tell a marker from an event that is still to come:
+    /// the broker may, just after its leader has changed, tell an end that is not one. [`Place::BeyondEnd`] says so then.
     pub fn at_end(&mut self) {
-        if self.next > self.folded_from {
-            self.next = self.next.max(self.scored_from);
+        if self.next < self.scored_from && !without(Safety::EndBehindMarker) {
+            self.ended_at = Some(self.next);
+            self.next = self.scored_from;
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Running {
     pub decided: i64,
     /// S as Postgres confirmed it; P without a fold.
     pub fold_from: i64,
+    /// The highest S that was sent in this stay: Postgres may have it.
+    pub fold_from_sent: i64,
     /// K as Kafka confirmed it.
     pub published: i64,
     /// Rows below K.
@@ -140,6 +142,7 @@ impl Running {
             epoch: row.epoch,
             decided: row.next_offset,
             fold_from: row.fold_from,
+            fold_from_sent: row.fold_from,
             published: claimed.published.offset,
             published_records,
             noted: row.published_offset,

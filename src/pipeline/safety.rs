@@ -37,6 +37,10 @@ pub enum Safety {
     FoldFrom,
     /// An event that has its ending without a call is folded all the same.
     EndedFolds,
+    /// The end of the log tells that [S, P) has come, where P stands behind a marker.
+    EndBehindMarker,
+    /// An event of [S, P) that comes after the end of the log was told is no repeated delivery.
+    EndBelieved,
     /// A decide that stands still brings a part of what waits.
     PastInParts,
     /// While much of [S, P) waits to be written nothing more of it is folded.

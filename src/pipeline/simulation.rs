@@ -419,6 +419,24 @@ fn a_pause_stops_the_fold_of_a_long_past() {
     assert_eq!(s, p, "nothing shows that the safety is needed");
 }
 
+/// Would catch: events below P that are left out of the states and nobody says so, since the log seemed to end before them.
+#[test]
+fn an_end_of_the_log_that_was_none_leaves_no_event_out() {
+    tell(past::beside_an_early_end(200), None).unwrap();
+    let late = tell(past::beside_an_early_end(60_000), None).unwrap_err();
+    assert!(late.contains("came after Kafka had told the end of the log"), "{late}");
+    let without = tell(past::beside_an_early_end(200), Some(Safety::EndBelieved)).unwrap_err();
+    assert!(without.contains("states"), "nothing shows that the safety is needed: {without}");
+}
+
+/// Would catch: a partition whose S stays below P until its next event, so that it cannot be erased and its past is read again by each claim.
+#[test]
+fn a_past_that_ends_with_a_marker_is_written_to_its_end() {
+    tell(past::before_a_marker(), None).unwrap();
+    let without = tell(past::before_a_marker(), Some(Safety::EndBehindMarker)).unwrap_err();
+    assert!(without.contains("nothing moves"), "{without}");
+}
+
 #[test]
 fn a_backlog_goes_out_in_the_order_of_event_time() {
     all_seeds(Trouble::Aligned, 100);

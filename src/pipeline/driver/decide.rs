@@ -105,6 +105,7 @@ impl Driver {
                 Some(memory) => memory.due(prefix.to, prefix.from == prefix.to),
                 None => (Vec::new(), Brings::nothing(prefix.to)),
             };
+            running.fold_from_sent = running.fold_from_sent.max(brings.fold_from);
             let (claim, from, to) = (running.claim, prefix.from, prefix.to);
             ids.push(Sent { partition: partition.clone(), incarnation, claim, from, to, brings });
             bytes_in_round += states.iter().map(|(_, state)| state.bytes.len()).sum::<usize>();

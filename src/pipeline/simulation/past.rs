@@ -98,3 +98,32 @@ pub async fn paused_in_its_past() -> (i64, i64, usize) {
     online_equals_batch(&world).unwrap();
     still
 }
+
+/// What becomes of a past whose log seems to end in its midst, for so long.
+pub async fn beside_an_early_end(milliseconds: u64) -> Result<(), String> {
+    let (mut world, first) = with_past(80, Chain::default());
+    world.cluster.state().stable_ends.insert(first.clone(), 40);
+    world.start_worker();
+    until("an end is told", || world.cluster.state().told_ends.iter().any(|(of, end)| *of == first && *end > 0)).await;
+    a_while(milliseconds).await;
+    world.cluster.state().stable_ends.clear();
+    world.settle(|world| !world.halts().is_empty()).await?;
+    // What comes late is there by now.
+    a_while(10_000).await;
+    if let Some(halt) = world.halts().first() {
+        return Err(halt.clone());
+    }
+    world.stop().await?;
+    online_equals_batch(&world)
+}
+
+/// Whether S comes to P where P stands behind a marker, as no event tells that all of the past has come.
+pub async fn before_a_marker() -> Result<(), String> {
+    let (mut world, first) = with_past(30, Chain::default());
+    world.cluster.mark(&first);
+    adopt(&world, &first, world.cluster.bounds(&first).high);
+    world.start_worker();
+    world.settle(|_| false).await?;
+    world.stop().await?;
+    online_equals_batch(&world)
+}
