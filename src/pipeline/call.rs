@@ -5,6 +5,7 @@ use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::flow::Ending;
 use crate::function::{CallError, Input, Outcome, halve};
 use crate::pipeline::Observer;
+use crate::pipeline::safety::{Safety, without};
 use crate::pipeline::version::Version;
 use crate::record::{self, Record};
 use crate::store::{PartitionKey, Store, StoreError};
@@ -102,12 +103,13 @@ impl Caller {
 
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
         let mut wait = self.settings.backoff;
+        let is_over = || suspect.stay.strong_count() == 0 && !without(Safety::NamedInStay);
         loop {
-            if suspect.stay.strong_count() == 0 {
+            if is_over() {
                 return Err(SliceError::Superseded);
             }
             match self.store.suspect(&suspect.key, suspect.claim, suspect.offset, suspect.times).await {
-                Ok(true) if suspect.stay.strong_count() > 0 => return Ok(()),
+                Ok(true) if !is_over() => return Ok(()),
                 Ok(_) => return Err(SliceError::Superseded),
                 Err(StoreError::Transient(_)) => {
                     self.observer.retried("suspect");

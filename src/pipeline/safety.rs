@@ -41,6 +41,10 @@ pub enum Safety {
     EndBehindMarker,
     /// An event of [S, P) that comes after the end of the log was told is no repeated delivery.
     EndBelieved,
+    /// A row whose states are written has a fold, also where nothing is decided.
+    StatesHaveFold,
+    /// An event is named under the stay in which it was to be called, and no more once that is over.
+    NamedInStay,
     /// A decide that stands still brings a part of what waits.
     PastInParts,
     /// While much of [S, P) waits to be written nothing more of it is folded.

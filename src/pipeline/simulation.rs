@@ -437,6 +437,14 @@ fn a_past_that_ends_with_a_marker_is_written_to_its_end() {
     assert!(without.contains("nothing moves"), "{without}");
 }
 
+/// Would catch: states of one fold that another goes on from, since no event was decided yet.
+#[test]
+fn states_of_a_past_are_continued_by_their_own_fold_alone() {
+    let halted = tell(past::under_another_fold(), None).unwrap_or_default();
+    assert!(halted.contains("was folded by the fold chain0000000"), "{halted}");
+    assert_eq!(tell(past::under_another_fold(), Some(Safety::StatesHaveFold)), None, "nothing shows that the safety is needed");
+}
+
 #[test]
 fn a_backlog_goes_out_in_the_order_of_event_time() {
     all_seeds(Trouble::Aligned, 100);
@@ -539,6 +547,14 @@ fn a_partition_whose_next_event_waits_is_waited_for() {
 #[test]
 fn a_name_that_was_lost_lays_no_death_on_the_one_before() {
     assert_eq!(tell(suspects::label_beside_a_lost_name(), None), "refused_by_store");
+}
+
+/// Would catch: a death that is counted against an event whose partition was handed over in good order.
+#[test]
+fn nothing_is_named_once_the_stay_is_over() {
+    assert_eq!(tell(suspects::named_after_the_handover(), None), None);
+    let without = tell(suspects::named_after_the_handover(), Some(Safety::NamedInStay));
+    assert_eq!(without, Some(0), "nothing shows that the safety is needed");
 }
 
 /// Would catch: a worker that outstays its drain for the sake of a late copy, until it is killed and has not left the group.

@@ -127,3 +127,17 @@ pub async fn before_a_marker() -> Result<(), String> {
     world.stop().await?;
     online_equals_batch(&world)
 }
+
+/// Why the heir of a worker halts that has written states of the past, and scored nothing, when it is configured with another fold.
+pub async fn under_another_fold() -> Option<String> {
+    let (mut world, first) = with_past(600, Chain::default());
+    world.start_worker();
+    until("states are written", || written(&world, &first) > 0).await;
+    world.kill(0);
+    a_while(40_000).await;
+    world.chain.digest = "other0000000";
+    world.start_worker();
+    a_while(120_000).await;
+    world.kill(0);
+    world.halts().into_iter().find(|halt| halt.starts_with(&first.to_string()))
+}

@@ -51,3 +51,27 @@ pub async fn label_beside_a_lost_name() -> String {
     let letter = told.database.tables().records_of(&told.partition, 0, 1).remove(0);
     letter.label.unwrap().into()
 }
+
+/// The suspect that the row has at last, when the partition is handed over before the name of an event has come to Postgres.
+pub async fn named_after_the_handover() -> Option<i64> {
+    let told = Told::<Refusing>::start().await;
+    let row = || told.database.tables().rows[&told.partition].clone();
+    tokio::time::sleep(LONG).await;
+    {
+        let mut tables = told.database.tables();
+        let row = tables.rows.get_mut(&told.partition).unwrap();
+        (row.idle_claims, row.owner, row.claim) = (3, "the dead".into(), Uuid::nil());
+    }
+    told.goes_and_comes_back(3).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(row().idle_claims, 4, "each event is to be alone in work");
+    *told.database.away.lock().unwrap() = true;
+    told.reads(told.cluster.events(&told.partition)).await;
+    tokio::time::sleep(LONG).await;
+    told.goes(4).await;
+    tokio::time::sleep(LONG).await;
+    *told.database.away.lock().unwrap() = false;
+    tokio::time::sleep(LONG).await;
+    told.worker.abort();
+    row().suspect_offset
+}
