@@ -11,7 +11,7 @@ use millrace::config::recommend::Recommend;
 use millrace::event::{Event, Position, RawEvent};
 use millrace::state::in_memory::InMemory;
 use millrace::state::recommend::RecommendFold;
-use millrace::state::{At, Cache, Fold, States, Step, Stored};
+use millrace::state::{Amount, At, Cache, Fold, States, Step, Stored};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
@@ -118,8 +118,9 @@ fn through_cache(config: &Recommend, events: &[Event]) -> anyhow::Result<f64> {
             }
         }
         let to = slice[slice.len() - 1].raw.position.offset + 1;
-        black_box((states.rows_up_to(to), states.fold_from_after(to)));
-        states.confirmed(to);
+        let due = states.due(to, Amount::ALL);
+        black_box((states.rows(due), states.fold_from_after(to, due)));
+        states.confirmed(due);
     }
     Ok(started.elapsed().as_secs_f64())
 }

@@ -18,7 +18,7 @@ use millrace::event::Event;
 use millrace::scoring::Model;
 use millrace::state::in_memory::InMemory;
 use millrace::state::risk::RiskFold;
-use millrace::state::{At, Cache, Facts, Features, Fold, States, Step, Stored};
+use millrace::state::{Amount, At, Cache, Facts, Features, Fold, States, Step, Stored};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
@@ -179,8 +179,9 @@ impl Bench {
             self.score(parts, &features)?;
             timed(parts, "bytes for the store", events.len(), || {
                 let to = events[events.len() - 1].raw.position.offset + 1;
-                black_box((states.rows_up_to(to), states.fold_from_after(to)));
-                states.confirmed(to);
+                let due = states.due(to, Amount::ALL);
+                black_box((states.rows(due), states.fold_from_after(to, due)));
+                states.confirmed(due);
             });
             Ok(())
         })?;

@@ -57,6 +57,8 @@ pub struct PartitionStatus {
     pub owner: String,
     /// Not read for now: what was read of it fills its window, the memory budget is full, or an operator has paused it.
     pub waits: bool,
+    /// S: what the log has from here on is folded again by the next claim, so it must be kept; `None` in a pipeline that remembers nothing.
+    pub fold_from: Option<i64>,
     /// Memory of the states of keys that are at hand; `None` in a pipeline that remembers nothing.
     pub state_bytes: Option<usize>,
     pub epoch: Option<i64>,

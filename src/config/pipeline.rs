@@ -111,7 +111,8 @@ pub struct Pipeline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialogue: Option<Dialogue>,
     /// Memory for the states of keys, bytes, over all partitions that a worker holds; what does not fit is read again when it is
-    /// needed. Default 256 MiB.
+    /// needed. A key that has changed stays beyond it until it is written: those of the last `flush_after` events of each partition, and
+    /// what waits for Postgres. Default 256 MiB.
     #[serde(default = "state_bytes")]
     pub state_bytes: usize,
     /// A key that has changed is written to Postgres when so many further events of its partition have been read. What is not

@@ -39,6 +39,8 @@ pub struct PartitionView {
     pub waits_for: Option<String>,
     /// Whether it stands for want of one, or will at its next event: what it has taken over names a version that is not in memory.
     pub held: bool,
+    /// S, in a pipeline with a fold: what the log has from here on is folded again by the next claim.
+    pub fold_from: Option<i64>,
     /// Memory of the states that are at hand, in a pipeline with a fold.
     pub state_bytes: Option<usize>,
     /// Why it is halted, and what to do.
@@ -67,6 +69,7 @@ impl PartitionView {
             version: None,
             waits_for: None,
             held: false,
+            fold_from: None,
             state_bytes: None,
             reason: None,
         }

@@ -54,8 +54,8 @@ pub struct Running {
     pub decided: i64,
     /// S as Postgres confirmed it; P without a fold.
     pub fold_from: i64,
-    /// What the decide that is under way makes of it.
-    pub brings_fold_from: i64,
+    /// The highest S that was sent in this stay: Postgres may have it.
+    pub fold_from_sent: i64,
     /// K as Kafka confirmed it.
     pub published: i64,
     /// Rows below K.
@@ -142,7 +142,7 @@ impl Running {
             epoch: row.epoch,
             decided: row.next_offset,
             fold_from: row.fold_from,
-            brings_fold_from: row.fold_from,
+            fold_from_sent: row.fold_from,
             published: claimed.published.offset,
             published_records,
             noted: row.published_offset,
@@ -244,9 +244,23 @@ impl Running {
         quiet && self.fold_from < self.decided && self.memory.as_ref().is_some_and(Memory::has_replayed)
     }
 
-    /// Whether states of [S, P) are to be written while it is folded.
-    pub fn writes_past(&self) -> bool {
-        self.deciding.is_none() && self.memory.as_ref().is_some_and(Memory::is_worth_writing)
+    /// Makes a decide that stands still when enough of [S, P) waits to be written. No other is made before: each brings a part.
+    pub fn write_past(&mut self) {
+        let decided = self.decided;
+        if self.deciding.is_none() && self.memory.as_mut().is_some_and(|memory| memory.is_worth_writing(decided)) {
+            self.deciding = Some(Prefix::still(decided));
+        }
+    }
+
+    /// Whether events of [S, P) are being folded just now.
+    pub fn folds_past(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0 && !memory.has_replayed())
+    }
+
+    /// Whether it stops in the midst of [S, P), and what is folded of it is not written yet.
+    pub fn wants_past_written(&self) -> bool {
+        let folded_to = self.memory.as_ref().and_then(Memory::folded_to);
+        self.deciding.is_none() && folded_to.is_some_and(|folded_to| self.fold_from < folded_to)
     }
 
     /// Makes a decide that stands still and brings what has changed.
@@ -294,6 +308,7 @@ impl Partition {
                 view.oldest_ms = running.oldest_ms();
                 view.paused = running.paused;
                 view.version = running.taking.in_force(running.decided).cloned();
+                view.fold_from = running.memory.as_ref().map(|_| running.fold_from);
                 view.state_bytes = running.memory.as_ref().map(Memory::cost_bytes);
             }
         }

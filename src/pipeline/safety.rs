@@ -31,12 +31,26 @@ pub enum Safety {
     Condemn,
     /// On a partition that is suspected the next event is alone in work, over all partitions.
     AloneInWork,
+    /// Nothing is folded while an event waits to be alone in work, and a partition waits for that only once its event is folded.
+    ProbedWithoutFolds,
     /// After a claim [S, P) is folded again.
     FoldFrom,
     /// An event that has its ending without a call is folded all the same.
     EndedFolds,
-    /// A decide that stands still and had no answer is made again: the row looks the same before and after it.
-    StandsStill,
+    /// The end of the log tells that [S, P) has come, where P stands behind a marker.
+    EndBehindMarker,
+    /// An event of [S, P) that comes after the end of the log was told is no repeated delivery.
+    EndBelieved,
+    /// A row whose states are written has a fold, also where nothing is decided.
+    StatesHaveFold,
+    /// An event is named under the stay in which it was to be called, and no more once that is over.
+    NamedInStay,
+    /// A decide that stands still brings a part of what waits.
+    PastInParts,
+    /// While much of [S, P) waits to be written nothing more of it is folded.
+    PastWaits,
+    /// Where the row tells that a decide was carried out, S of the row tells which states were written.
+    ToldByRow,
     /// What is too far ahead of the slowest partition waits.
     Aligned,
     /// The slowest partition may be another worker's.
@@ -57,6 +71,8 @@ pub enum Safety {
     ParkedStartsAnew,
     /// A paused partition reads [S, P) once more where its states are not written.
     ParkedOwesNothing,
+    /// The long past of a new run that is paused waits for the resume.
+    PausedPast,
     /// Before it is known what is paused nothing is started.
     PausesUnknown,
     /// Nothing is put to work by a wish before Postgres has confirmed from which offset on it is in force.

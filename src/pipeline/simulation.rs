@@ -2,13 +2,14 @@
 //! freeze and come back, partitions move, the database goes back, offsets are lost. Every safety of the protocol is taken out
 //! once, and some seed must then fail.
 //!
-//! `MILLRACE_SEEDS` says how many seeds each test runs, `MILLRACE_FIRST_SEED` with which it begins.
+//! `MILLRACE_SEEDS` says how many seeds each test runs, `MILLRACE_FIRST_SEED` with which it begins, `MILLRACE_SAFETY` which safety alone is taken out.
 
 mod aligned;
 mod check;
 mod fold;
 mod function;
 mod new_run;
+mod past;
 mod paused;
 mod stay;
 mod suspects;
@@ -82,11 +83,7 @@ fn simulate(trouble: Trouble, seed: u64) -> Result<bool, String> {
                 ordinary(&mut world).await.map(|()| true)
             }
             Trouble::NewRun => {
-                world.folds = true;
-                if seed % 3 == 2 {
-                    world.cluster.chance.slow_down();
-                    world.database.chance.slow_down();
-                }
+                new_run::kinds(&mut world, seed);
                 new_run::remembers_the_log(&mut world).await
             }
             Trouble::Paused => {
@@ -396,6 +393,58 @@ fn a_new_run_has_the_states_of_an_uninterrupted_one() {
     all_seeds(Trouble::NewRun, 100);
 }
 
+/// Would catch: a past that is folded without end while nothing of it can be written.
+#[test]
+fn a_past_that_cannot_be_written_waits() {
+    let most = tell(past::memory_beside_an_outage(), None);
+    assert!(most < 1_500, "{most} bytes of states");
+    let without = tell(past::memory_beside_an_outage(), Some(Safety::PastWaits));
+    assert!(without > 10_000, "nothing shows that the safety is needed: {without} bytes of states");
+}
+
+/// Would catch: a partition on probation that waits for the end of another's past, and with it all that the worker scores.
+#[test]
+fn an_event_on_probation_does_not_wait_for_the_past_of_others() {
+    let took = tell(past::probed_beside_a_long_past(), None);
+    let without = tell(past::probed_beside_a_long_past(), Some(Safety::ProbedWithoutFolds));
+    assert!(took * 3 < without, "{took:?}, and {without:?} without the safety");
+}
+
+/// Would catch: a pause that folds the past of a new run to its end, one that throws away what was folded, one that holds memory.
+#[test]
+fn a_pause_stops_the_fold_of_a_long_past() {
+    let (s, p, held) = tell(past::paused_in_its_past(), None);
+    assert!(s > 0 && p - s > 1_000 && held == 0, "S {s}, P {p}, {held} bytes are held");
+    let (s, p, _) = tell(past::paused_in_its_past(), Some(Safety::PausedPast));
+    assert_eq!(s, p, "nothing shows that the safety is needed");
+}
+
+/// Would catch: events below P that are left out of the states and nobody says so, since the log seemed to end before them.
+#[test]
+fn an_end_of_the_log_that_was_none_leaves_no_event_out() {
+    tell(past::beside_an_early_end(200), None).unwrap();
+    let late = tell(past::beside_an_early_end(60_000), None).unwrap_err();
+    assert!(late.contains("came after Kafka had told the end of the log"), "{late}");
+    let without = tell(past::beside_an_early_end(200), Some(Safety::EndBelieved)).unwrap_err();
+    assert!(without.contains("states"), "nothing shows that the safety is needed: {without}");
+}
+
+/// Would catch: a partition whose S stays below P until its next event, so that it cannot be erased and its past is read again by each claim.
+#[test]
+fn a_past_that_ends_with_a_marker_is_written_to_its_end() {
+    tell(past::before_a_marker(), None).unwrap();
+    let without = tell(past::before_a_marker(), Some(Safety::EndBehindMarker)).unwrap_err();
+    assert!(without.contains("nothing moves"), "{without}");
+}
+
+/// Would catch: states of one fold that another goes on from, since no event was decided yet.
+#[test]
+fn states_of_a_past_are_continued_by_their_own_fold_alone() {
+    let halted = tell(past::under_another_fold(), None).unwrap_or_default();
+    assert!(halted.contains("was folded by the fold chain0000000"), "{halted}");
+    assert_eq!(tell(past::under_another_fold(), Some(Safety::StatesHaveFold)), None, "nothing shows that the safety is needed");
+}
+
 #[test]
 fn a_backlog_goes_out_in_the_order_of_event_time() {
     all_seeds(Trouble::Aligned, 100);
@@ -506,6 +555,14 @@ fn a_name_that_comes_late_is_taken_back() {
     assert_eq!(tell(suspects::row_after_a_name_that_came_late(), None), (None, 0));
 }
 
+/// Would catch: a death that is counted against an event whose partition was handed over in good order.
+#[test]
+fn nothing_is_named_once_the_stay_is_over() {
+    assert_eq!(tell(suspects::named_after_the_handover(), None), None);
+    let without = tell(suspects::named_after_the_handover(), Some(Safety::NamedInStay));
+    assert_eq!(without, Some(0), "nothing shows that the safety is needed");
+}
+
 /// Would catch: a worker that outstays its drain for the sake of a late copy, until it is killed and has not left the group.
 #[test]
 fn a_silent_postgres_keeps_no_worker_that_leaves() {
@@ -542,8 +599,10 @@ fn a_base_that_never_answers_is_left_like_any_version() {
 fn some_seed_fails_when_a_safety_is_taken_out() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
+    let asked = |safety: &Safety| std::env::var("MILLRACE_SAFETY").map_or(true, |name| format!("{safety:?}") == name);
+    assert!(MUTANTS.iter().any(|(safety, _)| asked(safety)), "there is no such safety");
     let mut survivors = Vec::new();
-    for (safety, troubles) in MUTANTS {
+    for (safety, troubles) in MUTANTS.iter().filter(|(safety, _)| asked(safety)) {
         take_out(Some(*safety));
         let missed = (0..1_000u64).find_map(|seed| {
             let trouble = troubles[seed as usize % troubles.len()];
@@ -583,7 +642,8 @@ const MUTANTS: &[(Safety, &[Trouble])] = &[
     (Safety::AloneInWork, &[Trouble::Killer]),
     (Safety::FoldFrom, &[Trouble::Folds]),
     (Safety::EndedFolds, &[Trouble::Folds]),
-    (Safety::StandsStill, &[Trouble::Folds]),
+    (Safety::PastInParts, &[Trouble::NewRun]),
+    (Safety::ToldByRow, &[Trouble::NewRun]),
     (Safety::Aligned, &[Trouble::Aligned]),
     (Safety::AlignedToOthers, &[Trouble::Aligned]),
     (Safety::UnknownHolds, &[Trouble::Aligned]),

@@ -157,7 +157,8 @@ impl Told<'_> {
             ));
         }
         // States may be written before the first event is decided.
-        if (row.events > 0 || row.fold.is_some()) && row.fold.as_deref() != self.fold {
+        let has_states = row.fold.is_some() && !without(Safety::StatesHaveFold);
+        if (row.events > 0 || has_states) && row.fold.as_deref() != self.fold {
             return Err(format!(
                 "{who}: what was decided so far was folded by {}, and the pipeline is now configured with {}: an old state is never \
                  continued by another fold. Restore the settings of the fold, or stop the workers and start a new run with `millrace adopt`, \

@@ -53,6 +53,12 @@ pub struct State {
     /// Open transactions that carry an offset of the partition.
     pub pending: BTreeMap<TopicPartition, usize>,
     pub output: Vec<Published>,
+    /// Where markers end that stand behind the last event.
+    markers: BTreeMap<TopicPartition, i64>,
+    /// Below the end of the log: readers come no further for now, and are told that this is the end.
+    pub stable_ends: BTreeMap<TopicPartition, i64>,
+    /// The ends that were told.
+    pub told_ends: BTreeSet<(TopicPartition, i64)>,
     /// The newest producer of each transactional id.
     pub epochs: BTreeMap<u64, u64>,
 }
@@ -88,8 +94,9 @@ impl Cluster {
     pub fn append(&self, partition: &TopicPartition, payload: &str) -> i64 {
         let gap = i64::from(self.chance.percent(5));
         let mut state = self.state();
+        let end = state.end(partition);
         let log = state.logs.entry(partition.clone()).or_default();
-        let offset = log.last().map_or(0, |last| last.position.offset + 1) + gap;
+        let offset = end + gap;
         log.push(RawEvent {
             position: crate::event::Position { topic: partition.topic.clone(), partition: partition.partition, offset },
             timestamp_ms: offset,
@@ -100,14 +107,19 @@ impl Cluster {
         offset
     }
 
+    /// Appends a marker of a transaction, which no reader sees.
+    pub fn mark(&self, partition: &TopicPartition) {
+        let mut state = self.state();
+        let end = state.end(partition) + 1;
+        state.markers.insert(partition.clone(), end);
+    }
+
     pub fn events(&self, partition: &TopicPartition) -> Vec<RawEvent> {
         self.state().logs.get(partition).cloned().unwrap_or_default()
     }
 
     pub fn bounds(&self, partition: &TopicPartition) -> LogBounds {
-        let state = self.state();
-        let high = state.logs.get(partition).and_then(|log| log.last()).map_or(0, |last| last.position.offset + 1);
-        LogBounds { low: 0, high }
+        LogBounds { low: 0, high: self.state().end(partition) }
     }
 
     pub fn partition_count(&self, topic: &str) -> i32 {
@@ -160,6 +172,11 @@ impl Cluster {
 }
 
 impl State {
+    fn end(&self, partition: &TopicPartition) -> i64 {
+        let behind_last = self.logs.get(partition).and_then(|log| log.last()).map_or(0, |last| last.position.offset + 1);
+        self.markers.get(partition).map_or(behind_last, |end| behind_last.max(*end))
+    }
+
     /// Whether the group takes offsets from this member and generation.
     pub fn accepts(&self, process: u64, generation: u64) -> bool {
         self.members.contains_key(&process) && self.generation == generation
@@ -347,8 +364,10 @@ impl Poll {
         let mut ends = Vec::new();
         for (partition, held) in &mut self.held {
             let Some(position) = held.position.filter(|_| !held.paused) else { continue };
-            let state = self.cluster.state();
+            let mut state = self.cluster.state();
+            let stable_end = state.stable_ends.get(partition).copied().unwrap_or(i64::MAX);
             let Some(log) = state.logs.get(partition) else { continue };
+            let log = &log[..log.partition_point(|raw| raw.position.offset < stable_end)];
             let from = log.partition_point(|raw| raw.position.offset < position);
             // Sometimes a record comes again: the source is free to repeat.
             let repeat = from.min(usize::from(self.cluster.chance.percent(3)));
@@ -359,6 +378,7 @@ impl Poll {
             let end = log.last().map_or(0, |last| last.position.offset + 1);
             if held.position.is_some_and(|position| position >= end) && held.told_end != Some(end) {
                 held.told_end = Some(end);
+                state.told_ends.insert((partition.clone(), end));
                 ends.push((partition.clone(), end));
             }
             batch.extend(some);

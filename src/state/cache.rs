@@ -3,7 +3,7 @@
 mod recent;
 mod table;
 
-use super::states::{Facts, States, Step, StoredRow, WrongFacts};
+use super::states::{Amount, Facts, States, Step, StoredRow, WrongFacts};
 use super::{At, Features, Fold, Keys, Stored, StoredError};
 use crate::event::{Event, Rejection};
 use recent::{Leave, Recent};
@@ -41,8 +41,6 @@ struct Taken {
     row: StoredRow,
     /// The lowest offset whose change is in them and in no row before.
     from: i64,
-    /// Whether a decide may have carried them.
-    handed: bool,
 }
 
 /// See [`States`].
@@ -53,7 +51,7 @@ pub struct Cache<F: Fold> {
     entries: Table<F::State>,
     /// Keys by their first change whose bytes were not taken. Offsets only grow, so they are in order.
     dirty: VecDeque<(i64, Place)>,
-    /// By the boundary at which they were taken.
+    /// By the boundary at which they were taken, and by `from`: the key that has been dirty for longest is taken first.
     taken: VecDeque<Taken>,
     recent: Recent,
     cost: usize,
@@ -135,7 +133,16 @@ impl<F: Fold> Cache<F> {
         entry.waiting += 1;
         self.cost += self.room.len();
         let row = StoredRow { as_of: self.boundary, newest_ms: entry.newest_ms, bytes: self.room.as_slice().into() };
-        self.taken.push_back(Taken { key: entry.key.clone(), place, row, from, handed: false });
+        self.taken.push_back(Taken { key: entry.key.clone(), place, row, from });
+    }
+
+    /// How many of the rows that wait P has reached once it stands at `to`.
+    fn reached(&self, to: i64) -> usize {
+        #[cfg(test)]
+        if self.lacks(Rule::Boundary) {
+            return self.taken.len();
+        }
+        self.taken.partition_point(|taken| taken.row.as_of <= to)
     }
 
     fn take_all(&mut self) {
@@ -229,17 +236,23 @@ impl<F: Fold> States for Cache<F> {
         self.step(facts, at, false)
     }
 
-    fn rows_up_to(&mut self, to: i64) -> Vec<(Box<str>, StoredRow)> {
-        let mut rows: Vec<(Box<str>, StoredRow)> = Vec::new();
-        for taken in &mut self.taken {
-            let reached = taken.row.as_of <= to;
-            #[cfg(test)]
-            let reached = reached || self.without == Some(Rule::Boundary);
-            if reached {
-                taken.handed = true;
-                rows.push((Box::from(&*taken.key), taken.row.clone()));
-            }
+    fn due(&self, to: i64, most: Amount) -> usize {
+        let reached = self.reached(to);
+        let mut bytes = 0;
+        let fits = |taken: &&Taken| {
+            bytes += taken.row.bytes.len();
+            bytes <= most.bytes
+        };
+        let count = self.taken.iter().take(reached.min(most.rows)).take_while(fits).count().max(1).min(reached);
+        match count.checked_sub(1).and_then(|last| self.taken.get(last)) {
+            Some(last) if self.fold.links() => self.reached(last.row.as_of),
+            _ => count,
         }
+    }
+
+    fn rows(&self, count: usize) -> Vec<(Box<str>, StoredRow)> {
+        let mut rows: Vec<(Box<str>, StoredRow)> =
+            self.taken.iter().take(count).map(|taken| (Box::from(&*taken.key), taken.row.clone())).collect();
         // Stable: the newest of a key stands last, and is the one that is kept.
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         rows.dedup_by(|later, kept| {
@@ -251,35 +264,38 @@ impl<F: Fold> States for Cache<F> {
         rows
     }
 
-    fn fold_from_after(&self, to: i64) -> i64 {
+    fn fold_from_after(&self, to: i64, count: usize) -> i64 {
         #[cfg(test)]
         if self.lacks(Rule::FoldFrom) {
             return to;
         }
-        let unwritten = self.taken.iter().filter(|taken| taken.row.as_of > to || !taken.handed);
-        unwritten.map(|taken| taken.from).chain(self.dirty_from()).fold(to, i64::min)
+        self.taken.iter().skip(count).map(|taken| taken.from).chain(self.dirty_from()).fold(to, i64::min)
     }
 
-    fn confirmed(&mut self, to: i64) {
-        self.taken.retain(|taken| {
-            let written = taken.row.as_of <= to && taken.handed;
-            if written {
-                self.cost -= taken.row.bytes.len();
-                let entry = self.entries.get_mut(taken.place).filter(|entry| Arc::ptr_eq(&entry.key, &taken.key));
-                if let Some(entry) = entry {
-                    entry.waiting = entry.waiting.saturating_sub(1);
-                }
+    fn confirmed(&mut self, count: usize) {
+        for taken in self.taken.drain(..count.min(self.taken.len())) {
+            self.cost -= taken.row.bytes.len();
+            let entry = self.entries.get_mut(taken.place).filter(|entry| Arc::ptr_eq(&entry.key, &taken.key));
+            if let Some(entry) = entry {
+                entry.waiting = entry.waiting.saturating_sub(1);
             }
-            !written
-        });
+        }
+    }
+
+    fn written_below(&mut self, fold_from: i64) {
+        self.confirmed(self.taken.partition_point(|taken| taken.from < fold_from));
     }
 
     fn boundary(&self) -> i64 {
         self.boundary
     }
 
-    fn waiting(&self) -> usize {
-        self.taken.len()
+    fn waiting(&self, to: i64) -> Amount {
+        let reached = self.taken.iter().take(self.reached(to));
+        reached.fold(Amount { rows: 0, bytes: 0 }, |sum, taken| Amount {
+            rows: sum.rows + 1,
+            bytes: sum.bytes + taken.row.bytes.len(),
+        })
     }
 
     fn flush(&mut self, most: usize) {

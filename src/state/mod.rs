@@ -13,4 +13,4 @@ mod states;
 pub use cache::Cache;
 pub use fold::{At, Features, Fold, Keys, Stored, StoredError};
 pub use forgetting::{CLOCK, Forgetting, Kept, newest_of};
-pub use states::{Facts, States, Step, StoredRow, WrongFacts};
+pub use states::{Amount, Facts, States, Step, StoredRow, WrongFacts};

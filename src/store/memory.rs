@@ -32,6 +32,8 @@ pub struct Tables {
     pub taken: BTreeMap<TopicPartition, Vec<Taken>>,
     /// Events that an owner left named when another one claimed, and that owner: those that may be condemned.
     pub deaths: BTreeSet<(TopicPartition, i64, String)>,
+    /// The most states that a decide has brought which stood still.
+    pub most_states: usize,
     /// A breach of the primary key, which Postgres would refuse: the protocol must never come to it.
     pub doubled: Option<String>,
 }
@@ -142,6 +144,9 @@ impl Tables {
             }
             if advance.from == advance.to && row.fold_from == row.next_offset {
                 continue;
+            }
+            if advance.from == advance.to {
+                self.most_states = self.most_states.max(advance.states.len());
             }
             // As the table's CHECK says.
             if row.published_offset.max(advance.published_offset) > advance.to {

@@ -19,6 +19,7 @@ pub fn folding(config: &Config, pipeline: &Pipeline) -> Option<Folding> {
             digest: fold.digest().into(),
             fresh: Arc::new(move || Box::new(Cache::new(fold.clone(), flush_after))),
             bytes: pipeline.state_bytes,
+            flush_after,
         }
     }
     let risk = config.risk_of(pipeline).map(|risk| of(RiskFold::new(risk), pipeline));

@@ -39,6 +39,7 @@ pub fn status_of(
         end_offset,
         lag_undecided,
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
+        fold_from: view.fold_from,
         state_bytes: view.state_bytes,
         epoch: running.then_some(view.epoch),
         halted: view.reason,

@@ -39,7 +39,8 @@ async fn the_page_shows_what_went_through() {
     stage.decided(401).await;
     let (address, name) = (worker.admin(), &stage.name);
     // A broker that stood still for a moment is told as not ready until it is asked again.
-    let all = ["class=\"well\">Ready.", "401 events decided", "401 records published", "4 partitions", ">0 undecided, 0 unpublished"];
+    let all =
+        ["class=\"well\">Ready.", "401 events decided", "401 records published", "4 partitions", ">0 undecided, 0 unpublished"];
     let page = until(&address, "/", &all).await;
     for needed in [name.as_str(), "dead-letters?pipeline=", "<h3>Scores</h3>", "Held by this worker, ", "/3</th>"] {
         assert!(page.contains(needed), "{needed}: {page}");

@@ -92,8 +92,17 @@ impl Driver {
         self.partitions.values_mut().filter_map(Partition::running).any(|running| running.named.is_some())
     }
 
-    /// Whether a partition on probation has an event that may go, is in work or is not decided yet. While its next one is too far
-    /// ahead of the others, or waits for its version, it is their turn.
+    /// Whether the next event is to be alone in work: then nothing more is folded either, or what is folded ahead elsewhere, which may be all of
+    /// a long past, would never leave it alone.
+    pub(super) fn wants_quiet(&mut self) -> bool {
+        let suspects = |running: &Running| running.probation > 0 || running.named.is_some();
+        let some = self.partitions.values_mut().filter_map(Partition::running).any(|running| suspects(running));
+        let aligned_to = if some { self.aligned_to() } else { None };
+        some && !without(Safety::ProbedWithoutFolds) && self.is_probing(aligned_to)
+    }
+
+    /// Whether a partition on probation has an event that may go, is in work or is not decided yet. While its next one is not folded, is too
+    /// far ahead of the others, or waits for its version, it is their turn.
     fn is_probing(&mut self, aligned_to: Option<i64>) -> bool {
         let (pipeline, ready) = (self.settings.provenance.pipeline.clone(), &self.swaps.ready);
         let is_ahead = |running: &Running| {
@@ -105,7 +114,11 @@ impl Driver {
             let waits = aligned_to.is_some_and(|to| head.event.event_time_ms > to);
             waits && running.in_call == 0 && !without(Safety::ProbationWaits)
         };
-        let is_probed = |running: &Running| running.probation > 0 && running.has_work() && !is_ahead(running);
+        let has_work = |running: &Running| match &running.memory {
+            Some(memory) if without(Safety::ProbedWithoutFolds) && !memory.is_idle() => true,
+            _ => running.in_call > 0 || running.buffer.head().is_some(),
+        };
+        let is_probed = |running: &Running| running.probation > 0 && has_work(running) && !is_ahead(running);
         // Of one that is paused nothing comes any more, but what is in work.
         let probed = |state: &mut Partition| {
             let waits = state.pause.is_some();

@@ -2,12 +2,14 @@
 
 mod read_again;
 mod refused;
+mod told;
 
 pub(super) use refused::Refused;
 
 use super::{Driver, current};
 use crate::event::TopicPartition;
 use crate::flow::Prefix;
+use crate::pipeline::memory::Brings;
 use crate::pipeline::partition::{Partition, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::record::Chunk;
@@ -16,7 +18,7 @@ use futures_util::FutureExt;
 use read_again::read_again;
 use std::collections::HashMap;
 use tokio::time::Instant;
-use uuid::Uuid;
+use told::{Sent, Told};
 
 /// Most records and states in one round over all partitions, about: the last partition that joins brings what it has.
 const ROUND_RECORDS: usize = 20_000;
@@ -41,8 +43,7 @@ const SHARE_EVENTS: usize = 1_000;
 
 /// What came of a round.
 pub(super) struct DecideDone {
-    /// Partition, incarnation, claim, from, to of each advance.
-    round: Vec<(TopicPartition, u64, Uuid, i64, i64)>,
+    round: Vec<Sent>,
     result: Result<Vec<TopicPartition>, StoreError>,
     /// The rows of what did not move, read again.
     rows: HashMap<TopicPartition, Option<PartitionRow>>,
@@ -84,6 +85,9 @@ impl Driver {
                 continue;
             }
             if running.deciding.is_none() {
+                running.write_past();
+            }
+            if running.deciding.is_none() {
                 let Some(prefix) = running.ledger.take_prefix(running.decide_cap, PREFIX_BYTES) else { continue };
                 let share = share_with(running.share, &prefix);
                 if share.0 >= 100 && (share.1 as f64) > self.settings.max_dead_share * (share.0 as f64) {
@@ -97,9 +101,13 @@ impl Driver {
             running.in_round = true;
             records_in_round += prefix.records.len();
             bytes_in_round += prefix.bytes;
-            ids.push((partition.clone(), incarnation, running.claim, prefix.from, prefix.to));
-            let (states, fold_from) = running.memory.as_ref().map_or((Vec::new(), prefix.to), |memory| memory.due(prefix.to));
-            running.brings_fold_from = fold_from;
+            let (states, brings) = match &running.memory {
+                Some(memory) => memory.due(prefix.to, prefix.from == prefix.to),
+                None => (Vec::new(), Brings::nothing(prefix.to)),
+            };
+            running.fold_from_sent = running.fold_from_sent.max(brings.fold_from);
+            let (claim, from, to) = (running.claim, prefix.from, prefix.to);
+            ids.push(Sent { partition: partition.clone(), incarnation, claim, from, to, brings });
             bytes_in_round += states.iter().map(|(_, state)| state.bytes.len()).sum::<usize>();
             records_in_round += states.len();
             round.push(Advance {
@@ -114,7 +122,7 @@ impl Driver {
                 // After lost commits K stands above what is decided again.
                 published_offset: if self.settings.mode == Mode::Both { running.published.min(prefix.to) } else { prefix.to },
                 records: prefix.records.clone(),
-                fold_from,
+                fold_from: brings.fold_from,
                 states,
             });
         }
@@ -129,7 +137,7 @@ impl Driver {
         if round.is_empty() {
             return;
         }
-        self.last_decided = ids.last().map(|(partition, ..)| partition.clone());
+        self.last_decided = ids.last().map(|sent| sent.partition.clone());
         let (store, settings) = (self.parts.store.clone(), self.settings.clone());
         self.decides.push(
             async move {
@@ -152,8 +160,8 @@ impl Driver {
     }
 
     pub(super) fn on_decide(&mut self, done: DecideDone) {
-        for (partition, incarnation, ..) in &done.round {
-            if let Some(running) = current(&mut self.partitions, partition, *incarnation) {
+        for sent in &done.round {
+            if let Some(running) = current(&mut self.partitions, &sent.partition, sent.incarnation) {
                 running.in_round = false;
             }
         }
@@ -177,27 +185,23 @@ impl Driver {
                 return;
             }
         };
-        for (partition, incarnation, claim, from, to) in done.round {
+        for Sent { partition, incarnation, claim, from, to, brings } in done.round {
             if current(&mut self.partitions, &partition, incarnation).is_none() {
                 continue;
             }
-            if moved.contains(&partition) {
-                self.decided(&partition, incarnation, done.seconds);
-                continue;
-            }
             // Not returned: the row tells what happened.
-            if without(Safety::ReadRow) {
-                self.decided(&partition, incarnation, done.seconds);
+            if moved.contains(&partition) || without(Safety::ReadRow) {
+                self.decided(&partition, incarnation, Told::ByReply(brings), done.seconds);
                 continue;
             }
             match done.rows.get(&partition) {
                 None => self.wait_to_decide(),
-                Some(Some(row)) if row.claim == claim && row.next_offset == to && is_carried_out(row, from) => {
-                    self.decided(&partition, incarnation, done.seconds)
+                Some(Some(row)) if row.claim == claim && row.next_offset == to => {
+                    self.decided(&partition, incarnation, Told::by_row(row, brings), done.seconds)
                 }
                 Some(Some(row)) if row.claim == claim && row.next_offset == from => self.halve(&partition, incarnation),
                 Some(Some(row)) if row.claim == claim && self.overtaken(&partition, incarnation, row.next_offset) => {
-                    self.decided(&partition, incarnation, done.seconds)
+                    self.decided(&partition, incarnation, Told::by_row(row, brings), done.seconds)
                 }
                 Some(Some(row))
                     if row.claim != claim
@@ -243,16 +247,16 @@ impl Driver {
         running.deciding.is_some()
     }
 
-    pub(super) fn decided(&mut self, partition: &TopicPartition, incarnation: u64, seconds: f64) {
+    fn decided(&mut self, partition: &TopicPartition, incarnation: u64, told: Told, seconds: f64) {
         let settings = self.settings.clone();
         let Some(running) = current(&mut self.partitions, partition, incarnation) else { return };
         let Some(prefix) = running.deciding.take() else { return };
         let events = prefix.events.len();
         running.share = share_with(running.share, &prefix);
-        let fold_from = running.memory.as_ref().map_or(prefix.to, |memory| memory.confirmed(prefix.to));
-        // What was folded since the round was made is in no row of it.
-        running.fold_from = fold_from.min(running.brings_fold_from);
+        let fold_from = told.written(running.memory.as_ref());
+        running.fold_from = running.fold_from.max(fold_from);
         running.decided = prefix.to;
+        running.write_past();
         if self.refused.get(partition).is_some_and(|refused| refused.offset < prefix.to) {
             self.refused.remove(partition);
         }
@@ -272,12 +276,6 @@ impl Driver {
         self.parts.observer.decided(partition, &prefix.records, seconds, &timestamps);
         self.mind_budget();
     }
-}
-
-/// Whether a decide that reached P of the row was carried out. The row of one that stood still looks the same before and after it, until S
-/// has reached P: then there is nothing left to write.
-fn is_carried_out(row: &PartitionRow, from: i64) -> bool {
-    from < row.next_offset || row.fold_from == row.next_offset || without(Safety::StandsStill)
 }
 
 /// Ended and dead of the running window, with a prefix that is about to be decided.

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::event::TopicPartition;
-use crate::pipeline::partition::{Partition, Phase};
+use crate::pipeline::partition::{Partition, Phase, Running};
 use crate::pipeline::{Ended, PartitionView};
 use crate::source::SourceCommand;
 use futures_util::FutureExt;
@@ -77,7 +77,8 @@ impl Driver {
             && self.publish.is_none()
             && self.partitions.values_mut().all(|state| {
                 let ours = lease.holds(&state.key.partition);
-                state.running().is_none_or(|running| running.is_settled() && !running.wants_flush() || !ours)
+                let owes = |running: &Running| running.wants_flush() || running.folds_past() || running.wants_past_written();
+                state.running().is_none_or(|running| running.is_settled() && !owes(running) || !ours)
             });
         let late = Instant::now() >= deadline;
         match halted {

@@ -2,7 +2,6 @@
 
 use super::{Driver, current, finish};
 use crate::event::{Event, TopicPartition};
-use crate::flow::Prefix;
 use crate::function::Input;
 use crate::pipeline::memory::{AfterFold, FoldError, Folder, Then, Waiting};
 use crate::pipeline::partition::{Phase, Running};
@@ -10,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Events that are folded together: their keys are read in one query.
-const SLICE: usize = 1_000;
+const SLICE: usize = if cfg!(test) { 8 } else { 1_000 };
 /// Events of a partition that are folded and not called yet, about; the fold waits then.
 const AHEAD: usize = if cfg!(test) { 12 } else { 4_000 };
 /// A partition that has been idle for so long writes what its states have changed, so that nobody has to fold it again.
@@ -39,10 +38,10 @@ pub(super) fn take(running: &mut Running, event: Event, then: Then) {
 }
 
 impl Driver {
-    /// Folds what waits. Not while a suspect is in work: a death would be counted against it.
+    /// Folds what waits. Not while a suspect is in work, since a death would be counted against it, nor while one is about to be.
     pub(super) fn start_folds(&mut self) {
         let Some(folding) = self.parts.folding.clone() else { return };
-        if self.draining.is_some() || self.has_named() {
+        if self.draining.is_some() || self.has_named() || self.wants_quiet() {
             return;
         }
         let bytes = folding.bytes / self.partitions.len().max(1);
@@ -54,7 +53,8 @@ impl Driver {
             let Phase::Running(running) = &mut state.phase else { continue };
             let ready = running.buffer.len();
             let Some(memory) = &mut running.memory else { continue };
-            if memory.in_fold > 0 || memory.waiting.is_empty() || ready >= AHEAD {
+            memory.share_bytes = bytes;
+            if memory.in_fold > 0 || memory.waiting.is_empty() || ready >= AHEAD || memory.is_full() {
                 continue;
             }
             let (events, states) = memory.take(SLICE);
@@ -97,21 +97,25 @@ impl Driver {
         if let Some(memory) = &mut running.memory {
             memory.replayed_bytes -= freed;
         }
+        running.write_past();
         self.parts.budget.charge(charged);
         self.parts.budget.free(freed);
         self.mind_budget();
     }
 
-    /// A decide that stands still, for states that nobody writes while a partition is idle, or while it folds a long past.
+    /// A decide that stands still, for states that nobody writes while a partition is idle, while it folds a long past, or when it stops in the
+    /// midst of one.
     pub(super) fn flush_idle(&mut self) {
         let (draining, now) = (self.draining.is_some(), Instant::now());
         for state in self.partitions.values_mut() {
-            let idle = if draining || state.pause.is_some() { Duration::ZERO } else { IDLE };
+            let stops = draining || state.pause.is_some();
+            let idle = if stops { Duration::ZERO } else { IDLE };
             let Some(running) = state.running() else { continue };
-            if running.writes_past() {
-                running.deciding = Some(Prefix::still(running.decided));
-            }
+            running.write_past();
             if running.wants_flush() && running.memory.as_ref().is_some_and(|memory| now - memory.used >= idle) {
+                running.flush();
+            }
+            if stops && (draining || !running.is_rewriting()) && running.wants_past_written() {
                 running.flush();
             }
         }

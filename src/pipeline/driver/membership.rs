@@ -3,7 +3,7 @@
 use super::{ClaimDone, Driver, HOLD, align, finish, fold, wanting};
 use crate::event::{RawEvent, Rejection, TopicPartition};
 use crate::pipeline::claim;
-use crate::pipeline::memory::Then;
+use crate::pipeline::memory::{Place, Then};
 use crate::pipeline::partition::{Partition, Phase, Running};
 use crate::pipeline::safety::{Safety, without};
 use crate::source::{Lease, SourceCommand, SourceError, SourceEvent};
@@ -127,7 +127,7 @@ impl Driver {
     pub(super) fn on_records(&mut self, records: Vec<RawEvent>) {
         self.parts.observer.received(records.len());
         let settings = self.settings.clone();
-        let (mut bytes_in, mut over_window) = (0, Vec::new());
+        let (mut bytes_in, mut over_window, mut beyond_end) = (0, Vec::new(), Vec::new());
         let aligned_to = self.aligned_to();
         for raw in records {
             let partition = TopicPartition { topic: raw.position.topic.clone(), partition: raw.position.partition };
@@ -143,11 +143,15 @@ impl Driver {
                 }
                 continue;
             }
-            let place = running.memory.as_mut().map_or(Some(Then::Score), |memory| memory.place(offset));
+            let place = running.memory.as_mut().map_or(Place::Taken(Then::Score), |memory| memory.place(offset));
+            if place == Place::BeyondEnd {
+                beyond_end.push((partition, offset));
+                continue;
+            }
             if let Some(open) = running.open.as_mut().filter(|_| !running.rewrites) {
                 open.read(offset);
             }
-            if place == Some(Then::Replayed) {
+            if place == Place::Taken(Then::Replayed) {
                 // One that cannot be decoded was never folded.
                 if let Ok(event) = (self.parts.decode)(raw) {
                     bytes_in += event.cost_bytes();
@@ -155,7 +159,7 @@ impl Driver {
                 }
                 continue;
             }
-            if place.is_none() || !running.ledger.push(offset, raw.timestamp_ms, bytes) {
+            if place == Place::Repeated || !running.ledger.push(offset, raw.timestamp_ms, bytes) {
                 continue;
             }
             bytes_in += bytes;
@@ -197,7 +201,23 @@ impl Driver {
             self.tell(SourceCommand::Pause(over_window));
         }
         self.parts.budget.charge(bytes_in);
+        beyond_end.into_iter().for_each(|(partition, offset)| self.fold_anew(partition, offset));
         self.mind_budget();
+    }
+
+    /// An event of [S, P) has come after the end of the log was told: the partition is claimed anew, and folded from S on once more. Where the
+    /// states were written up to P meanwhile that is too late: it halts.
+    fn fold_anew(&mut self, partition: TopicPartition, offset: i64) {
+        let Some(running) = self.partitions.get_mut(&partition).and_then(Partition::running) else { return };
+        let p = running.decided;
+        if running.fold_from_sent <= offset {
+            tracing::warn!(%partition, offset, "An event came after Kafka had told the end of the log; the partition is folded anew.");
+            return self.reclaim(partition, self.settings.backoff);
+        }
+        self.halt(&partition, format!(
+            "the event at offset {offset} came after Kafka had told the end of the log, and states up to {p} may be written without it. Nothing \
+             was scored from them. Stop the workers and start a new run with `millrace adopt`, which folds the log again."
+        ));
     }
 
     /// Whether the source waits for room: what it has read is taken when the running rounds have made some.

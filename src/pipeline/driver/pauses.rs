@@ -187,7 +187,8 @@ impl Driver {
     }
 
     /// Drops what paused partitions have read and not begun, once what was begun is over. One that remembers more than it has written reads
-    /// [S, P) once more first: what was folded ahead is in the states at hand, and a pause may outlast the topic's retention.
+    /// [S, P) once more first: what was folded ahead is in the states at hand, and a pause may outlast the topic's retention. A new run that
+    /// stops in the midst of its past has written what it folded, and folds the rest when it is resumed.
     pub(super) fn park(&mut self) {
         if self.draining.is_some() {
             return;
@@ -205,6 +206,10 @@ impl Driver {
                 tracing::info!(%partition, from = running.fold_from, to = running.decided, "A paused partition reads events once more, to write the states that they left.");
                 again.push(partition.clone());
             } else {
+                if running.memory.is_some() && running.fold_from < running.decided {
+                    let (from, to) = (running.fold_from, running.decided);
+                    tracing::warn!(%partition, from, to, "A paused partition stands still before its past is folded: the log must keep what comes from there on until it is resumed.");
+                }
                 tracing::info!(%partition, "A paused partition stands still: all that was begun is decided and published.");
                 still.push(partition.clone());
             }

@@ -10,7 +10,7 @@ impl Running {
     pub fn is_over(&self) -> bool {
         let rewriting = self.is_rewriting();
         let folds = self.memory.as_ref().is_some_and(|memory| memory.in_fold > 0 || rewriting && !memory.has_replayed());
-        self.is_settled() && !folds && !self.ledger.is_ready() && !self.wants_flush()
+        self.is_settled() && !folds && !self.ledger.is_ready() && !self.wants_flush() && !self.wants_past_written()
     }
 
     /// Whether it is paused and reads [S, P) once more.
@@ -18,9 +18,11 @@ impl Running {
         self.rewrites && !self.parked
     }
 
-    /// Whether [S, P) must be read once more before S can reach P: the states at hand have events from P on in them, or are not at hand.
+    /// Whether [S, P) must be read once more before S can reach P: the states at hand have events from P on in them, or are not at hand. Where
+    /// it is the long past of a new run it waits for the resume, as everything else does.
     pub fn owes_states(&self) -> bool {
-        self.memory.is_some() && self.fold_from < self.decided && !self.rewrites && !without(Safety::ParkedOwesNothing)
+        let is_short = self.memory.as_ref().is_some_and(|memory| memory.is_short(self.fold_from, self.decided));
+        is_short && self.fold_from < self.decided && !self.rewrites && !without(Safety::ParkedOwesNothing)
     }
 
     /// Whether an event is one that a partition which is paused does not take: all of [S, P) has come then.

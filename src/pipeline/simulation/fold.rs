@@ -6,22 +6,44 @@ use crate::event::{Event, Rejection, TopicPartition};
 use crate::pipeline::Folding;
 use crate::record::Kind;
 use crate::state::in_memory::InMemory;
-use crate::state::{At, Cache, Features, Fold, Keys, Stored, StoredError};
+use crate::state::{At, Cache, Features, Fold, Keys, States, Stored, StoredError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A chain of hashes over the offsets of a key.
-pub struct Chain;
+#[derive(Debug, Clone, Copy)]
+pub struct Chain {
+    pub digest: &'static str,
+    /// How many keys there are, beside one that every event has.
+    pub keys: i64,
+    /// Whether an event reaches a key that its first key remembers.
+    pub links: bool,
+    /// A key is written when it has been dirty for so many offsets.
+    pub flush_after: i64,
+}
+
+impl Default for Chain {
+    /// Written often.
+    fn default() -> Self {
+        Self { digest: "chain0000000", keys: 3, links: false, flush_after: 7 }
+    }
+}
 
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Link(u64);
+pub struct Link {
+    hash: u64,
+    /// Of the last event.
+    last: Option<u8>,
+}
 
 impl Stored for Link {
     fn encode(&self, into: &mut Vec<u8>) {
-        into.extend(self.0.to_le_bytes());
+        into.extend(self.hash.to_le_bytes());
+        into.extend(self.last);
     }
     fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
-        Ok(Self(u64::from_le_bytes(bytes.try_into().map_err(|_| StoredError("not eight bytes"))?)))
+        let (hash, last) = bytes.split_first_chunk().ok_or(StoredError("short"))?;
+        Ok(Self { hash: u64::from_le_bytes(*hash), last: last.first().copied() })
     }
     fn cost_bytes(&self) -> usize {
         8
@@ -32,7 +54,7 @@ impl Fold for Chain {
     type Facts = i64;
     type State = Link;
     fn digest(&self) -> &str {
-        "chain0000000"
+        self.digest
     }
     fn read(&self, event: &Event) -> Result<i64, Rejection> {
         match event.text.as_deref() {
@@ -41,31 +63,38 @@ impl Fold for Chain {
         }
     }
     fn keys(&self, offset: &mut i64) -> Keys {
-        // Two keys an event, over four.
-        [format!("a{}", *offset % 3).into(), "b".into()].into()
+        // Two keys an event.
+        [format!("a{}", *offset % self.keys).into(), "b".into()].into()
+    }
+    fn link(&self, ring_one: &[&Link], _: &mut i64) -> Keys {
+        ring_one[0].last.filter(|_| self.links).map(|last| format!("c{last}").into()).into_iter().collect()
     }
     fn links(&self) -> bool {
-        false
+        self.links
     }
-    fn fold(&self, _: usize, state: &mut Link, _: &i64, at: At) {
-        state.0 = (state.0.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(at.offset as u64 + 1);
+    fn fold(&self, key: usize, state: &mut Link, offset: &i64, at: At) {
+        state.hash = (state.hash.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(at.offset as u64 + 1);
+        if key == 0 {
+            state.last = Some((offset / self.keys % 5) as u8);
+        }
     }
     fn features(&self, states: &[&Link], _: &i64, _: At) -> Features {
-        Features { numbers: states.iter().map(|state| (state.0 >> 12) as f64).collect(), ..Features::default() }
+        Features { numbers: states.iter().map(|state| (state.hash >> 12) as f64).collect(), ..Features::default() }
     }
 }
 
-/// Written often, and hardly anything is kept in memory.
-pub fn folding() -> Folding {
-    let fold = Arc::new(Chain);
-    Folding { digest: fold.digest().into(), fresh: Arc::new(move || Box::new(Cache::new(fold.clone(), 7))), bytes: 500 }
+/// Hardly anything is kept in memory.
+pub fn folding(fold: Chain) -> Folding {
+    let (one, flush_after) = (Arc::new(fold), fold.flush_after);
+    let fresh = Arc::new(move || Box::new(Cache::new(one.clone(), flush_after)) as Box<dyn States>);
+    Folding { digest: fold.digest.into(), fresh, bytes: 500, flush_after }
 }
 
 /// Every prediction has the features of an uninterrupted run, and the states are those of one: byte for byte.
 pub fn online_equals_batch(world: &World) -> Result<(), String> {
     let tables = world.database.tables();
     for partition in &world.partitions {
-        let mut batch = InMemory::new(Chain);
+        let mut batch = InMemory::new(world.chain);
         let mut features = BTreeMap::new();
         for raw in world.cluster.events(partition) {
             let offset = raw.position.offset;

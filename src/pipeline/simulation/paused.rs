@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A pause of one partition, of its topic, or of all.
-fn pause(topic: Option<&str>, partition: Option<i32>) -> Pause {
+pub fn pause(topic: Option<&str>, partition: Option<i32>) -> Pause {
     let topic = topic.map(str::to_owned);
     Pause { topic, partition, reason: "why".into(), by: "somebody".into(), since: "2026-01-01T00:00:00Z".into() }
 }

@@ -57,14 +57,7 @@ pub async fn label_beside_a_lost_name() -> String {
 pub async fn row_after_a_name_that_came_late() -> (Option<i64>, i32) {
     let told = Told::<Refusing>::start().await;
     let row = || told.database.tables().rows[&told.partition].clone();
-    tokio::time::sleep(LONG).await;
-    {
-        let mut tables = told.database.tables();
-        let row = tables.rows.get_mut(&told.partition).unwrap();
-        (row.suspect_offset, row.idle_claims, row.owner, row.claim) = (Some(0), 1, "the dead".into(), Uuid::nil());
-    }
-    told.goes_and_comes_back(3).await;
-    tokio::time::sleep(LONG).await;
+    left_by_the_dead(&told, Some(0), 1).await;
     *told.database.names_wait.lock().unwrap() = LONG * 2;
     told.reads(told.cluster.events(&told.partition)).await;
     tokio::time::sleep(LONG).await;
@@ -74,4 +67,33 @@ pub async fn row_after_a_name_that_came_late() -> (Option<i64>, i32) {
     tokio::time::sleep(LONG * 4).await;
     told.worker.abort();
     (row().suspect_offset, row().idle_claims)
+}
+
+/// The suspect that the row has at last, when the partition is handed over before the name of an event has come to Postgres.
+pub async fn named_after_the_handover() -> Option<i64> {
+    let told = Told::<Refusing>::start().await;
+    let row = || told.database.tables().rows[&told.partition].clone();
+    left_by_the_dead(&told, None, 3).await;
+    assert_eq!(row().idle_claims, 4, "each event is to be alone in work");
+    *told.database.away.lock().unwrap() = true;
+    told.reads(told.cluster.events(&told.partition)).await;
+    tokio::time::sleep(LONG).await;
+    told.goes(4).await;
+    tokio::time::sleep(LONG).await;
+    *told.database.away.lock().unwrap() = false;
+    tokio::time::sleep(LONG).await;
+    told.worker.abort();
+    row().suspect_offset
+}
+
+/// Another process died with the partition, and this one gets it.
+async fn left_by_the_dead(told: &Told<Refusing>, suspect: Option<i64>, idle_claims: i32) {
+    tokio::time::sleep(LONG).await;
+    {
+        let mut tables = told.database.tables();
+        let row = tables.rows.get_mut(&told.partition).unwrap();
+        (row.suspect_offset, row.idle_claims, row.owner, row.claim) = (suspect, idle_claims, "the dead".into(), Uuid::nil());
+    }
+    told.goes_and_comes_back(3).await;
+    tokio::time::sleep(LONG).await;
 }

@@ -55,8 +55,9 @@ pub struct World {
     /// What the workers are told about lost commits.
     pub on_lost_commits: OnLostCommits,
     pub mode: Mode,
-    /// Whether the pipeline has a fold.
+    /// Whether the pipeline has a fold, and which.
     pub folds: bool,
+    pub chain: fold::Chain,
     /// How far ahead of the slowest partition an event may be, when the pipeline is aligned.
     pub align_ms: Option<i64>,
     /// Whether an operator pauses and resumes meanwhile.
@@ -82,6 +83,7 @@ impl World {
             on_lost_commits: OnLostCommits::Halt,
             mode: Mode::Both,
             folds: false,
+            chain: fold::Chain::default(),
             align_ms: None,
             pauses: false,
             swaps: false,
@@ -114,7 +116,7 @@ impl World {
             publisher: Arc::new(MemoryPublisher { cluster: self.cluster.clone(), process: process.clone() }),
             versions: Arc::new(Moods(moody)),
             function,
-            folding: self.folds.then(fold::folding),
+            folding: self.folds.then(|| fold::folding(self.chain)),
             decode: Arc::new(decode),
             budget: budget.clone(),
             observer: self.halts.clone(),
@@ -131,7 +133,7 @@ impl World {
             let topics: BTreeSet<String> = self.partitions.iter().map(|partition| partition.topic.to_string()).collect();
             Align { bound_ms, topics: topics.into_iter().collect() }
         });
-        settings.provenance.fold = self.folds.then(|| fold::folding().digest);
+        settings.provenance.fold = self.folds.then(|| self.chain.digest.into());
         settings
     }
 
@@ -179,6 +181,11 @@ impl World {
         let view = of.expect("it is told of");
         assert!(view.held, "{view:?}");
         view.undecided
+    }
+
+    /// Memory of states, as the worker that told last has it.
+    pub fn state_bytes(&self) -> usize {
+        self.halts.1.lock().unwrap().iter().filter_map(|view| view.state_bytes).sum()
     }
 
     pub fn halts(&self) -> Vec<String> {

@@ -169,11 +169,48 @@ fn a_flush_takes_no_more_than_it_may_and_the_oldest_first() {
         }
         for (count, reached) in counts.into_iter().zip(reached) {
             cache.flush(2);
-            assert_eq!(cache.rows_up_to(3).len(), count, "links: {links}");
-            cache.confirmed(3);
-            assert_eq!(cache.fold_from_after(3), reached, "links: {links}");
+            let due = cache.due(3, Amount::ALL);
+            assert_eq!(cache.rows(due).len(), count, "links: {links}");
+            cache.confirmed(due);
+            assert_eq!(cache.fold_from_after(3, 0), reached, "links: {links}");
         }
     }
+}
+
+/// Would catch: a statement that grows with what has gathered, an S that stands above what was left out, keys that belong together and are
+/// written apart, a row that is larger than the limit and never goes.
+#[test]
+fn a_part_of_what_waits_is_the_oldest_and_keeps_what_belongs_together() {
+    let store = Store::new();
+    let gathered = |links: bool| {
+        // Each event changes keys of its own, and is due two events later.
+        let mut cache = Cache::new(Arc::new(Remembering(Chain { links })), 2);
+        (0..6).for_each(|offset| drop(step(&mut cache, &store, offset, [offset as u8 + 1, offset as u8 + 1])));
+        cache
+    };
+    let most = |rows, bytes| Amount { rows, bytes };
+    let apart = gathered(false);
+    let all = apart.due(6, Amount::ALL);
+    assert_eq!((all, apart.waiting(6).rows, apart.due(2, Amount::ALL)), (10, 10, 2));
+    assert_eq!((apart.due(6, most(3, usize::MAX)), apart.fold_from_after(6, 3)), (3, 1), "the second key of event 1 is left out");
+    assert_eq!((apart.due(6, most(usize::MAX, 1)), apart.due(0, most(3, 1))), (1, 0), "one goes, whatever its size");
+    let together = gathered(true);
+    let (rows, from) = (together.due(6, most(1, 1)), together.fold_from_after(6, together.due(6, most(1, 1))));
+    assert_eq!((rows, from), (4, 2), "all of one boundary");
+}
+
+/// Would catch: rows that are believed written because a later statement would have carried them; rows that are written and kept for ever.
+#[test]
+fn a_row_that_tells_s_tells_which_states_are_written() {
+    let store = Store::new();
+    let mut cache = Cache::new(Arc::new(Remembering(Chain { links: false })), 1);
+    step(&mut cache, &store, 0, [1, 1]);
+    let (sent, s) = (cache.due(9, Amount::ALL), cache.fold_from_after(1, 2));
+    step(&mut cache, &store, 1, [2, 2]);
+    assert_eq!((sent, s, cache.waiting(9).rows), (2, 1, 4));
+    cache.written_below(s);
+    let left: Vec<_> = cache.rows(cache.due(9, Amount::ALL)).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(*left, ["i2".into(), "u2".into()]);
 }
 
 /// Would catch: an event that is half in the states while a key is not there.
@@ -197,7 +234,7 @@ fn a_missing_key_leaves_every_state_as_it_was() {
 
 fn store_of(cache: &mut Cache<Remembering>, to: i64) -> Store {
     cache.flush(usize::MAX);
-    cache.rows_up_to(to).into_iter().collect()
+    cache.rows(cache.due(to, Amount::ALL)).into_iter().collect()
 }
 
 /// Would catch: a key that Postgres refuses with every decide, so that its partition never moves again.

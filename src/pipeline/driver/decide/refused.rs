@@ -1,6 +1,7 @@
 //! Data that Postgres refuses: the event is found, read again, and becomes a dead letter.
 
 use super::SOLO_ROUNDS;
+use super::told::Sent;
 use crate::event::{Position, TopicPartition};
 use crate::pipeline::driver::{Driver, current};
 use crate::pipeline::partition::Partition;
@@ -8,7 +9,6 @@ use crate::pipeline::safety::{Safety, without};
 use crate::record::{self, Kind};
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// An event whose record Postgres refused: it is read again, and becomes a dead letter with its bytes.
 pub struct Refused {
@@ -21,12 +21,12 @@ pub struct Refused {
 
 impl Driver {
     /// Postgres refuses the data: halve until one event is left, which becomes a dead letter.
-    pub(super) fn on_refused(&mut self, round: Vec<(TopicPartition, u64, Uuid, i64, i64)>, detail: &str) {
+    pub(super) fn on_refused(&mut self, round: Vec<Sent>, detail: &str) {
         let alone = round.len() == 1 || without(Safety::SoloRounds);
         if !alone {
             self.solo_rounds = SOLO_ROUNDS;
         }
-        for (partition, incarnation, ..) in round {
+        for Sent { partition, incarnation, .. } in round {
             let Some(running) = current(&mut self.partitions, &partition, incarnation) else { continue };
             let Some(mut prefix) = running.deciding.take() else { continue };
             if !alone {

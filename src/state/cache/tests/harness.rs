@@ -3,7 +3,7 @@
 use super::super::{Cache, Rule};
 use crate::event::Event;
 use crate::state::in_memory::InMemory;
-use crate::state::{At, CLOCK, Facts, Features, Fold, States, Step, Stored, StoredRow, newest_of};
+use crate::state::{Amount, At, CLOCK, Facts, Features, Fold, States, Step, Stored, StoredRow, newest_of};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
@@ -116,13 +116,17 @@ impl<F: Fold> World<'_, F> {
                 if offset >= self.decided && rng.random_bool(0.3) {
                     self.decided = rng.random_range(self.decided..=offset + 1);
                     let reached = self.decided as i64;
-                    // The statement is written; the answer may be lost with the process.
-                    self.store.extend(cache.rows_up_to(reached));
-                    self.from = cache.fold_from_after(reached) as usize;
+                    // The statement is written; the answer may be lost with the process, or alone: then the row tells it later.
+                    let due = cache.due(reached, self.most(rng));
+                    self.write(&cache, due, reached);
                     if rng.random_bool(0.2 * rate) {
                         return None;
                     }
-                    cache.confirmed(reached);
+                    if rng.random_bool(0.8) {
+                        cache.confirmed(due);
+                    }
+                } else if rng.random_bool(0.2) {
+                    cache.written_below(self.from as i64);
                 }
                 if rng.random_bool(0.1 * rate) {
                     return None;
@@ -135,6 +139,23 @@ impl<F: Fold> World<'_, F> {
             self.outcome.fewest = self.outcome.fewest.min(cache.entries.len());
         }
         Some(cache)
+    }
+
+    /// All that waits, or a part of it.
+    fn most(&self, rng: &mut StdRng) -> Amount {
+        let rows = if rng.random_bool(0.5) { usize::MAX } else { self.cuts.flush_keys };
+        Amount { rows, bytes: usize::MAX }
+    }
+
+    /// As Postgres does it: a row never goes back, nor does S.
+    fn write(&mut self, cache: &Cache<F>, due: usize, reached: i64) {
+        for (key, row) in cache.rows(due) {
+            let kept = self.store.get(&key).filter(|kept| kept.as_of > row.as_of);
+            if kept.is_none() {
+                self.store.insert(key, row);
+            }
+        }
+        self.from = self.from.max(cache.fold_from_after(reached, due) as usize);
     }
 
     fn load(&mut self, cache: &mut Cache<F>, key: &str) {
@@ -164,13 +185,15 @@ impl<F: Fold> World<'_, F> {
 
     fn finish(mut self, mut cache: Cache<F>) -> Outcome {
         let end = self.log.len() as i64;
-        let mut from = cache.fold_from_after(end);
-        while cache.fold_from_after(end) < end || !cache.dirty.is_empty() {
+        let most = Amount { rows: self.cuts.flush_keys, bytes: usize::MAX };
+        let mut from = cache.fold_from_after(end, 0);
+        while cache.due(end, Amount::ALL) > 0 || !cache.dirty.is_empty() {
             cache.flush(self.cuts.flush_keys);
-            self.store.extend(cache.rows_up_to(end));
-            cache.confirmed(end);
-            self.outcome.same &= from <= cache.fold_from_after(end);
-            from = cache.fold_from_after(end);
+            let due = cache.due(end, most);
+            self.write(&cache, due, end);
+            cache.confirmed(due);
+            self.outcome.same &= from <= cache.fold_from_after(end, 0);
+            from = cache.fold_from_after(end, 0);
         }
         cache.evict(0);
         let left = cache.cost_bytes();
