@@ -172,15 +172,6 @@ impl<P: Publisher + Default + 'static> Told<P> {
         self.events.send(SourceEvent::Records(events)).await.unwrap();
     }
 
-    /// The partition goes.
-    pub async fn goes(&self, number: u64) {
-        let (done, _) = oneshot::channel();
-        let gone = Arc::new(Lease { number, partitions: BTreeMap::new(), metadata: None });
-        self.in_force.store(gone.clone());
-        let partitions = vec![self.partition.clone()];
-        self.events.send(SourceEvent::Revoked { lease: gone, partitions, lost: false, done }).await.unwrap();
-    }
-
     /// The partition goes, and comes back under the lease of this number.
     pub async fn goes_and_comes_back(&self, number: u64) {
         let again = lease(&self.partition, number);
