@@ -26,6 +26,7 @@
 #   Kafka's own topics    Read, Describe, DescribeConfigs on __consumer_offsets and __transaction_state: their replicas, and transactions that hang in them
 #   the cluster           Describe, DescribeConfigs
 #
+# `kafka-topics.sh --describe` without a topic fails when the user may Describe some topic and not its settings: let no other grant of his do so.
 # Ending a transaction that hangs (kafka-transactions.sh abort) takes ClusterAction: an administrator's.
 #
 # So the user of `risk` may also write under the ids of a pipeline `risk-cards`, and end its producers' transactions. Where pipelines have users of

@@ -103,6 +103,11 @@ impl Service {
         std::fs::read_to_string(self.folder.path().join("kafka.behind")).unwrap().trim().to_owned()
     }
 
+    /// Where the user `limited` comes in, who may do nothing but what ACLs allow.
+    pub fn limited(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("kafka.limited-brokers")).unwrap().trim().to_owned()
+    }
+
     /// A file of the folder that `deploy/local/certificates.sh` has filled for it.
     pub fn certificate(&self, name: &str) -> PathBuf {
         self.folder.path().join("tls").join(name)
