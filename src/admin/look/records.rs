@@ -88,7 +88,8 @@ fn record(record: &RecordFound) -> String {
         ("Kind", record.kind.clone()),
         ("Handling", record.handling.clone().unwrap_or_default()),
         ("Label", record.label.clone().unwrap_or_default()),
-        ("Score", number(record.score)),
+        // Its `score` in the value goes to 1000.
+        (if record.function == "risk" { "Score (its probability)" } else { "Score" }, number(record.score)),
         ("Decided at", record.decided_at.clone()),
         ("Pipeline", format!("{}, run {}", record.pipeline, record.run)),
         ("Event", format!("{}/{}/{}", record.topic, record.partition, record.offset)),
