@@ -6,7 +6,7 @@ use millrace::event::Event;
 use millrace::state::dialogue::DialogueFold;
 use millrace::state::recommend::RecommendFold;
 use millrace::state::risk::RiskFold;
-use millrace::state::{At, Cache, Forgetting, States, Step, StoredRow};
+use millrace::state::{Amount, At, Cache, Forgetting, States, Step, StoredRow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ fn as_file(key: &str) -> String {
 /// All that is held, as it is written.
 fn written(states: &mut dyn States, to: i64) -> Vec<(Box<str>, StoredRow)> {
     states.flush(usize::MAX);
-    states.rows_up_to(to)
+    states.rows(states.due(to, Amount::ALL))
 }
 
 /// One event, with the rows of the keys that it asks for. The number of its features.
