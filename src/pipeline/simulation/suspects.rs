@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 /// Longer than any statement takes.
 const LONG: Duration = Duration::from_secs(30);
+/// Longer than the note of a handover takes, and shorter than the driver waits for a reply.
+const WAITS: Duration = Duration::from_secs(12);
 
 /// The label of the first event's dead letter. One process has died with it in work alone; this one lives. Postgres refuses its record, so
 /// that it is read again. The name of the event after it is lost on the way to Postgres, and with it the decide; then the partition goes
@@ -58,13 +60,13 @@ pub async fn row_after_a_name_that_came_late() -> (Option<i64>, i32) {
     let told = Told::<Refusing>::start().await;
     let row = || told.database.tables().rows[&told.partition].clone();
     left_by_the_dead(&told, Some(0), 1).await;
-    *told.database.names_wait.lock().unwrap() = LONG * 2;
+    *told.database.names_wait.lock().unwrap() = WAITS;
     told.reads(told.cluster.events(&told.partition)).await;
-    tokio::time::sleep(LONG).await;
+    tokio::time::sleep(WAITS / 4).await;
     told.goes(4).await;
-    tokio::time::sleep(LONG / 2).await;
+    tokio::time::sleep(WAITS / 2).await;
     assert_eq!((row().suspect_offset, row().idle_claims), (None, 0), "it was handed over in good order");
-    tokio::time::sleep(LONG * 4).await;
+    tokio::time::sleep(LONG).await;
     told.worker.abort();
     (row().suspect_offset, row().idle_claims)
 }
