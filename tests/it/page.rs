@@ -71,7 +71,7 @@ async fn the_page_shows_what_went_through() {
     let mut lines = BufReader::new(socket).lines();
     let heard = async {
         while let Some(line) = lines.next_line().await.unwrap() {
-            if line.starts_with("data: ") && line.contains("601 decided") {
+            if line.starts_with("data: ") && line.contains("601 events decided") {
                 return;
             }
         }

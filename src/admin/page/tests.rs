@@ -69,7 +69,7 @@ async fn the_page_is_whole_and_names_are_text() {
         ">bad_payload</code> 1<",
         ">new_user</code> 1<",
         ">75 %<",
-        "400 decided",
+        "400 events decided",
         "cut_off: it said &lt;img",
         "4 compared, 75 % the same",
         "&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;</code> to <code>review</code> 1<",
@@ -164,7 +164,7 @@ async fn events_tell_what_changes_and_end_with_the_server() {
             break event;
         }
     };
-    assert!(second["t"]["0.rate.more"].as_str().unwrap().contains("500 decided"), "{second}");
+    assert!(second["t"]["0.rate.more"].as_str().unwrap().contains("500 events decided"), "{second}");
     assert!(second["h"]["0.scores"].is_null(), "what has not changed is not told again: {second}");
     drop(reader);
     tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -67,7 +67,10 @@ mod tests {
         assert_eq!([count(7), count(1_234_567)], ["7", "1\u{202f}234\u{202f}567"]);
         assert_eq!(signed(-1_000), "-1\u{202f}000");
         assert_eq!([rate(0.0), rate(2.55), rate(12.4)], ["0", "2.5", "12"]);
-        assert_eq!([0.0, 0.035, 1.25, 61.0, 180.0, 7_200.0].map(seconds), ["0 s", "35 ms", "1.2 s", "61 s", "3 min", "2 h"]);
+        assert_eq!(
+            [0.0, 0.000_2, 0.035, 1.25, 61.0, 180.0, 7_200.0].map(seconds),
+            ["0 s", "under 1 ms", "35 ms", "1.2 s", "61 s", "3 min", "2 h"]
+        );
         assert_eq!([0.0, 0.004, 0.5].map(percent), ["0 %", "0.4 %", "50 %"]);
         assert_eq!([bytes(10), bytes(22_700_000)], ["10 B", "23 MB"]);
     }
