@@ -22,7 +22,7 @@ async function take(name, options, go, fullPage = false) {
   const path = join(folder, name);
   await page.screenshot({ path, fullPage });
   const { size } = statSync(path);
-  assert(size < 200000, `${name} is small: ${size}`);
+  assert(size < 250000, `${name} is small: ${size}`);
   console.log(`ok ${name}, ${size} bytes`);
   await context.close();
 }
