@@ -95,10 +95,12 @@ impl Driver {
     /// Whether the next event is to be alone in work: then nothing more is folded either, or what is folded ahead elsewhere, which may be all of
     /// a long past, would never leave it alone.
     pub(super) fn wants_quiet(&mut self) -> bool {
-        let suspects = |running: &Running| running.probation > 0 || running.named.is_some();
-        let some = self.partitions.values_mut().filter_map(Partition::running).any(|running| suspects(running));
-        let aligned_to = if some { self.aligned_to() } else { None };
-        some && !without(Safety::ProbedWithoutFolds) && self.is_probing(aligned_to)
+        let some = self.partitions.values_mut().filter_map(Partition::running).any(|running| running.probation > 0);
+        if !some || without(Safety::ProbedWithoutFolds) {
+            return false;
+        }
+        let aligned_to = self.aligned_to();
+        self.is_probing(aligned_to)
     }
 
     /// Whether a partition on probation has an event that may go, is in work or is not decided yet. While its next one is not folded, is too
