@@ -100,6 +100,8 @@ fn producer(kafka: &Kafka) -> anyhow::Result<FutureProducer> {
         .config()
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
+        // The time given to `send` is that of a place in its queue alone.
+        .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
         .create()
         .context("the Kafka client cannot be made, and nothing was erased; look at [kafka] in the config")
 }

@@ -4,6 +4,7 @@ use crate::support::command::Ended;
 use crate::support::read_committed;
 use crate::support::stage::Stage;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 fn erase(stage: &Stage, key: &str, more: &[&str]) -> Ended {
     stage.millrace(&[&["erase", "--json", "--key", key], more].concat())
@@ -79,7 +80,8 @@ async fn nothing_of_a_key_is_left() {
     assert_clean(&stage, 3);
 }
 
-/// Would catch: a tombstone that the second run does not write, since the first has erased the rows and failed at it.
+/// Would catch: a tombstone that the second run does not write, since the first has erased the rows and failed at it; a command that waits for brokers
+/// which are away until librdkafka gives up by itself, after five minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tombstone_that_failed_is_written_by_the_next_run() {
     let stage = Stage::small().await;
@@ -88,8 +90,10 @@ async fn a_tombstone_that_failed_is_written_by_the_next_run() {
     stage.run_until(20).await;
     let (real, away) = (format!("brokers = \"{}\"", stage.brokers), "brokers = \"127.0.0.1:1\"");
     stage.reconfigure(&real, away);
+    let begun = Instant::now();
     let failed = erase(&stage, "a-8", &["--yes"]);
     assert!(failed.code == Some(1) && failed.err.contains("run this again"), "{failed:?}");
+    assert!(begun.elapsed() < Duration::from_secs(120), "it waited for {:?}", begun.elapsed());
     assert_eq!(traces(&stage, 8).await, 0, "the rows are erased");
 
     stage.reconfigure(away, &real);
