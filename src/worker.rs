@@ -17,6 +17,7 @@ pub(crate) mod models;
 mod neighbours;
 pub(crate) mod operators;
 mod own;
+mod reference;
 mod refused;
 pub(crate) mod replay;
 mod schemas;
@@ -201,6 +202,7 @@ pub async fn run(
                 _ => watch::Words::Known,
             },
         };
+        watching.spawn(reference::read(name.to_string(), store.clone(), tally.clone(), closing.clone()));
         if let Some(schemas) = one.schemas.clone() {
             watching.spawn(schemas::follow(name.clone(), schemas, readiness.clone(), closing.clone()));
         }

@@ -15,6 +15,7 @@ mod lease;
 mod look;
 mod migrate;
 mod operations;
+mod past_scores;
 mod pauses;
 mod replays;
 mod retention;

@@ -60,6 +60,7 @@ pub struct Tally {
     tokens: Arc<AtomicU64>,
     shadow: OnceLock<Arc<ShadowTally>>,
     rungs: OnceLock<Arc<RungTally>>,
+    past: OnceLock<Arc<Spread>>,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,13 @@ impl Default for Tally {
             tokens: 0,
         };
         let state = State { limits: Limits::default(), counts, calls: 0, busy_since: None, cost: (0.0, 0.0) };
-        Self { state: Mutex::new(state), tokens: Arc::default(), shadow: OnceLock::new(), rungs: OnceLock::new() }
+        Self {
+            state: Mutex::new(state),
+            tokens: Arc::default(),
+            shadow: OnceLock::new(),
+            rungs: OnceLock::new(),
+            past: OnceLock::new(),
+        }
     }
 }
 
@@ -122,6 +129,15 @@ impl Tally {
 
     pub fn rungs(&self) -> Option<&Arc<RungTally>> {
         self.rungs.get()
+    }
+
+    /// Scores from before the worker started. The first that are given stay.
+    pub fn follow_past(&self, scores: Spread) {
+        self.past.get_or_init(|| scores.into());
+    }
+
+    pub fn past(&self) -> Option<&Arc<Spread>> {
+        self.past.get()
     }
 
     pub fn limit(&self, limits: Limits) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # deploy/local/with.sh tests/browser/pictures.sh MILLRACE FOLDER: pictures of the pages of a real worker, for the documentation. It runs the pipelines of
-# deploy/compose.toml under the load of deploy/compose/load.sh for some minutes; a few events cannot be read, and one partition is paused.
+# deploy/compose.toml under the load of deploy/compose/load.sh for some minutes; a few events cannot be read, and one partition is paused. Midway the worker
+# is started again, so that its scores have some from before to be held against.
 #
 #   PICTURES_SECONDS=240   how long events are sent before the pictures are taken
 set -euo pipefail
@@ -30,8 +31,12 @@ config=$root/deploy/compose.toml
 port=$(free_port)
 export MILLRACE_ADMIN__LISTEN=127.0.0.1:$port
 "$millrace" migrate --config "$config" >/dev/null
-"$millrace" run --config "$config" >"$work/worker.log" 2>&1 &
-started+=($!)
+start_worker() {
+  "$millrace" run --config "$config" >>"$work/worker.log" 2>&1 &
+  worker=$!
+  started+=("$worker")
+}
+start_worker
 for topic in "${topics[@]}"; do
   mkfifo "$work/$topic"
   "$root/deploy/local/produce.sh" "$topic" <"$work/$topic" >/dev/null 2>"$work/$topic.log" &
@@ -52,7 +57,11 @@ load() {
 }
 load &
 started+=($!)
-sleep "$seconds"
+sleep "$((seconds / 2))"
+kill "$worker"
+wait "$worker"
+start_worker
+sleep "$((seconds - seconds / 2))"
 "$millrace" pause --config "$config" --pipeline sentiment --topic chat --partition 3 --reason 'its producer is being mended' --by ann >/dev/null
 sleep 10
 curl -fsS "http://$MILLRACE_ADMIN__LISTEN/readyz" >/dev/null || { cat "$work/worker.log" >&2; exit 1; }

@@ -80,6 +80,22 @@ async fn the_page_shows_what_went_through() {
     tokio::time::timeout(SOON, heard).await.expect("an event that tells of what was sent");
 }
 
+/// Would catch: a worker that knows nothing of how a pipeline scored before it started, one that counts dead letters and events without a score.
+#[tokio::test(flavor = "multi_thread")]
+async fn scores_are_held_against_those_before_the_start() {
+    let stage = Stage::new("").await;
+    stage.send(0, 400);
+    produce(&stage.name, 0, None, b"no JSON");
+    stage.run_until(401).await;
+    let of = |what: &str| format!("SELECT {what} FROM millrace.record WHERE kind = 'prediction'");
+    let scores = stage.number(&of("count(score)")).await;
+    let mean = stage.number(&of("round(avg(score) * 1000)::bigint")).await as f64 / 1000.0;
+    assert!((100..400).contains(&scores));
+    let worker = stage.worker();
+    let told = format!("the reference, the {scores} scores before this worker started: {mean:.3}.");
+    until(&worker.admin(), "/", &[&told]).await;
+}
+
 /// Would catch: a page that is not there while a worker is not ready, or does not say why.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halt_and_a_lag_are_seen() {

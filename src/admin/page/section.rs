@@ -109,11 +109,15 @@ fn tiles(out: &mut Out, number: usize, pipeline: &PipelineView) {
 
 fn scores(out: &mut Out, number: usize, pipeline: &PipelineView) {
     let (all, late) = (&pipeline.counts.scores, &pipeline.lately.scores);
-    if all.total() == 0 {
+    if all.total() == 0 && pipeline.past.as_ref().is_none_or(|past| past.total() == 0) {
         return;
     }
     out.push("<div class=\"spread\"><h3>Scores</h3>");
-    out.block("div", format!("{number}.scores"), spread::scores(&pipeline.limits.function, all, late, pipeline.up));
+    out.block(
+        "div",
+        format!("{number}.scores"),
+        spread::Scores { all, late, past: pipeline.past.as_deref(), up: pipeline.up }.drawn(&pipeline.limits.function),
+    );
     out.push("</div>");
 }
 

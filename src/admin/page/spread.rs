@@ -1,4 +1,4 @@
-//! The distribution of scores: bars for the last ten minutes, an outline for what was before them. Scores of functions that have no scale of
+//! The distribution of scores: bars for the last ten minutes, an outline for the reference: scores from before the worker started, or its own. Scores of functions that have no scale of
 //! their own are told in a sentence.
 
 use super::words;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const BARS: usize = 20;
 /// Scores under which two distributions are not compared.
 const ENOUGH: u64 = 100;
-/// How long a worker must be up before the last ten minutes are compared with what was before.
+/// How long a worker must be up before the last ten minutes are compared with its own scores before them.
 const SETTLED: Duration = Duration::from_secs(20 * 60);
 /// A bar with so great a share leaves nothing to compare.
 const ONE_BAR: f64 = 0.95;
@@ -19,39 +19,80 @@ const OUTSIDE: f64 = 0.01;
 /// Functions whose scores are shares unless an option says otherwise.
 const OF_SHARES: [&str; 7] = ["answer", "classify", "fill", "reply", "rerank", "risk", "sentiment"];
 
-/// What a page shows of a function's scores: of all since the start, and of the last ten minutes.
-pub fn scores(function: &str, all: &Spread, late: &Spread, up: Duration) -> String {
-    let outside = Steps::of(all).outside as f64 / all.total().max(1) as f64;
-    if !OF_SHARES.contains(&function) || outside > OUTSIDE {
-        return sentence(all, late);
-    }
-    let (now, before) = (Steps::of(late), Steps::of(&all.since(late)));
-    let at = |share: f64| words::or_dash(late.quantile(share).map(|score| format!("{score:.2}")));
-    let beside = match now.outside {
-        0 => String::new(),
-        more => format!(" {} are below 0 or above 1 and in no bar.", words::count(more)),
-    };
-    format!(
-        "<p class=\"about\">Bars: the last 10 minutes. Outline, the reference: all before, since this worker started.</p>{}\
-         <p class=\"about\">0 to 1. Median {}, 95 % are below {}; {}.{beside}</p>",
-        now.drawing(&before),
-        at(0.5),
-        at(0.95),
-        now.compared(&before, up)
-    )
+/// A pipeline's scores, as its page shows them.
+pub struct Scores<'a> {
+    /// Since the worker started.
+    pub all: &'a Spread,
+    /// Of the last ten minutes.
+    pub late: &'a Spread,
+    /// From before it started, where these are known.
+    pub past: Option<&'a Spread>,
+    pub up: Duration,
 }
 
-fn sentence(all: &Spread, late: &Spread) -> String {
-    let figure = |known: Option<f64>| words::or_dash(known.map(|score| format!("{score:.3}")));
-    let (least, most) = all.ends().unzip();
-    format!(
-        "<p class=\"about\">Not from 0 to 1, so without a drawing. Mean of the last 10 minutes {}, of all before {}. \
-         Since this worker started: least {}, greatest {}.</p>",
-        figure(late.mean()),
-        figure(all.since(late).mean()),
-        figure(least),
-        figure(most)
-    )
+/// What late scores are compared with.
+struct Reference {
+    scores: Spread,
+    words: String,
+    /// It holds what was scored while the worker came up.
+    is_own: bool,
+}
+
+impl Scores<'_> {
+    /// With too few from before, those since the start serve.
+    fn reference(&self) -> Reference {
+        match self.past.filter(|past| past.total() >= ENOUGH) {
+            Some(past) => {
+                let words = format!("the {} scores before this worker started", words::count(past.total()));
+                Reference { scores: past.clone(), words, is_own: false }
+            }
+            None => Reference {
+                scores: self.all.since(self.late),
+                words: "all before, since this worker started".into(),
+                is_own: true,
+            },
+        }
+    }
+
+    pub fn drawn(&self, function: &str) -> String {
+        let outside = Steps::of(self.all).outside as f64 / self.all.total().max(1) as f64;
+        let reference = self.reference();
+        if !OF_SHARES.contains(&function) || outside > OUTSIDE {
+            return self.sentence(&reference);
+        }
+        let (now, before) = (Steps::of(self.late), Steps::of(&reference.scores));
+        let at = |share: f64| words::or_dash(self.late.quantile(share).map(|score| format!("{score:.2}")));
+        let beside = match now.outside {
+            0 => String::new(),
+            more => format!(" {} are below 0 or above 1 and in no bar.", words::count(more)),
+        };
+        let compared = match reference.is_own && self.up < SETTLED {
+            true => format!("compared with what was before once it is up for {}", words::seconds(SETTLED.as_secs_f64())),
+            false => now.compared(&before),
+        };
+        format!(
+            "<p class=\"about\">Bars: the last 10 minutes. Outline, the reference: {}.</p>{}\
+             <p class=\"about\">0 to 1. Median {}, 95 % are below {}; {compared}.{beside}</p>",
+            reference.words,
+            now.drawing(&before),
+            at(0.5),
+            at(0.95)
+        )
+    }
+
+    fn sentence(&self, reference: &Reference) -> String {
+        let figure = |known: Option<f64>| words::or_dash(known.map(|score| format!("{score:.3}")));
+        let (least, most) = self.all.ends().unzip();
+        format!(
+            "<p class=\"about\">Not from 0 to 1, so without a drawing. Mean of the last 10 minutes {}; the reference, {}: {}. \
+             Since this worker started: least {}, greatest {}.</p>",
+            figure(self.late.mean()),
+            reference.words,
+            figure(reference.scores.mean()),
+            figure(least),
+            figure(most)
+        )
+    }
 }
 
 /// Shares by equal steps, from 0 to 1.
@@ -80,11 +121,8 @@ impl Steps {
     }
 
     /// What a reader may conclude of both.
-    fn compared(&self, reference: &Self, up: Duration) -> String {
+    fn compared(&self, reference: &Self) -> String {
         let in_one_bar = |steps: &Self| steps.shares.iter().any(|share| *share >= ONE_BAR);
-        if up < SETTLED {
-            return format!("compared with what was before once it is up for {}", words::seconds(SETTLED.as_secs_f64()));
-        }
         if self.total < ENOUGH || reference.total < ENOUGH {
             return "too few scores to compare".to_owned();
         }
@@ -126,6 +164,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3_600);
 
+    fn scores(function: &str, all: &Spread, late: &Spread, past: Option<&Spread>, up: Duration) -> String {
+        Scores { all, late, past, up }.drawn(function)
+    }
+
     fn of(parts: &[(f64, u64)]) -> Spread {
         let mut spread = Spread::of_scores();
         parts.iter().for_each(|(score, times)| spread.record(*score, *times));
@@ -145,15 +187,15 @@ mod tests {
     #[test]
     fn what_has_no_scale_is_told_and_not_drawn() {
         let shares = of(&[(0.2, 5_000), (0.8, 5_000), (740.0, 1)]);
-        let drawn = scores("sentiment", &shares, &shares, LONG);
+        let drawn = scores("sentiment", &shares, &shares, None, LONG);
         assert!(drawn.contains("<svg") && drawn.contains("0 to 1") && drawn.contains("1 are below 0 or above 1"), "{drawn}");
         let logits = of(&[(-3.0, 50), (2.5, 50)]);
         for (function, spread) in [("classify", &logits), ("recommend", &shares), ("copy", &shares), ("own:risk", &shares)] {
-            let told = scores(function, spread, spread, LONG);
+            let told = scores(function, spread, spread, None, LONG);
             assert!(!told.contains("<svg") && !told.contains("stab"), "{function}: {told}");
         }
-        let told = scores("copy", &logits, &logits, LONG);
-        assert!(told.contains("minutes -0.250,") && told.contains("least -3.000, greatest 2.500"), "{told}");
+        let told = scores("copy", &logits, &logits, None, LONG);
+        assert!(told.contains("minutes -0.250;") && told.contains("least -3.000, greatest 2.500"), "{told}");
     }
 
     /// Would catch: the last ten minutes that are compared with themselves, an index of 0 out of one bar.
@@ -161,7 +203,7 @@ mod tests {
     fn the_reference_is_what_was_before() {
         let late = of(&[(0.2, 500), (0.8, 500)]);
         let all = of(&[(0.2, 500), (0.8, 500), (0.4, 5_000), (0.6, 5_000)]);
-        let told = |all: &Spread, late: &Spread, up: Duration| scores("risk", all, late, up);
+        let told = |all: &Spread, late: &Spread, up: Duration| scores("risk", all, late, None, up);
         let moved = told(&all, &late, LONG);
         let index: f64 = moved.split("stability index ").nth(1).and_then(|text| text.split(' ').next()).unwrap().parse().unwrap();
         assert!(index > 1.0, "{moved}");
@@ -171,5 +213,20 @@ mod tests {
         let one_bar = told(&of(&[(0.97, 2_000)]), &of(&[(0.97, 1_000)]), LONG);
         assert!(one_bar.contains("in one bar") && !one_bar.contains("stability"), "{one_bar}");
         assert!(told(&all, &of(&[(0.2, 5)]), LONG).contains("too few"));
+    }
+
+    /// Would catch: a worker that has just started and compares with itself though it knows what was before; a handful of old scores that is a reference.
+    #[test]
+    fn what_was_before_the_start_is_the_reference() {
+        let (low, high) = (of(&[(0.1, 300), (0.3, 300)]), of(&[(0.7, 300), (0.9, 300)]));
+        let told = |past: &Spread| scores("risk", &high, &high, Some(past), Duration::from_secs(60));
+        let moved = told(&low);
+        assert!(moved.contains("the 600 scores before this worker started") && moved.contains("stability index 17.0"), "{moved}");
+        assert!(moved.contains("outline\""), "{moved}");
+        assert!(told(&high).contains("stability index 0.000"));
+        let few = told(&of(&[(0.1, ENOUGH - 1)]));
+        assert!(few.contains("since this worker started") && !few.contains("stability"), "{few}");
+        let told = scores("copy", &high, &high, Some(&low), LONG);
+        assert!(told.contains("minutes 0.800; the reference, the 600 scores before this worker started: 0.200."), "{told}");
     }
 }

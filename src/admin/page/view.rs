@@ -4,7 +4,7 @@ use super::history::{History, Marks, Now};
 use super::points::Points;
 use crate::admin::server::AdminState;
 use crate::admin::{PartitionStatus, StatusBoard};
-use crate::telemetry::{Counts, Limits, ModelGauges, RungTally, ShadowTally, Tallies};
+use crate::telemetry::{Counts, Limits, ModelGauges, RungTally, ShadowTally, Spread, Tallies};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct PipelineView {
     pub partitions: BTreeMap<String, PartitionStatus>,
     pub shadow: Option<Arc<ShadowTally>>,
     pub rungs: Option<Arc<RungTally>>,
+    /// Scores from before this worker started.
+    pub past: Option<Arc<Spread>>,
 }
 
 /// The ages of the oldest undecided events, by pipeline.
@@ -61,6 +63,7 @@ impl View {
             PipelineView {
                 shadow: tally.shadow().cloned(),
                 rungs: tally.rungs().cloned(),
+                past: tally.past().cloned(),
                 limits: tally.limits(),
                 up: track.map(|track| track.up(now)).unwrap_or_default(),
                 now: track.map(|track| track.now()).unwrap_or_default(),
