@@ -2,7 +2,7 @@
 
 use super::common;
 use crate::config::Config;
-use crate::store::postgres::{self, Pending};
+use crate::store::postgres::{self, Beside, Pending};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +19,9 @@ pub struct Args {
     /// Only tell which migrations are still to come, and whether one of them wants the workers stopped.
     #[arg(long)]
     plan: bool,
+    /// Apply a migration that contracts although sessions of millrace are open in the database.
+    #[arg(long, conflicts_with = "plan")]
+    force: bool,
 }
 
 pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
@@ -29,7 +32,8 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<(
         print!("{}", told(found, &steps));
         return Ok(());
     }
-    let done = postgres::migrate(url.expose_secret()).await?;
+    let beside = if args.force { Beside::Anybody } else { Beside::Nobody };
+    let done = postgres::migrate_beside(url.expose_secret(), beside).await?;
     println!("schema millrace is at version {} ({} applied now)", done.version, done.applied);
     Ok(())
 }

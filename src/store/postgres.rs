@@ -30,7 +30,7 @@ pub use dead_letters::{DeadLetter, Filter, Mark, Marked};
 pub use erasure::{Erase, Erased};
 pub use grants::Grant;
 pub use look::{Found, Letter, LetterCount, LetterFilter, Look, Looked, Place, Reached, Search, Wanted};
-pub use migrate::{Migrated, Pending, SCHEMA_VERSION, migrate, plan};
+pub use migrate::{Beside, Migrated, Pending, SCHEMA_VERSION, migrate, migrate_beside, plan};
 pub use operations::NewRun;
 pub use pauses::{NAME_CHARS, Operator, REASON_CHARS, Scope};
 pub use replays::{Replay, ReplayLock, ScoredBy};

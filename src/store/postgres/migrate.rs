@@ -1,11 +1,13 @@
 //! Migrations: applied in order, once, each in a transaction of its own, under an advisory lock. An index on a table that may be large is built
 //! outside of one (`concurrent`).
 
+mod beside;
 mod concurrent;
 mod plan;
 
 use super::errors::{Need, error_of, first_error};
 use crate::store::StoreError;
+pub use beside::Beside;
 use concurrent::Index;
 pub use plan::{Pending, plan};
 use sha2::{Digest, Sha256};
@@ -51,17 +53,22 @@ pub struct Migrated {
     pub version: i32,
 }
 
-/// Applies what is new.
+/// Applies what is new, and refuses what contracts while workers are there.
 pub async fn migrate(url: &str) -> Result<Migrated, StoreError> {
+    migrate_beside(url, Beside::Nobody).await
+}
+
+/// Applies what is new.
+pub async fn migrate_beside(url: &str, beside: Beside) -> Result<Migrated, StoreError> {
     let mut connection = PgConnection::connect(url).await.map_err(|error| first_error(&error))?;
-    let applied = apply(&mut connection).await;
+    let applied = apply(&mut connection, beside).await;
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "A connection did not close in good order.");
     }
     applied
 }
 
-async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
+async fn apply(connection: &mut PgConnection, beside: Beside) -> Result<Migrated, StoreError> {
     check_server(&mut *connection).await?;
     let map = |error: sqlx::Error| error_of(Need::Migrate, &error);
     lock(&mut *connection).await.map_err(map)?;
@@ -73,6 +80,8 @@ async fn apply(connection: &mut PgConnection) -> Result<Migrated, StoreError> {
     ] {
         sqlx::query(statement).execute(&mut *connection).await.map_err(map)?;
     }
+    let found = version(&mut *connection).await?;
+    beside.allows(&mut *connection, found).await?;
     let mut applied = 0;
     for (version, name, text) in MIGRATIONS {
         let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
