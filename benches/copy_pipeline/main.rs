@@ -3,13 +3,14 @@
 //!
 //! `throughput` (default): a backlog, with the ceilings of the same services beside it. `latency`: a steady rate. `kill`: how long
 //! the partitions of a killed worker stand still. `scale`: a backlog with 1, 2 and 4 workers, and how long partitions stand still while a worker joins.
-//! `soak`: a share of what was measured first, for an hour, with a picture. `--accounts 1` makes one partition hot. `--help` lists the options.
+//! `hold`: a rate that goes up, until records come later and later. `soak`: a share of what was measured first, for an hour, with a picture. `--accounts 1` makes one partition hot. `--help` lists the options.
 
 mod ceilings;
 #[path = "../fold/forest.rs"]
 #[expect(dead_code, reason = "the bench of the fold takes the model and not its file")]
 mod forest;
 mod function;
+mod hold;
 mod kill;
 mod latency;
 mod load;
@@ -42,6 +43,7 @@ enum Mode {
     Latency,
     Kill,
     Scale,
+    Hold,
     Soak,
 }
 
@@ -71,10 +73,10 @@ struct Options {
     /// throughput: leave the ceilings out
     #[arg(long)]
     no_ceilings: bool,
-    /// latency, kill, soak: events a second (default 20,000, 5,000 and what --share says)
+    /// latency, kill, hold, soak: events a second (default 20,000, 5,000, 1,000 at first, and what --share says)
     #[arg(long)]
     rate: Option<u64>,
-    /// latency: how long, seconds; the first two are not counted
+    /// latency: how long, seconds; the first two are not counted. hold: how long a step is
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// kill: workers
@@ -89,7 +91,7 @@ struct Options {
     /// soak: how long, after the warm-up
     #[arg(long, default_value_t = 60)]
     minutes: u64,
-    /// soak: minutes before those that count: claims, caches that fill, windows that fill, the first checkpoint
+    /// hold, soak: minutes before those that count: claims, caches that fill, windows that fill, the first checkpoint
     #[arg(long, default_value_t = 2)]
     warm_up: u64,
     /// soak: also write the picture here, as SVG
@@ -118,6 +120,7 @@ async fn main() -> Anyhow<()> {
         Mode::Latency => latency::run(&options).await?,
         Mode::Kill => kill::run(&options).await?,
         Mode::Scale => scale::run(&options).await?,
+        Mode::Hold => hold::run(&options).await?,
         Mode::Soak => soak::run(&options).await?,
     };
     if let Some(path) = &options.json {

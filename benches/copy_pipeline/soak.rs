@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -22,10 +23,57 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the reader of both topics has seen.
 #[derive(Default)]
-struct Seen {
-    records: AtomicU64,
+pub struct Seen {
+    pub records: AtomicU64,
     /// Milliseconds of the running interval.
     latencies: Mutex<Vec<f64>>,
+}
+
+impl Seen {
+    /// The latencies since it was asked last, in order.
+    pub fn latencies(&self) -> Vec<f64> {
+        sorted(std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Who reads both topics.
+pub struct Reader {
+    pub seen: Arc<Seen>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Anyhow<(usize, usize)>>,
+}
+
+impl Reader {
+    pub fn new(stage: &Arc<Stage>) -> Self {
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+        let thread = {
+            let (stage, stop, seen) = (stage.clone(), stop.clone(), seen.clone());
+            std::thread::spawn(move || follow(&stage, &stop, &seen))
+        };
+        Self { seen, stop, thread }
+    }
+
+    /// Waits for the records of all events that were sent, ends the worker, and fails unless each event has one record and one row.
+    pub async fn each_once(self, stage: &Stage, mut worker: Worker, sent: u64) -> Anyhow<()> {
+        let records = || self.seen.records.load(Ordering::Relaxed);
+        let deadline = Instant::now() + PATIENCE;
+        while records() < sent {
+            worker.ensure_up(stage)?;
+            ensure!(Instant::now() < deadline, "{} of {sent} records were read", records());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        self.stop.store(true, Ordering::Relaxed);
+        let alone = self.thread.join().map_err(|_| anyhow::anyhow!("the reader ended badly"))??;
+        ensure!(alone == (0, 0), "{} events without a record, {} records without an event that has none yet", alone.0, alone.1);
+        let records = self.seen.records.load(Ordering::Relaxed);
+        ensure!(records == sent, "{records} records were read, {sent} events were sent");
+        let code = worker.drain()?;
+        ensure!(code == Some(0), "the worker ended with {code:?}; its log:\n{}", stage.log());
+        let mut connection = stage.connect().await?;
+        ensure!(load::decided(&mut connection).await? == sent, "events and rows differ");
+        Ok(())
+    }
 }
 
 /// A name, and where it stands in a sample.
@@ -54,38 +102,18 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
     let stage = Arc::new(Stage::new(&|folder| options.config(folder), &options.property).await?);
     let mut worker = stage.worker()?;
     stage.claimed(&mut worker).await?;
-    let (stop_load, stop_reader, seen) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
-    let reading = {
-        let (stage, stop, seen) = (stage.clone(), stop_reader.clone(), seen.clone());
-        std::thread::spawn(move || follow(&stage, &stop, &seen))
-    };
+    let (stop_load, reader) = (Arc::new(AtomicBool::new(false)), Reader::new(&stage));
     let sending = {
         let (stage, stop, spread) = (stage.clone(), stop_load.clone(), options.spread());
         std::thread::spawn(move || Load::new(&stage, 1, spread)?.steadily(rate, &stop))
     };
     let started = Instant::now();
-    let going = || !sending.is_finished() && !reading.is_finished();
-    let samples = samples(options, &stage, &mut worker, &seen, &going).await?;
+    let going = || !sending.is_finished() && !reader.thread.is_finished();
+    let samples = samples(options, &stage, &mut worker, &reader.seen, &going).await?;
     stop_load.store(true, Ordering::Relaxed);
     let sent = sending.join().map_err(|_| anyhow::anyhow!("the load ended badly"))??;
     let sent_rate = sent as f64 / started.elapsed().as_secs_f64();
-    let deadline = Instant::now() + PATIENCE;
-    while seen.records.load(Ordering::Relaxed) < sent {
-        worker.ensure_up(&stage)?;
-        ensure!(Instant::now() < deadline, "{} of {sent} records were read", seen.records.load(Ordering::Relaxed));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    stop_reader.store(true, Ordering::Relaxed);
-    let alone = reading.join().map_err(|_| anyhow::anyhow!("the reader ended badly"))??;
-    ensure!(alone == (0, 0), "{} events without a record, {} records without an event that has none yet", alone.0, alone.1);
-    let records = seen.records.load(Ordering::Relaxed);
-    ensure!(records == sent, "{records} records were read, {sent} events were sent");
-    let code = worker.drain()?;
-    ensure!(code == Some(0), "the worker ended with {code:?}; its log:\n{}", stage.log());
-    let mut connection = stage.connect().await?;
-    ensure!(load::decided(&mut connection).await? == sent, "events and rows differ");
+    reader.each_once(&stage, worker, sent).await?;
     told(options, capacity, (rate, sent_rate), sent, &samples)
 }
 
@@ -156,7 +184,7 @@ async fn samples(
             // Its own error is told when it is joined.
             break;
         }
-        let latencies = sorted(std::mem::take(&mut *seen.latencies.lock().unwrap_or_else(PoisonError::into_inner)));
+        let latencies = seen.latencies();
         let (now, records_now, cpu_now, busy_now) =
             (Instant::now(), seen.records.load(Ordering::Relaxed), cpu_seconds(worker.pid())?, machine_seconds()?);
         let seconds = (now - at).as_secs_f64();
