@@ -11,6 +11,7 @@ mod functions;
 mod hindrance;
 pub(crate) mod ladder;
 mod limited;
+mod logs;
 pub(crate) mod look;
 mod metered;
 pub(crate) mod models;
@@ -181,7 +182,7 @@ pub async fn run(
         let name = one.settings.provenance.pipeline.clone();
         let of_name = config.pipeline.iter().find(|pipeline| *pipeline.name == *name);
         let configured = of_name.map_or("", |pipeline| pipeline.function.as_str());
-        let (logs, tally) = (Arc::new(neighbours::Logs::default()), telemetry.metrics.tally(&name));
+        let (logs, tally) = (Arc::new(logs::Logs::default()), telemetry.metrics.tally(&name));
         let watch = watch::Watch {
             pipeline: name.to_string(),
             telemetry: telemetry.clone(),
@@ -244,9 +245,9 @@ pub async fn run(
         watching.spawn(watch::follow_poll_thread(name.clone(), polled, liveness.clone(), closing.clone()));
         let looked_at = (board.clone(), readiness.clone());
         watching.spawn(watch::first_assignment(name.clone(), latch(&name), lease.clone(), looked_at, closing.clone()));
-        let kafka = (settings.output_topic.to_string(), parts.publisher.clone(), lease, logs);
+        watching.spawn(logs::follow((lease, parts.source.read_to.clone()), parts.publisher.clone(), logs, closing.clone()));
         let told = neighbours::Told { readiness: readiness.clone(), metrics: telemetry.metrics.clone() };
-        watching.spawn(neighbours::follow_kafka(settings.clone(), kafka, told.clone(), closing.clone()));
+        watching.spawn(neighbours::follow_kafka(settings.clone(), parts.publisher.clone(), told.clone(), closing.clone()));
         watching.spawn(neighbours::follow_postgres(settings.clone(), parts.store.clone(), told, closing.clone()));
         running.spawn(async move { (name, pipeline::run(settings, parts, stop.drain, stop.abort).await) });
     }

@@ -2,7 +2,7 @@
 
 use super::common;
 use crate::config::Config;
-use crate::store::postgres::{self, Beside, Pending};
+use crate::store::postgres::{self, Beside, Pending, SCHEMA_VERSION};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub async fn run(args: Args, env: &BTreeMap<String, String>) -> anyhow::Result<(
 
 fn told(found: i32, steps: &[Pending]) -> String {
     let Some(last) = steps.last() else {
-        return format!("schema millrace is at version {found}: nothing to migrate\n");
+        return format!("schema millrace is at version {found}, this program is at {SCHEMA_VERSION}: nothing to migrate\n");
     };
     let mut text = format!("schema millrace is at version {found}, this program brings it to {}:\n", last.version);
     for step in steps {

@@ -4,6 +4,7 @@
 
 use super::Settings;
 use super::safety::{Safety, without};
+use super::stood::Stood;
 use super::verdict::{Found, Verdict, folds_from};
 use crate::event::TopicPartition;
 use crate::flow::Budget;
@@ -65,7 +66,7 @@ pub enum ClaimError {
     /// Kafka or Postgres is away: try again.
     Transient(String),
     /// Going on would lose or double something. The text says what happened and what to do.
-    Halt(String),
+    Halt(String, Stood),
     Fatal(String),
 }
 
@@ -131,13 +132,14 @@ pub async fn claim(
         }
         None => (0, 0),
     };
-    let p = row.next_offset;
+    let (p, stood) = (row.next_offset, Stood::at(&row, told.fold.is_some()));
+    let halt = |reason: String| ClaimError::Halt(reason, stood);
     let row = if told.fold.is_some() { folded_from(row, store, &key, bounds).await? } else { row };
     // After the claim: a predecessor can take nothing over any more.
     let taken = store.all_taken(&key).await?;
     let none = |row, published, taken| Ok(Claimed { claim, row, published, unpublished: Vec::new(), taken, turn: None });
     let found = Found { row: &row, group, bounds, partitions };
-    let published = match told.verdict(partition, &found).map_err(ClaimError::Halt)? {
+    let published = match told.verdict(partition, &found).map_err(halt)? {
         Verdict::Alone => {
             let published = Committed { offset: p, records_total: Some(row.records) };
             return none(row, published, taken);
@@ -155,7 +157,7 @@ pub async fn claim(
     if without(Safety::BringBack) {
         unpublished.clear();
     }
-    told.counted(partition, &row, published, unpublished.len() as i64).map_err(ClaimError::Halt)?;
+    told.counted(partition, &row, published, unpublished.len() as i64).map_err(halt)?;
     Ok(Claimed { claim, row, published, unpublished, taken, turn })
 }
 
@@ -187,14 +189,15 @@ async fn open(
     let topic = &key.partition.topic;
     let told = settings.told();
     let known = store.partitions(&key.pipeline, key.run, topic).await?.len();
-    let own = told.begins(&key.partition, group, known, bounds).map_err(ClaimError::Halt)?;
+    let unknown = |reason: String| ClaimError::Halt(reason, Stood::default());
+    let own = told.begins(&key.partition, group, known, bounds).map_err(unknown)?;
     let mut starts = Vec::new();
     if known == 0 {
         // The first of a run opens all: so `latest` means one moment.
         for number in 0..publisher.partition_count(topic).await? {
             let partition = TopicPartition::new(topic.clone(), number);
             let bounds = publisher.bounds(&partition).await?;
-            let start = told.begins(&partition, None, known, bounds).map_err(ClaimError::Halt)?;
+            let start = told.begins(&partition, None, known, bounds).map_err(unknown)?;
             starts.push((partition, start));
         }
     } else {

@@ -21,6 +21,7 @@ mod patient;
 mod safety;
 #[cfg(test)]
 mod simulation;
+mod stood;
 mod verdict;
 mod version;
 

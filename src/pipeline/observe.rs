@@ -14,7 +14,7 @@ pub struct PartitionView {
     pub partition: i32,
     /// `claiming`, `running` or `halted`.
     pub state: &'static str,
-    /// P: next offset to decide.
+    /// P: next offset to decide. Below 0 where it is not known.
     pub next_offset: i64,
     /// K: next offset to publish, `None` in mode `postgres`.
     pub published_offset: Option<i64>,

@@ -8,6 +8,7 @@ use super::driver::Open;
 use super::memory::{Folding, Memory};
 use super::observe::PartitionView;
 use super::safety::{Safety, without};
+use super::stood::Stood;
 use crate::flow::{Buffer, Ledger, Prefix};
 use crate::function::Input;
 use crate::record::Chunk;
@@ -34,7 +35,7 @@ pub enum Phase {
     Claiming,
     Running(Box<Running>),
     /// Nothing more is decided or published; the text says why and what to do.
-    Halted(String),
+    Halted(String, Stood),
 }
 
 /// Decided, and not yet known to be published.
@@ -290,9 +291,11 @@ impl Partition {
         view.pause.clone_from(&self.pause);
         match &self.phase {
             Phase::Claiming => {}
-            Phase::Halted(reason) => {
+            Phase::Halted(reason, stood) => {
                 view.state = "halted";
                 view.reason = Some(reason.clone());
+                view.next_offset = stood.next_offset.unwrap_or(view.next_offset);
+                view.fold_from = stood.fold_from;
             }
             Phase::Running(running) => {
                 view.state = "running";

@@ -61,11 +61,11 @@ pub fn bounded(inner: SourceHandle, bounds: Bounds) -> SourceHandle {
     let (events_in, events) = mpsc::channel(1);
     let (commands, commands_out) = mpsc::unbounded_channel();
     let shared = Shared { ended: Arc::default(), stopped: CancellationToken::new() };
-    let SourceHandle { events: from, commands: to, lease, polled_at_ms } = inner;
+    let SourceHandle { events: from, commands: to, lease, polled_at_ms, read_to } = inner;
     tokio::spawn(obey(commands_out, to.clone(), shared.clone()));
     let forward = Forward { to: events_in, commands: to, bounds, shared, not_before: Instant::now() };
     tokio::spawn(forward.run(from));
-    SourceHandle { events, commands, lease, polled_at_ms }
+    SourceHandle { events, commands, lease, polled_at_ms, read_to }
 }
 
 /// Hands commands on; a partition that has come to its end flows again when it is started anew, and not before.
@@ -207,8 +207,13 @@ mod tests {
         let (inner, events) = mpsc::channel(8);
         let (commands, obeyed) = mpsc::unbounded_channel();
         let lease = Lease { number: 0, partitions: BTreeMap::new(), metadata: None };
-        let handle =
-            SourceHandle { events, commands, lease: Arc::new(ArcSwap::from_pointee(lease)), polled_at_ms: Arc::default() };
+        let handle = SourceHandle {
+            events,
+            commands,
+            lease: Arc::new(ArcSwap::from_pointee(lease)),
+            polled_at_ms: Arc::default(),
+            read_to: Arc::default(),
+        };
         let (waits, waiting) = watch::channel(false);
         let until = until.iter().map(|(number, until)| (TopicPartition::new("t", *number), *until)).collect();
         let brought = Arc::<Brought>::default();

@@ -10,7 +10,7 @@ mod rebalance;
 pub use lease::KafkaLease;
 pub use poll::raw_event;
 
-use super::{Lease, SourceError, SourceHandle};
+use super::{Lease, ReadTo, SourceError, SourceHandle};
 use crate::event::TopicPartition;
 use arc_swap::ArcSwap;
 use poll::Poll;
@@ -64,6 +64,7 @@ fn start(
     let (commands, commands_out) = mpsc::unbounded_channel();
     let lease = Arc::new(ArcSwap::from_pointee(Lease { number: 0, partitions: BTreeMap::new(), metadata: None }));
     let polled_at_ms = Arc::new(AtomicU64::new(0));
+    let read_to = Arc::<ReadTo>::default();
     let slot = Arc::new(Mutex::new(Weak::new()));
     let assignment = Arc::new(Mutex::new(Assignment::default()));
     let context = PollContext {
@@ -74,6 +75,7 @@ fn start(
         gate: Arc::default(),
         revoke_wait: settings.revoke_wait,
         polled_at_ms: polled_at_ms.clone(),
+        read_to: read_to.clone(),
         started: Instant::now(),
         trouble: Mutex::default(),
         failures: Mutex::default(),
@@ -89,7 +91,7 @@ fn start(
             Poll::new(consumer, assignment, commands_out, batch_max).run();
         })
         .map_err(|error| SourceError::Fatal(format!("the poll thread cannot be started: {error}")))?;
-    Ok(SourceHandle { events, commands, lease, polled_at_ms })
+    Ok(SourceHandle { events, commands, lease, polled_at_ms, read_to })
 }
 
 fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
@@ -102,7 +104,9 @@ fn client_config(settings: &KafkaSourceSettings) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "50")
         .set("fetch.message.max.bytes", "1048576")
-        .set("fetch.max.bytes", "8388608");
+        .set("fetch.max.bytes", "8388608")
+        // Tell how far a partition is read, of which its events alone say too little.
+        .set("statistics.interval.ms", "2000");
     let classic = !settings.client.iter().any(|(name, value)| name == "group.protocol" && value == "consumer");
     if classic {
         // A dead worker is missed after the shortest session that brokers allow by default; librdkafka sends heartbeats on a

@@ -157,7 +157,7 @@ impl Cluster {
             held: BTreeMap::new(),
         };
         tokio::spawn(poll.run());
-        SourceHandle { events, commands, lease, polled_at_ms: Arc::new(AtomicU64::new(0)) }
+        SourceHandle { events, commands, lease, polled_at_ms: Arc::new(AtomicU64::new(0)), read_to: Arc::default() }
     }
 
     /// Puts out members that were not heard of.

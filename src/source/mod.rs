@@ -88,6 +88,21 @@ pub struct LogBounds {
     pub high: i64,
 }
 
+/// How far the source has read each partition without finding an event behind those that it has handed on: markers of transactions take offsets too. Told
+/// now and then, for what is shown: it may be of an earlier stay of the partition.
+#[derive(Debug, Default)]
+pub struct ReadTo(std::sync::Mutex<std::collections::BTreeMap<TopicPartition, i64>>);
+
+impl ReadTo {
+    pub fn of(&self, partition: &TopicPartition) -> Option<i64> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(partition).copied()
+    }
+
+    pub fn replace(&self, all: std::collections::BTreeMap<TopicPartition, i64>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = all;
+    }
+}
+
 /// The pipeline's end of a source.
 pub struct SourceHandle {
     pub events: tokio::sync::mpsc::Receiver<SourceEvent>,
@@ -96,4 +111,5 @@ pub struct SourceHandle {
     pub lease: Arc<arc_swap::ArcSwap<Lease>>,
     /// Last time the poll loop turned, milliseconds since the process started (`/livez` reads it).
     pub polled_at_ms: Arc<std::sync::atomic::AtomicU64>,
+    pub read_to: Arc<ReadTo>,
 }

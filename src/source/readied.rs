@@ -40,10 +40,10 @@ pub fn readied(inner: SourceHandle, needs: Arc<dyn Needs>) -> SourceHandle {
     let (events_in, events) = mpsc::channel(1);
     let (commands, commands_out) = mpsc::unbounded_channel();
     let shared = Arc::<Mutex<Shared>>::default();
-    let SourceHandle { events: from, commands: to, lease, polled_at_ms } = inner;
+    let SourceHandle { events: from, commands: to, lease, polled_at_ms, read_to } = inner;
     tokio::spawn(obey(commands_out, to.clone(), shared.clone()));
     tokio::spawn(Forward::new(events_in, to, shared, needs).run(from));
-    SourceHandle { events, commands, lease, polled_at_ms }
+    SourceHandle { events, commands, lease, polled_at_ms, read_to }
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {

@@ -2,17 +2,13 @@
 
 use super::hindrance::PATIENCE;
 use crate::admin::Readiness;
-use crate::event::TopicPartition;
 use crate::pipeline::Settings;
-use crate::publisher::Publisher;
-use crate::source::{Lease, LogBounds};
+use crate::publisher::{PublishError, Publisher};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -23,39 +19,18 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// An answer that takes longer will not come any more, as on a connection that was dropped without a word: then another is asked for.
 const GIVE_UP: Duration = Duration::from_secs(20);
 
-/// The bounds of the logs of the partitions that are held, as Kafka last told them.
-#[derive(Debug, Default)]
-pub struct Logs(Mutex<BTreeMap<TopicPartition, LogBounds>>);
-
-impl Logs {
-    pub fn of(&self, partition: &TopicPartition) -> Option<LogBounds> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(partition).copied()
-    }
-
-    fn replace(&self, logs: BTreeMap<TopicPartition, LogBounds>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = logs;
-    }
-}
-
-/// Asks Kafka for the topic and for the bounds of what is held, halted partitions among them.
-pub async fn follow_kafka(
-    settings: Arc<Settings>,
-    (topic, publisher, lease, logs): (String, Arc<dyn Publisher>, Arc<ArcSwap<Lease>>, Arc<Logs>),
-    told: Told,
-    closing: CancellationToken,
-) {
+/// Asks Kafka for the output topic. That one answers says whether Kafka is there: a partition without a leader is no outage of it.
+pub async fn follow_kafka(settings: Arc<Settings>, publisher: Arc<dyn Publisher>, told: Told, closing: CancellationToken) {
     let ask = || {
-        let (topic, publisher, lease, logs) = (topic.clone(), publisher.clone(), lease.load_full(), logs.clone());
+        let (topic, publisher) = (settings.output_topic.to_string(), publisher.clone());
         async move {
-            publisher.partition_count(&topic).await.map_err(|error| error.to_string())?;
+            let answer = match publisher.partition_count(&topic).await {
+                Ok(_) => Answer::Well,
+                Err(PublishError::Fatal(detail)) => Answer::Amiss(detail),
+                Err(error) => return Err(error.to_string()),
+            };
             publisher.tidy().await;
-            let mut found = BTreeMap::new();
-            for partition in lease.partitions.keys() {
-                let bounds = publisher.bounds(partition).await.map_err(|error| error.to_string())?;
-                found.insert(partition.clone(), bounds);
-            }
-            logs.replace(found);
-            Ok(())
+            Ok(answer)
         }
         .boxed()
     };
@@ -66,7 +41,7 @@ pub async fn follow_kafka(
 pub async fn follow_postgres(settings: Arc<Settings>, store: Arc<dyn Store>, told: Told, closing: CancellationToken) {
     let ask = || {
         let (settings, store) = (settings.clone(), store.clone());
-        async move { store.current_run(&settings.provenance.pipeline).await.map(drop).map_err(|error| error.to_string()) }.boxed()
+        async move { store.current_run(&settings.provenance.pipeline).await.map(|_| Answer::Well).map_err(|error| error.to_string()) }.boxed()
     };
     told.of(POSTGRES, &settings).follow(ask, &closing).await;
 }
@@ -76,6 +51,13 @@ pub async fn follow_postgres(settings: Arc<Settings>, store: Arc<dyn Store>, tol
 pub struct Told {
     pub readiness: Arc<Readiness>,
     pub metrics: Arc<Metrics>,
+}
+
+/// What a neighbour said that is there.
+enum Answer {
+    Well,
+    /// What it was asked for is not there, or not to be seen.
+    Amiss(String),
 }
 
 /// Kafka or Postgres, as one pipeline meets it.
@@ -103,13 +85,16 @@ impl Neighbour {
         self.told.metrics.neighbour_up(&self.pipeline, self.label, false);
     }
 
-    fn answers(&self) {
-        self.told.readiness.clear(&self.hindrance());
+    fn answers(&self, answer: Answer) {
+        match answer {
+            Answer::Well => self.told.readiness.clear(&self.hindrance()),
+            Answer::Amiss(detail) => self.told.readiness.block(&self.hindrance(), &detail),
+        }
         self.told.metrics.neighbour_up(&self.pipeline, self.label, true);
     }
 
     /// Asks for ever. Blocks readiness while the answers fail, or do not come, for longer than a worker has patience.
-    async fn follow(&self, ask: impl Fn() -> BoxFuture<'static, Result<(), String>>, closing: &CancellationToken) {
+    async fn follow(&self, ask: impl Fn() -> BoxFuture<'static, Result<Answer, String>>, closing: &CancellationToken) {
         let mut failing: Option<Instant> = None;
         let watch = async {
             loop {
@@ -124,9 +109,9 @@ impl Neighbour {
                     }
                 };
                 match answer {
-                    Ok(()) => {
+                    Ok(answer) => {
                         failing = None;
-                        self.answers();
+                        self.answers(answer);
                     }
                     Err(detail) => {
                         if failing.get_or_insert(asked).elapsed() > PATIENCE {
@@ -170,7 +155,7 @@ mod tests {
                             tokio::time::sleep(Duration::from_secs(15)).await;
                             return Err("timed out".to_owned());
                         }
-                        Ok(())
+                        Ok(Answer::Well)
                     }
                     .boxed()
                 };
@@ -195,7 +180,7 @@ mod tests {
         let readiness = &postgres.told.readiness;
         let ask = || match asked.swap(true, Ordering::Relaxed) {
             false => std::future::pending().boxed(),
-            true => std::future::ready(Ok(())).boxed(),
+            true => std::future::ready(Ok(Answer::Well)).boxed(),
         };
         let look = async {
             tokio::time::sleep(Duration::from_secs(4)).await;

@@ -1,9 +1,9 @@
 //! From what a pipeline tells of a partition to the status page and the gauges.
 
+use super::logs::Log;
 use crate::admin::{InForce, PartitionStatus, Paused, StatusBoard};
 use crate::inference::{Memory, Registry, Results};
 use crate::pipeline::PartitionView;
-use crate::source::LogBounds;
 use crate::store::Taken;
 use crate::telemetry::{LoadedModel, ModelGauges, PartitionGauges};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// `log` is what the log has, as Kafka last told it; `before` is what was last said of this partition.
 pub fn status_of(
     view: PartitionView,
-    log: Option<LogBounds>,
+    log: Option<Log>,
     before: Option<&PartitionStatus>,
     owner: &str,
     now_ms: i64,
@@ -19,11 +19,13 @@ pub fn status_of(
     let running = view.state == "running";
     // A halted partition stands where it was halted, and the log goes on.
     let stood = before.filter(|_| view.state == "halted");
-    let next = if running { Some(view.next_offset) } else { stood.and_then(|stood| stood.next_offset) };
+    let next = (view.next_offset >= 0).then_some(view.next_offset).or(stood.and_then(|stood| stood.next_offset));
     let committed = if running { view.published_offset } else { stood.and_then(|stood| stood.committed_offset) };
-    let end_offset = view.end_offset.max(log.map(|log| log.high)).max(stood.and_then(|stood| stood.end_offset));
-    // Markers of transactions take offsets too: a log that was read to its end holds nothing, whatever the offsets say.
-    let caught_up = running && view.undecided == 0 && view.end_offset.is_some() && view.end_offset == end_offset;
+    let end_offset = view.end_offset.max(log.map(|log| log.bounds.high)).max(stood.and_then(|stood| stood.end_offset));
+    // Markers of transactions take offsets too: a log that was read to its end holds nothing, whatever the offsets say. The end that the source tells is
+    // behind the last event; how far it has read beyond that, Kafka's client tells.
+    let read_to = view.end_offset.max(log.and_then(|log| log.read_to));
+    let caught_up = running && view.undecided == 0 && view.end_offset.is_some() && read_to >= end_offset;
     let behind = |next: i64, end: i64| if caught_up { 0 } else { (end - next).max(0) };
     let lag_undecided = next.zip(end_offset).map(|(next, end)| behind(next, end));
     let behind_since_ms = behind_since(lag_undecided, view.oldest_ms, before, now_ms);
@@ -35,7 +37,7 @@ pub fn status_of(
         state: view.state.to_owned(),
         next_offset: next,
         committed_offset: committed,
-        start_offset: log.map(|log| log.low),
+        start_offset: log.map(|log| log.bounds.low),
         end_offset,
         lag_undecided,
         lag_unpublished: next.zip(committed).map(|(next, committed)| (next - committed).max(0)),
@@ -84,7 +86,11 @@ pub fn gauges(board: &StatusBoard) -> BTreeMap<String, Vec<PartitionGauges>> {
             undecided: status.lag_undecided,
             unpublished: status.lag_unpublished,
             behind_seconds: status.lag_seconds,
-            headroom: status.next_offset.zip(status.start_offset).map(|(next, start)| next - start),
+            // The next claim reads from S, where there is one: retention comes to that first.
+            headroom: status
+                .next_offset
+                .zip(status.start_offset)
+                .map(|(next, start)| next.min(status.fold_from.unwrap_or(next)) - start),
             state_bytes: status.state_bytes.map(|bytes| bytes as i64),
         })
     };
@@ -114,6 +120,7 @@ pub fn models(results: &Results, memory: &Memory, registry: &Registry) -> ModelG
 mod tests {
     use super::*;
     use crate::event::TopicPartition;
+    use crate::source::LogBounds;
 
     fn view(state: &'static str) -> PartitionView {
         PartitionView {
@@ -124,8 +131,8 @@ mod tests {
         }
     }
 
-    fn log(end: Option<i64>) -> Option<LogBounds> {
-        end.map(|high| LogBounds { low: 5, high })
+    fn log(end: Option<i64>) -> Option<Log> {
+        end.map(|high| Log { bounds: LogBounds { low: 5, high }, read_to: None })
     }
 
     /// Would catch: a lag that freezes when a partition is halted, an unpublished lag that is not P - K, markers counted as events.
@@ -146,11 +153,29 @@ mod tests {
         assert_eq!((halted.lag_undecided, halted.lag_unpublished), (Some(80), Some(10)));
         let at_its_claim = of(nothing_known, Some(150), None);
         assert_eq!((at_its_claim.lag_undecided, at_its_claim.lag_unpublished), (None, None));
+        let its_row_told = of(PartitionView { fold_from: Some(30), ..view("halted") }, Some(150), None);
+        assert_eq!((its_row_told.lag_undecided, its_row_told.lag_unpublished), (Some(80), Some(10)));
         let board = StatusBoard::default();
-        board.replace("p", [("in/3".to_owned(), halted)].into());
+        board.replace("p", [("in/3".to_owned(), halted), ("in/4".to_owned(), its_row_told)].into());
+        assert_eq!(gauges(&board)["p"][1].headroom, Some(25), "S is 30, and the log begins at 5");
         let gauges = &gauges(&board)["p"][0];
         assert_eq!(gauges.headroom, Some(65), "P is 70, and the log begins at 5");
         assert_eq!((gauges.topic.as_str(), gauges.partition, gauges.state.as_str()), ("in", 3, "halted"));
+    }
+
+    /// Would catch: a quiet topic that producers write in transactions, whose last marker is an event which is waited for without end; one whose events are
+    /// taken for markers because an end was told before they came.
+    #[test]
+    fn markers_at_the_end_are_nothing_to_wait_for() {
+        let lag = |read_to, end, view| {
+            let log = Log { bounds: LogBounds { low: 5, high: end }, read_to };
+            status_of(view, Some(log), None, "w", 10_000).lag_undecided
+        };
+        assert_eq!(lag(Some(81), 81, view("running")), Some(0));
+        assert_eq!(lag(Some(81), 83, view("running")), Some(13));
+        assert_eq!(lag(None, 81, view("running")), Some(11));
+        assert_eq!(lag(Some(81), 81, PartitionView { undecided: 2, ..view("running") }), Some(11));
+        assert_eq!(lag(Some(81), 81, PartitionView { end_offset: None, ..view("running") }), Some(11), "of an earlier stay");
     }
 
     /// Would catch: an age that is negative, stays when the partition is caught up, or begins anew when a halt has let go of the events.

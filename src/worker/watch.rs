@@ -2,7 +2,7 @@
 
 use super::declared::{Labels, counted};
 use super::hindrance::Hindrance;
-use super::neighbours::Logs;
+use super::logs::Logs;
 use super::status::status_of;
 use crate::admin::{Liveness, Readiness, StatusBoard};
 use crate::event::TopicPartition;

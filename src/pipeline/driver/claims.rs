@@ -4,6 +4,7 @@ use super::{ClaimDone, Driver, Open};
 use crate::event::TopicPartition;
 use crate::pipeline::claim::ClaimError;
 use crate::pipeline::partition::{Partition, Phase, Running};
+use crate::pipeline::stood::Stood;
 use crate::source::SourceCommand;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Driver {
                     self.forget(&partition);
                 }
             }
-            Err(ClaimError::Halt(reason)) => self.doubt(partition, reason),
+            Err(ClaimError::Halt(reason, stood)) => self.doubt(partition, reason, stood),
             Err(ClaimError::Fatal(reason)) => self.failed = Some(reason),
         }
     }
@@ -74,7 +75,7 @@ impl Driver {
 
     /// A claim found a contradiction. What it had read of Kafka may have been old news, when it was slow and the partition was
     /// with another worker meanwhile: only a second claim halts, after the source had time to say so.
-    fn doubt(&mut self, partition: TopicPartition, reason: String) {
+    fn doubt(&mut self, partition: TopicPartition, reason: String, stood: Stood) {
         let lease = self.parts.source.lease.load_full();
         if !lease.holds(&partition) {
             self.forget(&partition);
@@ -83,18 +84,25 @@ impl Driver {
             self.take_over(partition, lease, self.settings.backoff * 32);
         } else {
             self.doubted.remove(&partition);
-            self.halt(&partition, reason);
+            self.halt_at(&partition, reason, stood);
         }
     }
 
+    /// Halts a partition where it stands.
     pub(super) fn halt(&mut self, partition: &TopicPartition, reason: String) {
+        let running = self.partitions.get_mut(partition).and_then(Partition::running);
+        let stood = running.map_or_else(Stood::default, |running| Stood::of(running));
+        self.halt_at(partition, reason, stood);
+    }
+
+    fn halt_at(&mut self, partition: &TopicPartition, reason: String, stood: Stood) {
         tracing::error!(%partition, reason, "Halted a partition.");
         self.parts.observer.halted(partition, &reason);
         let Some(state) = self.partitions.get_mut(partition) else { return };
         if let Some(running) = state.running() {
             self.parts.budget.free(running.charged_bytes());
         }
-        state.phase = Phase::Halted(reason);
+        state.phase = Phase::Halted(reason, stood);
         self.incarnations += 1;
         state.incarnation = self.incarnations;
         self.tell(SourceCommand::Pause(vec![partition.clone()]));

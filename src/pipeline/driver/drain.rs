@@ -62,10 +62,10 @@ impl Driver {
             return Some(Ended::Failed(reason));
         }
         let halted = self.partitions.values().find_map(|state| match &state.phase {
-            Phase::Halted(reason) => Some(reason.clone()),
+            Phase::Halted(reason, _) => Some(reason.clone()),
             _ => None,
         });
-        let all_halted = self.partitions.values().all(|state| matches!(state.phase, Phase::Halted(_))) && halted.is_some();
+        let all_halted = self.partitions.values().all(|state| matches!(state.phase, Phase::Halted(..))) && halted.is_some();
         let stood = self.all_halted_for(all_halted);
         if stood.zip(self.settings.ends_halted_after).is_some_and(|(stood, most)| stood >= most) {
             return halted.map(Ended::Halted);

@@ -141,7 +141,13 @@ impl<P: Publisher + Default + 'static> Told<P> {
         let in_force = Arc::new(ArcSwap::from(lease.clone()));
         let (publisher, database) = (Arc::new(P::default()), Database::new(1));
         let parts = Parts {
-            source: SourceHandle { events: heard, commands, lease: in_force.clone(), polled_at_ms: Arc::default() },
+            source: SourceHandle {
+                events: heard,
+                commands,
+                lease: in_force.clone(),
+                polled_at_ms: Arc::default(),
+                read_to: Arc::default(),
+            },
             store: Arc::new(MemoryStore { database: database.clone(), process: process.clone() }),
             publisher: publisher.clone(),
             versions: Arc::new(BaseAlone),

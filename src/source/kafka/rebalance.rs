@@ -4,11 +4,12 @@ use super::lease::{Gate, KafkaLease};
 use super::{PollConsumer, lock};
 use crate::event::TopicPartition;
 use crate::source::seldom::Seldom;
-use crate::source::{Lease, SourceError, SourceEvent};
+use crate::source::{Lease, ReadTo, SourceError, SourceEvent};
 use arc_swap::ArcSwap;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub(super) struct PollContext {
     pub(super) gate: Arc<Gate>,
     pub(super) revoke_wait: Duration,
     pub(super) polled_at_ms: Arc<AtomicU64>,
+    pub(super) read_to: Arc<ReadTo>,
     pub(super) started: Instant,
     /// Of the client, and of polling.
     pub(super) trouble: Mutex<Seldom>,
@@ -50,6 +52,22 @@ impl ClientContext for PollContext {
         if let Some(times) = lock(&self.trouble).met(Instant::now()) {
             tracing::warn!(%error, reason, times, "The Kafka consumer reports trouble; it goes on by itself.");
         }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let assignment = lock(&self.assignment);
+        let mut all = BTreeMap::new();
+        for (topic, told) in &statistics.topics {
+            // What was fetched and not handed on yet may be events; below 0 no end was met.
+            let met = told.partitions.values().filter(|one| one.fetchq_cnt == 0 && one.eof_offset >= 0);
+            for one in met {
+                let partition = TopicPartition::new(topic.as_str(), one.partition);
+                if assignment.expected.get(&partition).is_some_and(|expected| *expected <= one.eof_offset) {
+                    all.insert(partition, one.eof_offset);
+                }
+            }
+        }
+        self.read_to.replace(all);
     }
 }
 

@@ -52,7 +52,13 @@ fn source() -> Ends {
     let (inner, events) = mpsc::channel(8);
     let (commands, obeyed) = mpsc::unbounded_channel();
     let lease = Lease { number: 0, partitions: BTreeMap::new(), metadata: None };
-    let handle = SourceHandle { events, commands, lease: Arc::new(ArcSwap::from_pointee(lease)), polled_at_ms: Arc::default() };
+    let handle = SourceHandle {
+        events,
+        commands,
+        lease: Arc::new(ArcSwap::from_pointee(lease)),
+        polled_at_ms: Arc::default(),
+        read_to: Arc::default(),
+    };
     let shelf = Arc::new(Shelf { at_hand: watch::Sender::new(BTreeSet::new()), fetching: Arc::default() });
     Ends { inner, obeyed, outer: readied(handle, shelf.clone()), shelf }
 }

@@ -93,7 +93,7 @@ impl PostgresStore {
     }
 
     /// Deletes states, where no event is left that would be folded again into an empty one; takes the claim away from whoever may have them in
-    /// memory.
+    /// memory. Those of an earlier run nobody folds any more; a replay that was cut off may go on.
     async fn states(&self, erase: &Erase) -> Result<i64, StoreError> {
         if erase.state_keys.is_empty() {
             return Ok(0);
@@ -102,7 +102,7 @@ impl PostgresStore {
         let text = format!(
             "WITH meant AS MATERIALIZED (SELECT p.pipeline, p.topic, p.partition, p.fold_from, p.next_offset FROM millrace.stream_partition p \
                  WHERE p.pipeline IN {NAMES} AND ({WRITTEN} \
-                     OR EXISTS (SELECT FROM millrace.state s WHERE s.stream = p.stream AND s.key = ANY ($2))) FOR UPDATE) \
+                     OR p.pipeline <> $1 AND EXISTS (SELECT FROM millrace.state s WHERE s.stream = p.stream AND s.key = ANY ($2))) FOR UPDATE) \
              SELECT topic || '/' || partition || ' of ' || pipeline FROM meant WHERE fold_from < next_offset ORDER BY 1 LIMIT 1"
         );
         let behind: Option<String> = sqlx::query_scalar(&text)

@@ -139,6 +139,12 @@ async fn what_is_not_published_or_in_somebodys_memory_stays() {
         }
         assert!(behind.code == Some(1) && behind.err.contains("not written to the end"), "{behind:?}");
     }
+    // Of a run that is over nobody folds states to the end.
+    stage.execute("UPDATE millrace.stream_partition SET run = 0 WHERE partition = 0").await;
+    let over = erase(&stage, "a-8", &["--state-key", "customer:a-8", "--yes"]);
+    assert_eq!((over.json()["states"].as_i64(), stage.number(states).await), (Some(1), 0), "{over:?}");
+    stage.execute("UPDATE millrace.stream_partition SET run = 1 WHERE partition = 0").await;
+    stage.execute(state).await;
     stage.execute("UPDATE millrace.stream_partition SET fold_from = next_offset").await;
     for _ in 0..60 {
         if erase(&stage, "a-8", &["--state-key", "customer:a-8", "--yes"]).code != Some(2) {
