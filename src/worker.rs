@@ -271,7 +271,7 @@ pub async fn run(
         let (drain, readiness, closing) = (stop.drain.clone(), readiness.clone(), closing.clone());
         async move {
             tokio::select! {
-                () = drain.cancelled() => readiness.block("worker", "it drains and will end"),
+                () = drain.cancelled() => readiness.block("this worker", "it drains and will end"),
                 () = closing.cancelled() => {}
             }
         }

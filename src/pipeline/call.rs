@@ -104,13 +104,15 @@ impl Caller {
     async fn name_suspect(&self, suspect: &Suspect) -> Result<(), SliceError> {
         let mut wait = self.settings.backoff;
         let is_over = || suspect.stay.strong_count() == 0 && !without(Safety::NamedInStay);
+        let mut in_doubt = false;
         while !is_over() {
             match self.store.suspect(&suspect.key, suspect.claim, suspect.offset, suspect.times).await {
                 Ok(false) => return Err(SliceError::Superseded),
                 // It may have landed after the note of the handover, without a reply too.
-                Ok(true) | Err(StoreError::Transient(_)) if is_over() => self.take_back(suspect).await,
+                Ok(true) | Err(StoreError::Transient(_)) if is_over() => in_doubt = true,
                 Ok(true) => return Ok(()),
                 Err(StoreError::Transient(_)) => {
+                    in_doubt = true;
                     self.observer.retried("suspect");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(self.settings.backoff * 32);
@@ -118,12 +120,20 @@ impl Caller {
                 Err(error) => return Err(SliceError::Fatal { detail: error.to_string(), by: None }),
             }
         }
+        if in_doubt {
+            self.take_back(suspect).await;
+        }
         Err(SliceError::Superseded)
     }
 
-    /// The note of the handover once more: the event was not put to work.
+    /// The event was not put to work: the row says of it what it said before. Deaths that were counted before stay counted, whether or not there was an
+    /// orderly handover.
     async fn take_back(&self, suspect: &Suspect) {
-        if let Err(error) = self.store.published(&suspect.key, suspect.claim, 0, true).await {
+        let done = match suspect.times {
+            ..=1 => self.store.published(&suspect.key, suspect.claim, 0, true).await,
+            times => self.store.suspect(&suspect.key, suspect.claim, suspect.offset, times - 1).await.map(drop),
+        };
+        if let Err(error) = done {
             tracing::debug!(partition = %suspect.key.partition, %error, "A name could not be taken back; a death may be counted that was none.");
         }
     }

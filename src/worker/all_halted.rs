@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// How often it is looked.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Its name among what is in the way: nobody else takes it away, and it takes nobody's.
-const HINDRANCE: &str = "pipelines";
+const HINDRANCE: &str = "all pipelines";
 
 /// Whether every pipeline holds partitions, and all of them are halted. One without any may be given some, and works then.
 fn is_so(board: &StatusBoard, pipelines: &[String]) -> bool {
@@ -87,18 +87,18 @@ mod tests {
         }
         tell(&board, "b", &["halted"]);
         tokio::time::sleep(stay / 2).await;
-        assert_eq!(readiness.missing(), ["pipelines: all partitions of all pipelines are halted, /status says why"]);
+        assert_eq!(readiness.missing(), ["all pipelines: all partitions of all pipelines are halted, /status says why"]);
         tell(&board, "b", &["halted", "running"]);
         tokio::time::sleep(stay).await;
         assert!(readiness.missing().is_empty() && !drain.is_cancelled(), "it works again");
         // What somebody else has said of the worker stays.
         tell(&board, "b", &["halted", "halted"]);
         tokio::time::sleep(stay / 2).await;
-        readiness.block("worker", "it drains and will end");
+        readiness.block("this worker", "it drains and will end");
         assert_eq!(readiness.missing().len(), 2, "{:?}", readiness.missing());
         tell(&board, "b", &["halted", "running"]);
         tokio::time::sleep(stay).await;
-        assert_eq!(readiness.missing(), ["worker: it drains and will end"]);
+        assert_eq!(readiness.missing(), ["this worker: it drains and will end"]);
         tell(&board, "b", &["halted", "halted"]);
         tokio::time::sleep(stay * 2).await;
         assert!(drain.is_cancelled());

@@ -5,6 +5,7 @@ use crate::store::postgres::PostgresStore;
 use crate::telemetry::{Spread, Tally};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Scores that are read at most.
@@ -14,9 +15,10 @@ const PERIOD: Duration = Duration::from_secs(30);
 
 /// Reads them once, and tries until it succeeds: nothing else waits for it.
 pub async fn read(pipeline: String, store: Arc<PostgresStore>, tally: Arc<Tally>, closing: CancellationToken) {
+    let started = Instant::now();
     let work = async {
         loop {
-            match store.past_scores(&pipeline, MOST).await {
+            match store.past_scores(&pipeline, MOST, started.elapsed()).await {
                 Ok(scores) => return tally.follow_past(spread(&scores)),
                 Err(error) => {
                     tracing::debug!(pipeline, %error, "Scores of the past cannot be read for now; the page compares with those since the start.")

@@ -154,7 +154,7 @@ mod tests {
         let at_its_claim = of(nothing_known, Some(150), None);
         assert_eq!((at_its_claim.lag_undecided, at_its_claim.lag_unpublished), (None, None));
         let its_row_told = of(PartitionView { fold_from: Some(30), ..view("halted") }, Some(150), None);
-        assert_eq!((its_row_told.lag_undecided, its_row_told.lag_unpublished), (Some(80), Some(10)));
+        assert_eq!((its_row_told.lag_undecided, its_row_told.lag_unpublished), (Some(80), None));
         let board = StatusBoard::default();
         board.replace("p", [("in/3".to_owned(), halted), ("in/4".to_owned(), its_row_told)].into());
         assert_eq!(gauges(&board)["p"][1].headroom, Some(25), "S is 30, and the log begins at 5");

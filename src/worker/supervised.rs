@@ -133,7 +133,7 @@ mod tests {
         let halted = seen(true, &["risk: 1 partition is halted\nfor safety"]);
         assert_eq!(told.lines(&halted, false), "READY=1\nSTATUS=Not ready: risk: 1 partition is halted for safety");
         assert_eq!(told.lines(&seen(true, &[]), false), "STATUS=Ready");
-        let draining = Seen { draining: true, ..seen(true, &["worker: it drains and will end"]) };
+        let draining = Seen { draining: true, ..seen(true, &["this worker: it drains and will end"]) };
         assert_eq!(told.lines(&draining, false), "STOPPING=1\nSTATUS=Draining");
         assert_eq!(told.lines(&draining, false), "");
     }
