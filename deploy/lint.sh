@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lint.sh [--quick]: checks what deploy/ ships as far as that goes without a cluster and without a container engine. deploy/README.md says what
 # each check is. Tools come from the package registries, with fixed versions, into MILLRACE_CACHE; --quick leaves out those that Go has to build
-# (some minutes once), unless they are there.
+# (some minutes once), unless they are there. What was skipped is said again at the end, and written to the file MILLRACE_NOT_CHECKED where that is set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 quick=
@@ -30,7 +30,7 @@ check() {
 }
 skip() {
   printf 'skipped  %s: %s\n' "$1" "$2"
-  skipped+=("$1")
+  skipped+=("$1: $2")
 }
 
 python_tools() {
@@ -278,7 +278,7 @@ units() {
 }
 
 python_tools
-check "shell scripts: shellcheck" shellcheck -x -P SCRIPTDIR -e SC1091 kafka/*.sh compose/*.sh local/*.sh prometheus/*.sh lint.sh ../.ci/run ../tests/*/*.sh
+check "shell scripts: shellcheck" shellcheck -x -P SCRIPTDIR -e SC1091 kafka/*.sh compose/*.sh local/*.sh prometheus/*.sh lint.sh ../.ci/run ../.ci/deny ../tests/*/*.sh
 check "Dockerfile: hadolint, and the toolchain's version" dockerfile
 check "builds: make, image and compose tell the program its commit" revision
 check "Dockerfile: .dockerignore lets in what the build needs" docker_context
@@ -320,4 +320,8 @@ else
 fi
 
 echo "${#failed[@]} failed, ${#skipped[@]} skipped"
+for what in "${skipped[@]}"; do
+  echo "!! NOT checked: $what"
+  if [ -n "${MILLRACE_NOT_CHECKED:-}" ]; then printf '%s\n' "$what" >>"$MILLRACE_NOT_CHECKED"; fi
+done
 [ ${#failed[@]} = 0 ]
