@@ -11,7 +11,7 @@ def main():
     pod = job["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     args = pod["containers"][0]["args"]
-    assert args == ["adopt", "--pipeline", "a", "--config", "/etc/millrace/millrace.toml"], args
+    assert args == ["adopt", "--pipeline", "a", "--partition", "3", "--yes", "--config", "/etc/millrace/millrace.toml"], args
     assert volumes["postgres"]["secret"]["secretName"] == secret, volumes["postgres"]
     assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"], "it has the release's config"
     assert ("models" in volumes) == (models == "--models"), sorted(volumes)

@@ -44,6 +44,23 @@ fn kafka_commands_of_the_pages_log_in() {
     assert!(found > 12, "{found}");
 }
 
+/// Would catch: a line typed at night that makes a topic keep less than it did, and so deletes what it is to save; one that is typed before anybody has seen
+/// what it changes.
+#[test]
+fn no_command_of_the_pages_shortens_what_a_topic_keeps() {
+    let mut found = 0;
+    for (page, text) in runbooks() {
+        let commands = commands(&text);
+        for (at, changes) in commands.iter().enumerate().filter(|(_, command)| command.contains(" --add-config ")) {
+            assert!(changes.ends_with(" --add-config retention.ms=-1,retention.bytes=-1"), "{page}: `{changes}`");
+            let seen = commands[..at].iter().any(|before| before.contains("--describe --all --entity-type topics"));
+            assert!(seen, "{page}: `{changes}` comes before the look at what the topic keeps");
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
+
 /// What stands in the block of README that everybody begins with.
 fn array() -> String {
     let all = blocks(&text("docs/runbooks/README.md"), "sh").join("\n");
