@@ -1,5 +1,5 @@
-//! The distribution of scores: bars for the last ten minutes, an outline for the reference: scores from before the worker started, or its own. Scores of functions that have no scale of
-//! their own are told in a sentence.
+//! The distribution of scores: bars for the last ten minutes, an outline for the reference, which is from before the worker started, or its own scores
+//! before those ten minutes. Scores of functions that have no scale of their own are told in a sentence.
 
 use super::words;
 use crate::telemetry::Spread;
