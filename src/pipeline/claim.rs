@@ -134,12 +134,20 @@ pub async fn claim(
     };
     let (p, stood) = (row.next_offset, Stood::at(&row, told.fold.is_some()));
     let halt = |reason: String| ClaimError::Halt(reason, stood);
-    let row = if told.fold.is_some() { folded_from(row, store, &key, bounds).await? } else { row };
+    let asked = row.fold_from;
+    let from = if told.fold.is_some() { folds_from(&row, bounds) } else { asked };
+    let row = PartitionRow { fold_from: from, ..row };
     // After the claim: a predecessor can take nothing over any more.
     let taken = store.all_taken(&key).await?;
     let none = |row, published, taken| Ok(Claimed { claim, row, published, unpublished: Vec::new(), taken, turn: None });
     let found = Found { row: &row, group, bounds, partitions };
-    let published = match told.verdict(partition, &found).map_err(halt)? {
+    let verdict = told.verdict(partition, &found).map_err(halt)?;
+    // Not before it is known that this is the log of the row: one of other brokers would raise S for good.
+    if from > asked {
+        tracing::warn!(%partition, asked, from, "A new run is folded from the log's start: retention has taken what stood before it since the run was made.");
+        store.folds_from(&key, claim, from).await?;
+    }
+    let published = match verdict {
         Verdict::Alone => {
             let published = Committed { offset: p, records_total: Some(row.records) };
             return none(row, published, taken);
@@ -159,22 +167,6 @@ pub async fn claim(
     }
     told.counted(partition, &row, published, unpublished.len() as i64).map_err(halt)?;
     Ok(Claimed { claim, row, published, unpublished, taken, turn })
-}
-
-/// S, brought up to the log's start where that is right, in the row too: what the run has really folded is asked for later.
-async fn folded_from(
-    row: PartitionRow,
-    store: &dyn Store,
-    key: &PartitionKey,
-    bounds: LogBounds,
-) -> Result<PartitionRow, StoreError> {
-    let from = folds_from(&row, bounds);
-    if from > row.fold_from {
-        let (partition, asked) = (&key.partition, row.fold_from);
-        tracing::warn!(%partition, asked, from, "A new run is folded from the log's start: retention has taken what stood before it since the run was made.");
-        store.folds_from(key, row.claim, from).await?;
-    }
-    Ok(PartitionRow { fold_from: from, ..row })
 }
 
 /// Stores where a new pipeline, or a new partition of an old one, begins: as a number.

@@ -2,7 +2,7 @@
 
 use crate::support::client_of;
 use crate::support::command::PARTITIONS;
-use crate::support::stage::{SOON, Stage};
+use crate::support::stage::{Plan, SOON, Stage};
 use crate::support::{create_topic_at, read_committed};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -101,4 +101,26 @@ async fn a_topic_that_is_made_again_under_a_running_worker_halts_it() {
     let said = log.contains("the log does not hold the wanted position") || log.contains("but the log ends at");
     assert!(status.code() == Some(3) && said, "{status}; {log}");
     adopted(&stage, 200, 40).await;
+}
+
+/// Would catch: brokers of another cluster in the config, whose log begins higher: the claim halts, and the run folds less for good when the config is right again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_halts_leaves_what_is_to_be_folded_as_it_was() {
+    let function = r#"
+        event = "json"
+        fields = { id = "id", key = "account", time = "time" }
+        function = "risk"
+        [pipeline.risk]
+        feature = [{ name = "sum", entity = "account", aggregate = "sum", field = "amount", window = "1d" }]
+    "#;
+    let stage = Stage::of(Plan { partitions: PARTITIONS, function, ..Plan::default() }).await;
+    stage.send(0, 200);
+    stage.run_until(200).await;
+    let done = stage.millrace(&["adopt", "--yes"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    stage.execute("UPDATE millrace.stream_partition SET next_offset = 1000, published_offset = 1000 WHERE run = 2").await;
+    expire(&stage, 5).await;
+    let log = stage.run_halts();
+    assert!(log.contains("but the log ends at"), "{log}");
+    assert_eq!(stage.number("SELECT sum(fold_from)::bigint FROM millrace.stream_partition WHERE run = 2").await, 0);
 }
