@@ -48,14 +48,14 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         options.seconds
     );
     println!("\n| events/s | sent/s | behind at the end | p50, ms | p99, ms |\n|---|---|---|---|---|");
-    let mut time = warm_up;
+    let mut warms = !warm_up.is_zero();
     loop {
         let (stop, started) = (Arc::new(AtomicBool::new(false)), Instant::now());
         let sending = {
             let stop = stop.clone();
             std::thread::spawn(move || load.steadily(rate, &stop).map(|sent| (load, sent)))
         };
-        tokio::time::sleep(time).await;
+        tokio::time::sleep(if warms { warm_up } else { Duration::from_secs(options.seconds) }).await;
         worker.ensure_up(&stage)?;
         stop.store(true, Ordering::Relaxed);
         let (back, of_step) = sending.join().map_err(|_| anyhow!("the load ended badly"))??;
@@ -63,11 +63,9 @@ pub async fn run(options: &Options) -> Anyhow<Value> {
         let seconds = started.elapsed().as_secs_f64();
         sent += of_step;
         let (behind, latencies) = (sent.saturating_sub(reader.seen.records.load(Ordering::Relaxed)), reader.seen.latencies());
-        if time == warm_up && !warm_up.is_zero() {
-            time = Duration::from_secs(options.seconds);
+        if std::mem::take(&mut warms) {
             continue;
         }
-        time = Duration::from_secs(options.seconds);
         let (p50_ms, p99_ms) = (quantile(&latencies, 0.5), quantile(&latencies, 0.99));
         let step = Step { rate, sent_rate: of_step as f64 / seconds, behind, p50_ms, p99_ms };
         println!("| {rate} | {:.0} | {behind} | {p50_ms:.0} | {p99_ms:.0} |", step.sent_rate);
