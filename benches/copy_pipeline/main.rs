@@ -3,7 +3,8 @@
 //!
 //! `throughput` (default): a backlog, with the ceilings of the same services beside it. `latency`: a steady rate. `kill`: how long
 //! the partitions of a killed worker stand still. `scale`: a backlog with 1, 2 and 4 workers, and how long partitions stand still while a worker joins.
-//! `hold`: a rate that goes up, until records come later and later. `soak`: a share of what was measured first, for an hour, with a picture. `--accounts 1` makes one partition hot. `--help` lists the options.
+//! `hold`: a rate that goes up, until records come later and later. `soak`: a share of what was measured first, for an hour, with a
+//! picture. `--accounts 1` makes one partition hot. `--help` lists the options.
 
 mod ceilings;
 #[path = "../fold/forest.rs"]

@@ -251,7 +251,8 @@ async fn the_rights_of_acls_sh_are_enough() {
     assert!(worker.log().contains(&wanted), "{}", worker.log());
 }
 
-const RISK: &str = r#"
+/// A pipeline that remembers, of any JSON events with an account and an amount.
+pub const RISK: &str = r#"
 event = "json"
 fields = { id = "id", key = "account", time = "time" }
 function = "risk"

@@ -1,5 +1,6 @@
 //! The input's log is not the one that the worker has read.
 
+use crate::deployed::RISK;
 use crate::support::client_of;
 use crate::support::command::PARTITIONS;
 use crate::support::stage::{Plan, SOON, Stage};
@@ -106,14 +107,7 @@ async fn a_topic_that_is_made_again_under_a_running_worker_halts_it() {
 /// Would catch: brokers of another cluster in the config, whose log begins higher: the claim halts, and the run folds less for good when the config is right again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_halts_leaves_what_is_to_be_folded_as_it_was() {
-    let function = r#"
-        event = "json"
-        fields = { id = "id", key = "account", time = "time" }
-        function = "risk"
-        [pipeline.risk]
-        feature = [{ name = "sum", entity = "account", aggregate = "sum", field = "amount", window = "1d" }]
-    "#;
-    let stage = Stage::of(Plan { partitions: PARTITIONS, function, ..Plan::default() }).await;
+    let stage = Stage::of(Plan { partitions: PARTITIONS, function: RISK, ..Plan::default() }).await;
     stage.send(0, 200);
     stage.run_until(200).await;
     let done = stage.millrace(&["adopt", "--yes"]);
